@@ -1,0 +1,144 @@
+"""What a pixel answers to a rate, and what rate an answer stands for: closed forms for binary and counting arrays.
+
+Symbols: r = firing rate of an armed pixel (counts/s), T = exposure of one hardware frame, x = r T, tau = dead time,
+b = tau / T, N = hardware frames summed, a = afterpulse probability.
+
+Sources: Binary response and its inverse: Antolovic et al., IEEE TED 63 (2016) 57. Non-paralysable dead time: Mueller,
+NIM 117 (1974) 401 (renewal process, live at t = 0). Afterpulsing between binary frames: a two-state Markov chain.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noise_model.sensor import Exposure, Sensor
+
+#: A counting pixel that is blind for more than this share of the frame is saturated: its rate is reported at this load.
+SATURATED_LOAD = 0.95
+
+
+def afterpulse_in_frame(sensor: Sensor) -> float:
+    """Chance that a filled trap is still filled when the dead time ends, so that it fires the pixel again."""
+    if sensor.afterpulse_probability == 0 or sensor.trap_lifetime == 0:
+        return 0.0
+    return sensor.afterpulse_probability * math.exp(-sensor.dead_time / sensor.trap_lifetime)
+
+
+def firing_rate(photon_rate: Tensor, sensor: Sensor) -> Tensor:
+    """Rate at which the armed pixels fire: photons detected by a pixel of mean PDE (counts/s), spread by the PDE map,
+    plus dark counts. Shapes (..., H, W)."""
+    return photon_rate * (sensor.pde / sensor.mean_pde) + sensor.dark_count_rate
+
+
+def photon_rate(rate: Tensor, sensor: Sensor) -> Tensor:
+    """The inverse of `firing_rate`; below zero where fewer counts came than the dark rate promises."""
+    return (rate - sensor.dark_count_rate) * (sensor.mean_pde / sensor.pde)
+
+
+def fraction(rate: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """Mean counts per hardware frame of a pixel firing at `rate`, before crosstalk."""
+    x = rate * exposure.count_time
+    if sensor.binary:
+        p = -torch.expm1(-x)
+        return p / (1 - sensor.afterpulse_probability * (1 - p))
+    interval, excess = _intervals(x, exposure, sensor)
+    return x / interval + excess
+
+
+def expected_counts(rate: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """Mean counts of an image summed from N frames, for firing rates (..., H, W) in counts/s, crosstalk included."""
+    mean = fraction(rate, exposure, sensor)
+    return exposure.cycles * (mean + neighbours(mean, sensor) * _armed(mean, exposure, sensor))
+
+
+def detection_rate(counts: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
+    """Photon detection rate that counts (..., H, W) stand for, and its standard deviation.
+
+    Crosstalk, dead time or pile-up, afterpulsing, dark rate and PDE map are taken out, in the order opposite to that
+    in which the sensor put them in. Both are float32, in counts/s of a pixel of mean PDE, of the shape of `counts`. The
+    rate is not clamped at zero: it would no longer be right on average.
+    """
+    observed = counts.to(torch.float32) / exposure.cycles
+    indirect = neighbours(observed, sensor)
+    if sensor.binary:
+        mean = (observed - indirect) / (1 - indirect)
+        rate, sd = _binary_rate(mean, exposure, sensor)
+    else:
+        mean = (observed - indirect) / (1 - indirect * (sensor.dead_time / exposure.count_time))
+        rate, sd = _counting_rate(mean, exposure, sensor)
+    return photon_rate(rate, sensor), sd * (sensor.mean_pde / sensor.pde)
+
+
+def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:
+    """Mean avalanches that neighbours firing `mean` times (..., H, W) would cause in each armed pixel."""
+    kernel = sensor.crosstalk
+    if not bool((kernel != 0).any()):
+        return torch.zeros_like(mean)
+    images = mean.reshape(-1, 1, *mean.shape[-2:])
+    # conv2d correlates; an avalanche at j reaches i through the kernel seen from j, hence the flip.
+    weight = kernel.flip(0, 1)[None, None].to(images.dtype)
+    return F.conv2d(images, weight, padding=kernel.shape[-1] // 2).reshape(mean.shape)
+
+
+def stabilised(x: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """Coordinate in which the counts of an image have unit variance at every x = r T: the integral of dmean / sd."""
+    n = exposure.cycles
+    if sensor.binary:
+        return 2 * math.sqrt(n) * torch.asin(torch.sqrt(-torch.expm1(-x)))
+    b = sensor.dead_time / exposure.count_time
+    return 2 * torch.sqrt(n * x) if b == 0 else 2 * math.sqrt(n / b) * torch.asinh(torch.sqrt(x * b))
+
+
+def unstabilised(g: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """The x = r T of a stabilised coordinate: inverse of `stabilised`."""
+    n = exposure.cycles
+    if sensor.binary:
+        return -2 * torch.log(torch.cos(g / (2 * math.sqrt(n))))
+    b = sensor.dead_time / exposure.count_time
+    return g.square() / (4 * n) if b == 0 else torch.sinh(g * math.sqrt(b / n) / 2).square() / b
+
+
+def _armed(mean: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """Share of its frames (binary) or of its time (counting) in which a pixel can still be fired by a neighbour."""
+    return 1 - mean if sensor.binary else 1 - mean * (sensor.dead_time / exposure.count_time)
+
+
+def _binary_rate(mean: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
+    n, a = exposure.cycles, sensor.afterpulse_probability
+    mean = mean.clamp(max=1 - 0.5 / n)  # all N frames fired: the rate at which that is an even chance, roughly
+    p = mean * (1 - a) / (1 - a * mean)
+    x = -torch.log1p(-p)
+    seen = ((mean * n + 0.5) / (n + 1)).clamp(min=0.5 / (n + 1))  # no counts are not a sure zero
+    p_seen = seen * (1 - a) / (1 - a * seen)
+    slope = (1 - a) / (1 - a * seen).square() / (1 - p_seen)
+    rho = a * (1 - p_seen)
+    variance = seen * (1 - seen) / n * (1 + rho) / (1 - rho)
+    return x / exposure.count_time, slope * variance.sqrt() / exposure.count_time
+
+
+def _counting_rate(mean: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
+    b = sensor.dead_time / exposure.count_time
+    seen = (mean + 0.5 / exposure.cycles).clamp(min=0.5 / exposure.cycles)  # no counts are not a sure zero
+    if b > 0:
+        mean, seen = mean.clamp(max=SATURATED_LOAD / b), seen.clamp(max=SATURATED_LOAD / b)
+    x = mean / (1 - mean * b)
+    for _ in range(3):  # the corrections are small: each pass shrinks the error by their size
+        interval, excess = _intervals(x.clamp(min=0), exposure, sensor)
+        rearmed = interval - x.clamp(min=0) * b
+        x = (mean - excess) * rearmed / (1 - (mean - excess) * b)
+    x_seen = seen / (1 - seen * b)
+    sd = torch.sqrt(x_seen * (1 + x_seen * b) / exposure.cycles) * (1 - afterpulse_in_frame(sensor))
+    return x / exposure.count_time, sd / exposure.count_time
+
+
+def _intervals(x: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
+    """Mean interval between avalanches, in units of 1 / r, and the counts a frame gains over T / interval because it
+    starts armed, with no trap filled (renewal theorem for a process with a special first interval)."""
+    a = afterpulse_in_frame(sensor)
+    load = x * (sensor.dead_time / exposure.count_time)
+    released = x / (x + exposure.count_time / sensor.trap_lifetime) if a > 0 else torch.zeros_like(x)
+    interval = 1 - a * (1 - released) + load
+    excess = (load.square() - 2 * a * (1 - released) * (load + released)) / (2 * interval.square())
+    return interval, excess

@@ -1,0 +1,217 @@
+"""What a sensor is: the maps and numbers of one SPAD array, and how it was exposed."""
+
+import math
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from torch import Tensor
+
+from noise_model.errors import InputError
+from noise_model.files import shipped_configs, whole_file
+
+#: Bits of `pixel_mask`, as in NeXus NXdetector.
+GAP, DEAD, UNDER_RESPONDING, HOT, NOISY, USER = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 8
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """How one image was taken: `cycles` hardware frames (N), each live for `count_time` seconds (T), summed."""
+
+    count_time: float
+    cycles: int = 1
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """One SPAD array. Maps are float32 tensors (H, W), or (B, H, W) for a batch of sensors with equal numbers.
+
+    Attributes:
+        pde: photon detection efficiency, 0 to 1.
+        dark_count_rate: counts/s (cps).
+        dead_time: hold-off after an avalanche, s; 0 for a binary array.
+        afterpulse_probability: chance that an avalanche fills a trap that fires the pixel again.
+        trap_lifetime: mean release delay of that trap, s.
+        crosstalk: (k, k), k odd, centre 0: chance that an avalanche in the centre fires each neighbour.
+        counter_bits: bits of the in-pixel counter; 1 is a binary array.
+        counter_wraps: the counter starts again at 0 when full (else it stays at its maximum).
+        pixel_mask: (H, W) int32, NXdetector bits; 0 is a good pixel.
+    """
+
+    name: str
+    pde: Tensor
+    dark_count_rate: Tensor
+    dead_time: float
+    counter_bits: int
+    afterpulse_probability: float = 0.0
+    trap_lifetime: float = 0.0
+    crosstalk: Tensor = field(default_factory=lambda: torch.zeros(1, 1))
+    counter_wraps: bool = False
+    pixel_mask: Tensor | None = None
+    source: str = ""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.pde.shape[-2], self.pde.shape[-1]
+
+    @property
+    def binary(self) -> bool:
+        """One bit per hardware frame."""
+        return self.counter_bits == 1
+
+    @property
+    def mean_pde(self) -> Tensor:
+        """Mean photon detection efficiency, over the rows and columns of each sensor; keeps its dimensions."""
+        return self.pde.mean(dim=(-2, -1), keepdim=True)
+
+    @property
+    def good(self) -> Tensor:
+        """(H, W) bool: pixels whose mask is clear."""
+        if self.pixel_mask is None:
+            return torch.ones(self.shape, dtype=torch.bool, device=self.pde.device)
+        return self.pixel_mask == 0
+
+    def saturation_value(self, cycles: int) -> int:
+        """The largest count an image summed from `cycles` frames can hold."""
+        return cycles * (2**self.counter_bits - 1)
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same sensor with its maps on `device`."""
+        mask = None if self.pixel_mask is None else self.pixel_mask.to(device)
+        return replace(
+            self,
+            pde=self.pde.to(device),
+            dark_count_rate=self.dark_count_rate.to(device),
+            crosstalk=self.crosstalk.to(device),
+            pixel_mask=mask,
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Writes `path` (YAML, the numbers) and the NPZ of the same stem beside it (the maps)."""
+        path = Path(path)
+        maps = {"pde": self.pde.cpu().numpy(), "dark_count_rate": self.dark_count_rate.cpu().numpy()}
+        if self.pixel_mask is not None:
+            maps["pixel_mask"] = self.pixel_mask.cpu().numpy()
+        numbers = _SensorNumbers(
+            name=self.name,
+            source=self.source,
+            dead_time=self.dead_time,
+            counter_bits=self.counter_bits,
+            counter_wraps=self.counter_wraps,
+            afterpulse_probability=self.afterpulse_probability,
+            trap_lifetime=self.trap_lifetime,
+            crosstalk=[[float(f"{value:.7g}") for value in row] for row in self.crosstalk.tolist()],
+            maps=path.with_suffix(".npz").name,
+        )
+        with whole_file(path.with_suffix(".npz")) as partial:
+            np.savez_compressed(partial, **maps)  # type: ignore[arg-type]
+        with whole_file(path) as partial:
+            partial.write_text(yaml.safe_dump(numbers.model_dump(exclude_none=True), sort_keys=False))
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads a sensor file, or a shipped preset by its name (`spc3`, `spad512`).
+
+        Raises:
+            InputError: no such file or preset, or its content is not a sensor.
+        """
+        path = Path(path)
+        if not path.exists():
+            preset = shipped_configs() / "sensors" / f"{path.name}.yaml"
+            if path.parent != Path() or not preset.exists():
+                presets = ", ".join(sorted(p.stem for p in preset.parent.glob("*.yaml")))
+                raise InputError(f"{path}: no such sensor file; give a sensor YAML or a preset ({presets})")
+            path = preset
+        numbers = _read_numbers(path)
+        if numbers.statistics is not None:
+            return cls._drawn(numbers)
+        return cls._stored(numbers, path.with_name(str(numbers.maps)))
+
+    @classmethod
+    def _drawn(cls, numbers: "_SensorNumbers") -> Self:
+        assert numbers.statistics is not None and numbers.shape is not None
+        generator = torch.Generator().manual_seed(numbers.seed)
+        pde, dark = numbers.statistics.draw(numbers.shape, generator)
+        return cls(pde=pde, dark_count_rate=dark, **_plain(numbers))
+
+    @classmethod
+    def _stored(cls, numbers: "_SensorNumbers", maps: Path) -> Self:
+        try:
+            with np.load(maps, allow_pickle=False) as arrays:
+                pde = torch.from_numpy(arrays["pde"].astype(np.float32))
+                dark = torch.from_numpy(arrays["dark_count_rate"].astype(np.float32))
+                mask = torch.from_numpy(arrays["pixel_mask"].astype(np.int32)) if "pixel_mask" in arrays else None
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{maps}: cannot read the sensor maps ({error}); expected pde and dark_count_rate") from error
+        if pde.ndim != 2 or pde.shape != dark.shape:
+            raise InputError(f"{maps}: pde {tuple(pde.shape)} and dark_count_rate {tuple(dark.shape)} must be equal (H, W)")
+        return cls(pde=pde, dark_count_rate=dark, pixel_mask=mask, **_plain(numbers))
+
+
+class SensorStatistics(BaseModel):
+    """The spread of a sensor's maps: what to draw from when the maps themselves are not known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pde_mean: float = Field(gt=0, le=1)
+    pde_spread: float = Field(ge=0, lt=0.5, description="relative standard deviation of the PDE map")
+    dark_bulk: float = Field(ge=0, description="cps of an ordinary pixel")
+    hot_fraction: float = Field(ge=0, le=1)
+    hot_median: float = Field(ge=0, description="cps; hot pixels are log-normal")
+    hot_sigma: float = Field(ge=0, description="standard deviation of ln(cps)")
+    hot_ceiling: float = Field(gt=0, description="cps")
+
+    def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """One PDE map and one dark-rate map (cps) of `shape`, on the generator's device."""
+        device = generator.device
+        gain = 1 + self.pde_spread * torch.randn(shape, generator=generator, device=device)
+        pde = (self.pde_mean * gain).clamp(1e-3, 1)
+        hot = torch.rand(shape, generator=generator, device=device) < self.hot_fraction
+        spread = torch.randn(shape, generator=generator, device=device)
+        rate = (math.log(max(self.hot_median, 1e-9)) + self.hot_sigma * spread).exp().clamp(max=self.hot_ceiling)
+        return pde, torch.where(hot, rate, torch.full_like(rate, self.dark_bulk))
+
+
+class _SensorNumbers(BaseModel):
+    """The YAML file: numbers, and either the name of the NPZ with the maps or the statistics to draw them from."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str
+    source: str = ""
+    dead_time: float = Field(ge=0)
+    counter_bits: int = Field(ge=1, le=16)
+    counter_wraps: bool = False
+    afterpulse_probability: float = Field(default=0, ge=0, lt=1)
+    trap_lifetime: float = Field(default=0, ge=0)
+    crosstalk: list[list[float]] = [[0.0]]
+    maps: str | None = None
+    shape: tuple[int, int] | None = None
+    statistics: SensorStatistics | None = None
+    seed: int = 0
+
+
+def _plain(numbers: _SensorNumbers) -> dict[str, object]:
+    values = numbers.model_dump(exclude={"maps", "shape", "statistics", "seed", "crosstalk"})
+    return values | {"crosstalk": torch.tensor(numbers.crosstalk, dtype=torch.float32)}
+
+
+def _read_numbers(path: Path) -> _SensorNumbers:
+    try:
+        numbers = _SensorNumbers.model_validate(yaml.safe_load(path.read_text()))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable sensor YAML ({str(error).splitlines()[0]})") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: not a sensor file: {where}: {first['msg']}") from error
+    if (numbers.statistics is None) == (numbers.maps is None):
+        raise InputError(f"{path}: a sensor needs either maps (an NPZ beside it) or statistics and shape")
+    if numbers.statistics is not None and numbers.shape is None:
+        raise InputError(f"{path}: statistics also need the shape of the array, as [rows, columns]")
+    return numbers
