@@ -1,21 +1,14 @@
 """Procedural scenes: one or two drawings, put together and given a random brightness scale."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from simulate.drawings import (
-    Drawing,
-    cells,
-    chart,
-    dead_leaves,
-    discs,
-    fan,
-    filaments,
-    line_art,
-    points,
-    shading,
-    text,
-)
-from simulate.textures import Field, Shape, log_uniform, octave_noise
+from simulate.charts import chart, fan
+from simulate.drawings import cells, dead_leaves, discs, filaments, line_art, points, shading, text
+from simulate.textures import Field, Shape, blurred, log_uniform, octave_noise, smooth_noise
+
+Drawing = Callable[[Shape, np.random.Generator], Field]
 
 #: Families and how often each is drawn.
 FAMILIES: dict[Drawing, float] = {
@@ -49,6 +42,8 @@ def procedural_scene(shape: tuple[int, int], rng: np.random.Generator) -> Field:
         picture = _composed(picture, _drawing(shape, rng), rng)
     if rng.uniform() < 0.3:
         picture = 1 - picture.clip(0, 1)
+    if rng.uniform() < 0.2:  # out of focus
+        picture = blurred(picture, log_uniform(rng, 0.5, max(0.6, min(shape) / 80)))
     return _exposed(picture, rng)
 
 
@@ -65,7 +60,7 @@ def _composed(first: Field, second: Field, rng: np.random.Generator) -> Field:
         return first + np.float32(log_uniform(rng, 0.03, 1)) * second
     if kind == 2:
         return first * (np.float32(rng.uniform(0, 0.3)) + second)
-    border = octave_noise((first.shape[0], first.shape[1]), rng) > rng.uniform(0.35, 0.65)
+    border = octave_noise(_shape(first), rng) > rng.uniform(0.35, 0.65)
     return np.where(border, first, second)
 
 
@@ -77,6 +72,25 @@ def _exposed(picture: Field, rng: np.random.Generator) -> Field:
         picture = np.exp(np.float32(np.log(contrast)) * (np.minimum(picture, 2) - 1))
     else:
         picture = picture ** np.float32(log_uniform(rng, 0.5, 2.2))
+    if rng.uniform() < 0.35:  # lit unevenly
+        picture = picture * _uneven_light(_shape(picture), rng)
     floor = max(1 / contrast, rng.choice([0.0, rng.uniform(0, 0.3)])) if rng.uniform() < 0.8 else 0.0
     picture = np.float32(floor) + np.float32(1 - floor) * picture
-    return picture * np.float32(rng.choice([1.0, rng.uniform(0.3, 1), log_uniform(rng, 1, 8)], p=[0.5, 0.35, 0.15]))
+    return picture * np.float32(_gain(float(picture.mean()), rng))
+
+
+def _gain(mean: float, rng: np.random.Generator) -> float:
+    """Half of the scenes are dimmer than they could be; the peaks of sparse ones may be brighter than white."""
+    if rng.uniform() < 0.5:
+        return 1.0
+    brightest = min(8.0, 0.4 / max(mean, 0.01))
+    return log_uniform(rng, 0.3, 1) if brightest < 1 else log_uniform(rng, 0.5, brightest)
+
+
+def _uneven_light(shape: Shape, rng: np.random.Generator) -> Field:
+    light = np.exp(rng.uniform(0.1, 0.7) * smooth_noise(shape, rng, min(shape) / 2))
+    return np.asarray(light / light.max(), np.float32)
+
+
+def _shape(picture: Field) -> Shape:
+    return picture.shape[0], picture.shape[1]

@@ -62,7 +62,7 @@ def grating(shape: Shape, rng: np.random.Generator) -> Field:
 
 def edge(signed: Field, sharpness: float) -> Field:
     """0 to 1 across zero: `signed` grows by 1 over 1 / sharpness, half of that on each side."""
-    return np.clip(signed * np.float32(sharpness) + np.float32(0.5), 0, 1)
+    return np.asarray(np.clip(signed * np.float32(sharpness) + np.float32(0.5), 0, 1), np.float32)
 
 
 def coordinates(shape: Shape) -> tuple[Field, Field]:
@@ -80,3 +80,13 @@ def texture(shape: Shape, rng: np.random.Generator) -> Field:
     if kind == 2:
         return gradient(shape, rng)
     return octave_noise(shape, rng) * grating(shape, rng)
+
+
+def blurred(picture: Field, sigma: float) -> Field:
+    """A Gaussian blur; a wide one at a coarser resolution, where it is as smooth and far cheaper."""
+    step = 1 << max(0, int(np.log2(max(sigma, 1) / 2)))
+    if step == 1:
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)
+    coarse = cv2.resize(picture, None, fx=1 / step, fy=1 / step, interpolation=cv2.INTER_AREA)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), sigma / step)
+    return np.asarray(cv2.resize(coarse, picture.shape[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
