@@ -1,0 +1,141 @@
+"""The capture file: HDF5 with NeXus names."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.source import Counts, Settings, Source, counts_dtype, stack_shape
+from hardware.tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, inside, plain
+from noise_model.errors import InputError
+
+NAME = "HDF5 capture"
+SUFFIXES = (".h5", ".hdf5", ".nxs")
+
+PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """By its signature, which may follow a user block."""
+    return h5py.is_hdf5(path) or head.startswith(b"\x89HDF")
+
+
+def open_source(path: Path) -> Source:
+    """Finds the counts; images are read as they are asked for."""
+    file = h5py.File(path, "r")
+    try:
+        return _describe(path, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _describe(path: Path, file: h5py.File) -> Source:
+    data = _counts(path, file)
+    shape = stack_shape(path, data.shape)
+    fields = _Fields(path, inside(path, file, DETECTOR))
+    return Source(
+        shape=shape,
+        dtype=counts_dtype(path, data.dtype),
+        read=_reader(data),
+        close=file.close,
+        said=Settings.of(path, **{name: fields.number(field) for name, field in SETTINGS.items()}),
+        pixel_mask=fields.array("pixel_mask", shape[1:], np.dtype(np.uint32)),
+        image_key=fields.array("image_key", shape[:1], np.dtype(np.uint8)),
+        corrected=bool(fields.number("countrate_correction_applied")),
+        background_subtracted=bool(fields.number("background_subtracted")),
+        notes=_notes(path, file),
+    )
+
+
+def _counts(path: Path, file: h5py.File) -> h5py.Dataset:
+    found = (inside(path, file, place) for place in PLACES)
+    data = next((item for item in found if isinstance(item, h5py.Dataset)), None)
+    if data is None:
+        raise InputError(f"{path}: HDF5 without counts; expected the dataset {PLACES[0]}")
+    if plain(data.attrs.get("units")) == "counts/s":
+        raise InputError(f"{path}: a restored result in counts/s; give the capture it was made from")
+    _check_stored(path, data)
+    return data
+
+
+def _check_stored(path: Path, data: h5py.Dataset) -> None:
+    """Refuses counts that lie in other files, or that HDF5 would make up as zeros because they were never written."""
+    others = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
+    if data.external or any(name != "." for name in others):
+        raise InputError(f"{path}: its counts lie in other files; copy them into one with h5repack")
+    if data.is_virtual or not data.size:
+        return
+    if data.chunks is None:
+        missing = data.id.get_storage_size() < data.nbytes
+    else:
+        per_image = np.prod(
+            [-(-extent // chunk) for extent, chunk in zip(data.shape[1:], data.chunks[1:], strict=True)]
+        )
+        # The last chunk may be missing: a recorder that was killed between growing the array and filling it.
+        missing = data.id.get_num_chunks() < max(1, (data.shape[0] // data.chunks[0]) * int(per_image) - int(per_image))
+    if missing:
+        raise InputError(f"{path}: promises {data.shape[0]} images that were never written; record or copy it again")
+
+
+def _reader(data: h5py.Dataset) -> Callable[[int, int], Counts]:
+    def read(start: int, stop: int) -> Counts:
+        images: Counts = data[None] if data.ndim == 2 else data[start:stop]
+        return images
+
+    return read
+
+
+class _Fields:
+    """The detector's fields, checked one by one. Absent fields are None."""
+
+    def __init__(self, path: Path, detector: Any) -> None:
+        self.path, self.detector = path, detector
+
+    def number(self, name: str) -> float | None:
+        """A number, times in seconds."""
+        field = self._field(name)
+        if field is None:
+            return None
+        values = np.asarray(field[()]) if field.size == 1 else np.empty(0)
+        if values.dtype.kind not in "iufb" or values.size != 1:
+            raise InputError(f"{self.path}: {name} has shape {field.shape} and type {field.dtype}; expected one number")
+        return self._in_seconds(name, plain(field.attrs.get("units")), values.reshape(-1)[0].item())
+
+    def _in_seconds(self, name: str, unit: Any, value: float) -> float:
+        if not name.endswith("_time") or unit in (None, "s"):
+            return value
+        if unit not in SECONDS:
+            raise InputError(f"{self.path}: {name} in {unit!r}; expected one of {', '.join(SECONDS)}")
+        return value * SECONDS[unit]
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
+        """An integer array of exactly `shape`."""
+        field = self._field(name)
+        if field is None:
+            return None
+        if field.shape != shape or field.dtype.kind not in "iub":
+            raise InputError(f"{self.path}: {name} is {field.dtype} {field.shape}; expected integers of shape {shape}")
+        array: NDArray[Any] = field[()].astype(dtype)
+        return array
+
+    def _field(self, name: str) -> h5py.Dataset | None:
+        if not isinstance(self.detector, h5py.Group):
+            return None
+        field = inside(self.path, self.detector, name)
+        return field if isinstance(field, h5py.Dataset) else None
+
+
+def _notes(path: Path, file: h5py.File) -> dict[str, Any]:
+    free = inside(path, file, NOTES)
+    notes = {name: plain(value) for name, value in free.attrs.items()} if isinstance(free, h5py.Group) else {}
+    notes.pop("NX_class", None)
+    for name, place in NAMED_NOTES.items():
+        field = inside(path, file, place)
+        if isinstance(field, h5py.Dataset) and field.size == 1:
+            notes[name] = plain(field[()])
+    return notes

@@ -1,0 +1,70 @@
+"""TIFF stacks of counts, and the peak-normalised 8-bit frames that public data sets hold."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from hardware.peak_normalised import as_source
+from hardware.source import Counts, RawStack, Source, counts_dtype, stack_shape
+from noise_model.errors import InputError
+
+NAME = "TIFF stack"
+SUFFIXES = (".tif", ".tiff")
+
+# tifffile logs what it also raises; without a handler that would print a second message.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """By its first bytes: TIFF or BigTIFF, either byte order."""
+    return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def open_source(path: Path) -> Source:
+    """Pages are read as they are asked for."""
+    # OME metadata may name other files, so it is not followed: the pages of this file are the images.
+    tiff = tifffile.TiffFile(path, is_ome=False)
+    try:
+        source = _open_stack(path, tiff)
+        return as_source(path, source) or source
+    except BaseException:
+        tiff.close()
+        raise
+
+
+def _open_stack(path: Path, tiff: tifffile.TiffFile) -> Source:
+    series = _only_series(path, tiff)
+    dtype = counts_dtype(path, series.dtype)
+    height, width = series.shape[-2:]
+    shape = stack_shape(path, (series.size // max(height * width, 1), height, width))
+    if series.dataoffset is not None and dtype.kind != "b":
+        raw = RawStack(path, shape, dtype.newbyteorder(tiff.byteorder), series.dataoffset)
+        tiff.close()
+        return Source(shape, dtype, raw.read, raw.close)
+    if len(series.pages) != shape[0]:
+        raise InputError(
+            f"{path}: {shape[0]} images promised, {len(series.pages)} pages there; save it again as a plain stack"
+        )
+    return Source(shape, dtype, _page_reader(path, series, shape[1:]), tiff.close)
+
+
+def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    if len(tiff.series) != 1:
+        raise InputError(f"{path}: {len(tiff.series)} kinds of page; expected one stack of equal images")
+    series = tiff.series[0]
+    if series.dtype is None or "S" in series.axes or not series.axes.endswith("YX"):
+        raise InputError(f"{path}: pages with axes {series.axes}; expected grey images of counts (no colour)")
+    return series
+
+
+def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, ...]) -> Callable[[int, int], Counts]:
+    def read(start: int, stop: int) -> Counts:
+        pages = [series.pages[index] for index in range(start, stop)]
+        if any(page is None or page.shape != image for page in pages):
+            raise InputError(f"{path}: a page among images {start} to {stop - 1} is missing or differs from the first")
+        return np.stack([page.asarray() for page in pages if page is not None])
+
+    return read

@@ -1,0 +1,194 @@
+"""Restored pictures: photon detection rates, their standard deviations, and all that made them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.capture import Capture
+from hardware.source import Settings, blaming, regular_file, stack_shape
+from hardware.tree import DETECTOR, SETTINGS, append, creator, new_tree, plain, write_settings
+from noise_model.errors import InputError
+
+PROCESS = "/entry/process"
+UNITS = "counts/s"
+
+#: Fields of `Provenance` that are stored as text, and as JSON.
+TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "versions")
+
+Picture = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a result.
+
+    Attributes:
+        model: name of the weights.
+        model_sha256: checksum of the weight file.
+        sensor: the sensor description used, as plain data.
+        command: the command line.
+        config: settings of the run.
+        versions: of the libraries that matter.
+    """
+
+    model: str
+    model_sha256: str
+    sensor: Mapping[str, Any]
+    command: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class ResultWriter:
+    """A context manager that makes the result file `path` of `capture` (as summed), `scale` times as fine, in blocks.
+
+    As with captures: whole or not at all, flushed per block. `warnings` may grow until the end; they begin with the
+    assumptions of the capture.
+
+    Raises:
+        InputError: `path` cannot be written.
+        ValueError: a block does not fit.
+    """
+
+    def __init__(self, path: str | Path, capture: Capture, scale: int, provenance: Provenance) -> None:
+        self.path, self.capture, self.scale, self.provenance = Path(path), capture, scale, provenance
+        self.shape_hw = (capture.shape[1] * scale, capture.shape[2] * scale)
+        self.warnings: list[str] = list(capture.assumptions)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._file = self._stack.enter_context(new_tree(self.path))
+        write_settings(self._file, _settings(self.capture), self.capture.notes)
+        self._file["/entry/data/data_errors"] = h5py.SoftLink(f"{DETECTOR}/uncertainty")
+        process = self._file.create_group(PROCESS)
+        process.attrs["NX_class"] = "NXprocess"
+        for name, value in _process(self.capture, self.scale, self.provenance).items():
+            process[name] = value
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._file[PROCESS]["warnings"] = json.dumps(self.warnings)
+        self._stack.__exit__(kind, error, trace)
+
+    def append(self, rate: NDArray[Any], uncertainty: NDArray[Any]) -> None:
+        """Writes and flushes a block: rates and their standard deviations, counts/s per native pixel, (n, s*H, s*W)."""
+        if rate.shape != uncertainty.shape or rate.shape[1:] != self.shape_hw:
+            raise ValueError(f"blocks {rate.shape} and {uncertainty.shape}; expected (n, *{self.shape_hw})")
+        append(self._file[DETECTOR], "data", rate.astype(np.float32, copy=False), UNITS)
+        append(self._file[DETECTOR], "uncertainty", uncertainty.astype(np.float32, copy=False), UNITS)
+        self._file.flush()
+
+
+@dataclass(frozen=True)
+class Result:
+    """An opened result; a context manager.
+
+    Attributes:
+        shape: (T, s*H, s*W).
+        scale: s.
+        settings: how the images it was made from were taken (N is that of the sums).
+        source: name of the capture.
+        warnings: what the user should know, assumptions included.
+        creator: program and version.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    scale: int
+    settings: Settings
+    source: str
+    provenance: Provenance
+    warnings: tuple[str, ...]
+    creator: str
+    file: h5py.File = field(repr=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.file.close()
+
+    def blocks(self, size: int) -> Iterator[tuple[Picture, Picture]]:
+        """Rates and their standard deviations, counts/s per native pixel area, (n, s*H, s*W) each, `size` at a time."""
+        detector = self.file[DETECTOR]
+        for start in range(0, self.shape[0], size):
+            with blaming(self.path, "result"):
+                rate, uncertainty = (
+                    detector["data"][start : start + size],
+                    detector["uncertainty"][start : start + size],
+                )
+            yield rate, uncertainty
+
+
+def read_result(path: str | Path) -> Result:
+    """Opens what `spadsr infer` wrote.
+
+    Raises:
+        InputError: no such file, damaged, or not a result.
+    """
+    path = regular_file(Path(path))
+    with blaming(path, "result"):
+        file = h5py.File(path, "r")
+        try:
+            return _result(path, file)
+        except BaseException:
+            file.close()
+            raise
+
+
+def is_result(file: h5py.File) -> bool:
+    """Whether an HDF5 file is a result."""
+    return f"{PROCESS}/scale" in file
+
+
+def _result(path: Path, file: h5py.File) -> Result:
+    if not is_result(file):
+        raise InputError(f"{path}: not a result; expected a file that spadsr infer wrote")
+    detector, process = file[DETECTOR], file[PROCESS]
+    made = {name: plain(process[name][()]) for name in (*TEXTS, *TABLES)}
+    made |= {name: json.loads(made[name]) for name in TABLES}
+    return Result(
+        path=path,
+        shape=stack_shape(path, detector["data"].shape),
+        scale=int(process["scale"][()]),
+        settings=Settings.of(
+            path, **{key: plain(detector[name][()]) for key, name in SETTINGS.items() if name in detector}
+        ),
+        source=plain(process["source"][()]),
+        provenance=Provenance(**made),
+        warnings=tuple(json.loads(process["warnings"][()])),
+        creator=plain(file.attrs["creator"]),
+        file=file,
+    )
+
+
+def _process(capture: Capture, scale: int, provenance: Provenance) -> dict[str, Any]:
+    """The fields of NXprocess; tables are JSON."""
+    program, _, version = creator().partition(" ")
+    texts = {name: getattr(provenance, name) for name in TEXTS}
+    tables = {name: json.dumps(dict(getattr(provenance, name))) for name in TABLES}
+    return {"program": program, "version": version, "source": capture.path.name, "scale": scale} | texts | tables
+
+
+def _settings(capture: Capture) -> Settings:
+    return Settings(
+        count_time=capture.exposure.count_time,
+        cycles=capture.exposure.cycles,
+        frame_time=capture.frame_time,
+        dead_time=capture.dead_time,
+        counter_bits=capture.counter_bits,
+        saturation_value=capture.saturation_value,
+    )

@@ -1,0 +1,128 @@
+"""The NeXus tree that captures and results share: names of places, how to write one and how to walk one."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.source import Settings
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+
+DETECTOR = "/entry/instrument/detector"
+NOTES = "/entry/notes"
+
+#: Field of `Settings`: its name in the file.
+SETTINGS = {
+    "count_time": "count_time",
+    "cycles": "number_of_cycles",
+    "frame_time": "frame_time",
+    "dead_time": "dead_time",
+    "counter_bits": "bit_depth_readout",
+    "saturation_value": "saturation_value",
+}
+
+#: Notes that NeXus has a place for.
+NAMED_NOTES = {
+    "start_time": "/entry/start_time",
+    "description": f"{DETECTOR}/description",
+    "serial_number": f"{DETECTOR}/serial_number",
+}
+
+CLASSES = {
+    "/entry": "NXentry",
+    "/entry/instrument": "NXinstrument",
+    DETECTOR: "NXdetector",
+    "/entry/data": "NXdata",
+    NOTES: "NXcollection",
+}
+
+LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 16
+
+
+def creator() -> str:
+    """The program and its version."""
+    try:
+        return f"spadsr {version('spadsr')}"
+    except PackageNotFoundError:
+        return "spadsr (not installed)"
+
+
+@contextmanager
+def new_tree(path: Path) -> Iterator[h5py.File]:
+    """An empty tree, written beside `path` and renamed to it at the end; nothing is left after an error."""
+    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+        file.attrs["default"] = "entry"
+        file.attrs["creator"] = creator()
+        for place, nexus_class in CLASSES.items():
+            file.create_group(place).attrs["NX_class"] = nexus_class
+        file["/entry"].attrs["default"] = "data"
+        file["/entry/data"].attrs["signal"] = "data"
+        file["/entry/data/data"] = h5py.SoftLink(f"{DETECTOR}/data")
+        yield file
+
+
+def write_settings(file: h5py.File, settings: Settings, notes: Mapping[str, Any]) -> None:
+    """Writes what is known of `settings`, times with their unit, and `notes` in their places."""
+    for name, value in settings.known().items():
+        field = file[DETECTOR].create_dataset(SETTINGS[name], data=value)
+        if name.endswith("_time"):
+            field.attrs["units"] = "s"
+    for name, value in notes.items():
+        if name in NAMED_NOTES:
+            file[NAMED_NOTES[name]] = str(value)
+        else:
+            file[NOTES].attrs[name] = value
+
+
+def append(group: h5py.Group, name: str, block: NDArray[Any], units: str | None = None) -> None:
+    """Appends `block` (n, ...) to the dataset `name`, made at the first call and chunked over its first axis."""
+    if name not in group:
+        data = group.create_dataset(
+            name, (0, *block.shape[1:]), block.dtype, maxshape=(None, *block.shape[1:]), chunks=_chunk(block)
+        )
+        if units:
+            data.attrs["units"] = units
+    data = group[name]
+    data.resize(data.shape[0] + len(block), axis=0)
+    data[data.shape[0] - len(block) :] = block
+
+
+def _chunk(block: NDArray[Any]) -> tuple[int, ...]:
+    image_bytes = max(block[:1].nbytes, 1)
+    images = min(len(block), LARGEST_CHUNK // image_bytes)
+    return (max(images, SMALLEST_CHUNK // image_bytes, 1), *block.shape[1:])
+
+
+def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:
+    """What lies at `place`, absolute or below `group`, or None. At most `hops` soft links are followed.
+
+    Raises:
+        InputError: the way there leaves the file `path` by an external link, or soft links go round in a circle.
+    """
+    at: Any = group.file if place.startswith("/") else group
+    for part in filter(None, place.split("/")):
+        if not isinstance(at, h5py.Group) or not at.id.links.exists(part.encode()):
+            return None
+        kind = at.id.links.get_info(part.encode()).type
+        if kind == h5py.h5l.TYPE_SOFT and hops:
+            at = inside(path, at, at.id.links.get_val(part.encode()).decode(), hops - 1)
+        elif kind == h5py.h5l.TYPE_HARD:
+            at = at[part]
+        else:
+            raise InputError(f"{path}: {place} is a link out of the file or a circle of links; copy the counts into it")
+    return at
+
+
+def plain(value: Any) -> Any:
+    """An HDF5 value as Python has it: str, int, float, bool, or a list of them."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()] if value.ndim else plain(value.item())
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,108 @@
+"""Writing captures: in blocks, in the capture format, whole or not at all."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from hardware.source import Counts, Settings
+from hardware.tree import DETECTOR, append, new_tree, write_settings
+from noise_model.errors import InputError
+from noise_model.sensor import Exposure
+
+
+class CaptureWriter:
+    """A context manager that makes the capture file `path` from blocks of counts.
+
+    The file is written beside `path`, flushed after every block (so that what was appended outlives a killed recorder),
+    and renamed to `path` at the end; an exception inside leaves nothing.
+
+    Args:
+        shape_hw: rows and columns.
+        dtype: uint8, uint16 or uint32.
+        saturation_value: the largest count an image can hold; by default what cycles and counter bits allow.
+        frame_time: s from the start of one image to the start of the next.
+        pixel_mask: (H, W), NXdetector bits.
+        notes: free acquisition settings; `start_time` (ISO 8601), `description`, `serial_number` go to NeXus places.
+
+    Raises:
+        InputError: `path` cannot be written, or a setting is not one that a camera can have.
+        ValueError: a block does not fit what was declared, or there was none.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        shape_hw: tuple[int, int],
+        dtype: DTypeLike,
+        *,
+        exposure: Exposure,
+        dead_time: float,
+        counter_bits: int,
+        saturation_value: int | None = None,
+        frame_time: float | None = None,
+        pixel_mask: NDArray[Any] | None = None,
+        corrected: bool = False,
+        background_subtracted: bool = False,
+        notes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path, self.shape_hw, self.dtype = Path(path), shape_hw, np.dtype(dtype)
+        if self.dtype not in (np.uint8, np.uint16, np.uint32):
+            raise ValueError(f"counts of type {self.dtype}; expected uint8, uint16 or uint32")
+        self.settings = Settings.of(
+            path,
+            count_time=exposure.count_time,
+            cycles=exposure.cycles,
+            frame_time=frame_time,
+            dead_time=dead_time,
+            counter_bits=counter_bits,
+            saturation_value=saturation_value or exposure.cycles * (2**counter_bits - 1),
+        )
+        self.fields: dict[str, Any] = {
+            "countrate_correction_applied": corrected,
+            "background_subtracted": background_subtracted,
+        }
+        if pixel_mask is not None:
+            self.fields["pixel_mask"] = np.asarray(pixel_mask, np.uint32).reshape(shape_hw)
+        self.notes = notes or {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._file = self._stack.enter_context(new_tree(self.path))
+        self._detector = self._file[DETECTOR]
+        write_settings(self._file, self.settings, self.notes)
+        for name, value in self.fields.items():
+            self._detector[name] = value
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None and "data" not in self._detector:
+            error = InputError(f"{self.path}: there is no image to write")
+            self._stack.__exit__(type(error), error, None)
+            raise error
+        self._stack.__exit__(kind, error, trace)
+
+    def append(
+        self, counts: Counts, *, sequence_number: NDArray[Any] | None = None, image_key: int | None = None
+    ) -> None:
+        """Writes a block of images, (n, H, W), and flushes it; blocks of 256 images and more are fast.
+
+        `sequence_number` (n,) are the images' indices as acquired; `image_key` is 0 scene, 1 flat, 2 dark, 3 invalid.
+        Give each with every block or with none.
+        """
+        if counts.shape[1:] != self.shape_hw or not np.can_cast(counts.dtype, self.dtype):
+            raise ValueError(
+                f"a block {counts.shape} of {counts.dtype}; expected (n, *{self.shape_hw}) of {self.dtype}"
+            )
+        append(self._detector, "data", counts.astype(self.dtype, copy=False), "counts")
+        if sequence_number is not None:
+            append(self._detector, "sequence_number", np.asarray(sequence_number, np.uint64))
+        if image_key is not None:
+            append(self._detector, "image_key", np.full(len(counts), image_key, np.uint8))
+        self._file.flush()
