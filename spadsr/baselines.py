@@ -1,0 +1,133 @@
+"""What a careful user would do without a network: the inverse response, denoised or not, enlarged by bicubic interpolation."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise_model.errors import InputError
+from noise_model.response import detection_rate, stabilised, unstabilised
+from noise_model.sampling import count_law
+from noise_model.sensor import Exposure, Sensor
+
+Image: TypeAlias = NDArray[np.float32]
+Counts: TypeAlias = NDArray[np.integer]
+Table: TypeAlias = NDArray[np.float64]
+
+#: counts (H, W), exposure, sensor, scale s -> rate (s H, s W), counts/s per native pixel area.
+Baseline: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Image]
+
+_FINE_ROWS, _FINE_STEP, _COARSE_ROWS = 160, 0.1, 400  # steps in standard deviations of the counts
+_LARGEST_BLOCK = 1 << 22  # numbers held at once while frames are added up
+
+
+def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+    """The inverse response of every pixel by itself, enlarged."""
+    return enlarge(_rate(counts, exposure, sensor), scale)
+
+
+def bm3d_bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+    """BM3D on variance-stabilised counts, its exact unbiased inverse, then as `bicubic`.
+
+    Raises:
+        InputError: the package bm3d is not installed.
+    """
+    return enlarge(_rate(bm3d_counts(counts, exposure, sensor), exposure, sensor), scale)
+
+
+BASELINES: Mapping[str, Baseline] = {"bicubic": bicubic, "bm3d": bm3d_bicubic}
+
+
+def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
+    """Bicubic interpolation of (H, W) to (s H, s W) about pixel centres, so that block means stay in place."""
+    import cv2
+
+    height, width = rate.shape
+    wide = cv2.resize(rate.astype(np.float32), (width * scale, height * scale), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(wide, dtype=np.float32)
+
+
+def bm3d_counts(counts: Counts, exposure: Exposure, sensor: Sensor) -> NDArray[np.float64]:
+    """(H, W) mean counts that BM3D estimates, in the domain where counts have one variance."""
+    try:
+        from bm3d import bm3d
+    except ImportError as error:
+        raise InputError("bm3d: the package is not installed; run: pip install 'spadsr[baseline]'") from error
+    values, sigma = stabiliser(exposure, sensor)
+    # The pixel grid is padded by reflection because BM3D needs at least one block of 8 x 8.
+    padding = [(0, max(0, 8 - side)) for side in counts.shape]
+    noisy = np.pad(values[counts], padding, mode="symmetric")
+    clean = bm3d(noisy, sigma)[: counts.shape[0], : counts.shape[1]]
+    return unbiased_inverse(clean, exposure, sensor)
+
+
+def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:
+    """The variance-stabilising transform of every possible count, and the standard deviation it leads to.
+
+    Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
+    the integral of 1 / sd(K) over the mean, sd^2 = m (1 - m b / N)^2, with the same offsets; 2 sqrt(K + 3/8) at b = 0.
+    """
+    n = exposure.cycles
+    k = np.arange(sensor.saturation_value(n) + 1) + 3 / 8
+    if sensor.binary:
+        return np.arcsin(np.sqrt(k / (n + 3 / 4))), 1 / math.sqrt(4 * n + 2)
+    b = sensor.dead_time / exposure.count_time
+    if b == 0:
+        return 2 * np.sqrt(k), 1.0
+    ceiling = n / b + 3 / 4
+    share = np.minimum(k, ceiling - 3 / 8) / ceiling
+    return 2 * math.sqrt(n / b) * np.arctanh(np.sqrt(share)), 1.0
+
+
+def unbiased_inverse(clean: NDArray[np.floating], exposure: Exposure, sensor: Sensor) -> NDArray[np.float64]:
+    """Mean counts whose transformed counts have the mean `clean`: the expectation of the transform, tabulated, inverted.
+
+    Inverting the transform itself would be too low by about a quarter of a count, much at one count a pixel
+    (Makitalo and Foi, IEEE TIP 20 (2011) 99).
+    """
+    transformed, mean = expectations(exposure, sensor)
+    return np.interp(clean, transformed, mean)
+
+
+def expectations(exposure: Exposure, sensor: Sensor) -> tuple[Table, Table]:
+    """(R,) means of the transformed and of the plain counts, both ascending, over a grid of rates."""
+    values, _ = stabiliser(exposure, sensor)
+    columns = [(law @ values[: law.shape[1]], law @ np.arange(law.shape[1])) for law in _laws(exposure, sensor)]
+    transformed, mean = (np.concatenate(column) for column in zip(*columns, strict=True))
+    rising = np.diff(np.maximum.accumulate(transformed), prepend=-1.0) > 0
+    return transformed[rising], mean[rising]
+
+
+def _laws(exposure: Exposure, sensor: Sensor) -> Iterator[Table]:
+    """(rows, counts) chances of every count at some of the rates of the grid: the law of one frame, N times added up."""
+    one = count_law(replace(exposure, cycles=1), sensor)
+    frame = np.diff(one.cdf.double().numpy(), axis=1, prepend=0.0)
+    x = _rates(float(one.x[-1]), exposure, sensor)
+    length = exposure.cycles * (frame.shape[1] - 1) + 1
+    for part in np.array_split(x, math.ceil(x.size * length / _LARGEST_BLOCK)):
+        rows = _between_rows(part, one.x.numpy(), frame)
+        yield np.fft.irfft(np.fft.rfft(rows, n=length) ** exposure.cycles, n=length)
+
+
+def _rates(largest: float, exposure: Exposure, sensor: Sensor) -> Table:
+    """x = rate * exposure of one frame, from 0: fine at few counts, where the transform is crooked, coarse above."""
+    end = float(stabilised(torch.tensor(largest, dtype=torch.float64), exposure, sensor))
+    fine = np.arange(_FINE_ROWS) * _FINE_STEP
+    grid = np.append(fine[fine < end], np.linspace(min(fine[-1], end), end, _COARSE_ROWS)[1:])
+    return unstabilised(torch.from_numpy(grid), exposure, sensor).numpy()
+
+
+def _between_rows(x: Table, grid: Table, rows: Table) -> Table:
+    """The rows of a table over `grid`, linearly interpolated at each of `x`."""
+    upper = np.clip(np.searchsorted(grid, x, side="right"), 1, grid.size - 1)
+    share = ((x - grid[upper - 1]) / (grid[upper] - grid[upper - 1]))[:, None]
+    return (1 - share) * rows[upper - 1] + share * rows[upper]
+
+
+def _rate(counts: NDArray[np.number], exposure: Exposure, sensor: Sensor) -> Image:
+    rate, _ = detection_rate(torch.from_numpy(np.asarray(counts, dtype=np.float32)), exposure, sensor)
+    return rate.numpy()

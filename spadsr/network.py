@@ -1,0 +1,204 @@
+"""The restoration network: counts of one sensor in, photon detection rate and its uncertainty out, at five resolutions."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+SCALES = (1, 2, 4, 8, 16)
+STATISTICS = 9
+
+
+class NetworkConfig(BaseModel):
+    """Size of the network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    width: int = Field(default=48, gt=0, description="channels")
+    groups: int = Field(default=4, gt=0)
+    blocks: int = Field(default=2, gt=0, description="convolution blocks in a group")
+    attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
+    heads: int = Field(default=2, gt=0, description="attention heads")
+    window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one image says, in units that do not depend on the flux: every rate is over `scale`, the image's mean rate.
+
+    Attributes:
+        statistics: (B, 9, H, W) input channels.
+        rate: (B, 1, H, W) rate estimate over scale.
+        amplitude: (B, 1, H, W) local brightness, at least 1: what the network's answers are multiples of.
+        log_variance: (B, 1, H, W) of `rate`, from photon statistics.
+        scale: (B, 1, 1, 1) mean detection rate, counts/s.
+    """
+
+    statistics: Tensor
+    rate: Tensor
+    amplitude: Tensor
+    log_variance: Tensor
+    scale: Tensor
+
+
+class GatedFusionTransformer(nn.Module):
+    """Groups of convolution and content-adaptive attention at native resolution, fused through gates, and a head a scale.
+
+    The body is shared by all scales. Each head adds detail to the interpolated native answer, which is itself a
+    gated mixture of what was measured and what the body infers.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
+        self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
+        self.fusion = GatedFusion(width, config.groups)
+        self.native = _zeroed(nn.Conv2d(width, 3, 3, padding=1))
+        self.heads = nn.ModuleDict(
+            {str(s): _zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1}
+        )
+
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+        height, width = measurement.rate.shape[-2:]
+        statistics = _padded(measurement.statistics, self.config.window)
+        features = self.stem(statistics)
+        outputs = []
+        current = features
+        for group in self.groups:
+            current = group(current, statistics)
+            outputs.append(current)
+        fused = (features + self.fusion(outputs))[..., :height, :width]
+        trust, inferred, spread = self.native(fused).float().chunk(3, dim=1)
+        gate = torch.sigmoid(trust)
+        rate = gate * measurement.rate + measurement.amplitude * inferred
+        log_variance = measurement.log_variance + spread
+        return [self._at_scale(s, fused, rate, log_variance, measurement.amplitude) for s in scales]
+
+    def _at_scale(self, s: int, fused: Tensor, rate: Tensor, log_variance: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+        if s == 1:
+            return rate, log_variance
+        detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)
+        base = F.interpolate(rate, scale_factor=float(s), mode="bicubic", align_corners=False)
+        size = base.shape[-2:]
+        contrast = F.interpolate(amplitude, size=size, mode="nearest")
+        return base + contrast * detail, F.interpolate(log_variance, size=size, mode="nearest") + spread
+
+
+class Group(nn.Module):
+    """Residual convolution blocks, then content-adaptive attention."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ConvolutionBlock(config.width) for _ in range(config.blocks)))
+        self.attention = ContentAdaptiveAttention(config)
+
+    def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
+        result: Tensor = self.attention(self.blocks(features), statistics)
+        return result
+
+
+class ConvolutionBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = features + self.second(F.relu(self.first(features)))
+        return result
+
+
+class ContentAdaptiveAttention(nn.Module):
+    """Window attention for detail and channel attention for the whole field, from the same queries, keys and values;
+    a gate, driven by the content and by the photon statistics, chooses between them for every pixel and channel.
+
+    Works on windows of w x w pixels as rows of (window, head, pixel, depth), channels last.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        inner, self.heads, self.window = config.attention_width, config.heads, config.window
+        self.norm = nn.LayerNorm(config.width)
+        self.project = nn.Linear(config.width + STATISTICS, 4 * inner)
+        self.position = nn.Parameter(torch.zeros(self.heads, (2 * self.window - 1) ** 2))
+        self.temperature = nn.Parameter(torch.ones(self.heads, 1, 1))
+        self.out = nn.Linear(inner, config.width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.register_buffer("offsets", _window_offsets(self.window), persistent=False)
+
+    def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
+        pixels = torch.cat([self.norm(features.permute(0, 2, 3, 1)), statistics.permute(0, 2, 3, 1)], dim=-1)
+        q, k, v, gate = self._split(self.project(pixels)).unbind(0)
+        gate = torch.sigmoid(gate)
+        mixed = gate * self._in_windows(q, k, v) + (1 - gate) * self._across_field(q, k, v)
+        result: Tensor = features + self.out(self._joined(mixed, pixels.shape)).permute(0, 3, 1, 2)
+        return result
+
+    def _split(self, projected: Tensor) -> Tensor:
+        """(B, H, W, 4 C) -> (4, B, windows, heads, w w, depth)."""
+        batch, height, width, channels = projected.shape
+        w, depth = self.window, channels // 4 // self.heads
+        cells = projected.reshape(batch, height // w, w, width // w, w, 4, self.heads, depth)
+        return cells.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(4, batch, -1, self.heads, w * w, depth)
+
+    def _joined(self, windows: Tensor, shape: torch.Size) -> Tensor:
+        """(B, windows, heads, w w, depth) -> (B, H, W, C)."""
+        batch, height, width = shape[:3]
+        w, depth = self.window, windows.shape[-1]
+        cells = windows.reshape(batch, height // w, width // w, self.heads, w, w, depth)
+        return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * depth)
+
+    def _in_windows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        bias = self.position[:, self.offsets].to(q.dtype)
+        similarity = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias
+        return similarity.softmax(dim=-1) @ v
+
+    def _across_field(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Channels attend to channels, by the correlation of their values over the whole image."""
+        product = (q.transpose(-2, -1) @ k).sum(dim=1, keepdim=True).float()
+        length_q, length_k = (t.float().square().sum(dim=(1, 3), keepdim=True) + 1e-6 for t in (q, k))
+        similarity = product * torch.rsqrt(length_q.transpose(-2, -1) * length_k) * self.temperature
+        return v @ similarity.softmax(dim=-1).to(v.dtype).transpose(-2, -1)
+
+
+class GatedFusion(nn.Module):
+    """Weighs every group's output, per pixel and channel, by a sigmoid gate that sees all of them."""
+
+    def __init__(self, width: int, groups: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(width * groups, width * groups, 1)
+        self.merge = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, outputs: list[Tensor]) -> Tensor:
+        stacked = torch.cat(outputs, dim=1)
+        weighed = torch.sigmoid(self.gate(stacked)) * stacked
+        merged: Tensor = self.merge(sum(weighed.chunk(len(outputs), dim=1)))
+        return merged
+
+
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """Starts a branch at zero, so that training starts from the interpolated measurement."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _window_offsets(window: int) -> Tensor:
+    """(w^2, w^2) index of the displacement between each two pixels of a window."""
+    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    place = torch.stack([rows.flatten(), columns.flatten()], dim=1)
+    shift = place[:, None, :] - place[None, :, :] + window - 1
+    return shift[..., 0] * (2 * window - 1) + shift[..., 1]
+
+
+def _padded(images: Tensor, multiple: int) -> Tensor:
+    """Repeats the lower and right edges up to a whole number of windows."""
+    height, width = images.shape[-2:]
+    return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
