@@ -1,0 +1,156 @@
+"""Training pairs in memory: scenes in, counts and the rates to be restored out, on the device that trains."""
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from noise_model.sampling import sample_counts
+from noise_model.sensor import USER, Exposure, Sensor, SensorStatistics
+
+
+_T = TypeVar("_T")
+
+
+class PairRecipe(BaseModel):
+    """What captures to draw. Rates are in detections per hardware frame (x = r T); ranges are drawn log-uniformly."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    binary_share: float = Field(default=0.7, ge=0, le=1, description="binary arrays; the rest count")
+    binary_cycles: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+    binary_white: tuple[float, float] = (0.02, 1.5)
+    counting_cycles: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 32, 64)
+    counting_white: tuple[float, float] = (0.2, 80.0)
+    least_counts: float = Field(default=0.1, gt=0, description="of a white pixel, over all frames")
+    relative_exposure: tuple[float, ...] = Field(default=(8.0, 17.5, 17.5, 40.0, 104.0), description="T / dead time")
+    afterpulse_probability: tuple[float, ...] = (0.0, 0.0, 0.005, 0.01, 0.02)
+    crosstalk: tuple[float, ...] = Field(default=(0.0, 0.0, 1e-3, 3e-3), description="nearest neighbours")
+    pde_spread: tuple[float, float] = (0.005, 0.06)
+    dark_bulk: tuple[float, float] = (1e-6, 3e-3)
+    hot_fraction: float = Field(default=0.06, ge=0, le=1, description="the share is drawn up to this")
+    hot_median: tuple[float, float] = (1e-4, 0.3)
+    known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
+    masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A batch of captures and their truths.
+
+    Attributes:
+        counts: (B, H, W) int32.
+        targets: scale -> (B, s H, s W) photon detection rate, counts/s per native pixel area.
+        exposure: of all of them.
+        sensor: what is known of the sensors: maps (B, H, W).
+    """
+
+    counts: Tensor
+    targets: dict[int, Tensor]
+    exposure: Exposure
+    sensor: Sensor
+
+
+def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, generator: torch.Generator) -> Pair:
+    """Captures of scenes at random flux by random sensors, with one exposure.
+
+    Args:
+        scenes: (B, s H, s W) relative flux, 1 = white.
+        scale: resolution of the scenes over that of the sensor; targets come at it and at each smaller power of two.
+        generator: the only source of randomness, on the device of the scenes.
+    """
+    targets = targets_of(scenes, scale)
+    shape = targets[1].shape
+    draw = _Draws(generator)
+    exposure, sensor = _draw_sensor(shape, recipe, draw)
+    low, high = recipe.binary_white if sensor.binary else recipe.counting_white
+    low = max(low, recipe.least_counts / exposure.cycles)
+    white = draw.log_uniform((low, high), (shape[0], 1, 1)) / exposure.count_time
+    told = sensor if draw.uniform() < recipe.known_share else _unknown(sensor)
+    counts = sample_counts(targets[1] * white, exposure, sensor, generator)
+    return Pair(counts, {s: t * white for s, t in targets.items()}, exposure, told)
+
+
+def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
+    """Block means (B, t H, t W) of scenes (B, s H, s W) for t = s, s / 2, ..., 1."""
+    targets = {scale: scenes}
+    while scale > 1:
+        scenes = F.avg_pool2d(scenes[:, None], 2)[:, 0]
+        scale //= 2
+        targets[scale] = scenes
+    return targets
+
+
+class _Draws:
+    """Random numbers on the device of the generator."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    def uniform(self) -> float:
+        return float(torch.rand((), generator=self.generator, device=self.generator.device))
+
+    def choice(self, options: tuple[_T, ...]) -> _T:
+        return options[int(self.uniform() * len(options))]
+
+    def log_uniform(self, ends: tuple[float, float], shape: tuple[int, ...] = (1,)) -> Tensor:
+        u = torch.rand(shape, generator=self.generator, device=self.generator.device)
+        return ends[0] * (ends[1] / ends[0]) ** u
+
+
+def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draw: _Draws) -> tuple[Exposure, Sensor]:
+    """A sensor for each of a batch: maps of their own, common numbers. Time is measured in exposures of one frame."""
+    binary = draw.uniform() < recipe.binary_share
+    statistics = SensorStatistics(
+        pde_mean=0.5,
+        pde_spread=float(draw.log_uniform(recipe.pde_spread)),
+        dark_bulk=float(draw.log_uniform(recipe.dark_bulk)),
+        hot_fraction=recipe.hot_fraction * draw.uniform(),
+        hot_median=float(draw.log_uniform(recipe.hot_median)),
+        hot_sigma=1.9,
+        hot_ceiling=2.0 if binary else 20.0,
+    )
+    pde, dark = statistics.draw(tuple(shape), draw.generator)
+    dead_time = 0.0 if binary else 1 / draw.choice(recipe.relative_exposure)
+    sensor = Sensor(
+        name="drawn",
+        pde=pde,
+        dark_count_rate=dark,
+        dead_time=dead_time,
+        counter_bits=1 if binary else 9,
+        afterpulse_probability=draw.choice(recipe.afterpulse_probability),
+        trap_lifetime=2 * dead_time,
+        crosstalk=_kernel(draw.choice(recipe.crosstalk), pde.device),
+    )
+    if draw.uniform() < recipe.masked_share:
+        sensor = _with_dead_pixels(sensor, draw)
+    cycles = draw.choice(recipe.binary_cycles if binary else recipe.counting_cycles)
+    return Exposure(count_time=1.0, cycles=cycles), sensor
+
+
+def _kernel(nearest: float, device: torch.device) -> Tensor:
+    """Nearest and diagonal neighbours in the proportion measured on arrays of 500 um pitch."""
+    diagonal = 0.16 * nearest
+    rows = [[diagonal, nearest, diagonal], [nearest, 0.0, nearest], [diagonal, nearest, diagonal]]
+    return torch.tensor(rows, device=device)
+
+
+def _with_dead_pixels(sensor: Sensor, draw: _Draws) -> Sensor:
+    share = 0.03 * draw.uniform()
+    dead = torch.rand(sensor.pde.shape, generator=draw.generator, device=sensor.pde.device) < share
+    return replace(sensor, pde=sensor.pde.masked_fill(dead, 1e-3), pixel_mask=dead.to(torch.int32) * USER)
+
+
+def _unknown(sensor: Sensor) -> Sensor:
+    """All that a capture's header says of its sensor."""
+    return replace(
+        sensor,
+        pde=torch.full_like(sensor.pde, 0.5),
+        dark_count_rate=torch.zeros_like(sensor.dark_count_rate),
+        afterpulse_probability=0.0,
+        trap_lifetime=0.0,
+        crosstalk=torch.zeros(1, 1, device=sensor.pde.device),
+    )

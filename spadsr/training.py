@@ -1,0 +1,193 @@
+"""The training loop."""
+
+import csv
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+from simulate.pairs import Pair, draw_pair
+from spadsr.measurement import measure
+from spadsr.network import GatedFusionTransformer, Measurement
+from spadsr.recipe import TrainingRecipe
+from spadsr.scene_bank import SceneBank
+from spadsr.weights import save_weights
+
+_CHECKPOINT_SECONDS = 60.0
+_LOG_STEPS = 50
+_LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
+
+
+@dataclass
+class TrainingState:
+    """All that changes during training, and all that is needed to go on to the same next step."""
+
+    network: GatedFusionTransformer
+    averaged: AveragedModel
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    step: int = 0
+    samples: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        content = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state(),
+            "step": self.step,
+            "samples": self.samples,
+            "history": self.history,
+        }
+        with whole_file(path) as partial:
+            torch.save(content, partial)
+
+    def restore(self, path: Path) -> None:
+        """Raises InputError where the file is missing or is not a checkpoint of this network."""
+        try:
+            content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
+            self.network.load_state_dict(content["network"])
+            self.averaged.load_state_dict(content["averaged"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.generator.set_state(content["generator"].cpu())
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
+        except (RuntimeError, KeyError, EOFError, ValueError, AttributeError) as error:
+            raise InputError(f"{path}: not a checkpoint of this recipe ({str(error).splitlines()[0]})") from error
+        self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a step reports."""
+
+    step: int
+    steps: int
+    loss: float
+    samples_per_second: float
+
+
+def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
+    """A network at its start, by the recipe's seed."""
+    torch.manual_seed(recipe.seed)  # the initial weights; every later draw comes from the generator
+    network = GatedFusionTransformer(recipe.network).to(device)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return TrainingState(network, averaged, optimizer, torch.Generator(device).manual_seed(recipe.seed))
+
+
+def train(recipe: TrainingRecipe, state: TrainingState, bank: SceneBank, folder: Path, provenance: dict[str, Any]) -> Iterator[Progress]:
+    """Trains until the recipe's last step, yielding after each; writes checkpoints, curves and at the end the weights.
+
+    Raises:
+        InputError: the loss is no longer finite. The last checkpoint is intact.
+    """
+    forward: Callable[..., Any] = torch.compile(state.network) if recipe.compiled else state.network
+    saved = began = time.monotonic()
+    done = 0
+    while state.step < recipe.steps:
+        loss = _step(recipe, state, bank, forward)
+        done += recipe.batch
+        if state.step % _LOG_STEPS == 0:
+            _record(state, loss, folder)
+        if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+            state.save(folder / "checkpoint.pt")
+            saved = time.monotonic()
+        yield Progress(state.step, recipe.steps, loss, done / (time.monotonic() - began))
+    state.save(folder / "checkpoint.pt")
+    save_weights(folder / "weights.safetensors", state.averaged.module, provenance | {"steps": state.step, "samples": state.samples})
+
+
+def _step(recipe: TrainingRecipe, state: TrainingState, bank: SceneBank, forward: Callable[..., Any]) -> float:
+    for group in state.optimizer.param_groups:
+        group["lr"] = _learning_rate(recipe, state.step)
+    measurement, targets = _batch(recipe, bank, state.generator)
+    device = measurement.rate.device.type
+    with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16):
+        answers = forward(measurement, tuple(targets))
+    loss = _loss(answers, list(targets.values()), recipe.beta)
+    if not math.isfinite(loss.item()):
+        raise InputError(
+            f"training: the loss became {loss.item()} at step {state.step}; resume from the last checkpoint "
+            f"with a lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
+    state.optimizer.step()
+    state.averaged.update_parameters(state.network)
+    state.step += 1
+    state.samples += recipe.batch
+    return loss.item()
+
+
+def _learning_rate(recipe: TrainingRecipe, step: int) -> float:
+    """Linear warm-up, then a cosine to a hundredth."""
+    if step < recipe.warm_up:
+        return recipe.learning_rate * (step + 1) / recipe.warm_up
+    done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
+    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def _batch(recipe: TrainingRecipe, bank: SceneBank, generator: torch.Generator) -> tuple[Measurement, dict[int, Tensor]]:
+    """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W)."""
+    scale = _scale(recipe, generator)
+    size = min(recipe.native * scale, 256)
+    pairs = []
+    for _ in range(recipe.exposures):
+        scenes = bank.crops(recipe.batch // recipe.exposures, size, generator)
+        pairs.append(draw_pair(scenes, scale, recipe.pairs, generator))
+    measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
+    return _joined(measurements), _targets(pairs, measurements)
+
+
+def _scale(recipe: TrainingRecipe, generator: torch.Generator) -> int:
+    shares = torch.tensor(list(recipe.scale_shares.values()), device=generator.device)
+    return list(recipe.scale_shares)[int(torch.multinomial(shares, 1, generator=generator))]
+
+
+def _joined(parts: list[Measurement]) -> Measurement:
+    names = Measurement.__dataclass_fields__
+    return Measurement(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
+
+
+def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Tensor]:
+    scales = pairs[0].targets
+    return {
+        s: torch.cat([p.targets[s][:, None] / m.scale for p, m in zip(pairs, measurements, strict=True)]) for s in scales
+    }
+
+
+def _loss(answers: list[tuple[Tensor, Tensor]], targets: list[Tensor], beta: float) -> Tensor:
+    """Mean over resolutions of the likelihood; the highest, which comes first, counts as much as all the others."""
+    losses = torch.stack([_beta_nll(*answer, target, beta) for answer, target in zip(answers, targets, strict=True)])
+    return losses[0] + losses[1:].mean()
+
+
+def _beta_nll(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
+    """Gaussian likelihood, each pixel weighted by its variance to the power beta (Seitzer et al., ICLR 2022), with weights of
+    mean one in each image. The weights depend on the input alone, so that the best answer is still the mean
+    of the rates that could have caused these counts: neither dark nor bright parts are biased."""
+    log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
+    weight = torch.exp(beta * log_variance.detach())
+    weight = weight / weight.mean(dim=(-2, -1), keepdim=True)
+    return (0.5 * weight * ((rate - target).square() * torch.exp(-log_variance) + log_variance)).mean()
+
+
+def _record(state: TrainingState, loss: float, folder: Path) -> None:
+    rate = state.optimizer.param_groups[0]["lr"]
+    state.history.append({"step": state.step, "samples": state.samples, "loss": loss, "learning_rate": rate})
+    with whole_file(folder / "curves.csv") as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(state.history[0]))
+        writer.writeheader()
+        writer.writerows(state.history)

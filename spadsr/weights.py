@@ -1,0 +1,121 @@
+"""Weight files: safetensors with the network's size and provenance in the metadata. Loading never unpickles."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+from noise_model.sensor import Exposure, Sensor
+from spadsr.measurement import measure
+from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
+
+SHIPPED = Path(__file__).parent / "weights" / "base.safetensors"
+_FORMAT = "spadsr weights"
+
+
+@dataclass(frozen=True)
+class Restorer:
+    """A trained network, ready to use.
+
+    Attributes:
+        network: in evaluation mode, on its device.
+        provenance: how it was trained.
+        checksum: SHA-256 of the weight file.
+    """
+
+    network: GatedFusionTransformer
+    provenance: dict[str, Any]
+    checksum: str
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    @torch.inference_mode()
+    def restore(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Tensor, Tensor]:
+        """Photon detection rate at `scale` times the resolution, and its standard deviation.
+
+        Args:
+            counts: (B, H, W) whole numbers.
+            exposure, sensor: how they were taken, as far as known.
+            scale: 1, 2, 4, 8 or 16.
+
+        Returns:
+            Two (B, s H, s W) float32 tensors in counts/s per native pixel area, on the network's device.
+
+        Raises:
+            InputError: the network has no such scale.
+        """
+        if scale not in SCALES:
+            raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
+        measurement = measure(counts.to(self.device), exposure, sensor.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=_fast_bfloat16(self.device)):
+            [(rate, log_variance)] = self.network(measurement, (scale,))
+        rate = (rate * measurement.scale)[:, 0].clamp(min=0)
+        return rate, (torch.exp(0.5 * log_variance) * measurement.scale)[:, 0]
+
+
+def save_weights(path: Path, network: GatedFusionTransformer, provenance: dict[str, Any]) -> None:
+    """Writes the network's parameters as float32, with its size and provenance."""
+    metadata = {
+        "format": _FORMAT,
+        "network": network.config.model_dump_json(),
+        "provenance": json.dumps(provenance, sort_keys=True, default=str),
+    }
+    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    with whole_file(path) as partial:
+        save_file(tensors, partial, metadata=metadata)
+
+
+def load_restorer(path: str | Path | None = None, device: str | torch.device = "cpu") -> Restorer:
+    """The network of a weight file; without a path, of the weights that are shipped.
+
+    Raises:
+        InputError: no such file, not a weight file of this program, or no such device.
+    """
+    path = Path(path) if path is not None else SHIPPED
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, SafetensorError) as error:
+        reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
+        raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
+    network = _built(path, metadata, tensors).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Restorer(_placed(network, device), json.loads(metadata["provenance"]), checksum)
+
+
+def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> GatedFusionTransformer:
+    if metadata.get("format") != _FORMAT:
+        raise InputError(f"{path}: a safetensors file, but not of spadsr weights; give a file made by `spadsr train`")
+    try:
+        network = GatedFusionTransformer(NetworkConfig.model_validate_json(metadata["network"]))
+        network.load_state_dict(tensors)
+    except (KeyError, ValidationError, RuntimeError) as error:
+        raise InputError(f"{path}: its tensors do not fit the network it names ({str(error).splitlines()[0]})") from error
+    return network
+
+
+def _placed(network: GatedFusionTransformer, device: str | torch.device) -> GatedFusionTransformer:
+    try:
+        return network.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device {device}: cannot be used ({reason}); choose cpu, or cuda where there is a GPU") from error
+
+
+def _fast_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 arithmetic is in the hardware: without it, it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
