@@ -72,12 +72,12 @@ def _likely_bits(known: Settings, peak: Callable[[], int]) -> int:
 def _likely_cycles(bits: int, peak: int) -> int:
     """A counter that holds the peak read once; of a binary array, the smallest power of two that holds it."""
     if bits > 1:
-        return max(1, math.ceil(peak / (2**bits - 1)))
-    return int(2 ** max(peak - 1, 0).bit_length())
+        return max(1, math.ceil(peak / ((1 << bits) - 1)))
+    return 1 << max(peak - 1, 0).bit_length()
 
 
 def _with_saturation(path: Path, full: Settings) -> Settings:
-    largest = int(full.known()["cycles"]) * (2 ** int(full.known()["counter_bits"]) - 1)
+    largest = (full.cycles or 1) * ((1 << (full.counter_bits or 1)) - 1)
     if (full.saturation_value or 0) > largest:
         raise InputError(
             f"{path}: saturation_value {full.saturation_value} is more than {full.cycles} cycles of a"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hardware.capture import Capture
 from hardware.source import Settings, blaming, regular_file, stack_shape
-from hardware.tree import DETECTOR, SETTINGS, append, creator, new_tree, plain, write_settings
+from hardware.tree import DETECTOR, SETTINGS, append, creator, new_tree, plain, text, write_settings
 from noise_model.errors import InputError
 
 PROCESS = "/entry/process"
@@ -69,16 +69,16 @@ class ResultWriter:
         write_settings(self._file, _settings(self.capture), self.capture.notes)
         self._file["/entry/data/data_errors"] = h5py.SoftLink(f"{DETECTOR}/uncertainty")
         process = self._file.create_group(PROCESS)
-        process.attrs["NX_class"] = "NXprocess"
+        process.attrs["NX_class"] = text("NXprocess")
         for name, value in _process(self.capture, self.scale, self.provenance).items():
-            process[name] = value
+            process[name] = text(value) if isinstance(value, str) else value
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            self._file[PROCESS]["warnings"] = json.dumps(self.warnings)
+            self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
         self._stack.__exit__(kind, error, trace)
 
     def append(self, rate: NDArray[Any], uncertainty: NDArray[Any]) -> None:

@@ -42,7 +42,7 @@ CLASSES = {
     NOTES: "NXcollection",
 }
 
-LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 16
+LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 14
 
 
 def creator() -> str:
@@ -57,12 +57,12 @@ def creator() -> str:
 def new_tree(path: Path) -> Iterator[h5py.File]:
     """An empty tree, written beside `path` and renamed to it at the end; nothing is left after an error."""
     with whole_file(path) as partial, h5py.File(partial, "w") as file:
-        file.attrs["default"] = "entry"
-        file.attrs["creator"] = creator()
+        file.attrs["default"] = text("entry")
+        file.attrs["creator"] = text(creator())
         for place, nexus_class in CLASSES.items():
-            file.create_group(place).attrs["NX_class"] = nexus_class
-        file["/entry"].attrs["default"] = "data"
-        file["/entry/data"].attrs["signal"] = "data"
+            file.create_group(place).attrs["NX_class"] = text(nexus_class)
+        file["/entry"].attrs["default"] = text("data")
+        file["/entry/data"].attrs["signal"] = text("data")
         file["/entry/data/data"] = h5py.SoftLink(f"{DETECTOR}/data")
         yield file
 
@@ -72,12 +72,12 @@ def write_settings(file: h5py.File, settings: Settings, notes: Mapping[str, Any]
     for name, value in settings.known().items():
         field = file[DETECTOR].create_dataset(SETTINGS[name], data=value)
         if name.endswith("_time"):
-            field.attrs["units"] = "s"
+            field.attrs["units"] = text("s")
     for name, value in notes.items():
         if name in NAMED_NOTES:
-            file[NAMED_NOTES[name]] = str(value)
+            file[NAMED_NOTES[name]] = text(str(value))
         else:
-            file[NOTES].attrs[name] = value
+            file[NOTES].attrs[name] = text(value) if isinstance(value, str) else value
 
 
 def append(group: h5py.Group, name: str, block: NDArray[Any], units: str | None = None) -> None:
@@ -87,7 +87,7 @@ def append(group: h5py.Group, name: str, block: NDArray[Any], units: str | None 
             name, (0, *block.shape[1:]), block.dtype, maxshape=(None, *block.shape[1:]), chunks=_chunk(block)
         )
         if units:
-            data.attrs["units"] = units
+            data.attrs["units"] = text(units)
     data = group[name]
     data.resize(data.shape[0] + len(block), axis=0)
     data[data.shape[0] - len(block) :] = block
@@ -117,6 +117,12 @@ def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:
         else:
             raise InputError(f"{path}: {place} is a link out of the file or a circle of links; copy the counts into it")
     return at
+
+
+def text(value: str) -> NDArray[Any]:
+    """`value` as a string of fixed length: HDF5 keeps others in a heap, over whose damage it may never come back."""
+    encoded = value.encode()
+    return np.array(encoded, h5py.string_dtype("utf-8", max(len(encoded), 1)))
 
 
 def plain(value: Any) -> Any:

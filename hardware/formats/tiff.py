@@ -38,7 +38,7 @@ def open_source(path: Path) -> Source:
 def _open_stack(path: Path, tiff: tifffile.TiffFile) -> Source:
     series = _only_series(path, tiff)
     dtype = counts_dtype(path, series.dtype)
-    height, width = series.shape[-2:]
+    height, width = series.keyframe.shape
     shape = stack_shape(path, (series.size // max(height * width, 1), height, width))
     if series.dataoffset is not None and dtype.kind != "b":
         raw = RawStack(path, shape, dtype.newbyteorder(tiff.byteorder), series.dataoffset)
@@ -55,8 +55,8 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
     if len(tiff.series) != 1:
         raise InputError(f"{path}: {len(tiff.series)} kinds of page; expected one stack of equal images")
     series = tiff.series[0]
-    if series.dtype is None or "S" in series.axes or not series.axes.endswith("YX"):
-        raise InputError(f"{path}: pages with axes {series.axes}; expected grey images of counts (no colour)")
+    if series.dtype is None or series.keyframe.axes != "YX":
+        raise InputError(f"{path}: pages with axes {series.keyframe.axes}; expected grey images of counts (no colour)")
     return series
 
 

@@ -1,0 +1,38 @@
+"""Files to read: written by the product, by tifffile and by NumPy."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from hardware.writer import CaptureWriter
+from noise_model.sensor import Exposure
+
+Save = Callable[..., Path]
+
+KNOWN: dict[str, Any] = {"exposure": Exposure(10.4e-6, 4), "dead_time": 50e-9, "counter_bits": 9}
+
+
+@pytest.fixture(scope="session")
+def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
+    """save(name, counts, ...) writes `counts` (T, H, W) to a fresh file of that name, and returns its path."""
+    folder, numbers = tmp_path_factory.mktemp("captures"), count()
+
+    def write(name: str, counts: np.ndarray[Any, Any], **how: Any) -> Path:
+        path = folder / str(next(numbers)) / name
+        path.parent.mkdir()
+        if path.suffix == ".h5":
+            with CaptureWriter(path, counts.shape[1:], counts.dtype, **KNOWN | how) as writer:
+                writer.append(counts)
+        elif path.suffix == ".npy":
+            np.save(path, counts)
+        else:
+            # Without metadata, as tifffile would otherwise squeeze axes of length 1.
+            tifffile.imwrite(path, counts, photometric="minisblack", **{"metadata": None} | how)
+        return path
+
+    return write

@@ -1,0 +1,182 @@
+"""Reading captures: what comes out is what went in, in any block size, with every assumption stated."""
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from hardware.capture import Capture, open_capture
+from hardware.writer import CaptureWriter
+from noise_model.errors import InputError
+from noise_model.sensor import Exposure
+
+SHAPES = st.tuples(st.integers(1, 12), st.integers(1, 9), st.integers(1, 9))
+STACKS = st.sampled_from([np.uint8, np.uint16, np.uint32]).flatmap(
+    lambda dtype: hnp.arrays(dtype, SHAPES, elements=st.integers(0, 200))
+)
+NAMES = ["a.h5", "a.tif", "zlib.tif", "a.npy"]
+
+
+def whole(capture: Capture, size: int | None = None) -> np.ndarray[Any, Any]:
+    return np.concatenate(list(capture.blocks(size)))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(counts=STACKS, size=st.integers(1, 15))
+def test_every_format_gives_back_the_counts_in_blocks_of_any_size(
+    save: Any, name: str, counts: np.ndarray[Any, Any], size: int
+) -> None:
+    how = {"compression": "zlib"} if name.startswith("zlib") else {}
+    with open_capture(save(name, counts, **how)) as capture:
+        assert capture.shape == counts.shape
+        assert capture.dtype == counts.dtype
+        np.testing.assert_array_equal(whole(capture, size), counts)
+
+
+@given(counts=STACKS, cycles=st.integers(1, 5), size=st.integers(1, 5))
+def test_sums_of_consecutive_images_are_exact_and_say_what_they_leave_out(
+    save: Any, counts: np.ndarray[Any, Any], cycles: int, size: int
+) -> None:
+    groups = len(counts) // cycles
+    with open_capture(save("a.h5", counts)) as capture:
+        if not groups:
+            with pytest.raises(InputError, match="fills no group"):
+                capture.summed(cycles)
+            return
+        summed = capture.summed(cycles)
+        expected = counts[: groups * cycles].reshape(groups, cycles, *counts.shape[1:]).sum(axis=1)
+        np.testing.assert_array_equal(whole(summed, size), expected)
+        assert summed.exposure == Exposure(10.4e-6, 4 * cycles)
+        assert summed.saturation_value == capture.saturation_value * cycles
+        assert bool(summed.assumptions) == (len(counts) % cycles > 0)
+
+
+def test_sums_larger_than_a_block_are_read_in_slabs(save: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)
+    monkeypatch.setattr("hardware.capture.BLOCK_BYTES", 7)
+    with open_capture(save("a.h5", counts)) as capture:
+        np.testing.assert_array_equal(whole(capture.summed(20)).ravel(), counts.reshape(3, 20).sum(axis=1))
+
+
+def test_only_scene_images_are_summed(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with CaptureWriter(path, (1, 1), "u1", exposure=Exposure(1e-5), dead_time=0, counter_bits=8) as writer:
+        for key, images in ((0, 4), (2, 3), (0, 5)):
+            writer.append(np.full((images, 1, 1), 1 + key, np.uint8), image_key=key, sequence_number=np.arange(images))
+    with open_capture(path) as capture:
+        np.testing.assert_array_equal(whole(capture.summed(1)).ravel(), np.ones(9))
+        summed = capture.summed(2)
+        np.testing.assert_array_equal(whole(summed).ravel(), [2, 2, 2, 2])
+        assert "4 of 12 images" in summed.assumptions[-1]
+
+
+def test_a_single_image_may_be_two_dimensional(save: Any) -> None:
+    with open_capture(save("a.npy", np.eye(3, 5, dtype=np.uint16))) as capture:
+        assert capture.shape == (1, 3, 5)
+        np.testing.assert_array_equal(whole(capture)[0], np.eye(3, 5))
+
+
+def test_truth_values_are_binary_frames(save: Any) -> None:
+    frames = np.random.default_rng(0).random((5, 4, 3)) < 0.3
+    for name in ("a.npy", "a.tif"):
+        with open_capture(save(name, frames)) as capture:
+            assert (capture.counter_bits, capture.exposure.cycles, capture.dtype) == (1, 1, np.uint8)
+            np.testing.assert_array_equal(whole(capture), frames)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_byte_order_does_not_matter(save: Any, order: str) -> None:
+    counts = np.arange(24).reshape(2, 3, 4).astype(f"{order}u2")
+    for path in (save("a.npy", counts), save("a.tif", counts.astype("u2"), byteorder=order)):
+        with open_capture(path) as capture:
+            assert capture.dtype == np.uint16
+            np.testing.assert_array_equal(whole(capture), counts)
+
+
+def test_imagej_and_ome_stacks_are_read_page_by_page(save: Any) -> None:
+    counts = np.random.default_rng(0).integers(0, 9, (7, 6, 5)).astype(np.uint16)
+    for how in ({"imagej": True}, {"ome": True}, {"bigtiff": True}, {"metadata": {}}):
+        with open_capture(save("a.tif", counts, **how)) as capture:
+            np.testing.assert_array_equal(whole(capture, 2), counts)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.h5"])
+def test_memory_does_not_depend_on_the_number_of_images(tmp_path: Path, name: str) -> None:
+    """100,000 images of 64 x 32, 205 MB, read whole and summed."""
+    block = np.random.default_rng(0).integers(0, 3, (1000, 64, 32)).astype(np.uint8)
+    path = tmp_path / name
+    _write_long(path, block, 100)
+    tracemalloc.start()
+    with open_capture(path, cycles=4 if name == "a.npy" else None) as capture:
+        images = sum(len(part) for part in capture.blocks())
+        totals = sum(int(part.sum()) for part in capture.summed(50_000).blocks())
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert images == 100_000
+    assert totals == 100 * int(block.sum())
+    assert peak < 80e6
+
+
+def _write_long(path: Path, block: np.ndarray[Any, Any], times: int) -> None:
+    if path.suffix == ".h5":
+        with CaptureWriter(path, (64, 32), "u1", exposure=Exposure(1e-5, 4), dead_time=0, counter_bits=1) as writer:
+            for _ in range(times):
+                writer.append(block)
+        return
+    mapped = np.lib.format.open_memmap(path, "w+", block.dtype, (times * len(block), 64, 32))
+    mapped.reshape(times, *block.shape)[:] = block
+
+
+@pytest.mark.parametrize(("peak", "cycles"), [(0, 1), (1, 1), (2, 2), (3, 4), (16, 16), (17, 32), (255, 256)])
+def test_counts_without_a_header_are_a_binary_array_of_the_smallest_power_of_two(
+    save: Any, peak: int, cycles: int
+) -> None:
+    counts = np.zeros((3, 4, 4), np.uint8)
+    counts[1, 2, 3] = peak
+    with open_capture(save("a.npy", counts)) as capture:
+        assert capture.exposure == Exposure(10.4e-6, cycles)
+        assert (capture.counter_bits, capture.dead_time, capture.saturation_value) == (1, 0, cycles)
+        assert len(capture.assumptions) == 3
+        assert any("10.4 us" in sentence for sentence in capture.assumptions)
+
+
+def test_what_the_user_says_is_not_assumed(save: Any) -> None:
+    path = save("a.npy", np.full((2, 2, 2), 200, np.uint8))
+    options = {"count_time": 1e-6, "cycles": 2, "dead_time": 30e-9, "counter_bits": 8}
+    with open_capture(path, **options) as capture:
+        assert capture.exposure == Exposure(1e-6, 2)
+        assert (capture.dead_time, capture.counter_bits, capture.saturation_value) == (30e-9, 8, 510)
+        assert capture.assumptions == ()
+
+
+def test_a_dead_time_means_a_counting_array(save: Any) -> None:
+    with open_capture(save("a.npy", np.full((2, 2, 2), 300, np.uint16)), dead_time=50e-9) as capture:
+        assert (capture.counter_bits, capture.exposure.cycles) == (9, 1)
+
+
+def test_cycles_of_a_given_counter_follow_from_the_peak(save: Any) -> None:
+    with open_capture(save("a.npy", np.full((2, 2, 2), 300, np.uint16)), counter_bits=8) as capture:
+        assert (capture.exposure.cycles, capture.dead_time) == (2, 50e-9)
+
+
+def test_options_may_repeat_the_file_but_not_contradict_it(save: Any) -> None:
+    path = save("a.h5", np.ones((2, 2, 2), np.uint8))
+    open_capture(path, cycles=4, count_time=10.4e-6).close()
+    with pytest.raises(InputError, match=r"--cycles says 5; leave the option out"):
+        open_capture(path, cycles=5)
+
+
+def test_the_header_describes_an_ideal_sensor(save: Any) -> None:
+    mask = np.zeros((3, 5), np.uint32)
+    mask[1, 2], mask[0, 0] = 8, 1 << 31
+    with open_capture(save("a.h5", np.ones((1, 3, 5), np.uint8), pixel_mask=mask)) as capture:
+        sensor = capture.sensor()
+        assert (sensor.shape, sensor.dead_time, sensor.counter_bits) == ((3, 5), 50e-9, 9)
+        assert float(sensor.mean_pde) == 1
+        assert (~sensor.good).nonzero().tolist() == [[0, 0], [1, 2]]
+        assert sensor.saturation_value(4) == capture.saturation_value
