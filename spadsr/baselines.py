@@ -1,8 +1,7 @@
-"""What a careful user would do without a network: the inverse response, denoised or not, enlarged by bicubic interpolation."""
+"""What a careful user would do without a network: the inverse response, denoised or not, enlarged bicubically."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
-from noise_model.response import detection_rate, stabilised, unstabilised
+from noise_model.response import detection_rate
 from noise_model.sampling import count_law
 from noise_model.sensor import Exposure, Sensor
 
@@ -20,9 +19,6 @@ Table: TypeAlias = NDArray[np.float64]
 
 #: counts (H, W), exposure, sensor, scale s -> rate (s H, s W), counts/s per native pixel area.
 Baseline: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Image]
-
-_FINE_ROWS, _FINE_STEP, _COARSE_ROWS = 160, 0.1, 400  # steps in standard deviations of the counts
-_LARGEST_BLOCK = 1 << 22  # numbers held at once while frames are added up
 
 
 def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
@@ -84,48 +80,25 @@ def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:
 
 
 def unbiased_inverse(clean: NDArray[np.floating], exposure: Exposure, sensor: Sensor) -> NDArray[np.float64]:
-    """Mean counts whose transformed counts have the mean `clean`: the expectation of the transform, tabulated, inverted.
+    """Mean counts whose transformed counts have the mean `clean`: the tabulated expectation of the transform, inverted.
 
     Inverting the transform itself would be too low by about a quarter of a count, much at one count a pixel
     (Makitalo and Foi, IEEE TIP 20 (2011) 99).
     """
     transformed, mean = expectations(exposure, sensor)
-    return np.interp(clean, transformed, mean)
+    return np.asarray(np.interp(clean, transformed, mean))
 
 
 def expectations(exposure: Exposure, sensor: Sensor) -> tuple[Table, Table]:
     """(R,) means of the transformed and of the plain counts, both ascending, over a grid of rates."""
     values, _ = stabiliser(exposure, sensor)
-    columns = [(law @ values[: law.shape[1]], law @ np.arange(law.shape[1])) for law in _laws(exposure, sensor)]
-    transformed, mean = (np.concatenate(column) for column in zip(*columns, strict=True))
+    law = count_law(exposure, sensor)
+    chances = np.diff(law.cdf.double().numpy(), axis=1, prepend=0.0)
+    counts = law.first.numpy()[:, None] + np.arange(chances.shape[1])
+    counts = np.minimum(counts, values.size - 1)  # columns above the largest count have no chance
+    transformed, mean = (chances * values[counts]).sum(axis=1), (chances * counts).sum(axis=1)
     rising = np.diff(np.maximum.accumulate(transformed), prepend=-1.0) > 0
     return transformed[rising], mean[rising]
-
-
-def _laws(exposure: Exposure, sensor: Sensor) -> Iterator[Table]:
-    """(rows, counts) chances of every count at some of the rates of the grid: the law of one frame, N times added up."""
-    one = count_law(replace(exposure, cycles=1), sensor)
-    frame = np.diff(one.cdf.double().numpy(), axis=1, prepend=0.0)
-    x = _rates(float(one.x[-1]), exposure, sensor)
-    length = exposure.cycles * (frame.shape[1] - 1) + 1
-    for part in np.array_split(x, math.ceil(x.size * length / _LARGEST_BLOCK)):
-        rows = _between_rows(part, one.x.numpy(), frame)
-        yield np.fft.irfft(np.fft.rfft(rows, n=length) ** exposure.cycles, n=length)
-
-
-def _rates(largest: float, exposure: Exposure, sensor: Sensor) -> Table:
-    """x = rate * exposure of one frame, from 0: fine at few counts, where the transform is crooked, coarse above."""
-    end = float(stabilised(torch.tensor(largest, dtype=torch.float64), exposure, sensor))
-    fine = np.arange(_FINE_ROWS) * _FINE_STEP
-    grid = np.append(fine[fine < end], np.linspace(min(fine[-1], end), end, _COARSE_ROWS)[1:])
-    return unstabilised(torch.from_numpy(grid), exposure, sensor).numpy()
-
-
-def _between_rows(x: Table, grid: Table, rows: Table) -> Table:
-    """The rows of a table over `grid`, linearly interpolated at each of `x`."""
-    upper = np.clip(np.searchsorted(grid, x, side="right"), 1, grid.size - 1)
-    share = ((x - grid[upper - 1]) / (grid[upper] - grid[upper - 1]))[:, None]
-    return (1 - share) * rows[upper - 1] + share * rows[upper]
 
 
 def _rate(counts: NDArray[np.number], exposure: Exposure, sensor: Sensor) -> Image:

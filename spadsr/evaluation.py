@@ -1,0 +1,226 @@
+"""Measures methods against each other on pictures: simulated counts in, restored pictures out, errors counted."""
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise_model.errors import InputError
+from noise_model.response import expected_counts
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Exposure, Sensor
+from spadsr.baselines import BASELINES, Baseline, Counts
+from spadsr.metrics import Image, Radiometry, coverage, psnr, ssim
+from spadsr.restorer import Restorer
+
+Mode: TypeAlias = Literal["binary", "counting"]
+
+#: counts (H, W), exposure, sensor, scale s -> rate (s H, s W) and its standard deviation if there is one, counts/s.
+Method: TypeAlias = Callable[[Counts, Exposure, Sensor, int], tuple[Image, Image | None]]
+
+_COUNT_TIMES: Mapping[Mode, float] = {"binary": 10e-6, "counting": 17.5 * 50e-9}
+_DEAD_TIME = 50e-9
+_SMALLEST = 64  # pixels on a side: at x16 four native pixels remain
+_NATIVE = 128  # at most, on a side
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How pictures are taken: an ideal array (equal pixels, no dark counts), N = `frames` summed, a white pixel
+    detecting `flux` photons a frame on average, restored at `scale`."""
+
+    mode: Mode
+    scale: int
+    flux: float
+    frames: int
+
+    @property
+    def exposure(self) -> Exposure:
+        return Exposure(_COUNT_TIMES[self.mode], self.frames)
+
+    def sensor(self, shape: tuple[int, int]) -> Sensor:
+        """Binary: one bit, no dead time. Counting: 8 bits, 50 ns dead time, exposure 17.5 times as long."""
+        binary = self.mode == "binary"
+        bits, dead_time = (1, 0.0) if binary else (8, _DEAD_TIME)
+        return Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)
+
+    def white_rate(self) -> float:
+        """Detection rate of white, counts/s.
+
+        Raises:
+            InputError: no rate gives so many counts a frame.
+        """
+        from scipy.optimize import brentq
+
+        one, sensor = Exposure(self.exposure.count_time), self.sensor((1, 1))
+        most = 1.0 if self.mode == "binary" else one.count_time / _DEAD_TIME
+        if not 0 < self.flux < 0.99 * most:
+            raise InputError(
+                f"--flux {self.flux:g}: expected more than 0 and less than {0.99 * most:g} for {self.mode}"
+            )
+
+        def excess(rate: float) -> float:
+            return float(expected_counts(torch.tensor([[rate]], dtype=torch.float64), one, sensor)) - self.flux
+
+        return float(brentq(excess, 0, 1e4 / one.count_time, rtol=1e-9))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture, restored by one method under one condition. PSNR in dB; shares are empty without error bars."""
+
+    image: str
+    condition: Condition
+    method: str
+    psnr: float
+    ssim: float
+    total_ratio: float
+    within_68: float | None
+    within_95: float | None
+
+
+@dataclass
+class Evaluation:
+    """All that was measured.
+
+    Attributes:
+        rows: one for every picture, condition and method.
+        radiometry: pooled over the pictures.
+        skipped: files that are not pictures, and why.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    radiometry: dict[tuple[Condition, str], Radiometry] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], frames: Sequence[int]) -> list[Condition]:
+    """Every combination."""
+    return [Condition(mode, *values) for values in itertools.product(scales, fluxes, frames)]
+
+
+def methods_named(names: Sequence[str], restorer: Restorer | None) -> dict[str, Method]:
+    """The named methods: `bicubic`, `bm3d`, and `spadsr`, which needs a restorer.
+
+    Raises:
+        InputError: no such method.
+    """
+    known: dict[str, Method] = {name: _without_sd(baseline) for name, baseline in BASELINES.items()}
+    if restorer is not None:
+        known["spadsr"] = _network(restorer)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InputError(f"--methods {unknown[0]}: no such method; choose from {', '.join(known)}")
+    return {name: known[name] for name in names}
+
+
+def evaluate(
+    folder: Path,
+    conditions: Sequence[Condition],
+    methods: Mapping[str, Method],
+    seed: int = 0,
+    limit: int | None = None,
+    progress: Callable[[int, int, Row], None] = lambda done, total, row: None,
+) -> Evaluation:
+    """Runs every method on every picture of a folder under every condition.
+
+    The pictures' grey values over 255 are relative flux. They are cropped about their centre to a multiple of 16
+    pixels, so that at most 128 native pixels on a side are simulated; at scales below 4 block means are the truth.
+    Draws depend on the seed, the picture's name and the condition alone.
+
+    Args:
+        limit: use the first so many pictures only.
+        progress: called with the number of rows done, their total, and the latest.
+
+    Raises:
+        InputError: no folder, no picture in it, or a flux that cannot be.
+    """
+    pictures, skipped = _pictures(Path(folder), limit)
+    white = {condition: condition.white_rate() for condition in conditions}
+    result = Evaluation(skipped=skipped)
+    total = len(pictures) * len(conditions) * len(methods)
+    for (name, picture), condition in itertools.product(pictures.items(), conditions):
+        for row in _measured(name, picture, condition, white[condition], methods, seed, result.radiometry):
+            result.rows.append(row)
+            progress(len(result.rows), total, row)
+    return result
+
+
+def _measured(
+    name: str,
+    picture: Image,
+    condition: Condition,
+    white: float,
+    methods: Mapping[str, Method],
+    seed: int,
+    radiometry: dict[tuple[Condition, str], Radiometry],
+) -> Iterator[Row]:
+    truth = scene(picture, condition.scale)
+    native = torch.from_numpy(block_mean(truth, condition.scale))
+    sensor = condition.sensor((native.shape[0], native.shape[1]))
+    generator = torch.Generator().manual_seed(_seed(seed, name, condition))
+    counts = sample_counts(native * white, condition.exposure, sensor, generator).numpy()
+    for method, restore in methods.items():
+        rate, sd = restore(counts, condition.exposure, sensor, condition.scale)
+        rate = rate / np.float32(white)
+        radiometry.setdefault((condition, method), Radiometry()).add(rate, truth)
+        inside = {} if sd is None else coverage(rate, sd / np.float32(white), truth)
+        total = float(rate.sum(dtype=np.float64) / truth.sum(dtype=np.float64))
+        fidelity = psnr(rate, truth), ssim(rate, truth)
+        yield Row(name, condition, method, *fidelity, total, inside.get(0.68), inside.get(0.95))
+
+
+def scene(picture: Image, scale: int) -> Image:
+    """The truth at `scale`: the centre of a picture, or its block means where the whole would take too many pixels."""
+    largest = min(_NATIVE * max(scale, 4), 1024)
+    height, width = (min(side, largest) // 16 * 16 for side in picture.shape)
+    top, left = (picture.shape[0] - height) // 2, (picture.shape[1] - width) // 2
+    return block_mean(picture[top : top + height, left : left + width], max(4 // scale, 1))
+
+
+def block_mean(image: Image, side: int) -> Image:
+    """Means over blocks of side x side pixels."""
+    height, width = image.shape
+    blocks = image.reshape(height // side, side, width // side, side)
+    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
+
+
+def _seed(seed: int, name: str, condition: Condition) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {name} {condition}".encode()).digest()[:8], "little") >> 1
+
+
+def _pictures(folder: Path, limit: int | None) -> tuple[dict[str, Image], dict[str, str]]:
+    import cv2
+
+    from simulate.scenes import photographs
+
+    source, corrupt = photographs(folder, seed=0)
+    skipped = {str(path): "cannot be read as an image" for path in corrupt}
+    pictures: dict[str, Image] = {}
+    for path in source.paths[:limit]:
+        grey = np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE), dtype=np.float32)
+        if min(grey.shape) < _SMALLEST or not grey.any():
+            skipped[str(path)] = f"{grey.shape[0]} x {grey.shape[1]}, at least {_SMALLEST} a side and not black needed"
+            continue
+        pictures[path.relative_to(folder).as_posix()] = grey / np.float32(255)
+    if not pictures:
+        raise InputError(f"{folder}: no usable picture; expected images of at least {_SMALLEST} pixels a side")
+    return pictures, skipped
+
+
+def _without_sd(baseline: Baseline) -> Method:
+    return lambda counts, exposure, sensor, scale: (baseline(counts, exposure, sensor, scale), None)
+
+
+def _network(restorer: Restorer) -> Method:
+    def restore(counts: NDArray[np.integer], exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Image, Image]:
+        rate, sd = restorer.restore(torch.from_numpy(np.asarray(counts))[None], exposure, sensor, scale)
+        return rate[0].cpu().numpy(), sd[0].cpu().numpy()
+
+    return restore
