@@ -40,6 +40,7 @@ class Sensor:
         counter_bits: bits of the in-pixel counter; 1 is a binary array.
         counter_wraps: the counter starts again at 0 when full (else it stays at its maximum).
         pixel_mask: (H, W) int32, NXdetector bits; 0 is a good pixel.
+        measured: the maps are those of one array, not drawn to be typical of its kind.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Sensor:
     counter_wraps: bool = False
     pixel_mask: Tensor | None = None
     source: str = ""
+    measured: bool = True
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -90,6 +92,12 @@ class Sensor:
             crosstalk=self.crosstalk.to(device),
             pixel_mask=mask,
         )
+
+    def uniform(self, shape: tuple[int, int]) -> Self:
+        """An array of `shape` with the same numbers, whose pixels are all alike: mean PDE, median dark rate."""
+        pde, dark = float(self.pde.mean()), float(self.dark_count_rate.median())
+        maps = {"pde": torch.full(shape, pde), "dark_count_rate": torch.full(shape, dark)}
+        return replace(self, **maps, pixel_mask=None)
 
     def save(self, path: str | Path) -> None:
         """Writes `path` (YAML, the numbers) and the NPZ of the same stem beside it (the maps)."""
@@ -137,7 +145,7 @@ class Sensor:
         assert numbers.statistics is not None and numbers.shape is not None
         generator = torch.Generator().manual_seed(numbers.seed)
         pde, dark = numbers.statistics.draw(numbers.shape, generator)
-        return cls(pde=pde, dark_count_rate=dark, **_plain(numbers))
+        return cls(pde=pde, dark_count_rate=dark, measured=False, **_plain(numbers))
 
     @classmethod
     def _stored(cls, numbers: "_SensorNumbers", maps: Path) -> Self:
@@ -147,9 +155,13 @@ class Sensor:
                 dark = torch.from_numpy(arrays["dark_count_rate"].astype(np.float32))
                 mask = torch.from_numpy(arrays["pixel_mask"].astype(np.int32)) if "pixel_mask" in arrays else None
         except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"{maps}: cannot read the sensor maps ({error}); expected pde and dark_count_rate") from error
+            raise InputError(
+                f"{maps}: cannot read the sensor maps ({error}); expected pde and dark_count_rate"
+            ) from error
         if pde.ndim != 2 or pde.shape != dark.shape:
-            raise InputError(f"{maps}: pde {tuple(pde.shape)} and dark_count_rate {tuple(dark.shape)} must be equal (H, W)")
+            raise InputError(
+                f"{maps}: pde {tuple(pde.shape)} and dark_count_rate {tuple(dark.shape)} must be equal (H, W)"
+            )
         return cls(pde=pde, dark_count_rate=dark, pixel_mask=mask, **_plain(numbers))
 
 

@@ -22,7 +22,10 @@ def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
     scale = _mean_rate(counts, good, exposure, sensor)
     rate = _filled(rate / scale, good)[:, None]
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
-    statistics = torch.cat([rate.clamp(-2, _BRIGHTEST), torch.asinh(rate), sd.log(), *_context(counts, good, scale, exposure, sensor)], dim=1)
+    statistics = torch.cat(
+        [rate.clamp(-2, _BRIGHTEST), torch.asinh(rate), sd.log(), *_context(counts, good, scale, exposure, sensor)],
+        dim=1,
+    )
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
     return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None])

@@ -79,7 +79,9 @@ class GatedFusionTransformer(nn.Module):
         log_variance = measurement.log_variance + spread
         return [self._at_scale(s, fused, rate, log_variance, measurement.amplitude) for s in scales]
 
-    def _at_scale(self, s: int, fused: Tensor, rate: Tensor, log_variance: Tensor, amplitude: Tensor) -> tuple[Tensor, Tensor]:
+    def _at_scale(
+        self, s: int, fused: Tensor, rate: Tensor, log_variance: Tensor, amplitude: Tensor
+    ) -> tuple[Tensor, Tensor]:
         if s == 1:
             return rate, log_variance
         detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)

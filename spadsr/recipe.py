@@ -41,6 +41,7 @@ class TrainingRecipe(BaseModel):
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     beta: float = Field(default=0.5, ge=0, le=1, description="of the beta-NLL")
     scale_shares: dict[int, float] = Field(default={4: 0.7, 8: 0.15, 16: 0.15}, description="resolutions trained for")
+    record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")

@@ -11,7 +11,7 @@ from torch import Tensor
 from simulate.scenes import ProceduralScenes, photographs
 from spadsr.recipe import SceneRecipe
 
-Report = Callable[[str, int, int], None]
+Report = Callable[[int, int], None]
 
 
 class SceneBank:
@@ -29,7 +29,7 @@ class SceneBank:
         for i in range(recipe.drawn):
             scene = torch.from_numpy(source.scene(i, (recipe.drawn_size, recipe.drawn_size)))
             self.drawn.append(scene.to(device, torch.float16))
-            report("drawing scenes", i + 1, recipe.drawn)
+            report(i + 1, recipe.drawn)
 
     def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
         """(count, size, size) relative flux, randomly turned and mirrored."""
@@ -58,7 +58,7 @@ def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[
         grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         photos.append([torch.from_numpy(image).to(device) for image in (grey, half)])
-        report("reading photographs", i + 1, len(found.paths))
+        report(i + 1, len(found.paths))
     return photos, skipped
 
 

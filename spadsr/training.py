@@ -1,6 +1,5 @@
 """The training loop."""
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -9,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from simulate.pairs import Pair, draw_pair
+from simulate.pairs import Pair
 from spadsr.measurement import measure
 from spadsr.network import GatedFusionTransformer, Measurement
+from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
-from spadsr.scene_bank import SceneBank
-from spadsr.weights import save_weights
 
 _CHECKPOINT_SECONDS = 60.0
-_LOG_STEPS = 50
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 
 
@@ -86,32 +84,31 @@ def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     return TrainingState(network, averaged, optimizer, torch.Generator(device).manual_seed(recipe.seed))
 
 
-def train(recipe: TrainingRecipe, state: TrainingState, bank: SceneBank, folder: Path, provenance: dict[str, Any]) -> Iterator[Progress]:
-    """Trains until the recipe's last step, yielding after each; writes checkpoints, curves and at the end the weights.
+def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Iterator[Progress]:
+    """Trains until the recipe's last step, yielding after each; writes a checkpoint every minute and at the end.
 
     Raises:
         InputError: the loss is no longer finite. The last checkpoint is intact.
     """
     forward: Callable[..., Any] = torch.compile(state.network) if recipe.compiled else state.network
+    validation = source.validation()
     saved = began = time.monotonic()
     done = 0
     while state.step < recipe.steps:
-        loss = _step(recipe, state, bank, forward)
+        loss = _step(recipe, state, source, forward)
         done += recipe.batch
-        if state.step % _LOG_STEPS == 0:
-            _record(state, loss, folder)
-        if time.monotonic() - saved > _CHECKPOINT_SECONDS:
+        if state.step % recipe.record_every == 0 or state.step == recipe.steps:
+            _record(recipe, state, validation, loss)
+        if time.monotonic() - saved > _CHECKPOINT_SECONDS or state.step == recipe.steps:
             state.save(folder / "checkpoint.pt")
             saved = time.monotonic()
         yield Progress(state.step, recipe.steps, loss, done / (time.monotonic() - began))
-    state.save(folder / "checkpoint.pt")
-    save_weights(folder / "weights.safetensors", state.averaged.module, provenance | {"steps": state.step, "samples": state.samples})
 
 
-def _step(recipe: TrainingRecipe, state: TrainingState, bank: SceneBank, forward: Callable[..., Any]) -> float:
+def _step(recipe: TrainingRecipe, state: TrainingState, source: PairSource, forward: Callable[..., Any]) -> float:
     for group in state.optimizer.param_groups:
         group["lr"] = _learning_rate(recipe, state.step)
-    measurement, targets = _batch(recipe, bank, state.generator)
+    measurement, targets = _batch(recipe, source, state.generator)
     device = measurement.rate.device.type
     with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16):
         answers = forward(measurement, tuple(targets))
@@ -139,14 +136,11 @@ def _learning_rate(recipe: TrainingRecipe, step: int) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _batch(recipe: TrainingRecipe, bank: SceneBank, generator: torch.Generator) -> tuple[Measurement, dict[int, Tensor]]:
+def _batch(
+    recipe: TrainingRecipe, source: PairSource, generator: torch.Generator
+) -> tuple[Measurement, dict[int, Tensor]]:
     """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W)."""
-    scale = _scale(recipe, generator)
-    size = min(recipe.native * scale, 256)
-    pairs = []
-    for _ in range(recipe.exposures):
-        scenes = bank.crops(recipe.batch // recipe.exposures, size, generator)
-        pairs.append(draw_pair(scenes, scale, recipe.pairs, generator))
+    pairs = source.pairs(_scale(recipe, generator), generator)
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
     return _joined(measurements), _targets(pairs, measurements)
 
@@ -164,7 +158,8 @@ def _joined(parts: list[Measurement]) -> Measurement:
 def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Tensor]:
     scales = pairs[0].targets
     return {
-        s: torch.cat([p.targets[s][:, None] / m.scale for p, m in zip(pairs, measurements, strict=True)]) for s in scales
+        s: torch.cat([p.targets[s][:, None] / m.scale for p, m in zip(pairs, measurements, strict=True)])
+        for s in scales
     }
 
 
@@ -184,10 +179,23 @@ def _beta_nll(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -
     return (0.5 * weight * ((rate - target).square() * torch.exp(-log_variance) + log_variance)).mean()
 
 
-def _record(state: TrainingState, loss: float, folder: Path) -> None:
-    rate = state.optimizer.param_groups[0]["lr"]
-    state.history.append({"step": state.step, "samples": state.samples, "loss": loss, "learning_rate": rate})
-    with whole_file(folder / "curves.csv") as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(state.history[0]))
-        writer.writeheader()
-        writer.writerows(state.history)
+def _record(recipe: TrainingRecipe, state: TrainingState, validation: Pair, loss: float) -> None:
+    row = {
+        "step": state.step,
+        "samples": state.samples,
+        "loss": loss,
+        "learning_rate": _learning_rate(recipe, state.step),
+    }
+    state.history.append(row | {"gain_db": gain(state.averaged.module, validation, recipe.bfloat16)})
+
+
+@torch.inference_mode()
+def gain(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
+    """Mean PSNR in dB over the bicubic interpolation of the measurement, at x4."""
+    measurement = measure(pair.counts, pair.exposure, pair.sensor)
+    with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
+        [(rate, _)] = network(measurement, (4,))
+    truth = pair.targets[4][:, None] / measurement.scale
+    bicubic = F.interpolate(measurement.rate, scale_factor=4.0, mode="bicubic", align_corners=False)
+    errors = [(answer - truth).square().mean(dim=(1, 2, 3)) for answer in (bicubic, rate)]
+    return float(10 * torch.log10(errors[0] / errors[1]).mean())

@@ -27,11 +27,13 @@ class Restorer:
     """A trained network, ready to use.
 
     Attributes:
+        name: of the weight file.
         network: in evaluation mode, on its device.
         provenance: how it was trained.
         checksum: SHA-256 of the weight file.
     """
 
+    name: str
     network: GatedFusionTransformer
     provenance: dict[str, Any]
     checksum: str
@@ -92,7 +94,7 @@ def load_restorer(path: str | Path | None = None, device: str | torch.device = "
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
     network = _built(path, metadata, tensors).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Restorer(_placed(network, device), json.loads(metadata["provenance"]), checksum)
+    return Restorer(path.stem, network.to(usable_device(device)), json.loads(metadata["provenance"]), checksum)
 
 
 def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> GatedFusionTransformer:
@@ -102,16 +104,23 @@ def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> 
         network = GatedFusionTransformer(NetworkConfig.model_validate_json(metadata["network"]))
         network.load_state_dict(tensors)
     except (KeyError, ValidationError, RuntimeError) as error:
-        raise InputError(f"{path}: its tensors do not fit the network it names ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{path}: its tensors do not fit the network it names ({str(error).splitlines()[0]})"
+        ) from error
     return network
 
 
-def _placed(network: GatedFusionTransformer, device: str | torch.device) -> GatedFusionTransformer:
+def usable_device(name: str | torch.device) -> torch.device:
+    """The device of that name. Raises InputError where it cannot be used."""
     try:
-        return network.to(torch.device(device))
+        device = torch.device(name)
+        torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"device {device}: cannot be used ({reason}); choose cpu, or cuda where there is a GPU") from error
+        raise InputError(
+            f"device {name}: cannot be used ({reason}); choose cpu, or cuda where there is a GPU"
+        ) from error
+    return device
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

@@ -1,0 +1,5 @@
+"""`python -m spadsr`."""
+
+from spadsr.cli import main
+
+main()

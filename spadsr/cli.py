@@ -1,0 +1,174 @@
+"""The command line. Each command imports what it needs when it runs, so that `--help` is instant."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spadsr.console import out, plain_errors, progress, table, warn
+
+app = typer.Typer(
+    help="From single-photon counts to pictures, in counts/s, with their uncertainty.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
+
+Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
+Weights = Annotated[Path | None, typer.Option(help="weight file made by `spadsr train`; default: the one shipped")]
+Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
+
+
+def main() -> None:
+    """Entry point of the `spadsr` command."""
+    with plain_errors():
+        app()
+
+
+@app.command()
+def infer(
+    captures: Annotated[list[Path], typer.Argument(help="recordings: .h5, TIFF stacks, .npy, peak-normalised frames")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="`.h5` file or folder; default: beside the capture")
+    ] = None,
+    scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
+    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
+    sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
+    weights: Weights = None,
+    device: Device = "cpu",
+    count_time: Annotated[
+        float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")
+    ] = None,
+    cycles: Annotated[
+        int | None, typer.Option(help="hardware frames in one image, where the file does not say")
+    ] = None,
+    dead_time: Annotated[
+        float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")
+    ] = None,
+) -> None:
+    """Restore recordings: rates in counts/s at up to sixteen times the resolution.
+
+    Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image.
+
+    Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/`
+    """
+    from hardware.capture import open_capture
+    from noise_model.sensor import Sensor
+    from spadsr.inference import restore_capture
+    from spadsr.restorer import load_restorer
+
+    if len(captures) > 1 and output is not None and output.suffix == ".h5":
+        raise typer.BadParameter("several captures need a folder as output, not one .h5 file")
+    known = Sensor.load(sensor) if sensor is not None else None
+    restorer = load_restorer(weights, device)
+    for path in captures:
+        with open_capture(
+            path, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=bits
+        ) as capture:
+            with progress(path.name) as report:
+                done = restore_capture(capture.summed(sum), restorer, scale, known, output, report)
+        for warning in done.warnings:
+            warn(f"{path.name}: {warning}")
+        out.print(f"{done.result}  {done.images} images, x{scale}\n{done.picture}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder")] = Path("spadsr-demo"),
+    seed: Seed = 0,
+) -> None:
+    """Simulate a capture of a 64x32 SPC3 from a known picture, restore it x4, and compare with the truth."""
+    from spadsr.demo import run_demo
+
+    with progress("demo") as report:
+        result = run_demo(output, seed, report)
+    for path in (result.capture, result.restored, result.picture):
+        out.print(str(path), soft_wrap=True)
+    rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]
+    table(f"{result.frames} frames of 64x32 against the truth at x4", ["method", "PSNR, dB"], rows)
+
+
+@app.command()
+def simulate(
+    scenes: Annotated[int, typer.Option(help="how many")] = 1000,
+    images: Annotated[Path | None, typer.Option(help="folder of photographs; default: drawn scenes")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder of the set")] = Path("simulated"),
+    sensor: Annotated[str, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = "spc3",
+    recipe: Annotated[str, typer.Option(help="simulation recipe YAML, or a shipped one by name")] = "default",
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="complete an interrupted set")] = False,
+    workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+) -> None:
+    """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.
+
+    The layout is described in docs/dataset.md. Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/`
+    """
+    from spadsr.simulation import run_simulation
+
+    with progress("scenes") as report:
+        skipped = run_simulation(scenes, images, output, sensor, recipe, seed, resume, workers, report)
+    if skipped:
+        warn(f"{len(skipped)} files are not readable images and were skipped: {', '.join(p.name for p in skipped[:5])}")
+    out.print(f"{output}: {scenes} scenes", markup=False, soft_wrap=True)
+
+
+@app.command()
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="recipe YAML or the name of a shipped one; default: drawn scenes")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. steps=1000 scenes.photos=DIR")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="run folder")] = Path("runs/train"),
+    device: Device = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the run folder's last checkpoint")] = False,
+) -> None:
+    """Train the network. The run folder gets a checkpoint every minute, the curves, and `weights.safetensors`.
+
+    Examples: `spadsr train` · `spadsr train smoke` · `spadsr train photos scenes.photos=DIR --device cuda`
+    """
+    from spadsr.runs import run_training
+
+    if recipe is not None and "=" in recipe:
+        recipe, overrides = None, [recipe, *(overrides or [])]
+    with progress("preparing scenes") as report, progress("training") as report_steps:
+        finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
+    if finished.skipped:
+        warn(f"{len(finished.skipped)} photographs could not be read and were skipped")
+    out.print(f"{finished.weights}\n{finished.curves}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def evaluate(
+    images: Annotated[Path, typer.Argument(help="folder of pictures to measure on")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for CSV, Markdown and plot")] = Path(
+        "evaluation"
+    ),
+    scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
+    frames: Annotated[str, typer.Option(help="hardware frames summed, comma-separated")] = "1,4,16,64,256",
+    flux: Annotated[
+        str, typer.Option(help="white level: detections per frame (binary), mean counts per frame (counting)")
+    ] = "0.2",
+    mode: Annotated[str, typer.Option(help="binary or counting")] = "binary",
+    methods: Annotated[str, typer.Option(help="comma-separated")] = "bicubic,bm3d_bicubic,spadsr",
+    limit: Annotated[int | None, typer.Option(help="use only so many images")] = None,
+    weights: Weights = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+) -> None:
+    """Measure PSNR, SSIM, radiometry and interval coverage over bit depth, flux and scale, beside baselines."""
+    raise NotImplementedError
+
+
+@app.command()
+def info(file: Annotated[Path, typer.Argument(help="capture, result, weight file or simulated set")]) -> None:
+    """Say what a file is."""
+    from spadsr.describe import describe
+
+    for name, value in describe(file):
+        out.print(f"{name:<24} {value}", markup=False, soft_wrap=True)

@@ -1,0 +1,61 @@
+"""What the commands share: progress with the remaining time, tables, and errors without tracebacks."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from noise_model.errors import InputError
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+Report = Callable[[int, int], None]
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Report]:
+    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def table(title: str, header: list[str], rows: list[list[str]]) -> None:
+    """Prints a table; all columns but the first are numbers."""
+    shown = Table(title=title, title_justify="left")
+    for i, name in enumerate(header):
+        shown.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        shown.add_row(*row)
+    out.print(shown)
+
+
+def warn(message: str) -> None:
+    err.print(f"note: {message}", style="yellow", markup=False)
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
+    try:
+        yield
+    except InputError as error:
+        err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("stopped; files already finished are whole", style="yellow")
+        sys.exit(130)
+    except MemoryError:
+        err.print("error: out of memory; use a smaller scale or close other programs", style="red")
+        sys.exit(2)

@@ -1,0 +1,144 @@
+"""Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardware.capture import Capture
+from hardware.result import Provenance, ResultWriter
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+from noise_model.sensor import Sensor
+from spadsr.report import sheet
+from spadsr.restorer import Restorer
+from spadsr.versions import versions
+
+_PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
+
+
+@dataclass(frozen=True)
+class Restored:
+    """What `restore_capture` wrote.
+
+    Attributes:
+        result: the `.sr.h5` file.
+        picture: the PNG sheet of its first image.
+        images: how many were restored.
+        warnings: what the user should know about them.
+    """
+
+    result: Path
+    picture: Path
+    images: int
+    warnings: tuple[str, ...]
+
+
+def restore_capture(
+    capture: Capture,
+    restorer: Restorer,
+    scale: int,
+    sensor: Sensor | None,
+    output: Path | None,
+    report: Callable[[int, int], None],
+) -> Restored:
+    """Restores every image of a capture (as summed).
+
+    Args:
+        sensor: calibrated sensor or preset; None takes what the capture's header says.
+        output: a `.h5` file or a folder; None writes beside the capture.
+        report: called with the images done and their number.
+
+    Raises:
+        InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written.
+    """
+    result = result_path(capture.path, output)
+    known, warnings = sensor_of(capture, sensor)
+    provenance = _provenance(restorer, known, capture, scale)
+    picture = result.with_suffix(".png")
+    done = 0
+    with ResultWriter(result, capture, scale, provenance) as writer:
+        writer.warnings += warnings
+        for counts in capture.blocks(max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))):
+            rate, sd = restorer.restore(torch.from_numpy(counts.astype("int32")), capture.exposure, known, scale)
+            writer.append(rate.cpu().numpy(), sd.cpu().numpy())
+            if done == 0:
+                with whole_file(picture) as partial:
+                    sheet(counts[0], rate[0].cpu().numpy(), sd[0].cpu().numpy(), capture, partial)
+            done += len(counts)
+            report(done, capture.shape[0])
+        said = tuple(writer.warnings)
+    return Restored(result, picture, done, said)
+
+
+def result_path(capture: Path, output: Path | None) -> Path:
+    """`<stem>.sr.h5` beside the capture or in the folder given, or the `.h5` file given."""
+    if output is None:
+        return capture.with_name(f"{capture.stem}.sr.h5")
+    if output.suffix == ".h5" and not output.is_dir():
+        return output
+    if output.is_file():
+        raise InputError(f"{output}: a file that is not .h5; give a folder or a file name that ends in .h5")
+    return output / f"{capture.stem}.sr.h5"
+
+
+def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str]]:
+    """The sensor to restore with, and what the user should know about that choice."""
+    warnings = [_WARNINGS[name] for name in _WARNINGS if getattr(capture, name)]
+    header = capture.sensor()
+    if sensor is None:
+        return header, warnings
+    if sensor.measured and sensor.shape != capture.shape[1:]:
+        raise InputError(
+            f"{sensor.name}: a sensor of {sensor.shape[0]} x {sensor.shape[1]} pixels, but {capture.path.name} has "
+            f"{capture.shape[1]} x {capture.shape[2]}; give the sensor that took it"
+        )
+    if sensor.binary != header.binary:
+        kinds = {True: "binary", False: "counting"}
+        raise InputError(
+            f"{sensor.name}: a {kinds[sensor.binary]} array, but {capture.path.name} was taken by a "
+            f"{kinds[header.binary]} one; give the sensor that took it, or --bits if the file does not say"
+        )
+    if not sensor.measured:
+        sensor = sensor.uniform(header.shape)
+        warnings.append(f"{sensor.name} is a preset: its numbers were used, with uniform maps; calibrate for better")
+    masks = [mask for mask in (sensor.pixel_mask, header.pixel_mask) if mask is not None]
+    mask = torch.stack(masks).amax(dim=0) if masks else None
+    return replace(sensor, dead_time=header.dead_time, counter_bits=header.counter_bits, pixel_mask=mask), warnings
+
+
+_WARNINGS = {
+    "corrected": "the counts were corrected for dead time by the camera: their noise is not what the network was trained for",
+    "background_subtracted": "the camera subtracted a background: the noise of the counts is not what the network was trained for",
+}
+
+
+def _provenance(restorer: Restorer, sensor: Sensor, capture: Capture, scale: int) -> Provenance:
+    return Provenance(
+        model=restorer.name,
+        model_sha256=restorer.checksum,
+        sensor=description(sensor),
+        command=" ".join(sys.argv),
+        config={"scale": scale, "cycles": capture.exposure.cycles, "device": str(restorer.device)},
+        versions=versions(),
+    )
+
+
+def description(sensor: Sensor) -> dict[str, Any]:
+    """The numbers of a sensor, and the means of its maps, as plain data."""
+    return {
+        "name": sensor.name,
+        "source": sensor.source,
+        "shape": list(sensor.shape),
+        "mean_pde": float(sensor.pde.mean()),
+        "mean_dark_count_rate": float(sensor.dark_count_rate.mean()),
+        "dead_time": sensor.dead_time,
+        "counter_bits": sensor.counter_bits,
+        "afterpulse_probability": sensor.afterpulse_probability,
+        "trap_lifetime": sensor.trap_lifetime,
+        "crosstalk": sensor.crosstalk.tolist(),
+        "bad_pixels": int((~sensor.good).sum()),
+    }

@@ -1,0 +1,123 @@
+"""Where training pairs come from: made from scenes at every step, or read from a simulated set."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from noise_model.errors import InputError
+from simulate.dataset import PairDataset, joined
+from simulate.pairs import Pair, draw_pair
+from spadsr.recipe import TrainingRecipe
+from spadsr.scene_bank import Report, SceneBank
+
+_VALIDATION_SCALE, _VALIDATION_CYCLES = 4, 16
+_LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
+
+
+class PairSource(Protocol):
+    """An endless row of random pairs, and a fixed batch to measure progress on."""
+
+    def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
+        """The pairs of one step, each a batch of one exposure, with targets up to `scale`."""
+        ...
+
+    def validation(self) -> Pair:
+        """Always the same captures, 16 frames of a binary array, with targets up to x4."""
+        ...
+
+    @property
+    def skipped(self) -> list[Path]:
+        """Files that could not be read."""
+        ...
+
+
+def pair_source(recipe: TrainingRecipe, device: torch.device, report: Report) -> PairSource:
+    """The source that the recipe names. Raises InputError where it holds nothing to train on."""
+    if recipe.simulated is not None:
+        return StoredPairs(recipe, recipe.simulated, device)
+    return ScenePairs(recipe, device, report)
+
+
+class ScenePairs:
+    """Pairs made on the device from a bank of scenes: never the same twice."""
+
+    def __init__(self, recipe: TrainingRecipe, device: torch.device, report: Report) -> None:
+        self.recipe, self.device = recipe, device
+        self.bank = SceneBank(recipe.scenes, recipe.seed, device, report)
+        self.skipped = self.bank.skipped
+
+    def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
+        recipe, size = self.recipe, min(self.recipe.native * scale, _LARGEST_SCENE)
+        each = recipe.batch // recipe.exposures
+        scenes = [self.bank.crops(each, size, generator) for _ in range(recipe.exposures)]
+        return [draw_pair(scene, scale, recipe.pairs, generator) for scene in scenes]
+
+    def validation(self) -> Pair:
+        generator = torch.Generator(self.device).manual_seed(self.recipe.seed + 1)
+        plain = {"binary_share": 1.0, "binary_cycles": (_VALIDATION_CYCLES,), "binary_white": (0.2, 0.2)}
+        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, generator)
+        return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), generator)
+
+
+class StoredPairs:
+    """Random crops of the pairs of a simulated set."""
+
+    def __init__(self, recipe: TrainingRecipe, folder: Path, device: torch.device) -> None:
+        self.recipe, self.device = recipe, device
+        self.sets = {scale: PairDataset(folder, scale) for scale in {*recipe.scale_shares, _VALIDATION_SCALE}}
+        self.skipped: list[Path] = []
+        shape = self.sets[_VALIDATION_SCALE].sensor.shape
+        if min(shape) < recipe.native:
+            raise InputError(
+                f"{folder}: captures of {shape[0]} x {shape[1]}; train with native={min(shape) // 16 * 16}"
+            )
+
+    def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
+        return [self._pair(scale, generator) for _ in range(self.recipe.exposures)]
+
+    def _pair(self, scale: int, generator: torch.Generator) -> Pair:
+        stored = self.sets[scale]
+        each, per_exposure = self.recipe.batch // self.recipe.exposures, len(stored) // len(stored.exposures)
+        depth = int(_uniform(1, generator) * len(stored.exposures))
+        items = depth * per_exposure + (_uniform(each, generator) * per_exposure).long()
+        native = min(self.recipe.native, _LARGEST_SCENE // scale)
+        whole = joined([stored[item] for item in items.tolist()])
+        top, left = (_uniform(2, generator) * (torch.tensor(stored.sensor.shape) - native + 1)).long().tolist()
+        return _on_device(_window(whole, top, left, native), self.device)
+
+    def validation(self) -> Pair:
+        stored = self.sets[_VALIDATION_SCALE]
+        cycles = [exposure.cycles for exposure in stored.exposures]
+        depth = min(range(len(cycles)), key=lambda at: abs(cycles[at] - _VALIDATION_CYCLES))
+        first = depth * (len(stored) // len(stored.exposures))
+        pair = joined([stored[first + item] for item in range(min(16, stored.scenes))])
+        return _on_device(_window(pair, 0, 0, self.recipe.native), self.device)
+
+
+def _uniform(count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator, device=generator.device).cpu()
+
+
+def _window(pair: Pair, top: int, left: int, side: int) -> Pair:
+    """The same native square of every capture, with its targets and its part of the sensor."""
+
+    def cut(maps: Tensor, scale: int = 1) -> Tensor:
+        return maps[..., top * scale : (top + side) * scale, left * scale : (left + side) * scale]
+
+    mask = None if pair.sensor.pixel_mask is None else cut(pair.sensor.pixel_mask)
+    sensor = replace(
+        pair.sensor,
+        pde=cut(pair.sensor.pde),
+        dark_count_rate=cut(pair.sensor.dark_count_rate),
+        pixel_mask=mask,
+    )
+    targets = {scale: cut(target, scale) for scale, target in sorted(pair.targets.items(), reverse=True)}
+    return replace(pair, counts=cut(pair.counts), targets=targets, sensor=sensor)
+
+
+def _on_device(pair: Pair, device: torch.device) -> Pair:
+    targets = {scale: target.to(device) for scale, target in pair.targets.items()}
+    return replace(pair, counts=pair.counts.to(device), targets=targets, sensor=pair.sensor.to(device))
