@@ -1,7 +1,6 @@
 """Frames stretched so that their largest count became 255: the integer counts are still in them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ LARGEST = 64
 PUBLIC_CAMERA = Settings(count_time=875e-9, dead_time=50e-9, counter_bits=9)
 
 
-def as_source(path: Path, source: Source) -> Source | None:
+def as_source(source: Source) -> Source | None:
     """The counts of a peak-normalised frame, or None where `source` is anything else."""
     if source.shape[0] != 1 or source.dtype != np.uint8:
         return None
@@ -22,13 +21,11 @@ def as_source(path: Path, source: Source) -> Source | None:
     largest = largest_count(np.unique(image))
     if largest is None:
         return None
-    source.close()
     counts = recover(image, largest)
     binary = Settings(counter_bits=1, cycles=1)
     return replace(
         source,
         read=lambda start, stop: counts[start:stop],
-        close=lambda: None,
         usual=binary if largest == 1 else PUBLIC_CAMERA,
         remarks=(_remark(largest),),
     )

@@ -1,5 +1,6 @@
 """What a file is, in rows of words: captures, results, weights and simulated sets."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -97,7 +98,8 @@ def _result(result: Result) -> Rows:
 def _weights(path: Path) -> Rows:
     try:
         with safe_open(path, framework="numpy") as weights:
-            sizes = [np.prod(weights.get_slice(name).get_shape(), dtype=int) for name in weights.keys()]
+            names = weights.keys()
+            sizes = [math.prod(weights.get_slice(name).get_shape()) for name in names]
             metadata = weights.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise InputError(f"{path}: not a safetensors weight file ({str(error).splitlines()[0]})") from error

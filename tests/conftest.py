@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples every time, and no stopwatch: a loaded machine is no failure.
+settings.register_profile("spadsr", deadline=None, derandomize=True)
+settings.load_profile("spadsr")
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def open_source(path: Path) -> Source:
 def _describe(path: Path, file: h5py.File) -> Source:
     data = _counts(path, file)
     shape = stack_shape(path, data.shape)
+    _check_stored(path, data)
     fields = _Fields(path, inside(path, file, DETECTOR))
     return Source(
         shape=shape,
@@ -59,7 +60,6 @@ def _counts(path: Path, file: h5py.File) -> h5py.Dataset:
         raise InputError(f"{path}: HDF5 without counts; expected the dataset {PLACES[0]}")
     if plain(data.attrs.get("units")) == "counts/s":
         raise InputError(f"{path}: a restored result in counts/s; give the capture it was made from")
-    _check_stored(path, data)
     return data
 
 
@@ -68,7 +68,7 @@ def _check_stored(path: Path, data: h5py.Dataset) -> None:
     others = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
     if data.external or any(name != "." for name in others):
         raise InputError(f"{path}: its counts lie in other files; copy them into one with h5repack")
-    if data.is_virtual or not data.size:
+    if data.is_virtual:
         return
     if data.chunks is None:
         missing = data.id.get_storage_size() < data.nbytes

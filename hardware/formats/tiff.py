@@ -1,7 +1,10 @@
 """TIFF stacks of counts, and the peak-normalised 8-bit frames that public data sets hold."""
 
 import logging
+import struct
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +28,23 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def open_source(path: Path) -> Source:
     """Pages are read as they are asked for."""
-    # OME metadata may name other files, so it is not followed: the pages of this file are the images.
-    tiff = tifffile.TiffFile(path, is_ome=False)
-    try:
+    with ExitStack() as stack:
+        # OME metadata may name other files, so it is not followed: the pages of this file are the images.
+        tiff = stack.enter_context(tifffile.TiffFile(path, is_ome=False))
+        _check_chain(path, tiff)
         source = _open_stack(path, tiff)
-        return as_source(path, source) or source
-    except BaseException:
-        tiff.close()
-        raise
+        stack.callback(source.close)
+        return replace(as_source(source) or source, close=stack.pop_all().close)
+
+
+def _check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
+    """Refuses a chain of pages that breaks off: tifffile would take it for a shorter stack."""
+    form, file = tiff.tiff, tiff.filehandle
+    file.seek(tiff.pages[-1].offset)
+    (tags,) = struct.unpack(form.tagnoformat, file.read(form.tagnosize))
+    file.seek(tags * form.tagsize, 1)
+    if any(file.read(form.offsetsize)):
+        raise InputError(f"{path}: truncated: breaks off after page {len(tiff.pages)}; copy it again")
 
 
 def _open_stack(path: Path, tiff: tifffile.TiffFile) -> Source:
@@ -42,12 +54,9 @@ def _open_stack(path: Path, tiff: tifffile.TiffFile) -> Source:
     shape = stack_shape(path, (series.size // max(height * width, 1), height, width))
     if series.dataoffset is not None and dtype.kind != "b":
         raw = RawStack(path, shape, dtype.newbyteorder(tiff.byteorder), series.dataoffset)
-        tiff.close()
         return Source(shape, dtype, raw.read, raw.close)
     if len(series.pages) != shape[0]:
-        raise InputError(
-            f"{path}: {shape[0]} images promised, {len(series.pages)} pages there; save it again as a plain stack"
-        )
+        raise InputError(f"{path}: {shape[0]} images in {len(series.pages)} pages; save it again as a plain stack")
     return Source(shape, dtype, _page_reader(path, series, shape[1:]), tiff.close)
 
 

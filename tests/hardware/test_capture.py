@@ -85,7 +85,7 @@ def test_truth_values_are_binary_frames(save: Any) -> None:
     frames = np.random.default_rng(0).random((5, 4, 3)) < 0.3
     for name in ("a.npy", "a.tif"):
         with open_capture(save(name, frames)) as capture:
-            assert (capture.counter_bits, capture.exposure.cycles, capture.dtype) == (1, 1, np.uint8)
+            assert (capture.counter_bits, capture.exposure.cycles, capture.dtype) == (1, 1, np.dtype(np.uint8))
             np.testing.assert_array_equal(whole(capture), frames)
 
 
@@ -100,7 +100,8 @@ def test_byte_order_does_not_matter(save: Any, order: str) -> None:
 
 def test_imagej_and_ome_stacks_are_read_page_by_page(save: Any) -> None:
     counts = np.random.default_rng(0).integers(0, 9, (7, 6, 5)).astype(np.uint16)
-    for how in ({"imagej": True}, {"ome": True}, {"bigtiff": True}, {"metadata": {}}):
+    flavours: list[dict[str, Any]] = [{"imagej": True}, {"ome": True}, {"bigtiff": True}, {"metadata": {}}]
+    for how in flavours:
         with open_capture(save("a.tif", counts, **how)) as capture:
             np.testing.assert_array_equal(whole(capture, 2), counts)
 
@@ -147,7 +148,7 @@ def test_counts_without_a_header_are_a_binary_array_of_the_smallest_power_of_two
 
 def test_what_the_user_says_is_not_assumed(save: Any) -> None:
     path = save("a.npy", np.full((2, 2, 2), 200, np.uint8))
-    options = {"count_time": 1e-6, "cycles": 2, "dead_time": 30e-9, "counter_bits": 8}
+    options: dict[str, Any] = {"count_time": 1e-6, "cycles": 2, "dead_time": 30e-9, "counter_bits": 8}
     with open_capture(path, **options) as capture:
         assert capture.exposure == Exposure(1e-6, 2)
         assert (capture.dead_time, capture.counter_bits, capture.saturation_value) == (30e-9, 8, 510)

@@ -17,7 +17,8 @@ from noise_model.sensor import Exposure
 def stretched(counts: np.ndarray[Any, Any], dtype: type) -> np.ndarray[Any, Any]:
     """round(255 k / M), in the arithmetic of `dtype`."""
     scaled = counts.astype(dtype) / dtype(counts.max()) * dtype(255)
-    return np.floor(scaled + dtype(0.5)).astype(np.uint8)
+    levels: np.ndarray[Any, Any] = np.floor(scaled + dtype(0.5)).astype(np.uint8)
+    return levels
 
 
 @given(largest=st.integers(6, 64), seed=st.integers(0, 2**32 - 1), dtype=st.sampled_from([np.float32, np.float64]))

@@ -1,0 +1,78 @@
+"""What `spadsr info` says of each kind of file."""
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from hardware.capture import open_capture
+from hardware.result import Provenance, ResultWriter
+from hardware.writer import CaptureWriter
+from noise_model.errors import InputError
+from noise_model.sensor import Exposure
+from spadsr.describe import describe
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    path, mask = tmp_path / "a.h5", np.eye(4, dtype=np.uint32)
+    how: dict[str, Any] = {"pixel_mask": mask, "corrected": True, "notes": {"laser": "off"}, "frame_time": 1e-4}
+    with CaptureWriter(
+        path, (4, 4), "u1", exposure=Exposure(10.4e-6, 8), dead_time=5e-8, counter_bits=9, **how
+    ) as writer:
+        writer.append(np.full((3, 4, 4), 2, np.uint8), image_key=2)
+    return path
+
+
+def test_a_capture(capture: Path) -> None:
+    rows = dict(describe(capture))
+    assert rows["images"] == "3 images of 4 x 4"
+    assert rows["exposure"] == "8 x 10.4 us"
+    assert rows["array"] == "counting, 9 bits"
+    assert rows["counts in 3 images"] == "mean 2, largest 2"
+    assert (rows["masked pixels"], rows["image keys"], rows["laser"]) == ("4", "3 darks", "off")
+    assert "dead-time corrected" in rows["warning"]
+
+
+def test_assumptions_are_told(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((3, 4, 4), np.uint8))
+    assert ("assumed", "binary array assumed (else --bits)") in describe(tmp_path / "a.npy")
+
+
+def test_a_result(capture: Path) -> None:
+    path = capture.with_name("a.sr.h5")
+    made = Provenance("default", "ab" * 32, {"name": "spc3"}, versions={"torch": "2.11"})
+    with open_capture(capture) as opened, ResultWriter(path, opened, 2, made) as writer:
+        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)))
+    rows = dict(describe(path))
+    assert rows["images"] == "1 images of 8 x 8, counts/s per native pixel"
+    assert (rows["scale"], rows["made from"], rows["sensor"]) == ("x2", "a.h5", "spc3")
+    assert rows["model"] == "default (sha256 abababababab)"
+
+
+def test_weights(tmp_path: Path) -> None:
+    tensors: dict[str, Any] = {"a": np.zeros((3, 4), np.float32), "b": np.zeros(5, np.float16)}
+    save_file(tensors, tmp_path / "a.safetensors", metadata={"recipe": "smoke"})
+    rows = dict(describe(tmp_path / "a.safetensors"))
+    assert (rows["tensors"], rows["parameters"], rows["recipe"]) == ("2", "17", "smoke")
+    (tmp_path / "b.safetensors").write_bytes(b"not weights")
+    with pytest.raises(InputError, match="not a safetensors weight file"):
+        describe(tmp_path / "b.safetensors")
+
+
+def test_a_simulated_set(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.attrs.update({"kind": "spadsr pairs", "seed": 7})
+        file["counts/b3"] = np.zeros((2, 64, 32), np.uint16)
+    rows = dict(describe(tmp_path / "a.h5"))
+    assert (rows["seed"], rows["counts/b3"]) == ("7", "uint16 2 x 64 x 32")
+
+
+def test_other_files(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("words")
+    for path, words in ((tmp_path / "a.txt", "expected one of"), (tmp_path, "directory"), (tmp_path / "no", "no such")):
+        with pytest.raises(InputError, match=words):
+            describe(path)
