@@ -1,4 +1,4 @@
-"""Where scenes come from: drawn ones, or a folder of photographs. Scene i of a source depends on the seed and i alone."""
+"""Where scenes come from: drawings or a folder of photographs. Scene i of a source depends on the seed and i alone."""
 
 import hashlib
 from collections.abc import Iterable

@@ -1,0 +1,206 @@
+"""Simulated sets on disk: made, interrupted, resumed to the same bytes, and read back as pairs (docs/dataset.md)."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import yaml
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+from noise_model.sensor import Exposure, Sensor
+from simulate.pairs import Pair
+from simulate.recipe import SCALES
+from simulate.shards import KIND, SceneMaker, is_shard, open_shard, read_sensor
+from simulate.workers import write_shards
+
+MANIFEST = "set.yaml"
+
+
+@dataclass(frozen=True)
+class SimulatedSet:
+    """A set that is to be in a folder.
+
+    Attributes:
+        folder: where the shards go.
+        maker: what makes scene i and its counts.
+        scenes: how many of them.
+        scenes_per_shard: how many of them in a file; the last file may hold fewer.
+    """
+
+    folder: Path
+    maker: SceneMaker
+    scenes: int
+    scenes_per_shard: int = 25
+
+    def write(self, resume: bool = False, workers: int = 1) -> Iterator[int]:
+        """Makes the shards that are missing; yields the number of finished scenes at the start and as it grows.
+
+        Closing the iterator, or an interrupt, leaves whole shards only. Two workers or more are processes of their
+        own (spawned: a script that asks for them needs its `if __name__ == "__main__"`).
+
+        Raises:
+            InputError: the folder holds a set already (without `resume`), or one made otherwise (with it), or cannot
+                be written to; a photograph is gone.
+        """
+        self._claim(resume)
+        missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
+        done = self.scenes - sum(map(len, missing.values()))
+        yield done
+        for step in write_shards(self.maker, missing, workers):
+            done += step
+            yield done
+
+    def _shards(self) -> dict[Path, range]:
+        starts = range(0, self.scenes, self.scenes_per_shard)
+        parts = [range(start, min(start + self.scenes_per_shard, self.scenes)) for start in starts]
+        return {shard_path(self.folder, number): part for number, part in enumerate(parts)}
+
+    def _manifest(self) -> dict[str, object]:
+        """Everything that decides the bytes of the set."""
+        return {
+            "kind": KIND,
+            "scenes": self.scenes,
+            "scenes_per_shard": self.scenes_per_shard,
+            "seed": self.maker.seed,
+            "source": self.maker.source.identity,
+            "sensor": f"{self.maker.sensor.name} {_checksum(self.maker.sensor)}",
+            "recipe": self.maker.recipe.model_dump(mode="json"),
+        }
+
+    def _claim(self, resume: bool) -> None:
+        path = self.folder / MANIFEST
+        if not path.exists():
+            with whole_file(path) as partial:
+                partial.write_text(yaml.safe_dump(self._manifest(), sort_keys=False))
+        elif not resume:
+            raise InputError(f"{self.folder}: holds a simulated set; continue it with --resume or choose another -o")
+        self._compare(path)
+        for leftover in self.folder.glob(".shard-*.h5"):  # of a run that was killed
+            leftover.unlink()
+
+    def _compare(self, path: Path) -> None:
+        found = read_manifest(path)
+        for name, value in self._manifest().items():
+            if found.get(name) != value:
+                how = "resume with the options it was begun with, or choose another -o"
+                raise InputError(f"{path}: {name} is {found.get(name)}, here {value}; {how}")
+
+
+class PairDataset(Dataset[Pair]):
+    """The pairs of a finished set, read from disk one at a time: item -> Pair with a batch of one.
+
+    Items run over bit depths, within that over fluxes, within that over scenes: neighbours have equal exposure. The
+    targets are those of `scale` and of each smaller power of two.
+
+    Raises:
+        InputError: the folder holds no complete set; a scale that is not 1, 2, 4, 8 or 16.
+    """
+
+    def __init__(self, folder: str | Path, scale: int) -> None:
+        self.folder = Path(folder)
+        if scale not in SCALES:
+            raise InputError(f"scale {scale}: expected one of {', '.join(map(str, SCALES))}")
+        self.scales = SCALES[: SCALES.index(scale) + 1]
+        manifest = read_manifest(self.folder / MANIFEST)
+        self.scenes, self.scenes_per_shard = int(str(manifest["scenes"])), int(str(manifest["scenes_per_shard"]))
+        self._expect_whole()
+        with open_shard(shard_path(self.folder, 0)) as file:
+            self.sensor = read_sensor(file["sensor"])
+            self.white_rates: list[float] = file["exposure/white_rate"][()].tolist()
+            cycles: list[int] = file["exposure/cycles"][()].tolist()
+            self.exposures = [Exposure(float(file["exposure"].attrs["count_time"]), each) for each in cycles]
+
+    def _expect_whole(self) -> None:
+        shards = -(-self.scenes // self.scenes_per_shard)
+        there = sum(shard_path(self.folder, number).is_file() for number in range(shards))
+        if there < shards:
+            raise InputError(f"{self.folder}: {there} of {shards} shards; complete the set with --resume")
+
+    def __len__(self) -> int:
+        return self.scenes * len(self.white_rates) * len(self.exposures)
+
+    def __getitem__(self, item: int) -> Pair:
+        if not 0 <= item < len(self):
+            raise IndexError(item)
+        rest, scene = divmod(item, self.scenes)
+        depth, flux = divmod(rest, len(self.white_rates))
+        shard, row = divmod(scene, self.scenes_per_shard)
+        with open_shard(shard_path(self.folder, shard)) as file:  # opened each time: safe in any worker process
+            counts = torch.from_numpy(file["counts"][row, flux, depth].astype("int32"))
+            targets = {scale: torch.from_numpy(file[f"targets/x{scale}"][row]).float() for scale in self.scales}
+        rates = {scale: self.white_rates[flux] * target[None] for scale, target in targets.items()}
+        return Pair(counts[None], rates, self.exposures[depth], _batch_of_one(self.sensor))
+
+    def batches(self, size: int, generator: torch.Generator) -> list[list[int]]:
+        """One epoch as lists of at most `size` items of equal exposure, shuffled: a `batch_sampler` for a DataLoader
+        whose `collate_fn` is `joined`."""
+        per_exposure = len(self) // len(self.exposures)
+        batches: list[list[int]] = []
+        for depth in range(len(self.exposures)):
+            order = torch.randperm(per_exposure, generator=generator) + depth * per_exposure
+            batches += [part.tolist() for part in torch.split(order, size)]
+        return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
+
+
+def joined(pairs: Sequence[Pair]) -> Pair:
+    """Pairs of equal exposure as one batch.
+
+    Raises:
+        ValueError: their exposures differ.
+    """
+    first = pairs[0]
+    if any(pair.exposure != first.exposure for pair in pairs):
+        raise ValueError("pairs of different exposure cannot be one batch: draw them with PairDataset.batches")
+    sensors = [pair.sensor for pair in pairs]
+    masks = [sensor.pixel_mask for sensor in sensors if sensor.pixel_mask is not None]
+    sensor = replace(
+        first.sensor,
+        pde=torch.cat([sensor.pde for sensor in sensors]),
+        dark_count_rate=torch.cat([sensor.dark_count_rate for sensor in sensors]),
+        pixel_mask=torch.cat(masks) if masks else None,
+    )
+    targets = {scale: torch.cat([pair.targets[scale] for pair in pairs]) for scale in first.targets}
+    return Pair(torch.cat([pair.counts for pair in pairs]), targets, first.exposure, sensor)
+
+
+def read_manifest(path: Path) -> dict[str, object]:
+    """What a set was made from.
+
+    Raises:
+        InputError: there is no such file, or it is something else.
+    """
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, dict) or found.get("kind") != KIND:
+        raise InputError(f"{path}: not the manifest of a simulated set; make one with spadsr simulate -o {path.parent}")
+    return found
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Where shard `number` of a set is."""
+    return folder / f"shard-{number:05d}.h5"
+
+
+def _batch_of_one(sensor: Sensor) -> Sensor:
+    def batch(each: Tensor) -> Tensor:
+        return each[None]
+
+    mask = None if sensor.pixel_mask is None else batch(sensor.pixel_mask)
+    return replace(sensor, pde=batch(sensor.pde), dark_count_rate=batch(sensor.dark_count_rate), pixel_mask=mask)
+
+
+def _checksum(sensor: Sensor) -> str:
+    """Of the maps and of the numbers that shape the counts."""
+    numbers = (sensor.dead_time, sensor.counter_bits, sensor.counter_wraps)
+    traps = (sensor.afterpulse_probability, sensor.trap_lifetime)
+    digest = hashlib.sha256(repr((numbers, traps)).encode())
+    for each in (sensor.pde, sensor.dark_count_rate, sensor.crosstalk):
+        digest.update(each.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

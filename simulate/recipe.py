@@ -1,0 +1,88 @@
+"""What is simulated of every scene, and the sensor that sees it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from noise_model.errors import InputError
+from noise_model.files import shipped_configs
+from noise_model.sensor import Exposure, Sensor
+
+#: Resolutions of the targets, in multiples of the sensor's.
+SCALES = (1, 2, 4, 8, 16)
+
+_Positive = Annotated[float, Field(gt=0)]
+
+
+class SimulationRecipe(BaseModel):
+    """How a scene becomes pairs: one image of counts for each white level and bit depth."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (64, 32)
+    bit_depths: tuple[Annotated[int, Field(ge=0, le=16)], ...] = Field(min_length=1)
+    white_detections: tuple[_Positive, ...] = Field(min_length=1, description="photons detected per hardware frame")
+    count_time: _Positive = Field(description="s, exposure of one hardware frame")
+    squared_share: float = Field(ge=0, le=1, description="share of photographs that are squared")
+
+    @property
+    def scene_shape(self) -> tuple[int, int]:
+        """Rows and columns of a scene: those of the largest target."""
+        return self.shape[0] * SCALES[-1], self.shape[1] * SCALES[-1]
+
+    @property
+    def exposures(self) -> tuple[Exposure, ...]:
+        """One for each bit depth b: 2^b hardware frames."""
+        return tuple(Exposure(self.count_time, 2**bits) for bits in self.bit_depths)
+
+    @property
+    def white_rates(self) -> tuple[float, ...]:
+        """Photon detection rate of white for each flux, counts/s."""
+        return tuple(detections / self.count_time for detections in self.white_detections)
+
+    def sensor(self, sensor: Sensor) -> Sensor:
+        """The middle of `sensor`, of the recipe's shape, in the mode that its exposure puts it in.
+
+        A counting array whose frame is no longer than its dead time cannot count beyond one: it is a binary array.
+
+        Raises:
+            InputError: the sensor is smaller than the recipe's shape.
+        """
+        rows, columns = sensor.shape
+        if rows < self.shape[0] or columns < self.shape[1]:
+            wanted = f"{self.shape[0]}x{self.shape[1]}"
+            raise InputError(f"{sensor.name}: a sensor of {rows}x{columns} pixels; expected {wanted} or more")
+        if self.count_time <= sensor.dead_time:
+            sensor = replace(sensor, counter_bits=1, dead_time=0.0, counter_wraps=False)
+        return _middle(sensor, self.shape)
+
+    @classmethod
+    def load(cls, path: str | Path = "default") -> Self:
+        """Reads a recipe file, or a shipped one by its name.
+
+        Raises:
+            InputError: no such file, or its content is not a recipe.
+        """
+        path = Path(path)
+        shipped = shipped_configs() / "simulate" / f"{path.name}.yaml"
+        if not path.is_file() and path.parent == Path() and shipped.is_file():
+            path = shipped
+        try:
+            return cls.model_validate(yaml.safe_load(path.read_text()))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise InputError(f"{path}: not a simulation recipe: {where}: {first['msg']}") from error
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"{path}: not a readable recipe YAML ({str(error).splitlines()[0]})") from error
+
+
+def _middle(sensor: Sensor, shape: tuple[int, int]) -> Sensor:
+    top, left = (sensor.shape[0] - shape[0]) // 2, (sensor.shape[1] - shape[1]) // 2
+    window = (slice(top, top + shape[0]), slice(left, left + shape[1]))
+    mask = None if sensor.pixel_mask is None else sensor.pixel_mask[window].clone()
+    pde, dark = sensor.pde[window].clone(), sensor.dark_count_rate[window].clone()
+    return replace(sensor, pde=pde, dark_count_rate=dark, pixel_mask=mask)
