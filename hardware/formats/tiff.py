@@ -70,10 +70,16 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
 
 
 def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, ...]) -> Callable[[int, int], Counts]:
-    def read(start: int, stop: int) -> Counts:
-        pages = [series.pages[index] for index in range(start, stop)]
-        if any(page is None or page.shape != image for page in pages):
-            raise InputError(f"{path}: a page among images {start} to {stop - 1} is missing or differs from the first")
-        return np.stack([page.asarray() for page in pages if page is not None])
+    largest = path.stat().st_size
 
-    return read
+    def read_page(index: int) -> Counts:
+        page = series.pages[index]
+        if page is None or page.shape != image:
+            raise InputError(
+                f"{path}: page {index} is missing or differs from the first; save one stack of equal images"
+            )
+        if sum(page.databytecounts) > largest:
+            raise InputError(f"{path}: damaged: page {index} is said to be larger than the file; copy it again")
+        return page.asarray()
+
+    return lambda start, stop: np.stack([read_page(index) for index in range(start, stop)])
