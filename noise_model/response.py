@@ -76,10 +76,15 @@ def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:
     kernel = sensor.crosstalk
     if not bool((kernel != 0).any()):
         return torch.zeros_like(mean)
-    images = mean.reshape(-1, 1, *mean.shape[-2:])
-    # conv2d correlates; an avalanche at j reaches i through the kernel seen from j, hence the flip.
-    weight = kernel.flip(0, 1)[None, None].to(images.dtype)
-    return F.conv2d(images, weight, padding=kernel.shape[-1] // 2).reshape(mean.shape)
+    reach = kernel.shape[-1] // 2
+    around = F.pad(mean, (reach, reach, reach, reach))
+    height, width = mean.shape[-2:]
+    total = torch.zeros_like(mean)
+    for row, column in kernel.nonzero().tolist():
+        # What the centre does to the pixel at (row, column), a pixel suffers from the one opposite.
+        top, left = 2 * reach - row, 2 * reach - column
+        total.add_(around[..., top : top + height, left : left + width], alpha=float(kernel[row, column]))
+    return total
 
 
 def stabilised(x: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:

@@ -1,28 +1,30 @@
 """Counts from rates: the exact law of an image's counts is tabulated once per exposure, then drawn from by table look-up.
 
-The law of one pixel depends on its rate and on a few numbers that all pixels share. It is computed for a grid of rates, spaced
-evenly where counts have unit variance. A draw picks one of the two rows around the pixel's rate at random, in
-proportion to nearness, so that the mean is exact and the law is the interpolated one, then inverts that row's
+The law of one pixel depends on its rate and on a few numbers that all pixels share. It is computed for a grid of rates,
+even in the square root of the rate, so that neighbouring rows are a fraction of a standard deviation apart. A draw picks one
+of the two rows around the pixel's rate at random, in proportion to nearness of their means, then inverts that row's
 cumulative sum, starting from a guide table.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from noise_model.response import afterpulse_in_frame, firing_rate, neighbours, stabilised, unstabilised
+from noise_model.response import afterpulse_in_frame, firing_rate, neighbours
 from noise_model.sensor import Exposure, Sensor
 
 _ROW_STEP = 0.1  # grid spacing in standard deviations of the counts: adds at most 0.25 % to the variance
+_AT_ONCE = 1 << 15  # pixels drawn together on a CPU: their intermediate arrays stay in its cache
 _LARGEST_TABLE = 1 << 23  # entries; a longer exposure is drawn in parts
 _HALF_WIDTH = 8  # standard deviations kept on each side of the mean
 _GUIDE = 256
 _LARGEST_BINARY_X = 14.0  # p = 1 - 8e-7
-_LARGEST_LOAD = 50.0  # r tau
+_LARGEST_LOAD = 20.0  # r tau
+_MOST_CROSSTALK = 1000  # in one pixel: float32 sums may never reach the uniform number
 _MOST_AFTERPULSES = 8  # in one frame; the chance of more is below 1e-9 at a = 0.05 and 20 counts
 
 
@@ -31,21 +33,33 @@ class CountLaw:
     """The law of the counts of one image, for a grid of rates.
 
     Attributes:
-        x: (R,) grid of r T, float64 ascending from 0.
+        x: (R,) grid of r T, float64, even in its square root from 0.
         mean: (R,) mean counts, float64.
-        first: (R,) int64, the count of the first column; those below have no chance worth keeping.
+        response: (R,) float32, what nearness of rows is measured by: the mean share of the frame's counts.
+        load: dead time over exposure of one frame, 0 for a binary array.
+        binary: whether one frame counts no further than one.
+        first: (R,) int32, the count of the first column; those below have no chance worth keeping.
         cdf: (R, C) float32, chance of at most first + c counts.
         guide: (R, 256) int16, the least column whose chance of not being exceeded is above j / 256.
     """
 
     x: Tensor
     mean: Tensor
+    response: Tensor
+    load: float
+    binary: bool
     first: Tensor
     cdf: Tensor
     guide: Tensor
 
+    def responses(self, x: Tensor) -> Tensor:
+        """The same measure for any x = r T."""
+        return -torch.expm1(-x) if self.binary else x / (1 + x * self.load)
+
     def to(self, device: torch.device) -> "CountLaw":
-        return CountLaw(*(getattr(self, field.name).to(device) for field in fields(self)))
+        """The same law with its tables on `device`."""
+        tables = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **tables)
 
 
 def sample_counts(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
@@ -59,12 +73,13 @@ def sample_counts(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, gener
     Returns:
         (..., H, W) int32.
     """
-    x = (firing_rate(photon_rate, sensor) * exposure.count_time).contiguous()
-    counts = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
-    for part in _parts(exposure, sensor):
-        counts += _draw(x, part, generator)
+    x = firing_rate(photon_rate, sensor) * exposure.count_time
+    laws = list(_parts(exposure, sensor))
+    pieces = x.reshape(-1).split(_AT_ONCE if x.device.type == "cpu" else x.numel())
+    drawn = [sum((_draw(piece, law, generator) for law in laws), torch.zeros_like(piece)) for piece in pieces]
+    counts = torch.cat(drawn).reshape(x.shape)
     counts += _crosstalk(counts, exposure, sensor, generator)
-    return counts.clamp_(max=sensor.saturation_value(exposure.cycles))
+    return counts.clamp_(max=sensor.saturation_value(exposure.cycles)).to(torch.int32)
 
 
 def count_law(exposure: Exposure, sensor: Sensor, device: torch.device | str = "cpu") -> CountLaw:
@@ -118,13 +133,10 @@ class _Numbers:
         return Exposure(1.0, self.cycles), Sensor("", empty, empty, self.relative_dead_time, self.counter_bits)
 
     def grid(self) -> Tensor:
-        """Rates evenly spaced where counts have unit variance."""
-        exposure = Exposure(1.0, self.cycles)
-        empty = torch.zeros(1, 1)
-        sensor = Sensor("", empty, empty, self.relative_dead_time, self.counter_bits)
-        last = float(stabilised(torch.tensor(self.largest_x, dtype=torch.float64), exposure, sensor))
-        rows = max(64, math.ceil(last / _ROW_STEP)) + 1
-        return unstabilised(torch.linspace(0, last, rows, dtype=torch.float64), exposure, sensor)
+        """Rates even in their square root; half the square root of the mean counts is a standard deviation, or less."""
+        last = math.sqrt(self.largest_x)
+        rows = max(64, math.ceil(2 * math.sqrt(self.cycles) * last / _ROW_STEP)) + 1
+        return torch.linspace(0, last, rows, dtype=torch.float64).square()
 
 
 def _parts(exposure: Exposure, sensor: Sensor) -> Iterator[CountLaw]:
@@ -141,31 +153,32 @@ def _table_size(exposure: Exposure, sensor: Sensor) -> int:
     """Rows times columns, from the largest variance that any rate gives."""
     n, b = exposure.cycles, 0.0 if sensor.binary else sensor.dead_time / exposure.count_time
     most = 1.0 if sensor.binary else (1 / b if b > 0 else 2.0**sensor.counter_bits)
+    largest_x = _LARGEST_BINARY_X if sensor.binary else most * (_LARGEST_LOAD if b > 0 else 1)
     sd = math.sqrt(n * most * (0.25 if sensor.binary else 0.15 if b > 0 else 1))
-    rows = math.sqrt(n * most) * 5.3 / _ROW_STEP
-    return int(rows * 2 * _HALF_WIDTH * sd)
+    return int(2 * math.sqrt(n * largest_x) / _ROW_STEP * 2 * _HALF_WIDTH * sd)
 
 
 def _draw(x: Tensor, law: CountLaw, generator: torch.Generator) -> Tensor:
+    """(n,) float32 counts for n values of r T."""
     row = _random_row(x, law, generator)
-    u = torch.rand(x.numel(), generator=generator, device=x.device)
-    column = law.guide.view(-1)[row * _GUIDE + (u * _GUIDE).long()].long()
-    cdf, base = law.cdf.view(-1), row * law.cdf.shape[1]
-    late = (u >= cdf[base + column]).nonzero().squeeze(1)
+    u = torch.rand(x.shape, generator=generator, device=x.device)
+    column = law.guide.take(row * _GUIDE + (u * _GUIDE).long()).long()
+    start = row * law.cdf.shape[1]
+    late = (u >= law.cdf.take(start + column)).nonzero().squeeze(1)
     while len(late):
         column[late] += 1
-        late = late[u[late] >= cdf[(base + column)[late]]]
-    return (law.first[row] + column).to(torch.int32).reshape(x.shape)
+        late = late[u[late] >= law.cdf.take(start[late] + column[late])]
+    return law.first.take(row) + column.to(x.dtype)
 
 
 def _random_row(x: Tensor, law: CountLaw, generator: torch.Generator) -> Tensor:
     """(n,) one of the two rows around each rate, in proportion to nearness."""
-    grid = law.x.to(x.dtype)
-    x = x.reshape(-1).clamp(0, float(law.x[-1]))
-    upper = torch.searchsorted(grid, x, right=True).clamp_(1, len(grid) - 1)
-    low, high = grid[upper - 1], grid[upper]
+    last = len(law.x) - 1
+    x = x.clamp(0, float(law.x[last]))
+    lower = (x.sqrt() * (last / math.sqrt(float(law.x[last])))).long().clamp_(max=last - 1)
+    low, high = law.response.take(lower), law.response.take(lower + 1)
     u = torch.rand(x.shape, generator=generator, device=x.device)
-    return upper - (u * (high - low) >= x - low).long()
+    return lower + (low + u * (high - low) < law.responses(x))
 
 
 def _crosstalk(counts: Tensor, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
@@ -173,10 +186,28 @@ def _crosstalk(counts: Tensor, exposure: Exposure, sensor: Sensor, generator: to
     Poisson number (they differ by the crosstalk probability itself, relatively). A pixel that fired, or is blind, gains none."""
     if not bool((sensor.crosstalk != 0).any()):
         return torch.zeros_like(counts)
-    fired = counts.to(torch.float32)
     dead = 1.0 if sensor.binary else sensor.dead_time / exposure.count_time
-    armed = (1 - fired * (dead / exposure.cycles)).clamp(min=0)
-    return torch.poisson(neighbours(fired, sensor) * armed, generator=generator).to(torch.int32)
+    armed = (1 - counts * (dead / exposure.cycles)).clamp(min=0)
+    return _rare(neighbours(counts, sensor) * armed, generator)
+
+
+def _rare(mean: Tensor, generator: torch.Generator) -> Tensor:
+    """Poisson numbers, by inversion from zero: fast where most of them are zero."""
+    shape, mean = mean.shape, mean.reshape(-1)
+    result = torch.zeros_like(mean)
+    u = torch.rand(mean.shape, generator=generator, device=mean.device)
+    chance = torch.exp(-mean)
+    left = (u >= chance).nonzero().squeeze(1)
+    mean, chance, u = mean[left], chance[left], u[left]
+    total, n = chance.clone(), 0
+    while len(left) and n < _MOST_CROSSTALK:
+        n += 1
+        result[left] += 1
+        chance = chance * mean / n
+        total = total + chance
+        more = u >= total
+        left, mean, chance, total, u = left[more], mean[more], chance[more], total[more], u[more]
+    return result.reshape(shape)
 
 
 @lru_cache(maxsize=128)
@@ -190,7 +221,9 @@ def _tabulated(numbers: _Numbers, device: torch.device) -> CountLaw:
     cdf = _window(torch.fft.irfft(spectrum, n=width, dim=1), first)
     levels = torch.arange(_GUIDE, dtype=torch.float32).expand(len(x), -1) / _GUIDE
     guide = torch.searchsorted(cdf, levels.contiguous(), right=True).to(torch.int16)
-    return CountLaw(x, mean, first, cdf, guide).to(device)
+    binary, load = numbers.counter_bits == 1, numbers.relative_dead_time
+    law = CountLaw(x, mean, x.float(), load, binary, first.to(torch.int32), cdf, guide)
+    return replace(law, response=law.responses(x).float()).to(device)
 
 
 def _width(sd: float, most: int) -> int:
