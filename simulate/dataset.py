@@ -105,7 +105,7 @@ class PairDataset(Dataset[Pair]):
         self.folder = Path(folder)
         if scale not in SCALES:
             raise InputError(f"scale {scale}: expected one of {', '.join(map(str, SCALES))}")
-        self.scales = SCALES[: SCALES.index(scale) + 1]
+        self.scales = SCALES[SCALES.index(scale) :: -1]
         manifest = read_manifest(self.folder / MANIFEST)
         self.scenes, self.scenes_per_shard = int(str(manifest["scenes"])), int(str(manifest["scenes_per_shard"]))
         self._expect_whole()

@@ -1,0 +1,294 @@
+"""Simulated sets: what is in them, the same bytes however they came about, and reading them back."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.utils.data import DataLoader
+
+from noise_model.errors import InputError
+from noise_model.response import expected_counts, firing_rate
+from noise_model.sensor import USER, Sensor
+from simulate.dataset import PairDataset, SimulatedSet, joined
+from simulate.recipe import SCALES, SimulationRecipe
+from simulate.scenes import ProceduralScenes
+from simulate.shards import SceneMaker
+
+SHAPE, DEPTHS, WHITE = (8, 4), (1, 4, 10), (0.1, 0.4)
+
+
+def small_set(folder: Path, scenes: int = 6, per_shard: int = 2, seed: int = 5, **changes: object) -> SimulatedSet:
+    recipe = SimulationRecipe.load().model_copy(
+        update={"shape": SHAPE, "bit_depths": DEPTHS, "white_detections": WHITE} | changes
+    )
+    maker = SceneMaker(ProceduralScenes(seed), recipe, recipe.sensor(Sensor.load("spc3")), seed)
+    return SimulatedSet(folder, maker, scenes, per_shard)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder, hidden ones too."""
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> SimulatedSet:
+    made = small_set(tmp_path_factory.mktemp("sets") / "made", scenes=30, per_shard=8)
+    assert list(made.write())[-1] == 30
+    return made
+
+
+def shards(made: SimulatedSet) -> Iterator[h5py.File]:
+    for path in sorted(made.folder.glob("shard-*.h5")):
+        with h5py.File(path) as file:
+            yield file
+
+
+def test_progress_counts_every_scene(tmp_path: Path) -> None:
+    assert list(small_set(tmp_path / "set").write()) == list(range(7))
+
+
+def test_layout_of_a_shard(made: SimulatedSet) -> None:
+    files = list(shards(made))
+    assert len(files) == 4
+    with h5py.File(made.folder / "shard-00001.h5") as file:
+        assert file.attrs["kind"] == "spadsr pairs"
+        assert file.attrs["seed"] == 5
+        assert file.attrs["scenes"] == "procedural"
+        assert file.attrs["first_scene"] == 8
+        assert file["counts"].dtype == np.uint16
+        assert file["counts"].shape == (8, len(WHITE), len(DEPTHS), *SHAPE)
+        assert file["exposure"].attrs["count_time"] == 20e-9
+        assert file["exposure/cycles"][()].tolist() == [2, 16, 1024]
+        assert file["exposure/white_rate"][()] == pytest.approx([5e6, 2e7])
+        assert {"pde", "dark_count_rate", "crosstalk"} <= set(file["sensor"])
+        for scale in SCALES:
+            assert file[f"targets/x{scale}"].shape == (8, scale * SHAPE[0], scale * SHAPE[1])
+
+
+def test_targets_are_block_means_of_the_largest(made: SimulatedSet) -> None:
+    for file in shards(made):
+        scene = file["targets/x16"][()].astype(np.float64)
+        for scale in SCALES:
+            side = 16 // scale
+            means = scene.reshape(len(scene), scale * SHAPE[0], side, scale * SHAPE[1], side).mean(axis=(2, 4))
+            assert file[f"targets/x{scale}"][()] == pytest.approx(means, rel=2**-11 + 1e-6, abs=2**-24)
+
+
+def test_counts_are_within_saturation(made: SimulatedSet) -> None:
+    for file in shards(made):
+        cycles = file["exposure/cycles"][()]
+        assert (file["counts"][()] <= cycles[:, None, None]).all()
+
+
+def test_mean_counts_are_those_expected(made: SimulatedSet) -> None:
+    """For each flux and bit depth the sum over all scenes is within 4.5 standard deviations: one false alarm in 2e4
+    runs. The variance is bounded by that of a binomial law with the excess of afterpulsing and crosstalk."""
+    sensor = made.maker.sensor
+    for f, white in enumerate(made.maker.recipe.white_rates):
+        for b, exposure in enumerate(made.maker.recipe.exposures):
+            total, mean, variance = 0.0, 0.0, 0.0
+            for file in shards(made):
+                flux = torch.from_numpy(file["targets/x16"][()].astype(np.float32))
+                native = flux.reshape(len(flux), SHAPE[0], 16, SHAPE[1], 16).mean(dim=(2, 4))
+                expected = expected_counts(firing_rate(native * white, sensor), exposure, sensor).double()
+                total += float(file["counts"][:, f, b].sum())
+                mean += float(expected.sum())
+                variance += float((expected * (1 - expected / exposure.cycles)).sum()) * 1.03
+            assert abs(total - mean) < 4.5 * variance**0.5, (f, b)
+
+
+def test_counts_of_a_counting_sensor_can_exceed_16_bits(tmp_path: Path) -> None:
+    made = small_set(tmp_path / "set", scenes=1, count_time=10.4e-6, white_detections=(100.0,))
+    list(made.write())
+    with h5py.File(made.folder / "shard-00000.h5") as file:
+        assert file["counts"].dtype == np.uint32
+        assert file["counts"][0, 0, -1].max() > 1024
+
+
+def test_equal_options_give_equal_bytes_and_another_seed_other_counts(tmp_path: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        list(small_set(tmp_path / name, scenes=2, seed=seed).write())
+    a, b, c = (contents(tmp_path / name) for name in "abc")
+    assert a == b
+    assert a["shard-00000.h5"] != c["shard-00000.h5"]
+
+
+def test_bytes_do_not_depend_on_when_a_set_was_made(tmp_path: Path) -> None:
+    list(small_set(tmp_path / "now", scenes=2).write())
+    time.sleep(1.1)  # HDF5 time stamps count seconds
+    list(small_set(tmp_path / "later", scenes=2).write())
+    assert contents(tmp_path / "now") == contents(tmp_path / "later")
+
+
+def test_a_closed_iterator_leaves_whole_shards_and_resumes_to_the_same_bytes(tmp_path: Path) -> None:
+    list(small_set(tmp_path / "whole").write())
+    steps = small_set(tmp_path / "parts").write()
+    for done in steps:
+        if done == 3:
+            steps.close()  # type: ignore[attr-defined]
+            break
+    assert set(contents(tmp_path / "parts")) == {"set.yaml", "shard-00000.h5"}
+    assert list(small_set(tmp_path / "parts").write(resume=True)) == [2, 3, 4, 5, 6]
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+
+
+_LONG_RUN = """
+import sys
+from pathlib import Path
+from tests.simulate.test_dataset import small_set
+for done in small_set(Path(sys.argv[1]), scenes=400).write(workers=int(sys.argv[2])):
+    pass
+"""
+
+
+@pytest.mark.parametrize(("workers", "how"), [(1, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGINT)])
+def test_an_interrupted_process_leaves_whole_shards(tmp_path: Path, workers: int, how: signal.Signals) -> None:
+    folder = tmp_path / "set"
+    command = [sys.executable, "-c", _LONG_RUN, str(folder), str(workers)]
+    with subprocess.Popen(
+        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        while len(list(folder.glob("shard-*.h5"))) < 3:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        if how == signal.SIGINT:
+            os.killpg(process.pid, how)  # as a terminal does, workers included
+        else:
+            process.kill()
+        _, errors = process.communicate()  # returns once the workers have ended, too
+    finished = len(list(folder.glob("shard-*.h5")))
+    assert 3 <= finished < 200
+    if how == signal.SIGINT:
+        assert not list(folder.glob(".*"))
+        assert errors.count(b"Traceback") == 1  # its own, for the caller; none from the workers
+    steps = small_set(folder, scenes=400).write(resume=True)
+    assert next(steps) == 2 * finished
+    steps.close()  # type: ignore[attr-defined]
+    assert not list(folder.glob(".*"))
+    list(small_set(tmp_path / "whole", scenes=6).write())
+    assert contents(folder)["shard-00000.h5"] == contents(tmp_path / "whole")["shard-00000.h5"]
+    assert contents(folder)["shard-00002.h5"] == contents(tmp_path / "whole")["shard-00002.h5"]
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
+    made = small_set(tmp_path / "set")
+    list(made.write())
+    before = contents(made.folder)
+    (made.folder / "shard-00001.h5").write_bytes(before["shard-00001.h5"][:500])
+    assert next(made.write(resume=True)) == 4
+    list(made.write(resume=True))
+    assert contents(made.folder) == before
+
+
+def test_a_set_is_not_overwritten(made: SimulatedSet) -> None:
+    with pytest.raises(InputError, match="continue it with --resume"):
+        next(made.write())
+
+
+@pytest.mark.parametrize(
+    ("other", "name"),
+    [({"scenes": 31}, "scenes"), ({"seed": 6}, "seed"), ({"count_time": 1e-8}, "recipe"), ({"per_shard": 9}, "shard")],
+)
+def test_a_set_made_otherwise_is_not_resumed(made: SimulatedSet, other: dict[str, object], name: str) -> None:
+    options: dict[str, object] = {"scenes": 30, "per_shard": 8} | other
+    with pytest.raises(InputError, match=f"set.yaml: {name}|set.yaml: scenes_per_{name}"):
+        next(small_set(made.folder, **options).write(resume=True))  # type: ignore[arg-type]
+
+
+def test_a_set_of_another_sensor_is_not_resumed(made: SimulatedSet) -> None:
+    noisier = replace(made.maker.sensor, dark_count_rate=made.maker.sensor.dark_count_rate + 1)
+    with pytest.raises(InputError, match=r"set\.yaml: sensor"):
+        next(replace(made, maker=replace(made.maker, sensor=noisier)).write(resume=True))
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot be written"):
+        next(small_set(tmp_path / "file" / "set").write())
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_pairs_are_what_was_stored(made: SimulatedSet, scale: int) -> None:
+    pairs = PairDataset(made.folder, scale)
+    assert len(pairs) == 30 * len(WHITE) * len(DEPTHS)
+    item = (2 * len(WHITE) + 1) * 30 + 17  # third bit depth, second flux, scene 17: row 1 of the third shard
+    pair = pairs[item]
+    assert pair.exposure.cycles == 1024
+    assert list(pair.targets) == [s for s in reversed(SCALES) if s <= scale]
+    with h5py.File(made.folder / "shard-00002.h5") as file:
+        assert np.array_equal(pair.counts[0].numpy(), file["counts"][1, 1, 2])
+        for each, target in pair.targets.items():
+            assert target[0].numpy() == pytest.approx(2e7 * file[f"targets/x{each}"][1].astype(np.float32))
+    assert pair.sensor.pde.shape == (1, *SHAPE)
+    assert torch.equal(pair.sensor.pde[0], made.maker.sensor.pde)
+    assert pair.sensor.binary
+
+
+def test_items_beyond_the_end_are_refused(made: SimulatedSet) -> None:
+    pairs = PairDataset(made.folder, 1)
+    with pytest.raises(IndexError):
+        pairs[len(pairs)]
+    assert sum(1 for _ in pairs) == len(pairs)
+
+
+def test_batches_have_one_exposure_and_cover_the_set_once(made: SimulatedSet) -> None:
+    pairs = PairDataset(made.folder, 2)
+    batches = pairs.batches(7, torch.Generator().manual_seed(0))
+    assert sorted(item for batch in batches for item in batch) == list(range(len(pairs)))
+    assert batches != pairs.batches(7, torch.Generator().manual_seed(1))
+    loader = DataLoader(pairs, batch_sampler=batches, collate_fn=joined)
+    for batch, pair in zip(batches, loader, strict=True):
+        assert pair.counts.shape == (len(batch), *SHAPE)
+        assert pair.targets[2].shape == (len(batch), 2 * SHAPE[0], 2 * SHAPE[1])
+        assert pair.sensor.pde.shape == (len(batch), *SHAPE)
+
+
+def test_pairs_of_different_exposure_are_not_joined(made: SimulatedSet) -> None:
+    pairs = PairDataset(made.folder, 1)
+    with pytest.raises(ValueError, match="different exposure"):
+        joined([pairs[0], pairs[len(pairs) - 1]])
+
+
+def test_a_pixel_mask_is_kept(tmp_path: Path) -> None:
+    made = small_set(tmp_path / "set", scenes=2)
+    mask = torch.zeros(SHAPE, dtype=torch.int32)
+    mask[3, 2] = USER
+    masked = replace(made.maker, sensor=replace(made.maker.sensor, pixel_mask=mask))
+    list(replace(made, maker=masked).write())
+    pairs = PairDataset(made.folder, 1)
+    both = joined([pairs[0], pairs[1]])
+    assert both.sensor.pixel_mask is not None
+    assert torch.equal(both.sensor.pixel_mask, mask.expand(2, *SHAPE))
+
+
+def test_folders_that_hold_no_complete_set_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not the manifest"):
+        PairDataset(tmp_path, 4)
+    made = small_set(tmp_path / "set")
+    steps = made.write()
+    next(steps)
+    with pytest.raises(InputError, match="0 of 3 shards"):
+        PairDataset(made.folder, 4)
+    list(steps)
+    with pytest.raises(InputError, match="scale 3: expected one of 1, 2, 4, 8, 16"):
+        PairDataset(made.folder, 3)
+    (made.folder / "shard-00001.h5").write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match="not a whole shard"):
+        PairDataset(made.folder, 4)[2]
+
+
+def test_the_manifest_names_everything_that_decides_the_bytes(made: SimulatedSet) -> None:
+    manifest = yaml.safe_load((made.folder / "set.yaml").read_text())
+    assert manifest["kind"] == "spadsr pairs"
+    assert {"scenes", "scenes_per_shard", "seed", "source", "sensor", "recipe"} <= set(manifest)
+    assert str(made.folder) not in (made.folder / "set.yaml").read_text()
