@@ -50,12 +50,12 @@ def _capture(capture: Capture) -> Rows:
     exposure, first = capture.exposure, next(capture.blocks())
     rows = [
         ("file", f"{capture.path} ({capture.format})"),
-        ("images", _extent(capture.shape, "images")),
+        ("images", _extent(capture.shape)),
         ("exposure", f"{exposure.cycles} x {in_seconds(exposure.count_time)}"),
         ("array", "binary" if capture.counter_bits == 1 else f"counting, {capture.counter_bits} bits"),
         ("dead time", in_seconds(capture.dead_time)),
         ("largest count possible", str(capture.saturation_value)),
-        (f"counts in {len(first)} images", f"mean {first.mean():.4g}, largest {first.max()}"),
+        ("counts in the first block", f"mean {first.mean():.4g}, largest {first.max()}"),
     ]
     if capture.frame_time:
         rows.append(("period", in_seconds(capture.frame_time)))
@@ -83,7 +83,7 @@ def _result(result: Result) -> Rows:
     made = result.provenance
     return [
         ("file", f"{result.path} (restored by {result.creator})"),
-        ("images", f"{_extent(result.shape, 'images')}, counts/s per native pixel"),
+        ("images", f"{_extent(result.shape)}, counts/s per native pixel"),
         ("scale", f"x{result.scale}"),
         ("made from", result.source),
         *((name, f"{value:g}") for name, value in result.settings.known().items()),
@@ -123,5 +123,5 @@ def _pairs(path: Path) -> Rows:
         return rows
 
 
-def _extent(shape: tuple[int, int, int], what: str) -> str:
-    return f"{shape[0]} {what} of {shape[1]} x {shape[2]}"
+def _extent(shape: tuple[int, int, int]) -> str:
+    return f"{shape[0]} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"

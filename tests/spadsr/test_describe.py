@@ -32,7 +32,7 @@ def test_a_capture(capture: Path) -> None:
     assert rows["images"] == "3 images of 4 x 4"
     assert rows["exposure"] == "8 x 10.4 us"
     assert rows["array"] == "counting, 9 bits"
-    assert rows["counts in 3 images"] == "mean 2, largest 2"
+    assert rows["counts in the first block"] == "mean 2, largest 2"
     assert (rows["masked pixels"], rows["image keys"], rows["laser"]) == ("4", "3 darks", "off")
     assert "dead-time corrected" in rows["warning"]
 
@@ -48,7 +48,7 @@ def test_a_result(capture: Path) -> None:
     with open_capture(capture) as opened, ResultWriter(path, opened, 2, made) as writer:
         writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)))
     rows = dict(describe(path))
-    assert rows["images"] == "1 images of 8 x 8, counts/s per native pixel"
+    assert rows["images"] == "1 image of 8 x 8, counts/s per native pixel"
     assert (rows["scale"], rows["made from"], rows["sensor"]) == ("x2", "a.h5", "spc3")
     assert rows["model"] == "default (sha256 abababababab)"
 
