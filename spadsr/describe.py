@@ -14,8 +14,7 @@ from hardware.capture import Capture, open_capture
 from hardware.result import Result, is_result, read_result
 from hardware.source import blaming, regular_file
 from noise_model.errors import InputError
-
-PAIRS = "spadsr pairs"
+from simulate.shards import KIND as PAIRS
 
 Rows = list[tuple[str, str]]
 
