@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` is instant."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -96,7 +97,7 @@ def demo(
 
 @app.command()
 def simulate(
-    scenes: Annotated[int, typer.Option(help="how many")] = 1000,
+    scenes: Annotated[int, typer.Option(help="how many", min=1)] = 1000,
     images: Annotated[Path | None, typer.Option(help="folder of photographs; default: drawn scenes")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the set")] = Path("simulated"),
     sensor: Annotated[str, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = "spc3",
@@ -109,12 +110,21 @@ def simulate(
 
     The layout is described in docs/dataset.md. Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/`
     """
-    from spadsr.simulation import run_simulation
+    from noise_model.sensor import Sensor
+    from simulate.dataset import SimulatedSet
+    from simulate.recipe import SimulationRecipe
+    from simulate.scenes import ProceduralScenes, photographs
+    from simulate.shards import SceneMaker
 
+    settled = SimulationRecipe.load(recipe)
+    source, skipped = ProceduralScenes(seed), []
+    if images is not None:
+        source, skipped = photographs(images, seed, settled.squared_share)
+    _say_skipped(skipped)
+    maker = SceneMaker(source, settled, settled.sensor(Sensor.load(sensor)), seed)
     with progress("scenes") as report:
-        skipped = run_simulation(scenes, images, output, sensor, recipe, seed, resume, workers, report)
-    if skipped:
-        warn(f"{len(skipped)} files are not readable images and were skipped: {', '.join(p.name for p in skipped[:5])}")
+        for done in SimulatedSet(output, maker, scenes).write(resume, workers or os.cpu_count() or 1):
+            report(done, scenes)
     out.print(f"{output}: {scenes} scenes", markup=False, soft_wrap=True)
 
 
@@ -138,8 +148,7 @@ def train(
         recipe, overrides = None, [recipe, *(overrides or [])]
     with progress("preparing scenes") as report, progress("training") as report_steps:
         finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
-    if finished.skipped:
-        warn(f"{len(finished.skipped)} photographs could not be read and were skipped")
+    _say_skipped(finished.skipped)
     out.print(f"{finished.weights}\n{finished.curves}", markup=False, soft_wrap=True)
 
 
@@ -172,3 +181,9 @@ def info(file: Annotated[Path, typer.Argument(help="capture, result, weight file
 
     for name, value in describe(file):
         out.print(f"{name:<24} {value}", markup=False, soft_wrap=True)
+
+
+def _say_skipped(files: list[Path]) -> None:
+    if files:
+        named = ", ".join(str(path) for path in files[:3]) + (", ..." if len(files) > 3 else "")
+        warn(f"skipped {len(files)} files that are not readable images: {named}")
