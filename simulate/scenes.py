@@ -37,7 +37,10 @@ class ProceduralScenes:
     """Scenes that are drawn (`simulate.procedural`)."""
 
     seed: int
-    identity: str = "procedural"
+
+    @property
+    def identity(self) -> str:
+        return "procedural"
 
     def scene(self, index: int, shape: Shape) -> Field:
         return procedural_scene(shape, scene_rng(self.seed, index))

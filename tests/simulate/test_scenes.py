@@ -53,7 +53,7 @@ def test_photographs_are_relative_flux(folder: Path) -> None:
     assert len(source.paths) == 5
     scenes = [source.scene(i, (128, 64)) for i in range(20)]
     assert all(scene.shape == (128, 64) and scene.dtype == np.float32 for scene in scenes)
-    assert all(0 <= scene.min() and scene.max() < 1.5 for scene in scenes)
+    assert all(scene.min() >= 0 and scene.max() < 1.5 for scene in scenes)
 
 
 def test_photographs_depend_on_seed_and_number_alone(folder: Path) -> None:
