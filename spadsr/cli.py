@@ -68,15 +68,18 @@ def infer(
         raise typer.BadParameter("several captures need a folder as output, not one .h5 file")
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device)
+    said: dict[str, list[str]] = {}
     for path in captures:
-        with open_capture(
-            path, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=bits
-        ) as capture:
-            with progress(path.name) as report:
-                done = restore_capture(capture.summed(sum), restorer, scale, known, output, report)
+        with (
+            open_capture(path, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=bits) as capture,
+            progress(path.name) as report,
+        ):
+            done = restore_capture(capture.summed(sum), restorer, scale, known, output, report)
         for warning in done.warnings:
-            warn(f"{path.name}: {warning}")
+            said.setdefault(warning, []).append(path.name)
         out.print(f"{done.result}  {done.images} images, x{scale}\n{done.picture}", markup=False, soft_wrap=True)
+    for warning, names in said.items():
+        warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {warning}")
 
 
 @app.command()
