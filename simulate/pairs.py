@@ -11,7 +11,6 @@ from torch import Tensor
 from noise_model.sampling import sample_counts
 from noise_model.sensor import USER, Exposure, Sensor, SensorStatistics
 
-
 _T = TypeVar("_T")
 
 

@@ -111,16 +111,18 @@ def simulate(
 ) -> None:
     """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.
 
-    The layout is described in docs/dataset.md. Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/`
+    The layout is described in docs/dataset.md.
+    Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/`
     """
     from noise_model.sensor import Sensor
     from simulate.dataset import SimulatedSet
     from simulate.recipe import SimulationRecipe
-    from simulate.scenes import ProceduralScenes, photographs
+    from simulate.scenes import ProceduralScenes, SceneSource, photographs
     from simulate.shards import SceneMaker
 
     settled = SimulationRecipe.load(recipe)
-    source, skipped = ProceduralScenes(seed), []
+    source: SceneSource = ProceduralScenes(seed)
+    skipped: list[Path] = []
     if images is not None:
         source, skipped = photographs(images, seed, settled.squared_share)
     _say_skipped(skipped)
@@ -148,7 +150,7 @@ def train(
     from spadsr.runs import run_training
 
     if recipe is not None and "=" in recipe:
-        recipe, overrides = None, [recipe, *(overrides or [])]
+        overrides, recipe = [recipe, *(overrides or [])], None
     with progress("preparing scenes") as report, progress("training") as report_steps:
         finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
     _say_skipped(finished.skipped)

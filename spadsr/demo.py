@@ -1,4 +1,4 @@
-"""The main job on a capture that needs no camera: a known picture, seen by a simulated SPC3, restored, compared with the truth."""
+"""The main job on a capture that needs no camera: a known picture, seen by a simulated SPC3, restored, compared."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from spadsr.report import Strip, contact_sheet
 from spadsr.restorer import load_restorer
 
 _SCALE, _SUM, _IMAGES = 4, 32, 256
-_WHITE = 0.5  # counts of a white pixel in one frame
+_WHITE = 1.0  # counts of a white pixel in one frame
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,15 @@ def record(path: Path, rate: NDArray[np.float32], sensor: Sensor, exposure: Expo
     """Writes a capture of a still scene: photon detection rates (H, W), counts/s."""
     generator = torch.Generator().manual_seed(seed)
     counts = sample_counts(torch.from_numpy(rate).expand(_IMAGES, -1, -1), exposure, sensor, generator)
-    settings = {"exposure": exposure, "dead_time": sensor.dead_time, "counter_bits": sensor.counter_bits}
-    notes = {"description": f"simulated {sensor.name}", "seed": seed}
-    with CaptureWriter(path, sensor.shape, np.uint16, **settings, notes=notes) as writer:
+    with CaptureWriter(
+        path,
+        sensor.shape,
+        np.uint16,
+        exposure=exposure,
+        dead_time=sensor.dead_time,
+        counter_bits=sensor.counter_bits,
+        notes={"description": f"simulated {sensor.name}", "seed": seed},
+    ) as writer:
         writer.append(counts.numpy().astype(np.uint16))
 
 

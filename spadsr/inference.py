@@ -111,8 +111,8 @@ def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str
 
 
 _WARNINGS = {
-    "corrected": "the counts were corrected for dead time by the camera: their noise is not what the network was trained for",
-    "background_subtracted": "the camera subtracted a background: the noise of the counts is not what the network was trained for",
+    "corrected": "the camera corrected the counts for dead time: the network was not trained for such noise",
+    "background_subtracted": "the camera subtracted a background: the network was not trained for such noise",
 }
 
 

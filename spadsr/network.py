@@ -1,4 +1,4 @@
-"""The restoration network: counts of one sensor in, photon detection rate and its uncertainty out, at five resolutions."""
+"""The restoration network: counts of one sensor in, photon detection rate and its uncertainty out, at five scales."""
 
 from dataclasses import dataclass
 
@@ -44,7 +44,7 @@ class Measurement:
 
 
 class GatedFusionTransformer(nn.Module):
-    """Groups of convolution and content-adaptive attention at native resolution, fused through gates, and a head a scale.
+    """Groups of convolution and content-adaptive attention at native resolution, fused through gates; a head a scale.
 
     The body is shared by all scales. Each head adds detail to the interpolated native answer, which is itself a
     gated mixture of what was measured and what the body infers.
@@ -132,6 +132,7 @@ class ContentAdaptiveAttention(nn.Module):
         self.out = nn.Linear(inner, config.width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
+        self.offsets: Tensor
         self.register_buffer("offsets", _window_offsets(self.window), persistent=False)
 
     def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
@@ -159,7 +160,8 @@ class ContentAdaptiveAttention(nn.Module):
     def _in_windows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         bias = self.position[:, self.offsets].to(q.dtype)
         similarity = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias
-        return similarity.softmax(dim=-1) @ v
+        attended: Tensor = similarity.softmax(dim=-1) @ v
+        return attended
 
     def _across_field(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Channels attend to channels, by the correlation of their values over the whole image."""

@@ -88,12 +88,12 @@ def load_restorer(path: str | Path | None = None, device: str | torch.device = "
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         checksum = hashlib.sha256(path.read_bytes()).hexdigest()
     except (OSError, SafetensorError) as error:
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
-    network = _built(path, metadata, tensors).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = _built(path, metadata, tensors).eval().to(memory_format=torch.channels_last)
     return Restorer(path.stem, network.to(usable_device(device)), json.loads(metadata["provenance"]), checksum)
 
 
@@ -126,5 +126,5 @@ def usable_device(name: str | torch.device) -> torch.device:
 def _fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 arithmetic is in the hardware: without it, it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type == "cpu" and any((torch.cpu._is_avx512_bf16_supported(), torch.cpu._is_amx_tile_supported()))

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from spadsr.network import GatedFusionTransformer
 from spadsr.pair_source import pair_source
 from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
@@ -83,7 +84,8 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, folder: Path) -> Path:
         "samples": state.samples,
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
-    save_weights(weights, state.averaged.module, provenance)
+    averaged = cast(GatedFusionTransformer, state.averaged.module)
+    save_weights(weights, averaged, provenance)
     return weights
 
 

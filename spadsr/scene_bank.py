@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -55,7 +56,7 @@ def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[
     found, skipped = photographs(folder, seed=0)
     photos = []
     for i, path in enumerate(found.paths):
-        grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
         half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         photos.append([torch.from_numpy(image).to(device) for image in (grey, half)])
         report(i + 1, len(found.paths))

@@ -78,8 +78,8 @@ def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     """A network at its start, by the recipe's seed."""
     torch.manual_seed(recipe.seed)  # the initial weights; every later draw comes from the generator
     network = GatedFusionTransformer(recipe.network).to(device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))
+    network = network.to(memory_format=torch.channels_last)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     return TrainingState(network, averaged, optimizer, torch.Generator(device).manual_seed(recipe.seed))
 
@@ -166,13 +166,13 @@ def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Te
 def _loss(answers: list[tuple[Tensor, Tensor]], targets: list[Tensor], beta: float) -> Tensor:
     """Mean over resolutions of the likelihood; the highest, which comes first, counts as much as all the others."""
     losses = torch.stack([_beta_nll(*answer, target, beta) for answer, target in zip(answers, targets, strict=True)])
-    return losses[0] + losses[1:].mean()
+    return losses[0] + losses[1:].sum() / max(1, len(losses) - 1)
 
 
 def _beta_nll(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
-    """Gaussian likelihood, each pixel weighted by its variance to the power beta (Seitzer et al., ICLR 2022), with weights of
-    mean one in each image. The weights depend on the input alone, so that the best answer is still the mean
-    of the rates that could have caused these counts: neither dark nor bright parts are biased."""
+    """Gaussian likelihood, each pixel weighted by its variance to the power beta (Seitzer et al., ICLR 2022), with weights
+    of mean one in each image. The weights depend on the input alone, so that the best answer is still the mean of the
+    rates that could have caused these counts: neither dark nor bright parts are biased."""
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
     weight = torch.exp(beta * log_variance.detach())
     weight = weight / weight.mean(dim=(-2, -1), keepdim=True)
