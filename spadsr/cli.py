@@ -61,11 +61,10 @@ def infer(
     """
     from hardware.capture import open_capture
     from noise_model.sensor import Sensor
-    from spadsr.inference import restore_capture
+    from spadsr.inference import distinct_results, restore_capture
     from spadsr.restorer import load_restorer
 
-    if len(captures) > 1 and output is not None and output.suffix == ".h5":
-        raise typer.BadParameter("several captures need a folder as output, not one .h5 file")
+    distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device)
     said: dict[str, list[str]] = {}

@@ -15,6 +15,8 @@ err = Console(stderr=True, highlight=False)
 
 Report = Callable[[int, int], None]
 
+_INTERRUPTED = 130
+
 
 @contextmanager
 def progress(label: str) -> Iterator[Report]:
@@ -42,7 +44,7 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 
 def warn(message: str) -> None:
-    err.print(f"note: {message}", style="yellow", markup=False)
+    err.print(f"note: {message}", style="yellow", markup=False, soft_wrap=True)
 
 
 @contextmanager
@@ -53,9 +55,10 @@ def plain_errors() -> Iterator[None]:
     except InputError as error:
         err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("stopped; files already finished are whole", style="yellow")
-        sys.exit(130)
+    except SystemExit as end:  # typer turns Ctrl-C into this
+        if end.code == _INTERRUPTED:
+            err.print("stopped; files already finished are whole", style="yellow")
+        raise
     except MemoryError:
         err.print("error: out of memory; use a smaller scale or close other programs", style="red")
         sys.exit(2)

@@ -1,7 +1,7 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,19 @@ def restore_capture(
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written.
     """
     result = result_path(capture.path, output)
+    if result.resolve() == capture.path.resolve():
+        raise InputError(f"{result}: is the capture itself; choose another output with -o")
     known, warnings = sensor_of(capture, sensor)
     provenance = _provenance(restorer, known, capture, scale)
     picture = result.with_suffix(".png")
     done = 0
-    with ResultWriter(result, capture, scale, provenance) as writer:
+    with whole_file(picture) as partial, ResultWriter(result, capture, scale, provenance) as writer:
         writer.warnings += warnings
         for counts in capture.blocks(max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))):
-            rate, sd = restorer.restore(torch.from_numpy(counts.astype("int32")), capture.exposure, known, scale)
+            rate, sd = restorer.restore(torch.from_numpy(counts.astype("int64")), capture.exposure, known, scale)
             writer.append(rate.cpu().numpy(), sd.cpu().numpy())
             if done == 0:
-                with whole_file(picture) as partial:
-                    sheet(counts[0], rate[0].cpu().numpy(), sd[0].cpu().numpy(), capture, partial)
+                sheet(counts[0], rate[0].cpu().numpy(), sd[0].cpu().numpy(), capture, partial)
             done += len(counts)
             report(done, capture.shape[0])
         said = tuple(writer.warnings)
@@ -83,6 +84,16 @@ def result_path(capture: Path, output: Path | None) -> Path:
     if output.is_file():
         raise InputError(f"{output}: a file that is not .h5; give a folder or a file name that ends in .h5")
     return output / f"{capture.stem}.sr.h5"
+
+
+def distinct_results(captures: Sequence[Path], output: Path | None) -> None:
+    """Raises InputError where two captures would be restored to the same file."""
+    taken: dict[Path, Path] = {}
+    for capture in captures:
+        result = result_path(capture, output)
+        if result in taken:
+            raise InputError(f"{result}: both {taken[result]} and {capture} would go there; restore them one by one")
+        taken[result] = capture
 
 
 def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str]]:

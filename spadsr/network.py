@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 SCALES = (1, 2, 4, 8, 16)
@@ -22,6 +22,13 @@ class NetworkConfig(BaseModel):
     attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
     heads: int = Field(default=2, gt=0, description="attention heads")
     window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
+
+    @field_validator("heads")
+    @classmethod
+    def _of_equal_width(cls, heads: int, info: ValidationInfo) -> int:
+        if info.data.get("attention_width", heads) % heads:
+            raise ValueError(f"attention_width {info.data['attention_width']} is no multiple of it")
+        return heads
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,8 @@ class StoredPairs:
         shape = self.sets[_VALIDATION_SCALE].sensor.shape
         if min(shape) < recipe.native:
             raise InputError(
-                f"{folder}: captures of {shape[0]} x {shape[1]}; train with native={min(shape) // 16 * 16}"
+                f"{folder}: captures of {shape[0]} x {shape[1]}; training on {recipe.native} x {recipe.native} needs "
+                "larger ones, or a smaller native=, a multiple of 16"
             )
 
     def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:

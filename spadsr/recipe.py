@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from noise_model.errors import InputError
 from noise_model.files import shipped_configs
 from simulate.pairs import PairRecipe
-from spadsr.network import NetworkConfig
+from spadsr.network import SCALES, NetworkConfig
 
 
 class SceneRecipe(BaseModel):
@@ -42,12 +42,27 @@ class TrainingRecipe(BaseModel):
     beta: float = Field(default=0.5, ge=0, le=1, description="of the beta-NLL")
     scale_shares: dict[int, float] = Field(default={4: 0.7, 8: 0.15, 16: 0.15}, description="resolutions trained for")
     record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
+    checkpoint_seconds: float = Field(default=60, ge=0, description="between checkpoints")
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
     network: NetworkConfig = NetworkConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
+
+    @field_validator("exposures")
+    @classmethod
+    def _divides_batch(cls, exposures: int, info: ValidationInfo) -> int:
+        if info.data.get("batch", exposures) % exposures:
+            raise ValueError(f"a batch of {info.data['batch']} cannot be shared out evenly")
+        return exposures
+
+    @field_validator("scale_shares")
+    @classmethod
+    def _of_known_scales(cls, shares: dict[int, float]) -> dict[int, float]:
+        if not shares or not set(shares) <= set(SCALES[1:]) or min(shares.values()) <= 0:
+            raise ValueError(f"expected shares above 0 of the scales {', '.join(map(str, SCALES[1:]))}")
+        return shares
 
 
 def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe:

@@ -94,7 +94,7 @@ def load_restorer(path: str | Path | None = None, device: str | torch.device = "
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
     network = _built(path, metadata, tensors).eval().to(memory_format=torch.channels_last)
-    return Restorer(path.stem, network.to(usable_device(device)), json.loads(metadata["provenance"]), checksum)
+    return Restorer(path.stem, network.to(usable_device(device)), _provenance(metadata), checksum)
 
 
 def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> GatedFusionTransformer:
@@ -108,6 +108,13 @@ def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> 
             f"{path}: its tensors do not fit the network it names ({str(error).splitlines()[0]})"
         ) from error
     return network
+
+
+def _provenance(metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(metadata["provenance"]))
+    except (KeyError, ValueError, TypeError):
+        return {}
 
 
 def usable_device(name: str | torch.device) -> torch.device:

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from simulate.scenes import ProceduralScenes, photographs
@@ -57,17 +56,26 @@ def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[
     photos = []
     for i, path in enumerate(found.paths):
         grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-        half = cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-        photos.append([torch.from_numpy(image).to(device) for image in (grey, half)])
+        sizes = [grey]
+        if min(grey.shape) > 1:
+            sizes.append(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        photos.append([torch.from_numpy(image).to(device) for image in sizes])
         report(i + 1, len(found.paths))
     return photos, skipped
 
 
 def _window(image: Tensor, size: int, top: float, left: float) -> Tensor:
-    """A square of the image, mirrored at its edges where it is too small."""
-    missing = [max(0, size - side) for side in image.shape]
-    if any(missing):
-        padded = F.pad(image.float()[None, None], (0, missing[1], 0, missing[0]), mode="reflect")
-        image = padded[0, 0].to(image.dtype)
+    """A square of the image, mirrored at its edges, as often as it takes, where it is too small."""
+    if min(image.shape) < size:
+        image = _mirrored(image, size)
     row, column = (int(place * (side - size + 1)) for place, side in zip((top, left), image.shape, strict=True))
     return image[row : row + size, column : column + size]
+
+
+def _mirrored(image: Tensor, size: int) -> Tensor:
+    """Continued by its mirror images, below and to the right, to at least size x size."""
+    for axis, side in enumerate(image.shape):
+        period = 2 * (side - 1)
+        places = torch.arange(max(side, size), device=image.device) % max(1, period)
+        image = image.index_select(axis, torch.minimum(places, period - places))
+    return image

@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from spadsr.network import GatedFusionTransformer, Measurement
 from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
 
-_CHECKPOINT_SECONDS = 60.0
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 
 
@@ -59,8 +59,18 @@ class TrainingState:
             self.generator.set_state(content["generator"].cpu())
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
-        except (RuntimeError, KeyError, EOFError, ValueError, AttributeError) as error:
-            raise InputError(f"{path}: not a checkpoint of this recipe ({str(error).splitlines()[0]})") from error
+        except (
+            OSError,
+            RuntimeError,
+            LookupError,
+            EOFError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            pickle.PickleError,
+        ) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{path}: not a checkpoint of this recipe ({reason}); start without --resume") from error
         self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
 
 
@@ -85,7 +95,7 @@ def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
 
 
 def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Iterator[Progress]:
-    """Trains until the recipe's last step, yielding after each; writes a checkpoint every minute and at the end.
+    """Trains until the recipe's last step, yielding after each; writes checkpoints.
 
     Raises:
         InputError: the loss is no longer finite. The last checkpoint is intact.
@@ -99,7 +109,7 @@ def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fold
         done += recipe.batch
         if state.step % recipe.record_every == 0 or state.step == recipe.steps:
             _record(recipe, state, validation, loss)
-        if time.monotonic() - saved > _CHECKPOINT_SECONDS or state.step == recipe.steps:
+        if time.monotonic() - saved > recipe.checkpoint_seconds or state.step == recipe.steps:
             state.save(folder / "checkpoint.pt")
             saved = time.monotonic()
         yield Progress(state.step, recipe.steps, loss, done / (time.monotonic() - began))
@@ -113,14 +123,14 @@ def _step(recipe: TrainingRecipe, state: TrainingState, source: PairSource, forw
     with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16):
         answers = forward(measurement, tuple(targets))
     loss = _loss(answers, list(targets.values()), recipe.beta)
-    if not math.isfinite(loss.item()):
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
+    if not math.isfinite(loss.item() + norm.item()):
         raise InputError(
             f"training: the loss became {loss.item()} at step {state.step}; resume from the last checkpoint "
             f"with a lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
         )
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
     state.optimizer.step()
     state.averaged.update_parameters(state.network)
     state.step += 1
@@ -170,8 +180,8 @@ def _loss(answers: list[tuple[Tensor, Tensor]], targets: list[Tensor], beta: flo
 
 
 def _beta_nll(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
-    """Gaussian likelihood, each pixel weighted by its variance to the power beta (Seitzer et al., ICLR 2022), with weights
-    of mean one in each image. The weights depend on the input alone, so that the best answer is still the mean of the
+    """Gaussian likelihood, each pixel weighted by its variance to the power beta (Seitzer et al., ICLR 2022), with
+    weights of mean one in each image. They depend on the input alone, so that the best answer is still the mean of the
     rates that could have caused these counts: neither dark nor bright parts are biased."""
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
     weight = torch.exp(beta * log_variance.detach())
