@@ -15,10 +15,11 @@ def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
     """The network's input for counts (B, H, W) of a sensor (as far as it is known).
 
     Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
-    behind them goes in beside, as their standard deviation and the mean count. Bad pixels take the mean of their
-    neighbours.
+    behind them goes in beside, as their standard deviation and the mean count. What bad pixels counted is not looked
+    at: they take the mean of their neighbours.
     """
     good = sensor.good.expand(counts.shape)
+    counts = counts.masked_fill(~good, 0)
     rate, sd = detection_rate(counts, exposure, sensor)
     scale = _mean_rate(counts, good, exposure, sensor)
     rate = _filled(rate / scale, good)[:, None]
@@ -35,7 +36,7 @@ def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
 def _mean_rate(counts: Tensor, good: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
     """(B, 1, 1) rate of the mean count: unlike the mean of the rates it is not carried off by saturated pixels. Half a
     count in the whole image is the least."""
-    used = (counts * good).sum(dim=(-2, -1), keepdim=True) + 0.5
+    used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
     mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     uniform = Sensor(
         sensor.name,

@@ -194,7 +194,7 @@ class GatedFusion(nn.Module):
 
 
 def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Starts a branch at zero, so that training starts from the interpolated measurement."""
+    """Starts a branch at zero, so that training starts from the interpolated measurement, at half its height."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -21,6 +21,7 @@ from spadsr.network import GatedFusionTransformer, Measurement
 from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
 
+_UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError)
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 
 
@@ -57,21 +58,12 @@ class TrainingState:
             self.averaged.load_state_dict(content["averaged"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.generator.set_state(content["generator"].cpu())
+            self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
-        except (
-            OSError,
-            RuntimeError,
-            LookupError,
-            EOFError,
-            ValueError,
-            TypeError,
-            AttributeError,
-            pickle.PickleError,
-        ) as error:
+        except _UNREADABLE as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{path}: not a checkpoint of this recipe ({reason}); start without --resume") from error
-        self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,63 @@
+"""A network too small to be good, and captures for it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hardware.writer import CaptureWriter
+from noise_model.sensor import Exposure
+from spadsr.network import GatedFusionTransformer, NetworkConfig
+from spadsr.restorer import save_weights
+
+SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Small tensors only: more threads would be slower, and sums could depend on their number."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def random_network() -> Callable[[NetworkConfig], GatedFusionTransformer]:
+    """random_network(size): every parameter is away from zero, so that every branch has a say."""
+
+    def make(size: NetworkConfig) -> GatedFusionTransformer:
+        torch.manual_seed(0)
+        network = GatedFusionTransformer(size).eval()
+        with torch.no_grad():
+            for parameter in network.parameters():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_weights(
+    tmp_path_factory: pytest.TempPathFactory, random_network: Callable[[NetworkConfig], GatedFusionTransformer]
+) -> Path:
+    """A weight file of a small random network."""
+    path = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_weights(path, random_network(SMALL), {"steps": 0, "note": "random"})
+    return path
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> Callable[..., Path]:
+    """recorded(images, rows, columns, name="capture.h5", ...) writes a capture of random counts."""
+
+    def write(images: int, rows: int, columns: int, name: str = "capture.h5", bits: int = 1) -> Path:
+        cycles, dead_time = (16, 0.0) if bits == 1 else (1, 50e-9)
+        counts = np.random.default_rng(0).binomial(16, 0.2, (images, rows, columns)).astype(np.uint8)
+        path, exposure = tmp_path / name, Exposure(10.4e-6, cycles)
+        with CaptureWriter(
+            path, (rows, columns), np.uint8, exposure=exposure, dead_time=dead_time, counter_bits=bits
+        ) as writer:
+            writer.append(counts)
+        return path
+
+    return write

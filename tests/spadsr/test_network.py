@@ -1,0 +1,112 @@
+"""The network: shapes, budget, where it starts, and what its answers depend on."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
+
+from noise_model.sensor import Exposure, Sensor
+from spadsr.measurement import measure
+from spadsr.network import SCALES, GatedFusionTransformer, Measurement, NetworkConfig
+from spadsr.recipe import load_recipe
+
+SMALL = NetworkConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
+Make = Callable[[NetworkConfig], GatedFusionTransformer]
+
+
+def measured(height: int, width: int, batch: int = 1, seed: int = 0) -> Measurement:
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(0, 17, (batch, height, width), generator=generator)
+    sensor = Sensor("ideal", torch.ones(height, width), torch.zeros(height, width), 0.0, 1)
+    return measure(counts, Exposure(1e-5, 16), sensor)
+
+
+@pytest.mark.parametrize("size", [(64, 32), (13, 21), (8, 8), (1, 1), (3, 70)])
+def test_every_scale_at_every_size(random_network: Make, size: tuple[int, int]) -> None:
+    answers = random_network(SMALL)(measured(*size, batch=2), SCALES)
+    for scale, answer in zip(SCALES, answers, strict=True):
+        for part in answer:
+            assert part.shape == (2, 1, scale * size[0], scale * size[1])
+            assert part.dtype == torch.float32
+            assert part.isfinite().all()
+
+
+@given(st.integers(1, 19), st.integers(1, 19))
+def test_images_of_a_batch_do_not_mix(height: int, width: int) -> None:
+    torch.manual_seed(0)
+    network = GatedFusionTransformer(SMALL)
+    torch.nn.init.normal_(network.native.weight, std=0.1)
+    alone = [network(measured(height, width, seed=seed), (1,))[0] for seed in (1, 2)]
+    pair = [measured(height, width, seed=seed) for seed in (1, 2)]
+    both = Measurement(**{name: torch.cat([getattr(part, name) for part in pair]) for name in vars(pair[0])})
+    rate, log_variance = network(both, (1,))[0]
+    for at, (single, variance) in enumerate(alone):
+        torch.testing.assert_close(rate[at : at + 1], single, atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(log_variance[at : at + 1], variance, atol=1e-4, rtol=1e-4)
+
+
+def test_the_gradient_reaches_every_parameter(random_network: Make) -> None:
+    network = random_network(SMALL)
+    answers = network(measured(16, 16), SCALES)
+    sum(part.square().sum() for answer in answers for part in answer).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("recipe", [None, "photos", "gpu", "smoke"])
+def test_the_shipped_recipes_keep_to_the_budget(recipe: str | None) -> None:
+    """At most 4 M parameters and 2.5 G multiplications for 64x32 pixels at x4."""
+    network = GatedFusionTransformer(load_recipe(recipe, []).network).eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 4_000_000
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(measured(64, 32), (4,))
+    assert 0.01e9 < counter.get_total_flops() / 2 <= 2.5e9
+
+
+def test_training_starts_from_the_interpolated_measurement() -> None:
+    measurement = measured(12, 20)
+    for scale, (rate, log_variance) in zip(SCALES, GatedFusionTransformer(SMALL)(measurement, SCALES), strict=True):
+        start = measurement.rate / 2  # the gate starts in its middle
+        if scale > 1:
+            start = F.interpolate(start, scale_factor=float(scale), mode="bicubic", align_corners=False)
+        torch.testing.assert_close(rate, start)
+        blocks = F.avg_pool2d(log_variance, scale)
+        torch.testing.assert_close(blocks, measurement.log_variance)
+
+
+def test_an_answer_at_one_scale_is_the_same_among_others(random_network: Make) -> None:
+    network, measurement = random_network(SMALL), measured(9, 9)
+    together = dict(zip(SCALES, network(measurement, SCALES), strict=True))
+    for scale in SCALES:
+        [(rate, log_variance)] = network(measurement, (scale,))
+        assert rate.equal(together[scale][0])
+        assert log_variance.equal(together[scale][1])
+
+
+def test_a_shift_by_whole_windows_shifts_the_answer(random_network: Make) -> None:
+    """Of what lies far from the edges, up to what channel attention takes from the whole field."""
+    network, wide = random_network(SMALL), measured(8, 96)
+    whole = network(wide, (2,))[0][0]
+    part = Measurement(**{name: getattr(wide, name)[..., 16:] for name in vars(wide) if name != "scale"}, scale=wide.scale)
+    torch.testing.assert_close(network(part, (2,))[0][0][..., 48:], whole[..., 80:], atol=0.02, rtol=0)
+
+
+def test_state_round_trip(random_network: Make) -> None:
+    first, second = random_network(SMALL), GatedFusionTransformer(SMALL).eval()
+    second.load_state_dict(first.state_dict())
+    for a, b in zip(first(measured(11, 7), SCALES), second(measured(11, 7), SCALES), strict=True):
+        assert a[0].equal(b[0])
+        assert a[1].equal(b[1])
+
+
+def test_sizes_that_cannot_be() -> None:
+    for wrong in ({"width": 0}, {"heads": 3}, {"window": 1}, {"depth": 4}):
+        with pytest.raises(ValidationError):
+            NetworkConfig(**wrong)
