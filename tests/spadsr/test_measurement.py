@@ -109,9 +109,7 @@ def test_dark_and_pde_maps_reach_the_network() -> None:
     assert (known.rate >= plain.rate)[:, 0, 3, 4].all()  # a weak pixel is raised
 
 
-@given(
-    st.sampled_from(sorted(KINDS)), st.floats(1e-9, 1e-2), st.sampled_from([0.5, 2.0, 1024.0]), st.integers(0, 9)
-)
+@given(st.sampled_from(sorted(KINDS)), st.floats(1e-9, 1e-2), st.sampled_from([0.5, 2.0, 1024.0]), st.integers(0, 9))
 def test_rates_are_in_inverse_seconds(kind: str, count_time: float, factor: float, seed: int) -> None:
     """All times longer by a factor: the rate is lower by it, and the network sees the same."""
     dead_time, bits = KINDS[kind]

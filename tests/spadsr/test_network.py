@@ -94,7 +94,9 @@ def test_a_shift_by_whole_windows_shifts_the_answer(random_network: Make) -> Non
     """Of what lies far from the edges, up to what channel attention takes from the whole field."""
     network, wide = random_network(SMALL), measured(8, 96)
     whole = network(wide, (2,))[0][0]
-    part = Measurement(**{name: getattr(wide, name)[..., 16:] for name in vars(wide) if name != "scale"}, scale=wide.scale)
+    part = Measurement(
+        **{name: getattr(wide, name)[..., 16:] for name in vars(wide) if name != "scale"}, scale=wide.scale
+    )
     torch.testing.assert_close(network(part, (2,))[0][0][..., 48:], whole[..., 80:], atol=0.02, rtol=0)
 
 

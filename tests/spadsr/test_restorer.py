@@ -1,0 +1,217 @@
+"""Weight files: read back as written, refused when they are something else; and the shipped ones restore pictures."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from noise_model.errors import InputError
+from noise_model.response import detection_rate
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Exposure, Sensor
+from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
+from spadsr.restorer import SHIPPED, load_restorer, save_weights, usable_device
+
+Make = Callable[[NetworkConfig], GatedFusionTransformer]
+SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
+EXPOSURE = Exposure(1e-5, 16)
+WHITE = -np.log1p(-0.2) / EXPOSURE.count_time  # a white pixel fires in a fifth of the frames
+
+
+def ideal(shape: tuple[int, int]) -> Sensor:
+    return Sensor("ideal", torch.ones(shape), torch.zeros(shape), 0.0, 1)
+
+
+def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+
+
+def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
+    network, path = random_network(SMALL), tmp_path / "mine.safetensors"
+    save_weights(path, network, {"steps": 7, "command": "spadsr train"})
+    restorer = load_restorer(path)
+    assert restorer.name == "mine"
+    assert restorer.network.config == SMALL
+    assert restorer.provenance == {"steps": 7, "command": "spadsr train"}
+    assert restorer.checksum == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert not restorer.network.training
+    loaded = restorer.network.state_dict()
+    assert loaded.keys() == network.state_dict().keys()
+    assert all(loaded[name].equal(tensor) for name, tensor in network.state_dict().items())
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_an_answer_is_a_rate_and_an_error(small_weights: Path, scale: int) -> None:
+    counts = torch.randint(0, 17, (3, 9, 5), generator=torch.Generator().manual_seed(0))
+    rate, sd = load_restorer(small_weights).restore(counts, EXPOSURE, ideal((9, 5)), scale)
+    assert rate.shape == sd.shape == (3, 9 * scale, 5 * scale)
+    assert rate.dtype == sd.dtype == torch.float32
+    assert (rate >= 0).all()
+    assert (sd > 0).all()
+    assert rate.isfinite().all()
+
+
+def test_half_the_exposure_is_twice_the_rate(small_weights: Path) -> None:
+    restorer, counts = load_restorer(small_weights), torch.arange(16).reshape(1, 4, 4)
+    one, other = (restorer.restore(counts, Exposure(time, 16), ideal((4, 4)), 4) for time in (1e-5, 5e-6))
+    for slow, fast in zip(one, other, strict=True):
+        torch.testing.assert_close(2 * slow, fast, rtol=0.02, atol=0.02 * float(fast.max()))  # bfloat16, perhaps
+
+
+@pytest.mark.parametrize("scale", [0, 3, 5, 32, -4])
+def test_a_scale_that_is_not_there(small_weights: Path, scale: int) -> None:
+    with pytest.raises(InputError, match="choose one of 1, 2, 4, 8, 16"):
+        load_restorer(small_weights).restore(torch.zeros(1, 4, 4), EXPOSURE, ideal((4, 4)), scale)
+
+
+def missing(path: Path, good: Path) -> None:
+    pass
+
+
+def a_directory(path: Path, good: Path) -> None:
+    path.mkdir()
+
+
+def empty(path: Path, good: Path) -> None:
+    path.touch()
+
+
+def other_file(path: Path, good: Path) -> None:
+    path.write_bytes(b"\x80\x02}q\x00." * 100)
+
+
+def truncated(path: Path, good: Path) -> None:
+    path.write_bytes(good.read_bytes()[:-100])
+
+
+def cut_in_the_header(path: Path, good: Path) -> None:
+    path.write_bytes(good.read_bytes()[:50])
+
+
+def other_safetensors(path: Path, good: Path) -> None:
+    save_file({"a": torch.zeros(3)}, path)
+
+
+def edited(change: Callable[[dict[str, torch.Tensor], dict[str, str]], Any]) -> Callable[[Path, Path], None]:
+    def write(path: Path, good: Path) -> None:
+        tensors, metadata = contents(good)
+        change(tensors, metadata)
+        save_file(tensors, path, metadata)
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (missing, "no such file"),
+        (a_directory, "not a safetensors file"),
+        (empty, "not a safetensors file"),
+        (other_file, "not a safetensors file"),
+        (truncated, "not a safetensors file"),
+        (cut_in_the_header, "not a safetensors file"),
+        (other_safetensors, "not of spadsr weights"),
+        (edited(lambda tensors, metadata: metadata.pop("network")), "do not fit"),
+        (edited(lambda tensors, metadata: metadata.update(network="{")), "do not fit"),
+        (edited(lambda tensors, metadata: metadata.update(network='{"width": 16}')), "do not fit"),
+        (edited(lambda tensors, metadata: metadata.update(network='{"heads": 5}')), "do not fit"),
+        (edited(lambda tensors, metadata: tensors.pop("stem.weight")), "do not fit"),
+        (edited(lambda tensors, metadata: tensors.update({"more": torch.zeros(2)})), "do not fit"),
+        (edited(lambda tensors, metadata: tensors.update({"stem.bias": torch.zeros(2)})), "do not fit"),
+    ],
+)
+def test_what_is_no_weight_file(
+    tmp_path: Path, small_weights: Path, make: Callable[[Path, Path], None], words: str
+) -> None:
+    path = tmp_path / "bad.safetensors"
+    make(path, small_weights)
+    with pytest.raises(InputError, match=words) as caught:
+        load_restorer(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("told", [{}, {"provenance": "{"}, {"provenance": "3"}])
+def test_weights_without_provenance_still_load(tmp_path: Path, small_weights: Path, told: dict[str, str]) -> None:
+    tensors, metadata = contents(small_weights)
+    save_file(tensors, tmp_path / "a.safetensors", {name: metadata[name] for name in ("format", "network")} | told)
+    assert load_restorer(tmp_path / "a.safetensors").provenance == {}
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "cpu:x"])
+def test_a_device_that_does_not_exist(device: str) -> None:
+    with pytest.raises(InputError, match="choose cpu") as caught:
+        usable_device(device)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, random_network: Make) -> None:
+    path = tmp_path / "a.safetensors"
+    save_weights(path, random_network(SMALL), {})
+    before = path.read_bytes()
+    broken = random_network(SMALL).to("meta")  # has no values to write
+    with pytest.raises(NotImplementedError):
+        save_weights(path, broken, {})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def picture(name: str) -> NDArray[np.float32]:
+    """(256, 256) of a picture that is inside scikit-image's wheel, 1 = white."""
+    from skimage import data
+
+    grey = getattr(data, name)().astype(np.float32) / 255
+    if grey.ndim == 3:
+        grey = grey.mean(axis=2)
+    return np.asarray(grey[20:276, 100:356])
+
+
+@pytest.fixture(scope="module")
+def shipped_answers() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Truth, bicubic, restored and its sd, over white, at x4, of 16 binary frames of 64 x 64 with p = 0.2 in white: for
+    each of three pictures, four draws."""
+    restorer, answers = load_restorer(), []
+    for seed, name in enumerate(("camera", "coins", "astronaut")):
+        truth = torch.from_numpy(picture(name))[None]
+        native, sensor = F.avg_pool2d(truth, 4), ideal((64, 64))
+        rates = (native * WHITE).expand(4, -1, -1)
+        counts = sample_counts(rates, EXPOSURE, sensor, torch.Generator().manual_seed(seed))
+        measured, _ = detection_rate(counts, EXPOSURE, sensor)
+        bicubic = F.interpolate(measured[:, None], scale_factor=4.0, mode="bicubic")[:, 0]
+        rate, sd = restorer.restore(counts, EXPOSURE, sensor, 4)
+        answers.append((truth, bicubic.clamp(min=0) / WHITE, rate / WHITE, sd / WHITE))
+    return answers
+
+
+def test_the_shipped_weights_say_where_they_come_from() -> None:
+    restorer = load_restorer()
+    assert SHIPPED.stat().st_size <= 16e6
+    assert restorer.provenance["steps"] > 0
+
+
+def test_the_shipped_weights_are_4_db_above_bicubic(shipped_answers: Any) -> None:
+    gains = []
+    for truth, bicubic, rate, _ in shipped_answers:
+        errors = [(answer - truth).square().mean() for answer in (bicubic, rate)]
+        gains.append(10 * torch.log10(errors[0] / errors[1]).item())
+    assert min(gains) > 4, gains
+
+
+def test_the_shipped_weights_keep_the_total_rate(shipped_answers: Any) -> None:
+    """Photon noise is 1.3 % of the total of one draw: 0.4 % of twelve."""
+    restored, true = (sum(answer[at].mean().item() for answer in shipped_answers) for at in (2, 0))
+    assert restored == pytest.approx(true, rel=0.03)
+
+
+def test_the_error_bars_of_the_shipped_weights_are_honest(shipped_answers: Any) -> None:
+    inside = [((rate - truth).abs() <= 1.96 * sd).float().mean().item() for truth, _, rate, sd in shipped_answers]
+    assert 0.88 <= sum(inside) / len(inside) <= 0.99, inside
