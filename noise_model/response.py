@@ -8,6 +8,7 @@ NIM 117 (1974) 401 (renewal process, live at t = 0). Afterpulsing between binary
 """
 
 import math
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,8 @@ from noise_model.sensor import Exposure, Sensor
 
 #: A counting pixel that is blind for more than this share of the frame is saturated: its rate is reported at this load.
 SATURATED_LOAD = 0.95
+
+_ENDLESS = 1 << 40  # frames: no count is limited by their number
 
 
 def afterpulse_in_frame(sensor: Sensor) -> float:
@@ -69,6 +72,15 @@ def detection_rate(counts: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[
         mean = (observed - indirect) / (1 - indirect * (sensor.dead_time / exposure.count_time))
         rate, sd = _counting_rate(mean, exposure, sensor)
     return photon_rate(rate, sensor), sd * (sensor.mean_pde / sensor.pde)
+
+
+def apparent_rate(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, dark_rate: float) -> Tensor:
+    """What a photon detection rate is taken for by someone who knows nothing of the sensor's crosstalk, afterpulsing and
+    common dark rate (counts/s): they add to it, and nothing in a picture tells them from photons. Any shape."""
+    mean = fraction(photon_rate + dark_rate, exposure, sensor)
+    ideal = replace(sensor, afterpulse_probability=0.0)
+    rate, _ = (_binary_rate if sensor.binary else _counting_rate)(mean, Exposure(exposure.count_time, _ENDLESS), ideal)
+    return rate * (1 + float(sensor.crosstalk.sum()))
 
 
 def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from noise_model.response import apparent_rate
 from noise_model.sampling import sample_counts
 from noise_model.sensor import USER, Exposure, Sensor, SensorStatistics
 
@@ -42,7 +43,8 @@ class Pair:
 
     Attributes:
         counts: (B, H, W) int32.
-        targets: scale -> (B, s H, s W) photon detection rate, counts/s per native pixel area.
+        targets: scale -> (B, s H, s W) photon detection rate, counts/s per native pixel area; where the sensor is not
+            known, with the counts that nobody could tell from photons.
         exposure: of all of them.
         sensor: what is known of the sensors: maps (B, H, W).
     """
@@ -68,9 +70,11 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, generator: torch.G
     low, high = recipe.binary_white if sensor.binary else recipe.counting_white
     low = max(low, recipe.least_counts / exposure.cycles)
     white = draw.log_uniform((low, high), (shape[0], 1, 1)) / exposure.count_time
-    told = sensor if draw.uniform() < recipe.known_share else _unknown(sensor)
     counts = sample_counts(targets[1] * white, exposure, sensor, generator)
-    return Pair(counts, {s: t * white for s, t in targets.items()}, exposure, told)
+    rates = {s: target * white for s, target in targets.items()}
+    if draw.uniform() < recipe.known_share:
+        return Pair(counts, rates, exposure, sensor)
+    return Pair(counts, _apparent(rates, exposure, sensor), exposure, _unknown(sensor))
 
 
 def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
@@ -141,6 +145,13 @@ def _with_dead_pixels(sensor: Sensor, draw: _Draws) -> Sensor:
     share = 0.03 * draw.uniform()
     dead = torch.rand(sensor.pde.shape, generator=draw.generator, device=sensor.pde.device) < share
     return replace(sensor, pde=sensor.pde.masked_fill(dead, 1e-3), pixel_mask=dead.to(torch.int32) * USER)
+
+
+def _apparent(rates: dict[int, Tensor], exposure: Exposure, sensor: Sensor) -> dict[int, Tensor]:
+    """What can be known without knowing the sensor: ordinary dark counts, afterpulses and crosstalk look like photons.
+    Hot pixels do not."""
+    dark = float(sensor.dark_count_rate.median())
+    return {s: apparent_rate(rate, exposure, sensor, dark) for s, rate in rates.items()}
 
 
 def _unknown(sensor: Sensor) -> Sensor:

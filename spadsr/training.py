@@ -172,13 +172,19 @@ def _loss(answers: list[tuple[Tensor, Tensor]], targets: list[Tensor], beta: flo
 
 
 def _beta_nll(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
-    """Gaussian likelihood, each pixel weighted by its variance to the power beta (Seitzer et al., ICLR 2022), with
-    weights of mean one in each image. They depend on the input alone, so that the best answer is still the mean of the
-    rates that could have caused these counts: neither dark nor bright parts are biased."""
+    """Squared error of the rate and Gaussian likelihood of its variance, apart: the variance cannot starve the rate.
+
+    The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,
+    ICLR 2022), over the mean of its power beta in each image: images of any noise count alike. Weights depend on the
+    input alone, so that the best answer is the mean of the rates that could have caused these counts: neither dark nor
+    bright parts are biased.
+    """
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
-    weight = torch.exp(beta * log_variance.detach())
-    weight = weight / weight.mean(dim=(-2, -1), keepdim=True)
-    return (0.5 * weight * ((rate - target).square() * torch.exp(-log_variance) + log_variance)).mean()
+    error = (rate - target).square()
+    variance = log_variance.detach().exp()
+    weight = variance ** (beta - 1) / (variance**beta).mean(dim=(-2, -1), keepdim=True)
+    likelihood = error.detach() * torch.exp(-log_variance) + log_variance
+    return 0.5 * (weight * error + likelihood).mean()
 
 
 def _record(recipe: TrainingRecipe, state: TrainingState, validation: Pair, loss: float) -> None:
