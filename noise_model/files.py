@@ -29,7 +29,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o666 & ~_umask())
-        os.replace(partial, path)
+        partial.replace(path)
     except OSError as error:
         raise InputError(f"{path}: writing failed ({error.strerror or error}); check the disk and try again") from error
     finally:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -80,7 +80,7 @@ class Sensor:
 
     def saturation_value(self, cycles: int) -> int:
         """The largest count an image summed from `cycles` frames can hold."""
-        return cycles * (2**self.counter_bits - 1)
+        return cycles * ((1 << self.counter_bits) - 1)
 
     def to(self, device: torch.device | str) -> Self:
         """The same sensor with its maps on `device`."""
@@ -96,8 +96,8 @@ class Sensor:
     def uniform(self, shape: tuple[int, int]) -> Self:
         """An array of `shape` with the same numbers, whose pixels are all alike: mean PDE, median dark rate."""
         pde, dark = float(self.pde.mean()), float(self.dark_count_rate.median())
-        maps = {"pde": torch.full(shape, pde), "dark_count_rate": torch.full(shape, dark)}
-        return replace(self, **maps, pixel_mask=None)
+        maps = torch.full(shape, pde), torch.full(shape, dark)
+        return replace(self, pde=maps[0], dark_count_rate=maps[1], pixel_mask=None)
 
     def save(self, path: str | Path) -> None:
         """Writes `path` (YAML, the numbers) and the NPZ of the same stem beside it (the maps)."""
@@ -142,7 +142,8 @@ class Sensor:
 
     @classmethod
     def _drawn(cls, numbers: "_SensorNumbers") -> Self:
-        assert numbers.statistics is not None and numbers.shape is not None
+        assert numbers.statistics is not None
+        assert numbers.shape is not None
         generator = torch.Generator().manual_seed(numbers.seed)
         pde, dark = numbers.statistics.draw(numbers.shape, generator)
         return cls(pde=pde, dark_count_rate=dark, measured=False, **_plain(numbers))
@@ -208,8 +209,8 @@ class _SensorNumbers(BaseModel):
     seed: int = 0
 
 
-def _plain(numbers: _SensorNumbers) -> dict[str, object]:
-    values = numbers.model_dump(exclude={"maps", "shape", "statistics", "seed", "crosstalk"})
+def _plain(numbers: _SensorNumbers) -> dict[str, Any]:
+    values: dict[str, Any] = numbers.model_dump(exclude={"maps", "shape", "statistics", "seed", "crosstalk"})
     return values | {"crosstalk": torch.tensor(numbers.crosstalk, dtype=torch.float32)}
 
 
