@@ -58,6 +58,8 @@ def run_training(
     state = new_state(settled, place)
     if resume:
         state.restore(folder / "checkpoint.pt")
+        for leftover in folder.glob(".checkpoint.*"):  # of a run that was killed
+            leftover.unlink()
     source = pair_source(settled, place, preparing)
     _keep(settled, kept)
     with _board(folder, state.step) as log:

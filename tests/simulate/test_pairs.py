@@ -1,0 +1,112 @@
+"""Pairs in memory: shapes, targets, units, and that randomness comes from the generator alone."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from noise_model.response import expected_counts, firing_rate
+from simulate.pairs import Pair, PairRecipe, draw_pair, targets_of
+
+PLAIN = {  # one ideal binary array, p = 0.2 in white
+    "binary_share": 1.0,
+    "binary_cycles": (64,),
+    "binary_white": (0.2231, 0.2231),
+    "afterpulse_probability": (0.0,),
+    "crosstalk": (0.0,),
+    "pde_spread": (1e-6, 1e-6),
+    "dark_bulk": (1e-9, 1e-9),
+    "hot_fraction": 0.0,
+    "masked_share": 0.0,
+    "known_share": 1.0,
+}
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def scenes(side: int, batch: int = 3, seed: int = 0) -> torch.Tensor:
+    return torch.rand(batch, side, side, generator=seeded(seed))
+
+
+def drawn(scale: int, seed: int, **changes: object) -> Pair:
+    return draw_pair(scenes(8 * scale), scale, PairRecipe.model_validate(changes), seeded(seed))
+
+
+@settings(max_examples=40)
+@given(st.sampled_from([1, 2, 4, 8, 16]), st.integers(0, 300))
+def test_any_draw_is_possible_counts_with_their_targets(scale: int, seed: int) -> None:
+    pair = drawn(scale, seed)
+    assert pair.counts.shape == pair.sensor.pde.shape == pair.sensor.dark_count_rate.shape == (3, 8, 8)
+    assert pair.counts.dtype == torch.int32
+    assert pair.counts.min() >= 0
+    assert pair.counts.max() <= pair.sensor.saturation_value(pair.exposure.cycles)
+    assert list(pair.targets) == [s for s in (16, 8, 4, 2, 1) if s <= scale]
+    for s, target in pair.targets.items():
+        assert target.shape == (3, 8 * s, 8 * s)
+        assert target.isfinite().all()
+        assert (target >= 0).all()
+
+
+def test_targets_are_block_means() -> None:
+    scene = scenes(64)
+    for s, target in targets_of(scene, 16).items():
+        side = 16 // s
+        means = scene.reshape(3, 4 * s, side, 4 * s, side).mean(dim=(2, 4))
+        torch.testing.assert_close(target, means)
+
+
+def test_randomness_comes_from_the_generator_alone() -> None:
+    torch.manual_seed(1)
+    one = drawn(4, 5)
+    torch.manual_seed(2)
+    same, other = drawn(4, 5), drawn(4, 6)
+    assert one.counts.equal(same.counts)
+    assert one.exposure == same.exposure
+    assert not one.targets[1].equal(other.targets[1])
+
+
+def test_counts_have_the_mean_of_their_targets() -> None:
+    """Over 3 x 64 pixels of 64 frames, within 4.5 standard deviations: one false alarm in 2e5."""
+    pair = drawn(4, 0, **PLAIN)
+    expected = expected_counts(firing_rate(pair.targets[1], pair.sensor), pair.exposure, pair.sensor)
+    variance = (expected * (1 - expected / 64)).sum()
+    assert abs(pair.counts.sum() - expected.sum()) < 4.5 * variance.sqrt()
+    white = pair.targets[4] / scenes(32)
+    assert white.min().item() == pytest.approx(0.2231, rel=1e-4)  # one exposure is the unit of time
+    assert white.max().item() == pytest.approx(0.2231, rel=1e-4)
+
+
+def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
+    kinds, cycles = set(), set()
+    for seed in range(60):
+        pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(), seeded(seed))
+        kinds.add(pair.sensor.binary)
+        cycles.add(pair.exposure.cycles)
+        low, high = (0.02, 1.5) if pair.sensor.binary else (0.2, 80.0)
+        white = pair.targets[1] * pair.exposure.count_time
+        assert (white >= 0.999 * max(low, 0.1 / pair.exposure.cycles)).all()
+        assert (white <= 1.001 * high).all()
+        assert pair.sensor.binary == (pair.sensor.dead_time == 0)
+    assert kinds == {True, False}
+    assert {1, 1024} <= cycles
+
+
+def test_an_unknown_sensor_tells_no_more_than_a_header() -> None:
+    sensor = drawn(2, 3, known_share=0.0, masked_share=1.0).sensor
+    assert sensor.pde.unique().tolist() == [0.5]
+    assert not sensor.dark_count_rate.any()
+    assert not sensor.crosstalk.any()
+    assert (sensor.afterpulse_probability, sensor.trap_lifetime) == (0.0, 0.0)
+    assert sensor.pixel_mask is not None
+
+
+def test_dead_pixels_count_next_to_nothing() -> None:
+    quiet = PLAIN | {"masked_share": 1.0, "binary_white": (1.0, 1.0)}
+    for seed in range(8):
+        pair = draw_pair(torch.ones(4, 32, 32), 1, PairRecipe.model_validate(quiet), seeded(seed))
+        dead = ~pair.sensor.good
+        assert dead.float().mean() < 0.04
+        if dead.any():
+            assert pair.counts[dead].float().mean() < 1 < pair.counts[~dead].float().mean()

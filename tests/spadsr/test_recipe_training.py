@@ -1,0 +1,94 @@
+"""Training recipes: shipped ones, overrides, and what is refused before anything starts."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from noise_model.errors import InputError
+from noise_model.files import shipped_configs
+from spadsr.recipe import TrainingRecipe, load_recipe
+
+SHIPPED = sorted(path.stem for path in (shipped_configs() / "train").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_by_name_and_by_path(name: str) -> None:
+    by_path = load_recipe(shipped_configs() / "train" / f"{name}.yaml", [])
+    assert load_recipe(name, []) == by_path != TrainingRecipe()
+
+
+def test_without_a_file_it_is_the_default() -> None:
+    assert {"smoke", "photos", "gpu"} <= set(SHIPPED)
+    assert load_recipe(None, []) == TrainingRecipe()
+
+
+def test_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("steps: 10\nnetwork: {width: 12}\n")
+    recipe = load_recipe(
+        path, ["steps=20", "network.groups=3", "scenes.photos=my photos", "bfloat16=false", "scale_shares={2: 1}"]
+    )
+    assert (recipe.steps, recipe.network.width, recipe.network.groups) == (20, 12, 3)
+    assert (recipe.scenes.photos, recipe.bfloat16, recipe.scale_shares) == (Path("my photos"), False, {2: 1.0})
+
+
+def test_a_recipe_survives_its_yaml(tmp_path: Path) -> None:
+    recipe = load_recipe("smoke", ["scenes.photos=/a b", "scale_shares={4: 0.5, 16: 0.5}", "learning_rate=1e-3"])
+    (tmp_path / "kept.yaml").write_text(yaml.safe_dump(recipe.model_dump(mode="json")))
+    assert load_recipe(tmp_path / "kept.yaml", []) == recipe
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["steps"], "overrides are written key=value"),
+        (["=3"], "overrides are written key=value"),
+        (["stpes=3"], "stpes: Extra inputs are not permitted"),
+        (["network.depth=3"], "network.depth: Extra inputs"),
+        (["steps=many"], "steps: Input should be a valid integer"),
+        (["steps=0"], "greater than 0"),
+        (["steps.more=0", "steps=1", "steps.more=2"], "steps is a value"),
+        (["steps=[1"], "the value is not YAML"),
+        (["native=20"], "multiple of 16"),
+        (["batch=6", "exposures=4"], "exposures: .*batch of 6 cannot be shared out evenly"),
+        (["scale_shares={}"], "scale_shares: .*expected shares above 0 of the scales 2, 4, 8, 16"),
+        (["scale_shares={3: 1}"], "expected shares above 0 of the scales"),
+        (["scale_shares={1: 1}"], "expected shares above 0 of the scales"),
+        (["scale_shares={4: 0}"], "expected shares above 0 of the scales"),
+        (["network.heads=3"], "network.heads: .*attention_width 32 is no multiple"),
+        (["network=3"], "network: Input should be a valid dictionary"),
+        (["ema=1"], "less than 1"),
+    ],
+)
+def test_bad_overrides(overrides: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        load_recipe(None, overrides)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"steps: [1", "not a readable YAML file"),
+        (b"\xff\xfe\x00\x81", "not a readable YAML file"),
+        (b"", "expected keys and values, found NoneType"),
+        (b"- 1\n- 2\n", "expected keys and values, found list"),
+        (b"1: 2\n", "Keys should be strings|1: Extra inputs"),
+        (b"scenes:\n  photoes: x\n", "scenes.photoes: Extra inputs"),
+    ],
+)
+def test_files_that_are_no_recipes(tmp_path: Path, content: bytes, words: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=words) as caught:
+        load_recipe(path, [])
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["smok", "no/such.yaml", "."])
+def test_a_recipe_that_is_not_there(name: str) -> None:
+    with pytest.raises(InputError, match=r"give a recipe YAML or a shipped one .*smoke") as caught:
+        load_recipe(name, [])
+    assert str(caught.value).startswith(name)

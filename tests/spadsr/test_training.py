@@ -1,0 +1,354 @@
+"""Training: it learns, goes on to the same weights after any interruption, and says in one line what is wrong."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from noise_model.errors import InputError
+from noise_model.sensor import Sensor
+from simulate.dataset import SimulatedSet
+from simulate.pairs import Pair
+from simulate.recipe import SimulationRecipe
+from simulate.scenes import ProceduralScenes
+from simulate.shards import SceneMaker
+from spadsr.pair_source import PairSource, pair_source
+from spadsr.recipe import TrainingRecipe
+from spadsr.restorer import load_restorer
+from spadsr.runs import FinishedRun, run_training
+from spadsr.training import TrainingState, new_state, train
+
+CPU = torch.device("cpu")
+TINY: dict[str, Any] = {
+    "steps": 6,
+    "batch": 4,
+    "exposures": 2,
+    "native": 16,
+    "warm_up": 2,
+    "ema": 0.9,
+    "record_every": 3,
+    "checkpoint_seconds": 0,
+    "bfloat16": False,
+    "network": {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2},
+    "scenes": {"drawn": 3, "drawn_size": 256},
+}
+
+
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+def recipe(**changes: Any) -> TrainingRecipe:
+    return TrainingRecipe.model_validate(TINY | changes)
+
+
+@pytest.fixture(scope="module")
+def source() -> PairSource:
+    return pair_source(recipe(), CPU, quiet)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., FinishedRun]:
+    """run(folder, *overrides, resume=False) trains by the tiny recipe."""
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(TINY))
+
+    def start(folder: Path, *overrides: str, resume: bool = False) -> FinishedRun:
+        return run_training(None if resume else str(path), list(overrides), folder, "cpu", resume, quiet, quiet)
+
+    return start
+
+
+def equal(one: Any, other: Any) -> bool:
+    """Nested containers with tensors, compared to the bit."""
+    if isinstance(one, torch.Tensor):
+        return bool(one.equal(other))
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(equal, one, other))
+    return bool(one == other)
+
+
+def everything(state: TrainingState) -> dict[str, Any]:
+    return {
+        "network": state.network.state_dict(),
+        "averaged": state.averaged.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "generator": state.generator.get_state(),
+        "counters": (state.step, state.samples, state.history),
+    }
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """With three seeds, 40 steps ended 10.7, 11.7 and 11.9 dB above bicubic."""
+    settled = recipe(steps=40, record_every=1, learning_rate=5e-3, ema=0.8, scale_shares={4: 1})
+    state = new_state(settled, CPU)
+    steps = list(train(settled, state, pair_source(settled, CPU, quiet), tmp_path))
+    gains = [row["gain_db"] for row in state.history]
+    assert [step.step for step in steps] == list(range(1, 41))
+    assert gains[-1] > max(7, gains[0] + 3), gains[::5]
+    assert state.samples == 160
+
+
+def test_equal_recipes_train_equal_weights_and_another_seed_others(tmp_path: Path, source: PairSource) -> None:
+    states = [new_state(recipe(seed=seed), CPU) for seed in (0, 0, 1)]
+    for state, seed in zip(states, (0, 0, 1), strict=True):
+        list(islice(train(recipe(seed=seed), state, source, tmp_path), 2))
+    assert equal(everything(states[0]), everything(states[1]))
+    assert not equal(states[0].network.state_dict(), states[2].network.state_dict())
+
+
+@pytest.mark.parametrize("shares", [{4: 1.0}, {2: 0.3, 4: 0.3, 8: 0.2, 16: 0.2}])
+def test_stopped_and_resumed_is_the_same_to_the_bit(
+    tmp_path: Path, source: PairSource, shares: dict[int, float]
+) -> None:
+    settled = recipe(scale_shares=shares)
+    whole = new_state(settled, CPU)
+    list(train(settled, whole, source, tmp_path / "whole"))
+    steps = train(settled, new_state(settled, CPU), source, tmp_path / "parts")
+    assert [step.step for step in islice(steps, 3)] == [1, 2, 3]
+    steps.close()  # type: ignore[attr-defined]
+    torch.rand(5)  # whatever else happened in between
+    resumed = new_state(settled, CPU)
+    resumed.restore(tmp_path / "parts" / "checkpoint.pt")
+    assert resumed.step == 3
+    assert [step.step for step in train(settled, resumed, source, tmp_path / "parts")] == [4, 5, 6]
+    assert equal(everything(whole), everything(resumed))
+
+
+def test_a_run_folder(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
+    finished = run(tmp_path / "run", "seed=3")
+    folder = tmp_path / "run"
+    assert finished == FinishedRun(folder / "weights.safetensors", folder / "curves.png", [])
+    kept = yaml.safe_load((folder / "recipe.yaml").read_text())
+    assert (kept["seed"], kept["steps"], kept["network"]["width"]) == (3, 6, 8)
+    with (folder / "curves.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert cv2.imread(str(finished.curves)).std() > 0
+    assert list((folder / "tensorboard").glob("events*"))
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
+    restorer = load_restorer(finished.weights)
+    assert restorer.provenance["recipe"] == kept
+    assert (restorer.provenance["steps"], restorer.provenance["samples"]) == (6, 24)
+    assert restorer.provenance["versions"]["torch"] in torch.__version__
+
+
+def test_a_run_is_not_overwritten_and_a_missing_one_not_resumed(
+    tmp_path: Path, run: Callable[..., FinishedRun]
+) -> None:
+    run(tmp_path / "run", "steps=1")
+    before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
+    with pytest.raises(InputError, match="holds a run already; go on with --resume"):
+        run(tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
+    with pytest.raises(InputError, match="no run to resume"):
+        run(tmp_path / "other", resume=True)
+    assert not (tmp_path / "other").exists()
+    (tmp_path / "run" / "checkpoint.pt").unlink()
+    with pytest.raises(InputError, match="no checkpoint to resume from"):
+        run(tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_can_go_on_for_longer(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
+    run(tmp_path / "run", "steps=2")
+    finished = run(tmp_path / "run", "steps=4", resume=True)
+    assert load_restorer(finished.weights).provenance["steps"] == 4
+    run(tmp_path / "run", resume=True)  # nothing left to do
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def text(path: Path) -> None:
+    path.write_bytes(b"photons")
+
+
+def cut_pickle(path: Path) -> None:
+    path.write_bytes(b"\x80\x02c")
+
+
+def other_content(path: Path) -> None:
+    torch.save({"a": torch.zeros(1)}, path)
+
+
+def half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:3000])
+
+
+@pytest.mark.parametrize("damage", [empty, text, cut_pickle, other_content, half])
+def test_a_damaged_checkpoint(tmp_path: Path, source: PairSource, damage: Callable[[Path], None]) -> None:
+    path = tmp_path / "checkpoint.pt"
+    new_state(recipe(), CPU).save(path)
+    damage(path)
+    with pytest.raises(InputError, match="not a checkpoint of this recipe") as caught:
+        new_state(recipe(), CPU).restore(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
+    new_state(recipe(), CPU).save(tmp_path / "checkpoint.pt")
+    other = new_state(recipe(network=TINY["network"] | {"width": 12}), CPU)
+    with pytest.raises(InputError, match="not a checkpoint of this recipe"):
+        other.restore(tmp_path / "checkpoint.pt")
+
+
+def test_an_interrupted_checkpoint_leaves_the_old_one(tmp_path: Path) -> None:
+    path, state = tmp_path / "checkpoint.pt", new_state(recipe(), CPU)
+    state.save(path)
+    before = path.read_bytes()
+    state.history = [lambda: None]  # type: ignore[list-item]  # cannot be pickled: saving fails half-way
+    with pytest.raises(AttributeError):
+        state.save(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Path, source: PairSource) -> None:
+    class Dazzled:
+        """Gives good pairs twice, then targets that are not numbers."""
+
+        skipped: tuple[Path, ...] = ()
+        calls = 0
+
+        def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
+            self.calls += 1
+            pairs = source.pairs(scale, generator)
+            if self.calls < 3:
+                return pairs
+            return [replace(p, targets={s: t * torch.nan for s, t in p.targets.items()}) for p in pairs]
+
+        def validation(self) -> Pair:
+            return source.validation()
+
+    state = new_state(recipe(), CPU)
+    with pytest.raises(InputError, match=r"loss became nan at step 2.*learning_rate=6.7e-04"):
+        list(train(recipe(), state, Dazzled(), tmp_path))  # type: ignore[arg-type]
+    restored = new_state(recipe(), CPU)
+    restored.restore(tmp_path / "checkpoint.pt")
+    assert restored.step == 2
+    assert equal(restored.averaged.state_dict(), state.averaged.state_dict())
+
+
+def test_a_learning_rate_that_is_far_too_high_stops(tmp_path: Path, source: PairSource) -> None:
+    settled = recipe(learning_rate=1e30)
+    with pytest.raises(InputError, match="resume from the last checkpoint with a lower learning rate"):
+        list(train(settled, new_state(settled, CPU), source, tmp_path))
+
+
+def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:
+    one, other = source.validation(), source.validation()
+    assert one.counts.equal(other.counts)
+    assert one.exposure.cycles == 16
+    assert one.sensor.binary
+    assert set(one.targets) == {4, 2, 1}
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four photographs, of which two are tiny, and a corrupt one."""
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for name, shape in {"wide": (300, 400), "tiny": (3, 40), "pixel": (1, 1), "small": (100, 90)}.items():
+        cv2.imwrite(str(folder / f"{name}.png"), rng.integers(0, 256, shape, np.uint8))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    return folder
+
+
+def test_training_on_photographs_of_any_size_names_the_corrupt_one(
+    tmp_path: Path, photos: Path, run: Callable[..., FinishedRun]
+) -> None:
+    shares = "scale_shares={16: 1.0}"
+    finished = run(tmp_path / "run", f"scenes.photos={photos}", "scenes.photo_share=1", "native=32", shares)
+    assert finished.skipped == [photos / "broken.jpg"]
+    assert load_restorer(finished.weights).provenance["recipe"]["scenes"]["photos"] == str(photos)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "corrupt"])
+def test_a_folder_without_photographs(tmp_path: Path, photos: Path, run: Callable[..., FinishedRun], kind: str) -> None:
+    folder = tmp_path / kind
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "corrupt":
+        (photos / "broken.jpg").rename(folder / "broken.jpg")
+    with pytest.raises(InputError, match=r"no such folder|no image|1 images that cannot be read") as caught:
+        run(tmp_path / "run", f"scenes.photos={folder}")
+    assert str(caught.value).startswith(str(folder))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of four scenes, seen by 16 x 16 pixels."""
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    small = {"shape": (16, 16), "bit_depths": (1, 4, 8), "white_detections": (0.1, 0.4)}
+    settled = SimulationRecipe.load().model_copy(update=small)
+    maker = SceneMaker(ProceduralScenes(1), settled, settled.sensor(Sensor.load("spc3")), 1)
+    list(SimulatedSet(folder, maker, 4, 2).write())
+    return folder
+
+
+def test_training_on_a_simulated_set(tmp_path: Path, simulated: Path, run: Callable[..., FinishedRun]) -> None:
+    finished = run(tmp_path / "run", f"simulated={simulated}")
+    assert load_restorer(finished.weights).provenance["recipe"]["simulated"] == str(simulated)
+    resumed = run(tmp_path / "parts", f"simulated={simulated}", "steps=3"), run(tmp_path / "parts", resume=True)
+    assert resumed[1].weights.stat().st_size == finished.weights.stat().st_size
+
+
+def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
+    stored = pair_source(recipe(simulated=str(simulated)), CPU, quiet)
+    for pair in stored.pairs(4, torch.Generator().manual_seed(0)):
+        assert pair.counts.shape == (2, 16, 16)
+        assert list(pair.targets) == [4, 2, 1]
+        assert pair.targets[4].shape == (2, 64, 64)
+        assert pair.sensor.pde.shape == (2, 16, 16)
+    assert stored.validation().exposure.cycles == 16
+
+
+def test_a_simulated_set_that_does_not_fit(tmp_path: Path, simulated: Path, run: Callable[..., FinishedRun]) -> None:
+    with pytest.raises(InputError, match="captures of 16 x 16; training on 32 x 32 needs larger ones"):
+        run(tmp_path / "run", f"simulated={simulated}", "native=32")
+    with pytest.raises(InputError, match="not the manifest of a simulated set"):
+        run(tmp_path / "run", f"simulated={tmp_path}")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_resumes(tmp_path: Path, run: Callable[..., FinishedRun], how: signal.Signals) -> None:
+    """To the same weights as one that was left alone."""
+    folder, path = tmp_path / "run", tmp_path / "tiny.yaml"
+    command = [sys.executable, "-m", "spadsr", "train", str(path), "steps=100000", "-o", str(folder)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not (folder / "checkpoint.pt").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, errors = process.communicate()
+    assert process.returncode == (130 if how == signal.SIGINT else -how)
+    assert b"Traceback" not in errors
+    state = new_state(recipe(steps=100000), CPU)
+    state.restore(folder / "checkpoint.pt")
+    assert state.step > 0
+    left = recipe(steps=100000)
+    whole = new_state(left, CPU)
+    list(islice(train(left, whole, pair_source(left, CPU, quiet), tmp_path / "whole"), state.step))
+    assert equal(everything(whole), everything(state))
+    finished = run(folder, f"steps={state.step + 1}", resume=True)
+    assert load_restorer(finished.weights).provenance["steps"] == state.step + 1
+    assert not list(folder.glob(".*"))
