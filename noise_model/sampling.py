@@ -1,10 +1,10 @@
 """Counts from rates: the exact law of an image's counts is tabulated once per exposure, then drawn from by look-up.
 
 The law of one pixel depends on its rate and on a few numbers that all pixels share. It is tabulated for a grid of
-rates, even in the square root of the rate, so that neighbouring rows are a fraction of a standard deviation apart. A draw
-picks one of the two rows around the pixel's rate at random, in proportion to nearness, which keeps the mean, then draws
-from that row by Walker's alias method: a uniform column, which either keeps its own count or gives the one other count
-that it shares its place with. There is no search and no branch: it takes as long for any law, on any device.
+rates, even in the square root of the rate, so that neighbouring rows are a fraction of a standard deviation apart. A
+draw picks one of the two rows around the pixel's rate at random, in proportion to nearness, which keeps the mean, then
+draws from that row by Walker's alias method: a uniform column, which either keeps its own count or gives the one other
+count that it shares its place with. There is no search and no branch: it takes as long for any law, on any device.
 """
 
 import math
@@ -19,7 +19,7 @@ from noise_model.laws import PoissonShape, Shape, Window, root_grid
 from noise_model.response import firing_rate, neighbours
 from noise_model.sensor import Exposure, Sensor
 
-_AT_ONCE = 1 << 15  # pixels drawn together on a CPU: their intermediate arrays stay in its cache
+_AT_ONCE = 1 << 17  # pixels drawn together on a CPU, or one image: their intermediate arrays stay in its cache
 _LARGEST_TABLE = 1 << 22  # entries; a longer exposure is drawn in parts
 _SHARE_BITS = 16  # of an entry; with the 8 bits or more that pick a column, as fine as a float32 uniform
 _FULL = (1 << _SHARE_BITS) - 1
@@ -69,7 +69,14 @@ def sample_counts(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, gener
     Returns:
         (..., H, W) int32.
     """
-    x = firing_rate(photon_rate, sensor) * exposure.count_time
+    x = firing_rate(photon_rate, sensor).mul_(exposure.count_time)
+    images = x.reshape(-1, *x.shape[-2:])
+    at_once = _AT_ONCE // math.prod(x.shape[-2:]) if x.device.type == "cpu" else len(images)
+    drawn = [_draw_images(block, exposure, sensor, generator) for block in torch.split(images, max(1, at_once))]
+    return torch.cat(drawn).reshape(x.shape)
+
+
+def _draw_images(x: Tensor, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
     first, *others = _parts(exposure, sensor)
     counts = _draw(x, first, generator)
     for table in others:
@@ -82,13 +89,13 @@ def sample_counts(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, gener
 def _crosstalk(counts: Tensor, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
     """Avalanches fired by neighbours: binomial thinnings of their counts, each so rare that their sum is drawn as one
     Poisson number (they differ by the crosstalk probability itself, relatively). A blind pixel gains none."""
-    dead = 1.0 if sensor.binary else sensor.dead_time / exposure.count_time
-    fired = counts.float()
-    armed = (1 - fired * (dead / exposure.cycles)).clamp_(min=0)
     shape = Shape.of(exposure, sensor)
-    most = float(sensor.crosstalk.sum()) * exposure.cycles * min(shape.most_counts, shape.counter_maximum)
+    most = float(sensor.crosstalk.sum()) * shape.cycles * min(shape.most_counts, shape.counter_maximum)
     law = PoissonShape(2.0 ** math.ceil(math.log2(max(most, 1))))  # few different ones: each table is kept
-    return _draw(neighbours(fired, sensor).mul_(armed), _table(law, counts.device), generator)
+    fired = counts.float()
+    blind = fired * (1.0 if sensor.binary else shape.relative_dead_time) / shape.cycles
+    mean = neighbours(fired, sensor).mul_(blind.neg_().add_(1).clamp_(min=0))
+    return _draw(mean, _table(law, counts.device), generator)
 
 
 @dataclass(frozen=True)
@@ -111,18 +118,13 @@ class _Table:
 
 def _draw(x: Tensor, table: _Table, generator: torch.Generator) -> Tensor:
     """int32 numbers of the shape of x, each from the law of its x."""
-    pieces = torch.split(x.reshape(-1), _AT_ONCE if x.device.type == "cpu" else x.numel())
-    return torch.cat([_look_up(piece, table, generator) for piece in pieces]).reshape(x.shape)
-
-
-def _look_up(x: Tensor, table: _Table, generator: torch.Generator) -> Tensor:
-    n = len(x)
+    n = x.numel()
     bits = torch.empty(n, dtype=torch.int64, device=x.device).random_(generator=generator).view(torch.int32)
-    row, bits = _random_row(x, table, bits[:n]), bits[n:]
+    row, bits = _random_row(x.reshape(-1), table, bits[:n]), bits[n:]
     column = (bits >> _SHARE_BITS) & (table.width - 1)
     entry = table.entries.index_select(0, row * table.width + column)
     own = ((bits & _FULL) - (entry & _FULL)) >> 31  # all bits set where the column keeps its own count
-    return table.first.index_select(0, row) + column + ((entry >> _SHARE_BITS) & ~own)
+    return (table.first.index_select(0, row) + column + ((entry >> _SHARE_BITS) & ~own)).reshape(x.shape)
 
 
 def _random_row(x: Tensor, table: _Table, bits: Tensor) -> Tensor:
