@@ -1,0 +1,278 @@
+"""Restoring recordings: what is written, in which units, block by block, and what is refused."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hardware.capture import Capture, open_capture
+from hardware.result import read_result
+from hardware.tree import DETECTOR
+from hardware.writer import CaptureWriter
+from noise_model.errors import InputError
+from noise_model.response import detection_rate
+from noise_model.sensor import HOT, USER, Exposure, Sensor
+from spadsr.inference import Restored, distinct_results, restore_capture, result_path, sensor_of
+from spadsr.restorer import Restorer, load_restorer
+
+Record = Callable[..., Path]
+
+
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def restorer(small_weights: Path) -> Restorer:
+    return load_restorer(small_weights)
+
+
+def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> Restored:
+    with open_capture(path) as capture:
+        wanted = {"sensor": None, "output": None} | how
+        return restore_capture(capture.summed(sum), restorer, scale, wanted["sensor"], wanted["output"], quiet)
+
+
+def answer(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    with read_result(path) as result:
+        return next(result.blocks(result.shape[0]))
+
+
+def test_the_layout_of_a_result(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(5, 6, 7)
+    done = restored(path, restorer, 4)
+    assert (done.result, done.picture) == (path.with_name("capture.sr.h5"), path.with_name("capture.sr.png"))
+    assert done.images == 5
+    with h5py.File(done.result) as file:
+        detector = file[DETECTOR]
+        for name in ("data", "uncertainty"):
+            assert detector[name].shape == (5, 24, 28)
+            assert detector[name].dtype == np.float32
+            assert detector[name].attrs["units"] == b"counts/s"
+        assert file["/entry/data"].attrs["signal"] == b"data"
+        assert file["/entry/data/data"].shape == (5, 24, 28)
+        assert detector["number_of_cycles"][()] == 16
+    with read_result(done.result) as result:
+        assert result.scale == 4
+        assert result.source == "capture.h5"
+        assert result.provenance.model == "small"
+        assert result.provenance.model_sha256 == restorer.checksum
+        assert result.provenance.sensor["shape"] == [6, 7]
+        assert result.warnings == done.warnings
+    assert cv2.imread(str(done.picture)).std() > 0
+    assert sorted(file.name for file in path.parent.iterdir()) == ["capture.h5", "capture.sr.h5", "capture.sr.png"]
+
+
+def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(3, 6, 7)
+    rate, sd = answer(restored(path, restorer, 8).result)
+    with open_capture(path) as capture:
+        counts = torch.from_numpy(capture.read(0, 3).astype(np.int64))
+        expected = restorer.restore(counts, capture.exposure, capture.sensor(), 8)
+    np.testing.assert_array_equal(rate, expected[0].numpy())
+    np.testing.assert_array_equal(sd, expected[1].numpy())
+
+
+@settings(max_examples=12)
+@given(st.integers(1, 19), st.integers(1, 19), st.sampled_from([1, 2, 4]))
+def test_any_number_of_rows_and_columns(
+    tmp_path_factory: pytest.TempPathFactory, restorer: Restorer, rows: int, columns: int, scale: int
+) -> None:
+    path = tmp_path_factory.mktemp("sizes") / "a.h5"
+    with CaptureWriter(path, (rows, columns), "u1", exposure=Exposure(1e-5, 4), dead_time=0, counter_bits=1) as writer:
+        writer.append(np.ones((2, rows, columns), np.uint8))
+    rate, sd = answer(restored(path, restorer, scale).result)
+    assert rate.shape == sd.shape == (2, scale * rows, scale * columns)
+    assert np.isfinite(rate).all()
+    assert (sd > 0).all()
+
+
+def test_blocks_give_what_the_whole_gives(recorded: Record, restorer: Restorer) -> None:
+    """600 images of 16 x 16 are three blocks; one by one they are the same within what bfloat16 rounds."""
+    path = recorded(600, 16, 16)
+    rate, sd = answer(restored(path, restorer, 1).result)
+    with open_capture(path) as capture:
+        for index in (0, 255, 256, 511, 599):
+            counts = torch.from_numpy(capture.read(index, index + 1).astype(np.int64))
+            alone = restorer.restore(counts, capture.exposure, capture.sensor(), 1)
+            for part, single in zip((rate, sd), alone, strict=True):
+                np.testing.assert_allclose(part[index], single[0].numpy(), rtol=0.02, atol=0.02 * part[index].max())
+
+
+def test_sums(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(10, 6, 7)
+    done = restored(path, restorer, 2, sum=4)
+    assert done.images == 2
+    assert done.warnings == ("2 of 10 images fill no group of 4 scene images and are left out",)
+    with read_result(done.result) as result:
+        assert result.settings.cycles == 64
+    with open_capture(path) as capture:
+        summed = torch.from_numpy(capture.read(0, 8).astype(np.int64)).reshape(2, 4, 6, 7).sum(dim=1)
+        expected, _ = restorer.restore(summed, Exposure(10.4e-6, 64), capture.sensor(), 2)
+    np.testing.assert_array_equal(answer(done.result)[0], expected.numpy())
+
+
+def test_block_means_give_back_the_native_rates(recorded: Record) -> None:
+    """Of the shipped weights, within noise; and their mean is the true rate, which counts a fifth of the frames."""
+    path = recorded(64, 16, 16)
+    rate, _ = answer(restored(path, load_restorer(), 4).result)
+    with open_capture(path) as capture:
+        native, native_sd = detection_rate(torch.from_numpy(capture.read(0, 64)), capture.exposure, capture.sensor())
+    assert rate.mean() == pytest.approx(-np.log(0.8) / 10.4e-6, rel=0.03)
+    blocks = rate.reshape(64, 16, 4, 16, 4).mean(axis=(2, 4))
+    assert (abs(blocks - native.numpy()) < 5 * native_sd.numpy()).mean() > 0.99
+
+
+_LONG = """
+import resource, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from hardware.capture import open_capture
+from spadsr.inference import restore_capture
+from spadsr.restorer import load_restorer
+sizes = []
+def report(done, total):
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    sizes.append((done, resident))
+with open_capture(sys.argv[1]) as capture:
+    done = restore_capture(capture, load_restorer(sys.argv[2]), 1, None, None, report)
+early = next(size for at, size in sizes if at >= 1500)
+print(done.images, (sizes[-1][1] - early) / 2**20)
+"""
+
+
+def test_memory_stays_flat_over_a_long_capture(recorded: Record, small_weights: Path) -> None:
+    """8,000 images of 32 x 32, whose answer takes 66 MB."""
+    path = recorded(8_000, 32, 32)
+    command = [sys.executable, "-c", _LONG, str(path), str(small_weights)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert said[0] == "8000"
+    assert float(said[1]) < 16
+
+
+def test_where_results_go(tmp_path: Path) -> None:
+    capture = tmp_path / "a.b.tif"
+    (tmp_path / "there.h5").mkdir()
+    (tmp_path / "notes.txt").touch()
+    assert result_path(capture, None) == tmp_path / "a.b.sr.h5"
+    assert result_path(capture, tmp_path / "new" / "folder") == tmp_path / "new" / "folder" / "a.b.sr.h5"
+    assert result_path(capture, tmp_path / "mine.h5") == tmp_path / "mine.h5"
+    assert result_path(capture, tmp_path / "there.h5") == tmp_path / "there.h5" / "a.b.sr.h5"
+    with pytest.raises(InputError, match=r"not \.h5; give a folder"):
+        result_path(capture, tmp_path / "notes.txt")
+
+
+def test_two_captures_in_one_file_are_refused() -> None:
+    distinct_results([Path("a/x.h5"), Path("b/x.h5")], None)
+    for output in (Path("out"), Path("one.h5")):
+        with pytest.raises(InputError, match=r"both a/x.h5 and b/x.h5 would go there"):
+            distinct_results([Path("a/x.h5"), Path("b/x.h5")], output)
+
+
+def test_a_capture_is_not_overwritten(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(2, 4, 4)
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is the capture itself"):
+        restored(path, restorer, output=path.parent / "." / path.name)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+class Interrupted:
+    """A progress report that raises when the second block is done."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error, self.calls = error, 0
+
+    def __call__(self, done: int, total: int) -> None:
+        self.calls += 1
+        if self.calls == 2:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("out of memory"), InputError("no")])
+@pytest.mark.parametrize("existing", [False, True])
+def test_an_interrupted_restoration_leaves_what_was_there(
+    recorded: Record, restorer: Restorer, error: BaseException, existing: bool
+) -> None:
+    path = recorded(600, 16, 16)
+    if existing:
+        restored(path, restorer, 2)
+    before = {file: file.read_bytes() for file in path.parent.iterdir()}
+    with open_capture(path) as capture, pytest.raises(type(error)):
+        restore_capture(capture, restorer, 1, None, None, Interrupted(error))
+    assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
+
+
+def test_an_impossible_count_late_in_a_capture_leaves_nothing(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(600, 16, 16)
+    with h5py.File(path, "r+") as file:
+        file[f"{DETECTOR}/data"][550, 3, 3] = 17
+    with pytest.raises(InputError, match="image 550 holds the count 17"):
+        restored(path, restorer)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def calibrated(shape: tuple[int, int], bits: int = 1, mask: torch.Tensor | None = None) -> Sensor:
+    dark = torch.full(shape, 100.0)
+    return Sensor("mine", torch.full(shape, 0.3), dark, 0.0 if bits == 1 else 60e-9, bits, pixel_mask=mask)
+
+
+@pytest.fixture
+def capture(recorded: Record) -> Capture:
+    return open_capture(recorded(2, 4, 6))
+
+
+def test_without_a_sensor_it_is_the_header(capture: Capture) -> None:
+    sensor, warnings = sensor_of(capture, None)
+    assert (sensor.shape, sensor.binary, warnings) == ((4, 6), True, [])
+
+
+def test_a_calibrated_sensor_keeps_its_maps_and_takes_the_settings_of_the_capture(recorded: Record) -> None:
+    counting = open_capture(recorded(2, 4, 6, bits=8))
+    sensor, warnings = sensor_of(counting, calibrated((4, 6), bits=9))
+    assert (sensor.dead_time, sensor.counter_bits) == (50e-9, 8)
+    assert sensor.dark_count_rate.unique().tolist() == [100.0]
+    assert warnings == []
+
+
+def test_masks_of_sensor_and_capture_add_up(capture: Capture) -> None:
+    mask, other = torch.zeros(4, 6, dtype=torch.int32), np.zeros((4, 6), np.uint32)
+    mask[0, 0], other[1, 1] = HOT, USER
+    sensor, _ = sensor_of(replace(capture, pixel_mask=other), calibrated((4, 6), mask=mask))
+    assert (~sensor.good).nonzero().tolist() == [[0, 0], [1, 1]]
+
+
+def test_a_preset_serves_any_size_and_says_so(recorded: Record) -> None:
+    sensor, warnings = sensor_of(open_capture(recorded(2, 4, 6, bits=8)), Sensor.load("spc3"))
+    assert sensor.shape == (4, 6)
+    assert "spc3 is a preset" in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("sensor", "words"),
+    [
+        (calibrated((6, 4)), "a sensor of 6 x 4 pixels, but capture.h5 has 4 x 6"),
+        (calibrated((4, 6), bits=8), "a counting array, but capture.h5 was taken by a binary one"),
+        (Sensor.load("spc3"), "a counting array"),
+    ],
+)
+def test_a_sensor_that_did_not_take_it(capture: Capture, sensor: Sensor, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        sensor_of(capture, sensor)
+
+
+def test_processed_counts_are_warned_of(capture: Capture) -> None:
+    _, warnings = sensor_of(replace(capture, corrected=True, background_subtracted=True), None)
+    assert ["dead time" in warnings[0], "background" in warnings[1]] == [True, True]
