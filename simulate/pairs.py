@@ -22,7 +22,7 @@ class PairRecipe(BaseModel):
 
     binary_share: float = Field(default=0.7, ge=0, le=1, description="binary arrays; the rest count")
     binary_cycles: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
-    binary_white: tuple[float, float] = (0.02, 1.5)
+    binary_white: tuple[float, float] = (0.04, 1.0)
     counting_cycles: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 32, 64)
     counting_white: tuple[float, float] = (0.2, 80.0)
     least_counts: float = Field(default=0.1, gt=0, description="of a white pixel, over all frames")
@@ -31,7 +31,7 @@ class PairRecipe(BaseModel):
     crosstalk: tuple[float, ...] = Field(default=(0.0, 0.0, 1e-3, 3e-3), description="nearest neighbours")
     pde_spread: tuple[float, float] = (0.005, 0.06)
     dark_bulk: tuple[float, float] = (1e-6, 3e-3)
-    hot_fraction: float = Field(default=0.06, ge=0, le=1, description="the share is drawn up to this")
+    hot_fraction: float = Field(default=0.08, ge=0, le=1, description="the share is drawn up to this, mostly far less")
     hot_median: tuple[float, float] = (1e-4, 0.3)
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
@@ -111,7 +111,7 @@ def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draw: _Draws) -> tuple[E
         pde_mean=0.5,
         pde_spread=float(draw.log_uniform(recipe.pde_spread)),
         dark_bulk=float(draw.log_uniform(recipe.dark_bulk)),
-        hot_fraction=recipe.hot_fraction * draw.uniform(),
+        hot_fraction=recipe.hot_fraction * draw.uniform() ** 3,
         hot_median=float(draw.log_uniform(recipe.hot_median)),
         hot_sigma=1.9,
         hot_ceiling=2.0 if binary else 20.0,

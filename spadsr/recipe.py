@@ -40,7 +40,7 @@ class TrainingRecipe(BaseModel):
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     beta: float = Field(default=0.75, ge=0, le=1, description="1 weighs all pixels alike, 0 by their precision")
-    scale_shares: dict[int, float] = Field(default={4: 0.7, 8: 0.15, 16: 0.15}, description="resolutions trained for")
+    scale_shares: dict[int, float] = Field(default={4: 0.8, 8: 0.1, 16: 0.1}, description="resolutions trained for")
     record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
     checkpoint_seconds: float = Field(default=60, ge=0, description="between checkpoints")
     bfloat16: bool = True
