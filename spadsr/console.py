@@ -20,7 +20,7 @@ _INTERRUPTED = 130
 
 @contextmanager
 def progress(label: str) -> Iterator[Report]:
-    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream."""
+    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -28,7 +28,7 @@ def progress(label: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -1,5 +1,7 @@
 """What the network is told about counts: units, edges of the range, bad pixels, maps."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -16,8 +18,8 @@ RATE, DARK, PDE, BAD = 0, 6, 7, 8  # channels
 
 def sensor(kind: str = "binary", shape: tuple[int, int] = (6, 9), **maps: torch.Tensor) -> Sensor:
     dead_time, bits = KINDS[kind]
-    plain = {"pde": torch.ones(shape), "dark_count_rate": torch.zeros(shape)}
-    return Sensor(kind, dead_time=dead_time, counter_bits=bits, **(plain | maps))
+    plain = Sensor(kind, torch.ones(shape), torch.zeros(shape), dead_time, bits)
+    return replace(plain, **maps)  # type: ignore[arg-type]
 
 
 def drawn(most: int, shape: tuple[int, ...] = (2, 6, 9), seed: int = 0) -> torch.Tensor:

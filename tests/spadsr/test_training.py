@@ -139,7 +139,7 @@ def test_a_run_folder(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
     with (folder / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["3", "6"]
-    assert cv2.imread(str(finished.curves)).std() > 0
+    assert np.std(cv2.imread(str(finished.curves))) > 0  # type: ignore[arg-type]
     assert list((folder / "tensorboard").glob("events*"))
     assert not [path for path in folder.iterdir() if path.name.startswith(".")]
     restorer = load_restorer(finished.weights)
@@ -341,7 +341,7 @@ def test_a_killed_run_resumes(tmp_path: Path, run: Callable[..., FinishedRun], h
         process.send_signal(how)
         _, errors = process.communicate()
     assert process.returncode == (130 if how == signal.SIGINT else -how)
-    assert b"Traceback" not in errors
+    assert errors == (b"stopped; files already finished are whole\n" if how == signal.SIGINT else b"")
     state = new_state(recipe(steps=100000), CPU)
     state.restore(folder / "checkpoint.pt")
     assert state.step > 0

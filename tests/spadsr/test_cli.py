@@ -1,0 +1,371 @@
+"""The command line: what a user does wrong is one line and exit code 2, with nothing left behind."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import typer
+import yaml
+from safetensors.numpy import save_file
+
+from hardware.result import read_result
+from hardware.tree import DETECTOR
+from spadsr.cli import app, main
+
+DATA = f"{DETECTOR}/data"
+Record = Callable[..., Path]
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def spadsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """spadsr(*arguments) runs the command in this process."""
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["spadsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Said(int(end.value.code or 0), *capsys.readouterr())
+
+    return call
+
+
+def outside(*command: object, **how: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **how)
+
+
+def refused(said: Said | subprocess.CompletedProcess[str], words: str) -> None:
+    code, out, err = (
+        (said.code, said.out, said.err) if isinstance(said, Said) else (said.returncode, said.stdout, said.stderr)
+    )
+    assert code == 2, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert words in err
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def commands() -> list[list[str]]:
+    """Every command and group of commands, as a user types it."""
+    found: list[list[str]] = [[]]
+    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
+        found += [[name], *([name, inner] for inner in getattr(command, "commands", {}))]
+    return found
+
+
+def test_the_commands_are_there() -> None:
+    assert {"infer", "demo", "simulate", "train", "evaluate", "info", "bench"} <= {c[0] for c in commands() if c}
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_help(spadsr: Callable[..., Said], command: list[str]) -> None:
+    said = spadsr(*command, "--help")
+    assert said.code == 0
+    assert "Usage: spadsr" in said.out
+    assert said.err == ""
+
+
+def test_help_imports_nothing_slow() -> None:
+    slow = {"torch", "numpy", "h5py", "matplotlib", "skimage", "scipy", "cv2"}
+    code = f"import spadsr.cli, sys; print(sorted({slow} & set(sys.modules)))"
+    assert outside(sys.executable, "-c", code).stdout == "[]\n"
+
+
+def test_the_module_and_the_script_are_the_command() -> None:
+    script = Path(sys.executable).with_name("spadsr")
+    by_module = outside(sys.executable, "-m", "spadsr", "--help")
+    by_script = outside(script, "--help")
+    assert by_module.returncode == by_script.returncode == 0
+    assert "infer" in by_module.stdout
+    assert "infer" in by_script.stdout
+
+
+def test_an_error_in_a_process_of_its_own(tmp_path: Path) -> None:
+    refused(outside(sys.executable, "-m", "spadsr", "info", tmp_path / "none.h5"), "no such file")
+
+
+def test_a_broken_pipe_is_no_error_message(recorded: Record) -> None:
+    command = f"'{sys.executable}' -m spadsr info '{recorded(3, 4, 4)}' | head -0"
+    assert outside("bash", "-c", command).stderr == ""
+
+
+def test_info(spadsr: Callable[..., Said], recorded: Record, small_weights: Path) -> None:
+    said = spadsr("info", recorded(3, 4, 5))
+    assert (said.code, said.err) == (0, "")
+    assert "3 images of 4 x 5" in said.out
+    assert "parameters" in spadsr("info", small_weights).out
+
+
+def test_infer(spadsr: Callable[..., Said], recorded: Record, small_weights: Path, tmp_path: Path) -> None:
+    path = recorded(6, 5, 7)
+    said = spadsr("infer", path, "-o", tmp_path / "new", "--scale", 2, "--sum", 4, "--weights", small_weights)
+    assert said.code == 0, said.err
+    assert said.out.splitlines() == [
+        f"{tmp_path / 'new' / 'capture.sr.h5'}  1 images, x2",
+        str(tmp_path / "new" / "capture.sr.png"),
+    ]
+    assert said.err == "note: capture.h5: 2 of 6 images fill no group of 4 scene images and are left out\n"
+    with read_result(tmp_path / "new" / "capture.sr.h5") as result:
+        assert result.shape == (1, 10, 14)
+        assert (
+            result.provenance.command
+            == f"spadsr infer {path} -o {tmp_path / 'new'} --scale 2 --sum 4 --weights {small_weights}"
+        )
+
+
+def test_several_captures_share_a_note(spadsr: Callable[..., Said], small_weights: Path, tmp_path: Path) -> None:
+    for name in ("a.npy", "b.npy"):
+        np.save(tmp_path / name, np.ones((2, 4, 4), np.uint8))
+    said = spadsr("infer", tmp_path / "a.npy", tmp_path / "b.npy", "--weights", small_weights)
+    assert said.code == 0
+    assert len(said.out.splitlines()) == 4
+    assert "note: 2 captures: binary array assumed" in said.err
+    assert {path.name for path in tmp_path.glob("*.sr.h5")} == {"a.sr.h5", "b.sr.h5"}
+
+
+def missing(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def truncated(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:2000])
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def counts(values: Any) -> Callable[[Path], None]:
+    """Replaces the counts of a capture; without values, removes them."""
+
+    def change(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[DATA]
+            if values is not None:
+                file[DATA] = values
+
+    return change
+
+
+BAD_CAPTURES: list[Any] = [
+    (missing, "no such file"),
+    (empty, "empty"),
+    (truncated, "damaged"),
+    (directory, "a directory"),
+    (counts(None), "without counts"),
+    (counts(np.full((3, 4, 4), 0.5)), "expected integer"),
+    (counts(np.full((3, 4, 4), np.nan)), "expected integer"),
+    (counts(np.full((3, 4, 4), -1)), "expected counts of 0 and more"),
+    (counts(np.full((3, 4, 4), 17, np.uint8)), "above the largest possible, 16"),
+    (counts(np.zeros(4, np.uint8)), "expected (images, rows, columns)"),
+    (counts(np.zeros((1, 2, 3, 4), np.uint8)), "expected (images, rows, columns)"),
+    (counts(np.zeros((0, 4, 4), np.uint8)), "0 images"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), BAD_CAPTURES)
+def test_bad_captures(
+    spadsr: Callable[..., Said], recorded: Record, small_weights: Path, damage: Callable[[Path], None], words: str
+) -> None:
+    path = recorded(3, 4, 4)
+    damage(path)
+    before = files(path.parent)
+    refused(spadsr("infer", path, "--weights", small_weights), words)
+    assert files(path.parent) == before
+    refused(spadsr("info", path), words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--scale", "3"], "scale 3: not available; choose one of 1, 2, 4, 8, 16"),
+        (["--sum", "0"], "--sum 0"),
+        (["--sum", "4"], "fills no group from 3 images"),
+        (["--sensor", "spc4"], "give a sensor YAML or a preset (spad512, spc3)"),
+        (["--sensor", "spc3"], "a counting array, but capture.h5 was taken by a binary one"),
+        (["--device", "cuda:77"], "choose cpu"),
+        (["--device", "toaster"], "choose cpu"),
+        (["--cycles", "17"], "the file says cycles = 16"),
+        (["--count-time", "nan"], "count_time"),
+        (["--count-time", "-1"], "count_time"),
+        (["--weights", "none.safetensors"], "no such file"),
+    ],
+)
+def test_bad_options(
+    spadsr: Callable[..., Said], recorded: Record, small_weights: Path, options: list[str], words: str
+) -> None:
+    path = recorded(3, 4, 4)
+    before = files(path.parent)
+    refused(spadsr("infer", path, "--weights", small_weights, *options), words)
+    assert files(path.parent) == before
+
+
+def test_weights_that_are_none(spadsr: Callable[..., Said], recorded: Record, tmp_path: Path) -> None:
+    path = recorded(3, 4, 4)
+    save_file({"a": np.zeros(3)}, tmp_path / "other.safetensors")
+    refused(spadsr("infer", path, "--weights", tmp_path / "other.safetensors"), "not of spadsr weights")
+    refused(spadsr("infer", path, "--weights", path), "not a safetensors file")
+
+
+@pytest.mark.parametrize("place", ["capture.h5/below", "capture.h5/below/a.h5", "/proc/none", "/proc/none/a.h5"])
+def test_outputs_that_cannot_be_written(
+    spadsr: Callable[..., Said], recorded: Record, small_weights: Path, place: str
+) -> None:
+    """Tests may run as root, whom no permission stops."""
+    path = recorded(3, 4, 4)
+    before = files(path.parent)
+    refused(spadsr("infer", path, "-o", path.parent / place, "--weights", small_weights), "cannot be written")
+    assert files(path.parent) == before
+
+
+def test_an_output_that_is_another_file(spadsr: Callable[..., Said], recorded: Record, small_weights: Path) -> None:
+    path = recorded(3, 4, 4)
+    note = path.with_name("notes.txt")
+    note.write_text("mine")
+    refused(spadsr("infer", path, "-o", note, "--weights", small_weights), "a file that is not .h5")
+    refused(spadsr("infer", path, "-o", path, "--weights", small_weights), "is the capture itself")
+    refused(spadsr("infer", path, path, "--weights", small_weights), "one by one")
+    assert note.read_text() == "mine"
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with a photograph and a corrupt one."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "a.png"), np.random.default_rng(0).integers(0, 256, (90, 80), np.uint8))
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n, cut off")
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """The smallest training there is."""
+    path = tmp_path / "tiny.yaml"
+    small = {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8}
+    how = {"steps": 2, "batch": 2, "exposures": 1, "native": 16, "scenes": {"drawn": 1, "drawn_size": 256}}
+    path.write_text(yaml.safe_dump(how | {"network": small}))
+    return path
+
+
+def small_simulation(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    how = {"shape": [8, 4], "bit_depths": [1], "white_detections": [0.2], "count_time": 20e-9, "squared_share": 0.5}
+    path.write_text(yaml.safe_dump(how))
+    return path
+
+
+def test_train_and_its_corrupt_photograph(
+    spadsr: Callable[..., Said], tmp_path: Path, recipe: Path, photos: Path
+) -> None:
+    folder = tmp_path / "run"
+    said = spadsr("train", recipe, f"scenes.photos={photos}", "-o", folder)
+    assert said.code == 0, said.err
+    assert said.out.splitlines() == [str(folder / "weights.safetensors"), str(folder / "curves.png")]
+    assert said.err == f"note: skipped 1 files that are not readable images: {photos / 'broken.png'}\n"
+    refused(spadsr("train", recipe, "-o", folder), "holds a run already")
+    assert spadsr("train", "--resume", "-o", folder, "steps=3").code == 0
+    assert "tiny" not in spadsr("info", folder / "weights.safetensors").err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-recipe"], "give a recipe YAML or a shipped one"),
+        (["smoke", "stpes=3"], "stpes: Extra inputs"),
+        (["smoke", "steps"], "overrides are written key=value"),
+        (["stpes=3"], "recipe: stpes: Extra inputs"),
+        (["smoke", "--device", "toaster"], "choose cpu"),
+        (["smoke", "--resume"], "no run to resume"),
+        (["smoke", "scenes.photos=nowhere"], "nowhere: no such folder"),
+        (["smoke", "simulated=nowhere"], "not the manifest of a simulated set"),
+    ],
+)
+def test_bad_trainings(spadsr: Callable[..., Said], tmp_path: Path, arguments: list[str], words: str) -> None:
+    refused(spadsr("train", *arguments, "-o", tmp_path / "run"), words)
+    assert files(tmp_path) == {}
+
+
+def test_a_run_folder_that_cannot_be_written(spadsr: Callable[..., Said], recipe: Path) -> None:
+    refused(spadsr("train", recipe, "-o", recipe / "below"), "cannot be written")
+    refused(spadsr("train", recipe, "-o", recipe), "cannot be written")
+
+
+def test_simulate_and_its_corrupt_photograph(spadsr: Callable[..., Said], tmp_path: Path, photos: Path) -> None:
+    settled, folder = small_simulation(tmp_path), tmp_path / "set"
+    how = ["--scenes", 2, "--images", photos, "--recipe", settled, "--workers", 1, "-o", folder]
+    said = spadsr("simulate", *how)
+    assert (said.code, said.out) == (0, f"{folder}: 2 scenes\n")
+    assert said.err == f"note: skipped 1 files that are not readable images: {photos / 'broken.png'}\n"
+    assert "continue it with --resume" in spadsr("simulate", *how).err
+    assert spadsr("simulate", *how, "--resume").code == 0
+
+
+@pytest.mark.parametrize("kind", ["missing", "without", "corrupt"])
+@pytest.mark.parametrize("command", ["simulate", "train", "evaluate"])
+def test_folders_without_photographs(
+    spadsr: Callable[..., Said], tmp_path: Path, photos: Path, recipe: Path, command: str, kind: str
+) -> None:
+    folder, output = tmp_path / kind, tmp_path / "output"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "corrupt":
+        (photos / "broken.png").rename(folder / "broken.png")
+    options = {
+        "simulate": ["--images", folder, "--recipe", small_simulation(tmp_path)],
+        "train": [recipe, f"scenes.photos={folder}"],
+        "evaluate": [folder, "--methods", "bicubic"],
+    }
+    before = files(tmp_path)
+    refused(spadsr(command, *options[command], "-o", output), str(folder))
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--recipe", "none"], "not a readable recipe YAML"),
+        (["--sensor", "none"], "give a sensor YAML or a preset"),
+    ],
+)
+def test_bad_simulations(spadsr: Callable[..., Said], tmp_path: Path, arguments: list[str], words: str) -> None:
+    refused(spadsr("simulate", *arguments, "-o", tmp_path / "set"), words)
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["infer"], ["infer", "a.h5", "--scale", "big"], ["restore"], ["simulate", "--scenes", "0"]]
+)
+def test_misspelt_commands_are_explained_without_a_traceback(spadsr: Callable[..., Said], arguments: list[str]) -> None:
+    said = spadsr(*arguments)
+    assert said.code == 2
+    assert "Usage: spadsr" in said.err
+    assert "Traceback" not in said.err
+
+
+def test_a_narrow_terminal_does_not_break_an_error_into_lines(tmp_path: Path) -> None:
+    path = tmp_path / ("long" * 40) / "none.h5"
+    refused(outside(sys.executable, "-m", "spadsr", "info", path, env=os.environ | {"COLUMNS": "20"}), "no such file")

@@ -1,0 +1,134 @@
+"""The wheel: what is in it, and that it works where there is no checkout; and which package may import which."""
+
+import ast
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: Each package, and those it may import. Arrows only ever point down.
+BELOW = {
+    "spadsr": {"simulate", "hardware", "noise_model"},
+    "simulate": {"noise_model"},
+    "hardware": {"noise_model"},
+    "noise_model": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    pytest.importorskip("hatchling", reason="hatchling builds the wheel; it comes with the extra `test`")
+    folder = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--quiet", "--wheel-dir", folder, ROOT], check=True, capture_output=True)
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """A folder with nothing but the wheel in it, installed."""
+    target = wheel.with_name("installed")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, "--quiet", "--target", target, wheel], check=True, capture_output=True)
+    return target
+
+
+def run(installed: Path, *arguments: str | Path) -> str:
+    """What python says, outside the checkout."""
+    folder = installed.with_name("elsewhere")
+    folder.mkdir(exist_ok=True)
+    environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def names(wheel: Path) -> list[str]:
+    return zipfile.ZipFile(wheel).namelist()
+
+
+def test_four_packages_and_no_more(wheel: Path) -> None:
+    tops = {name.split("/")[0] for name in names(wheel)}
+    assert {top for top in tops if not top.endswith(".dist-info")} == set(BELOW)
+
+
+def test_every_file_that_is_needed_is_inside_and_none_is_large(wheel: Path) -> None:
+    there = set(names(wheel))
+    assert {f"{package}/py.typed" for package in BELOW} <= there
+    configs = {f"noise_model/configs/{path.relative_to(ROOT / 'configs')}" for path in ROOT.glob("configs/*/*.yaml")}
+    assert {f"noise_model/configs/sensors/{name}.yaml" for name in ("spc3", "spad512")} <= configs <= there
+    assert "spadsr/weights/base.safetensors" in there
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in there)
+    assert max(entry.file_size for entry in zipfile.ZipFile(wheel).infolist()) <= 16e6
+
+
+def test_every_module_is_inside(wheel: Path) -> None:
+    modules = {str(path.relative_to(ROOT)) for package in BELOW for path in (ROOT / package).rglob("*.py")}
+    assert modules == {name for name in names(wheel) if name.endswith(".py")}
+
+
+def test_the_wheel_makes_the_command(wheel: Path) -> None:
+    [entry_points] = [name for name in names(wheel) if name.endswith("entry_points.txt")]
+    assert "spadsr = spadsr.cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
+
+
+_LOAD = """
+from pathlib import Path
+import noise_model, simulate, hardware, spadsr
+from noise_model.files import shipped_configs
+from noise_model.sensor import Sensor
+from simulate.recipe import SimulationRecipe
+from spadsr.recipe import load_recipe
+from spadsr.restorer import SHIPPED, load_restorer
+for package in (noise_model, simulate, hardware, spadsr):
+    print(Path(package.__file__).parents[1])
+print(shipped_configs().parents[1])
+print(SHIPPED.parents[2])
+print(*[Sensor.load(name).shape for name in ("spc3", "spad512")])
+print(SimulationRecipe.load().shape)
+print(*[load_recipe(path.stem, []).steps > 0 for path in shipped_configs().glob("train/*.yaml")])
+print(load_restorer().name)
+"""
+
+
+def test_presets_recipes_and_weights_load_outside_the_checkout(installed: Path) -> None:
+    *places, sensors, shape, recipes, weights = run(installed, "-c", _LOAD).splitlines()
+    assert places == [str(installed)] * 6
+    assert (sensors, shape, weights) == ("(64, 32) (512, 512)", "(64, 32)", "base")
+    assert set(recipes.split()) == {"True"}
+
+
+def test_the_command_works_outside_the_checkout(installed: Path) -> None:
+    said = run(installed, "-m", "spadsr", "info", installed / "spadsr" / "weights" / "base.safetensors")
+    assert "spadsr weights" in said
+    assert not list(installed.with_name("elsewhere").iterdir())
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level packages that a module names in any import."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            found.add(str(node.module).split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_imports_only_point_down(package: str) -> None:
+    modules = list((ROOT / package).rglob("*.py"))
+    assert modules
+    for path in modules:
+        up = imported(path) & (set(BELOW) | {"tests"}) - {package} - BELOW[package]
+        assert not up, f"{path} imports {up}"
