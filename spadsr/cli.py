@@ -1,5 +1,6 @@
 """The command line. Each command imports what it needs when it runs, so that `--help` is instant."""
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from noise_model.files import whole_file
 from spadsr.console import out, plain_errors, progress, table, warn
 
 app = typer.Typer(
@@ -33,6 +35,7 @@ class Mode(Enum):
 
 Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
 Weights = Annotated[Path | None, typer.Option(help="weight file made by `spadsr train`; default: the one shipped")]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
 
 
@@ -215,6 +218,52 @@ def info(file: Annotated[Path, typer.Argument(help="capture, result, weight file
         out.print(f"{name:<24} {value}", markup=False, soft_wrap=True)
 
 
+@bench.command("simulate")
+def bench_simulate(json_file: JsonFile = None) -> None:
+    """Counts per second with all effects on, one thread, beside bare numpy Poisson numbers of the same means."""
+    from spadsr.bench import as_rows
+    from spadsr.bench import bench_simulate as run
+
+    measured = list(run())
+    rows = [
+        [
+            each.array,
+            str(each.frames),
+            f"{each.counts_per_second:.3g}",
+            f"{each.numpy_per_second:.3g}",
+            f"{each.ratio:.2f}",
+        ]
+        for each in measured
+    ]
+    table("sampling, one thread", ["array", "frames", "counts/s", "numpy Poisson/s", "ratio"], rows)
+    _write_json(json_file, as_rows(measured))
+
+
+@bench.command("infer")
+def bench_infer(weights: Weights = None, device: Device = "cpu", json_file: JsonFile = None) -> None:
+    """Frames per second, 64x32 to 256x128, beside a network of the published size."""
+    from spadsr.bench import as_rows
+    from spadsr.bench import bench_infer as run
+    from spadsr.restorer import load_restorer
+
+    measured = run(load_restorer(weights, device))
+    reference = measured[-1].frames_per_second
+    rows = [
+        [
+            each.name,
+            f"{each.parameters / 1e6:.2f} M",
+            f"{each.gmac:.2f}",
+            str(each.batch),
+            f"{each.frames_per_second:.2f}",
+            f"{each.frames_per_second / reference:.1f}",
+        ]
+        for each in measured
+    ]
+    header = ["network", "parameters", "GMAC", "batch", "frames/s", "times the published size"]
+    table("restoring 64x32 to 256x128", header, rows)
+    _write_json(json_file, as_rows(measured))
+
+
 def _say_skipped(files: list[Path]) -> None:
     if files:
         named = ", ".join(str(path) for path in files[:3]) + (", ..." if len(files) > 3 else "")
@@ -226,3 +275,11 @@ def _numbers(text: str, kind: Callable[[str], Number]) -> list[Number]:
         return [kind(part) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"{text}: expected numbers separated by commas") from error
+
+
+def _write_json(path: Path | None, rows: list[dict[str, object]]) -> None:
+    if path is not None:
+        from spadsr.versions import versions
+
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1) + "\n")

@@ -61,6 +61,7 @@ def restore_capture(
     known, warnings = sensor_of(capture, sensor)
     provenance = _provenance(restorer, known, capture, scale)
     picture = result.with_suffix(".png")
+    notes = {"Weights": f"{restorer.name} {restorer.checksum}", "Command": provenance.command}
     done = 0
     with whole_file(picture) as partial, ResultWriter(result, capture, scale, provenance) as writer:
         writer.warnings += warnings
@@ -68,7 +69,7 @@ def restore_capture(
             rate, sd = restorer.restore(torch.from_numpy(counts.astype("int64")), capture.exposure, known, scale)
             writer.append(rate.cpu().numpy(), sd.cpu().numpy())
             if done == 0:
-                sheet(counts[0], rate[0].cpu().numpy(), sd[0].cpu().numpy(), capture, partial)
+                sheet(counts[0], rate[0].cpu().numpy(), sd[0].cpu().numpy(), capture, partial, notes)
             done += len(counts)
             report(done, capture.shape[0])
         said = tuple(writer.warnings)

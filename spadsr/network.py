@@ -140,7 +140,7 @@ class ContentAdaptiveAttention(nn.Module):
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
         self.offsets: Tensor
-        self.register_buffer("offsets", _window_offsets(self.window), persistent=False)
+        self.register_buffer("offsets", window_offsets(self.window), persistent=False)
 
     def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
         pixels = torch.cat([self.norm(features.permute(0, 2, 3, 1)), statistics.permute(0, 2, 3, 1)], dim=-1)
@@ -201,7 +201,7 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     return layer
 
 
-def _window_offsets(window: int) -> Tensor:
+def window_offsets(window: int) -> Tensor:
     """(w^2, w^2) index of the displacement between each two pixels of a window."""
     rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     place = torch.stack([rows.flatten(), columns.flatten()], dim=1)

@@ -1,0 +1,123 @@
+"""Speed, as ratios of medians within one run: the machine's mood cancels."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+import torch
+
+from noise_model.response import expected_counts, firing_rate
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Exposure, Sensor
+from spadsr.published import PublishedNetwork
+from spadsr.restorer import Restorer
+
+_REPEATS = 7
+
+
+@dataclass(frozen=True)
+class SamplingSpeed:
+    """Counts per second of one exposure, with all effects, and of bare numpy Poisson numbers of the same means."""
+
+    array: str
+    shape: tuple[int, ...]
+    frames: int
+    counts_per_second: float
+    numpy_per_second: float
+
+    @property
+    def ratio(self) -> float:
+        return self.counts_per_second / self.numpy_per_second
+
+
+@dataclass(frozen=True)
+class NetworkSpeed:
+    """One network at 64x32, x4."""
+
+    name: str
+    parameters: int
+    gmac: float
+    batch: int
+    frames_per_second: float
+
+
+def bench_simulate() -> Iterator[SamplingSpeed]:
+    """Samples the preset SPC3 (counting, and as a binary array) and SPAD512 on one thread, tables made beforehand."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # numpy draws on one too
+    spc3, spad512 = Sensor.load("spc3"), Sensor.load("spad512")
+    gated = replace(spc3, name="spc3, gated", counter_bits=1, dead_time=0.0)
+    for sensor, count_time, white in ((gated, 1e-6, 0.2), (spc3, 10.4e-6, 10.0), (spad512, 10e-6, 0.2)):
+        for frames in (1, 16, 256, 1000):
+            yield _sampling(sensor, Exposure(count_time, frames), white)
+    torch.set_num_threads(threads)
+
+
+def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
+    generator, bare = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    images = max(1, (1 << 18) // sensor.pde.numel())
+    rate = torch.rand(images, *sensor.shape, generator=generator) * (2 * white / exposure.count_time)
+    means = expected_counts(firing_rate(rate, sensor), exposure, sensor).double().numpy()
+    seconds = interleaved(
+        lambda: sample_counts(rate, exposure, sensor, generator),
+        lambda: bare.poisson(means),
+    )
+    ours, numpys = (rate.numel() / each for each in seconds)
+    return SamplingSpeed(sensor.name, tuple(rate.shape), exposure.cycles, ours, numpys)
+
+
+def bench_infer(restorer: Restorer) -> list[NetworkSpeed]:
+    """64x32 to 256x128 on the threads there are: one frame at a time, then in batches, and a network of the published
+    size, which gets the same arithmetic."""
+    sensor, exposure = Sensor.load("spc3").uniform((64, 32)), Exposure(10.4e-6, 16)
+    frames = torch.randint(0, 60, (16, 64, 32), generator=torch.Generator().manual_seed(0))
+    published = PublishedNetwork().eval().to(restorer.device)
+    pixels = frames[:, None].float().to(restorer.device)
+
+    @torch.inference_mode()
+    def theirs() -> None:
+        with torch.autocast(restorer.device.type, torch.bfloat16, enabled=restorer.bfloat16):
+            published(pixels[:1]).float().cpu()
+
+    def ours(batch: int) -> None:
+        restorer.restore(frames[:batch], exposure, sensor, 4)[0].cpu()
+
+    single, batched, other = interleaved(lambda: ours(1), lambda: ours(16), theirs)
+    size, cost = _parameters(restorer.network), _gmac(lambda: ours(1))
+    return [
+        NetworkSpeed("spadsr", size, cost, 1, 1 / single),
+        NetworkSpeed("spadsr", size, cost, 16, 16 / batched),
+        NetworkSpeed("published size", _parameters(published), _gmac(theirs), 1, 1 / other),
+    ]
+
+
+def interleaved(*jobs: Callable[[], object]) -> list[float]:
+    """Median seconds of each job, after one run that is not counted; they take turns, so that all see the same load."""
+    times: list[list[float]] = [[] for _ in jobs]
+    for turn in range(_REPEATS + 1):
+        for job, taken in zip(jobs, times, strict=True):
+            began = time.perf_counter()
+            job()
+            if turn > 0:
+                taken.append(time.perf_counter() - began)
+    return [statistics.median(taken) for taken in times]
+
+
+def as_rows(measured: list[SamplingSpeed] | list[NetworkSpeed]) -> list[dict[str, object]]:
+    """Plain data, for JSON."""
+    return [asdict(each) for each in measured]
+
+
+def _parameters(network: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _gmac(job: Callable[[], object]) -> float:
+    """Billions of multiplications of matrix products and convolutions."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        job()
+    return counter.get_total_flops() / 2e9

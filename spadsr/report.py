@@ -1,0 +1,215 @@
+"""Pictures for people: what was recorded beside what was restored, on one scale, in counts/s."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hardware.assumptions import in_seconds
+from hardware.capture import Capture
+from noise_model.response import detection_rate, expected_counts
+from noise_model.sensor import Exposure, Sensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Normalize
+    from matplotlib.figure import Figure
+
+Picture: TypeAlias = NDArray[Any]
+Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
+
+_DPI = 100
+_PANEL = 768  # pixels on the longer side of a panel, at most
+_EDGE, _TOP, _GAP = 24, 64, 16  # pixels
+_BAR, _BAR_LABELS = 18, 96
+
+
+def sheet(
+    counts: Picture,
+    rate: Picture,
+    sd: Picture | None,
+    capture: Capture,
+    path: Path,
+    notes: Mapping[str, str] | None = None,
+    stretch: Stretch = "auto",
+) -> None:
+    """Writes a PNG: the recorded image beside the restored one, and its standard deviation, at one rate scale.
+
+    The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
+    counts that such a rate gives in one recorded image.
+
+    Args:
+        counts: (H, W).
+        rate, sd: (s H, s W), counts/s per native pixel area.
+        notes: goes into the file's metadata: seed, checksum of the weights.
+        stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.
+    """
+    sensor, scale = capture.sensor(), rate.shape[0] // counts.shape[0]
+    recorded, _ = detection_rate(torch.from_numpy(counts.astype(np.float32)), capture.exposure, sensor)
+    panels = {
+        f"recorded, {_size(counts)}": enlarged(recorded.numpy(), scale),
+        f"restored x{scale}, {_size(rate)}": rate,
+    }
+    if sd is not None:
+        panels["standard deviation"] = sd
+    norm = rate_scale(rate, stretch)
+    figure, axes, bar = _laid_out(rate.shape, list(panels))
+    for place, picture in zip(axes, panels.values(), strict=True):
+        place.imshow(picture, cmap="gray", norm=norm, interpolation="nearest")
+    _rate_bar(bar, norm, capture.exposure, sensor)
+    exposure = f"N = {capture.exposure.cycles} x {in_seconds(capture.exposure.count_time)}"
+    figure.suptitle(f"{capture.path.name}   ·   {exposure}", fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
+    _save(figure, path, notes)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Pictures of one thing side by side in a contact sheet, each with its heading.
+
+    Attributes:
+        label: printed below, beside the white level.
+        rates: counts/s; all at the scale of the last of them.
+        references: of other origin, in units of their own: each from 0 to its largest value.
+    """
+
+    label: str
+    rates: Mapping[str, Picture]
+    references: Mapping[str, Picture]
+
+
+def contact_sheet(
+    strips: Sequence[Strip],
+    path: Path,
+    columns: int = 6,
+    notes: Mapping[str, str] | None = None,
+    stretch: Stretch = "auto",
+) -> None:
+    """Writes a PNG of many strips, `columns` beside each other. All pictures are drawn at the size of the largest."""
+    from matplotlib.figure import Figure
+
+    height, width = _largest(strips)
+    panels = max(len(strip.rates) + len(strip.references) for strip in strips)
+    columns = min(columns, len(strips))
+    cell = (panels * (width + 2) + _GAP, height + 56)
+    pixels = columns * cell[0] + _GAP, math.ceil(len(strips) / columns) * cell[1] + _GAP
+    figure = Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
+    for index, strip in enumerate(strips):
+        row, column = divmod(index, columns)
+        left, top = _GAP + column * cell[0], row * cell[1] + 28
+        norm = rate_scale(list(strip.rates.values())[-1], stretch)
+        for panel, (heading, picture, scale) in enumerate(_panels(strip, norm)):
+            axes = _axes(figure, left + panel * (width + 2), top, width, height)
+            axes.set_title(heading, fontsize=8, pad=3)
+            axes.imshow(picture, cmap="gray", norm=scale, interpolation="nearest")
+        place = (left / pixels[0], 1 - (top + height + 6) / pixels[1])
+        figure.text(*place, f"{strip.label}   white = {_in_units(norm.vmax)}{_said(norm)}", fontsize=8, va="top")
+    _save(figure, path, notes)
+
+
+def rate_scale(rate: Picture, stretch: Stretch = "auto") -> "Normalize":
+    """Brightness scale of a picture: from 0 to a level that one pixel in 500 exceeds, linear or asinh."""
+    from matplotlib.colors import AsinhNorm, Normalize
+
+    white = float(np.percentile(rate, 99.8)) or float(rate.max()) or 1.0
+    if stretch == "auto":
+        stretch = "asinh" if np.median(rate) < 0.05 * white else "linear"
+    return (
+        AsinhNorm(white / 10, vmin=0, vmax=white, clip=True) if stretch == "asinh" else Normalize(0, white, clip=True)
+    )
+
+
+def enlarged(picture: Picture, scale: int) -> Picture:
+    """Every pixel as scale x scale equal ones."""
+    return picture.repeat(scale, axis=-2).repeat(scale, axis=-1)
+
+
+def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", list["Axes"], "Axes"]:
+    """A figure with a panel for each heading, a whole number of screen pixels per picture pixel, and room for a bar."""
+    from matplotlib.figure import Figure
+
+    zoom = _PANEL / max(shape)
+    height, width = (round(side * (math.floor(zoom) if zoom >= 1 else zoom)) for side in shape)
+    pixels = 2 * _EDGE + len(headings) * (width + _GAP) + 2 * _BAR_LABELS + _BAR, _TOP + height + _EDGE
+    figure = Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
+    axes = []
+    for place, heading in enumerate(headings):
+        axes.append(_axes(figure, _EDGE + place * (width + _GAP), _TOP, width, height))
+        axes[-1].set_title(heading, fontsize=10)
+    bar = figure.add_axes(
+        (1 - (_EDGE + _BAR_LABELS + _BAR) / pixels[0], _EDGE / pixels[1], _BAR / pixels[0], height / pixels[1])
+    )
+    return figure, axes, bar
+
+
+def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Axes":
+    """Axes without ticks at exact pixels, counted from the upper left."""
+    across, down = figure.bbox.width, figure.bbox.height
+    axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return axes
+
+
+def _rate_bar(bar: "Axes", norm: "Normalize", exposure: Exposure, sensor: Sensor) -> None:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.ticker import EngFormatter
+
+    colours = Colorbar(bar, ScalarMappable(norm, "gray"), extend="max", extendfrac=0.03)
+    colours.formatter = EngFormatter(sep="\N{THIN SPACE}")
+    colours.update_ticks()
+    colours.set_label(f"photon detection rate, counts/s per native pixel{_said(norm)}", fontsize=9)
+    white = float(norm.vmax or 1)
+    rates = np.linspace(0, white, 512)
+    means = expected_counts(torch.from_numpy(rates)[None], exposure, sensor)[0].numpy()
+    other = bar.secondary_yaxis(
+        "left", functions=(lambda r: np.interp(r, rates, means), lambda m: np.interp(m, means, rates))
+    )
+    other.set_ylabel("counts of one image", fontsize=9)
+    bar.tick_params(labelsize=8)
+    other.tick_params(labelsize=8)
+
+
+def _panels(strip: Strip, norm: "Normalize") -> Iterator[tuple[str, Picture, "Normalize"]]:
+    from matplotlib.colors import Normalize
+
+    for heading, picture in strip.rates.items():
+        yield heading, picture, norm
+    for heading, picture in strip.references.items():
+        yield heading, picture, Normalize(0, max(float(picture.max()), 1e-30))
+
+
+def _largest(strips: Sequence[Strip]) -> tuple[int, int]:
+    shapes = [
+        picture.shape for strip in strips for part in (strip.rates, strip.references) for picture in part.values()
+    ]
+    return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
+
+
+def _in_units(rate: float | None) -> str:
+    from matplotlib.ticker import EngFormatter
+
+    return str(EngFormatter(unit="counts/s", places=1)(rate or 0.0))
+
+
+def _said(norm: "Normalize") -> str:
+    from matplotlib.colors import AsinhNorm
+
+    return " (asinh scale)" if isinstance(norm, AsinhNorm) else ""
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.shape[0]} x {picture.shape[1]}"
+
+
+def _save(figure: "Figure", path: Path, notes: Mapping[str, str] | None) -> None:
+    metadata = {"Software": f"spadsr {version('spadsr')}", **(notes or {})}
+    figure.savefig(path, dpi=_DPI, format="png", metadata=metadata)
