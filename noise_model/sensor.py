@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
 from noise_model.errors import InputError
@@ -151,18 +152,15 @@ class Sensor:
     @classmethod
     def _stored(cls, numbers: "_SensorNumbers", maps: Path) -> Self:
         try:
-            with np.load(maps, allow_pickle=False) as arrays:
+            with maps.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 pde = torch.from_numpy(arrays["pde"].astype(np.float32))
                 dark = torch.from_numpy(arrays["dark_count_rate"].astype(np.float32))
                 mask = torch.from_numpy(arrays["pixel_mask"].astype(np.int32)) if "pixel_mask" in arrays else None
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
             raise InputError(
                 f"{maps}: cannot read the sensor maps ({error}); expected pde and dark_count_rate"
             ) from error
-        if pde.ndim != 2 or pde.shape != dark.shape:
-            raise InputError(
-                f"{maps}: pde {tuple(pde.shape)} and dark_count_rate {tuple(dark.shape)} must be equal (H, W)"
-            )
+        _check_maps(maps, pde, dark, mask)
         return cls(pde=pde, dark_count_rate=dark, pixel_mask=mask, **_plain(numbers))
 
 
@@ -193,7 +191,7 @@ class SensorStatistics(BaseModel):
 class _SensorNumbers(BaseModel):
     """The YAML file: numbers, and either the name of the NPZ with the maps or the statistics to draw them from."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     name: str
     source: str = ""
@@ -208,10 +206,30 @@ class _SensorNumbers(BaseModel):
     statistics: SensorStatistics | None = None
     seed: int = 0
 
+    @field_validator("crosstalk")
+    @classmethod
+    def _is_kernel(cls, rows: list[list[float]]) -> list[list[float]]:
+        size, values = len(rows), [value for row in rows for value in row]
+        if size % 2 == 0 or any(len(row) != size for row in rows) or rows[size // 2][size // 2] != 0:
+            raise ValueError("must be a square of odd size with 0 in the centre")
+        if min(values) < 0 or sum(values) >= 1:
+            raise ValueError("must be chances that add up to less than 1")
+        return rows
+
 
 def _plain(numbers: _SensorNumbers) -> dict[str, Any]:
     values: dict[str, Any] = numbers.model_dump(exclude={"maps", "shape", "statistics", "seed", "crosstalk"})
     return values | {"crosstalk": torch.tensor(numbers.crosstalk, dtype=torch.float32)}
+
+
+def _check_maps(path: Path, pde: Tensor, dark: Tensor, mask: Tensor | None) -> None:
+    if pde.ndim != 2 or {pde.shape} != {one.shape for one in (pde, dark, mask) if one is not None}:
+        shapes = f"pde {tuple(pde.shape)}, dark_count_rate {tuple(dark.shape)}"
+        raise InputError(f"{path}: {shapes}; these and a pixel_mask must be of one shape (H, W)")
+    if not bool(((pde > 0) & (pde <= 1)).all()):
+        raise InputError(f"{path}: pde has values that are not above 0 and up to 1; mark dead pixels in pixel_mask")
+    if not bool(((dark >= 0) & dark.isfinite()).all()):
+        raise InputError(f"{path}: dark_count_rate has values that are negative or not finite; give counts/s")
 
 
 def _read_numbers(path: Path) -> _SensorNumbers:

@@ -27,7 +27,7 @@ def any_sensor(draw: st.DrawFn) -> Sensor:
     mask = torch.randint(0, 512, shape, generator=generator, dtype=torch.int32) if draw(st.booleans()) else None
     return Sensor(
         name=draw(st.text(max_size=20)),
-        pde=torch.rand(shape, generator=generator),
+        pde=torch.rand(shape, generator=generator).clamp(min=1e-3),
         dark_count_rate=1e5 * torch.rand(shape, generator=generator),
         dead_time=0.0 if bits == 1 else draw(st.floats(0, 1e-6)),
         counter_bits=bits,
