@@ -1,4 +1,4 @@
-"""What the tests of the noise model share: plain sensors, yardsticks, and simulations that know nothing of its tables."""
+"""What the tests of the noise model share: plain sensors, yardsticks, and simulations that know none of its tables."""
 
 import numpy as np
 import torch
@@ -86,8 +86,8 @@ def dead_time_pmf(x: float, b: float, n: int = 1) -> NDArray[np.floating]:
 def simulate_counting(r: float, sensor: Sensor, exposure: Exposure, trials: int, seed: int) -> NDArray[np.integer]:
     """Counts of single frames, avalanche by avalanche, in continuous time.
 
-    An avalanche blinds the pixel for the dead time and fills a trap with a chance; the trap empties after an exponential
-    delay. What empties while the pixel is blind is lost; otherwise it, or a photon that comes first, is the next avalanche.
+    An avalanche blinds the pixel for the dead time and may fill a trap, which empties after an exponential delay. What
+    empties while the pixel is blind is lost; else it, or a photon that comes first, is the next avalanche.
     """
     rng = np.random.default_rng(seed)
     tau, a, lifetime = sensor.dead_time, sensor.afterpulse_probability, sensor.trap_lifetime or 1.0
@@ -107,8 +107,8 @@ def simulate_counting(r: float, sensor: Sensor, exposure: Exposure, trials: int,
 def simulate_binary(
     p: float, sensor: Sensor, cycles: int, shape: tuple[int, int], trials: int, seed: int
 ) -> NDArray[np.integer]:
-    """(trials, H, W) sums of binary frames, frame by frame: photons and afterpulses of the frame before; then each of these
-    avalanches may fire each neighbour that is still armed."""
+    """(trials, H, W) sums of binary frames, frame by frame: photons and afterpulses of the frame before; then each of
+    these avalanches may fire each neighbour that is still armed."""
     rng = np.random.default_rng(seed)
     size = (trials, *shape)
     a, kernel = sensor.afterpulse_probability, sensor.crosstalk.numpy()

@@ -1,5 +1,5 @@
-"""What a published generator of such data gets wrong, shown right here: each by a moment that the mistake would shift by far
-more than the 4.5 standard errors allowed."""
+"""What a published generator of such data gets wrong, shown to be right here: each by a moment that the mistake would
+shift by far more than the 4.5 standard errors allowed."""
 
 import math
 
@@ -75,7 +75,7 @@ def test_crosstalk_grows_with_the_neighbours_that_fire(bright: int, x: float) ->
 
 @pytest.mark.parametrize("sensor", [binary((8, 8)), counting((8, 8))], ids=["binary", "counting"])
 def test_a_frame_is_not_normalised(sensor: Sensor) -> None:
-    """Twice the light gives twice the counts; a dark image stays dark, and knows nothing of its neighbours in the batch."""
+    """Twice the light gives twice the counts; a dark image stays dark, whatever else is in the batch."""
     exposure = Exposure(1e-6, 64)
     flux = torch.tensor([0.0, 0.01, 0.02, 0.2])[:, None, None, None].expand(4, 2000, 8, 8) / exposure.count_time
     counts = sample_counts(flux, exposure, sensor, seeded()).double()

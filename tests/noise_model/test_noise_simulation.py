@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 import torch
-from laws_by_hand import CROSS, SIGMAS, binary, check_moments, counting, rates, seeded, simulate_binary, simulate_counting
+from laws_by_hand import (
+    CROSS,
+    SIGMAS,
+    binary,
+    check_moments,
+    counting,
+    rates,
+    seeded,
+    simulate_binary,
+    simulate_counting,
+)
 
 from noise_model.response import expected_counts
 from noise_model.sampling import sample_counts
@@ -17,7 +27,7 @@ SHAPE = (16, 16)
 @pytest.mark.parametrize("r", [0.5e6, 4e6, 20e6, 100e6])
 @pytest.mark.parametrize(("time", "a", "lifetime"), [(875e-9, 0.0, 0.0), (875e-9, 0.02, 1e-7), (2.5e-6, 0.01, 4e-8)])
 def test_counting_with_afterpulses(r: float, time: float, a: float, lifetime: float) -> None:
-    """Means, and variances, within 4.5 standard errors and 0.1 %: the table replaces an afterpulse's delay by its mean."""
+    """Means within 4.5 standard errors and 0.1 %, variances and 0.5 %: the tables take the mean delay of an afterpulse."""
     sensor, exposure = counting(afterpulse_probability=a, trap_lifetime=lifetime), Exposure(time)
     simulated = simulate_counting(r, sensor, exposure, 200_000, seed=1)
     counts = sample_counts(rates(r * time, exposure), exposure, sensor, seeded()).numpy()
@@ -32,7 +42,7 @@ def test_counting_with_afterpulses(r: float, time: float, a: float, lifetime: fl
 
 @pytest.fixture(scope="module")
 def leaky() -> tuple[Sensor, np.ndarray, np.ndarray]:
-    """A binary array with afterpulses and strong crosstalk; 16 frames at p = 0.2: drawn, and simulated frame by frame."""
+    """A binary array with afterpulses and strong crosstalk; 16 frames at p = 0.2: drawn, and simulated by frames."""
     sensor = binary(SHAPE, afterpulse_probability=0.02, crosstalk=0.01 * CROSS)
     exposure = Exposure(1e-5, 16)
     drawn = sample_counts(rates(-math.log(0.8), exposure, (4000, *SHAPE)), exposure, sensor, seeded()).numpy()
@@ -73,11 +83,11 @@ def test_neighbour_covariance_of_binary_sums(leaky: tuple[Sensor, np.ndarray, np
 
 
 def test_neighbour_covariance_of_sums_adds_up() -> None:
-    """16 times that of a frame, within 5 %: the standard error is 0.9 %, crosstalk of second order 2 c."""
+    """16 times that of a frame, within 10 %: the standard error is 1.7 %, crosstalk of second order some 2 c."""
     p, c, exposure = 0.2, 0.01, Exposure(1e-5, 16)
     sensor = binary((64, 32), crosstalk=c * CROSS)
-    counts = sample_counts(rates(-math.log1p(-p), exposure, (4000, 64, 32)), exposure, sensor, seeded()).numpy()
-    assert beside(counts) == pytest.approx(16 * 2 * c * p * (1 - p) ** 2, rel=0.05)
+    counts = sample_counts(rates(-math.log1p(-p), exposure, (8000, 64, 32)), exposure, sensor, seeded()).numpy()
+    assert beside(counts) == pytest.approx(16 * 2 * c * p * (1 - p) ** 2, rel=0.1)
 
 
 @pytest.mark.parametrize("p", [0.05, 0.2])
