@@ -27,7 +27,7 @@ SHAPE = (16, 16)
 @pytest.mark.parametrize("r", [0.5e6, 4e6, 20e6, 100e6])
 @pytest.mark.parametrize(("time", "a", "lifetime"), [(875e-9, 0.0, 0.0), (875e-9, 0.02, 1e-7), (2.5e-6, 0.01, 4e-8)])
 def test_counting_with_afterpulses(r: float, time: float, a: float, lifetime: float) -> None:
-    """Means within 4.5 standard errors and 0.1 %, variances and 0.5 %: the tables take the mean delay of an afterpulse."""
+    """Means within 4.5 standard errors and 0.1 %, variances and 0.5 %: tables know an afterpulse's mean delay."""
     sensor, exposure = counting(afterpulse_probability=a, trap_lifetime=lifetime), Exposure(time)
     simulated = simulate_counting(r, sensor, exposure, 200_000, seed=1)
     counts = sample_counts(rates(r * time, exposure), exposure, sensor, seeded()).numpy()
