@@ -78,7 +78,7 @@ CAMERAS = {
     "binary": (binary(), Exposure(1e-5, 256), (0.02, 0.2, 1.0)),
     "binary with afterpulses": (binary(afterpulse_probability=0.05), Exposure(1e-5, 256), (0.05, 0.2, 1.0)),
     "few bits": (binary(), Exposure(1e-5, 32), (0.2, 0.5)),
-    "one counting frame": (counting(), Exposure(875e-9), (8.0, 17.5, 30.0)),
+    "one counting frame": (counting(), Exposure(875e-9), (8.0, 17.5)),
     "counting": (counting(), Exposure(875e-9, 64), (0.1, 4.0, 40.0)),
     "counting with afterpulses": (
         counting(afterpulse_probability=0.02, trap_lifetime=1e-7),
