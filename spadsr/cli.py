@@ -42,7 +42,7 @@ Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
 def main() -> None:
     """Entry point of the `spadsr` command."""
     with plain_errors():
-        app()
+        app(prog_name="spadsr")
 
 
 @app.command()
