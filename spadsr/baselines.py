@@ -20,6 +20,8 @@ Table: TypeAlias = NDArray[np.float64]
 #: counts (H, W), exposure, sensor, scale s -> rate (s H, s W), counts/s per native pixel area.
 Baseline: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Image]
 
+_SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
+
 
 def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
     """The inverse response of every pixel by itself, enlarged."""
@@ -54,8 +56,7 @@ def bm3d_counts(counts: Counts, exposure: Exposure, sensor: Sensor) -> NDArray[n
     except ImportError as error:
         raise InputError("bm3d: the package is not installed; run: pip install 'spadsr[baseline]'") from error
     values, sigma = stabiliser(exposure, sensor)
-    # The pixel grid is padded by reflection because BM3D needs at least one block of 8 x 8.
-    padding = [(0, max(0, 8 - side)) for side in counts.shape]
+    padding = [(0, max(0, _SMALLEST_FIELD - side)) for side in counts.shape]
     noisy = np.pad(values[counts], padding, mode="symmetric")
     clean = bm3d(noisy, sigma)[: counts.shape[0], : counts.shape[1]]
     return unbiased_inverse(clean, exposure, sensor)

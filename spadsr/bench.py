@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -45,14 +46,23 @@ class NetworkSpeed:
 
 def bench_simulate() -> Iterator[SamplingSpeed]:
     """Samples the preset SPC3 (counting, and as a binary array) and SPAD512 on one thread, tables made beforehand."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # numpy draws on one too
     spc3, spad512 = Sensor.load("spc3"), Sensor.load("spad512")
     gated = replace(spc3, name="spc3, gated", counter_bits=1, dead_time=0.0)
     for sensor, count_time, white in ((gated, 1e-6, 0.2), (spc3, 10.4e-6, 10.0), (spad512, 10e-6, 0.2)):
         for frames in (1, 16, 256, 1000):
-            yield _sampling(sensor, Exposure(count_time, frames), white)
-    torch.set_num_threads(threads)
+            with _one_thread():  # numpy draws on one too
+                speed = _sampling(sensor, Exposure(count_time, frames), white)
+            yield speed
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
@@ -120,4 +130,4 @@ def _gmac(job: Callable[[], object]) -> float:
 
     with FlopCounterMode(display=False) as counter:
         job()
-    return counter.get_total_flops() / 2e9
+    return float(counter.get_total_flops()) / 2e9

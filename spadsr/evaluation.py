@@ -17,6 +17,7 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from spadsr.baselines import BASELINES, Baseline, Counts
 from spadsr.metrics import Image, Radiometry, coverage, psnr, ssim
+from spadsr.network import SCALES
 from spadsr.restorer import Restorer
 
 Mode: TypeAlias = Literal["binary", "counting"]
@@ -101,7 +102,16 @@ class Evaluation:
 
 
 def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], frames: Sequence[int]) -> list[Condition]:
-    """Every combination."""
+    """Every combination.
+
+    Raises:
+        InputError: no such scale, or a number of frames that cannot be.
+    """
+    for scale in scales:
+        if scale not in SCALES:
+            raise InputError(f"--scales {scale}: not available; choose from {', '.join(map(str, SCALES))}")
+    if min(frames) < 1:
+        raise InputError(f"--frames {min(frames)}: expected 1 or more frames summed")
     return [Condition(mode, *values) for values in itertools.product(scales, fluxes, frames)]
 
 
@@ -141,14 +151,21 @@ def evaluate(
     Raises:
         InputError: no folder, no picture in it, or a flux that cannot be.
     """
-    pictures, skipped = _pictures(Path(folder), limit)
+    from simulate.scenes import photographs
+
     white = {condition: condition.white_rate() for condition in conditions}
-    result = Evaluation(skipped=skipped)
-    total = len(pictures) * len(conditions) * len(methods)
-    for (name, picture), condition in itertools.product(pictures.items(), conditions):
-        for row in _measured(name, picture, condition, white[condition], methods, seed, result.radiometry):
-            result.rows.append(row)
-            progress(len(result.rows), total, row)
+    source, corrupt = photographs(folder, seed=0)
+    result = Evaluation(skipped={str(path): "cannot be read as an image" for path in corrupt})
+    paths = source.paths[:limit]
+    total = len(paths) * len(conditions) * len(methods)
+    for path, picture in _usable(paths, result.skipped):
+        name = path.relative_to(folder).as_posix()
+        for condition in conditions:
+            for row in _measured(name, picture, condition, white[condition], methods, seed, result.radiometry):
+                result.rows.append(row)
+                progress(len(result.rows), total, row)
+    if not result.rows:
+        raise InputError(f"{folder}: no usable picture; expected images of at least {_SMALLEST} pixels a side")
     return result
 
 
@@ -195,23 +212,16 @@ def _seed(seed: int, name: str, condition: Condition) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name} {condition}".encode()).digest()[:8], "little") >> 1
 
 
-def _pictures(folder: Path, limit: int | None) -> tuple[dict[str, Image], dict[str, str]]:
+def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Image]]:
+    """Pictures as relative flux, one at a time; what cannot be measured on goes into `skipped`."""
     import cv2
 
-    from simulate.scenes import photographs
-
-    source, corrupt = photographs(folder, seed=0)
-    skipped = {str(path): "cannot be read as an image" for path in corrupt}
-    pictures: dict[str, Image] = {}
-    for path in source.paths[:limit]:
+    for path in paths:
         grey = np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE), dtype=np.float32)
         if min(grey.shape) < _SMALLEST or not grey.any():
-            skipped[str(path)] = f"{grey.shape[0]} x {grey.shape[1]}, at least {_SMALLEST} a side and not black needed"
-            continue
-        pictures[path.relative_to(folder).as_posix()] = grey / np.float32(255)
-    if not pictures:
-        raise InputError(f"{folder}: no usable picture; expected images of at least {_SMALLEST} pixels a side")
-    return pictures, skipped
+            skipped[str(path)] = f"{grey.shape[0]} x {grey.shape[1]}; at least {_SMALLEST} a side, not black, needed"
+        else:
+            yield path, grey / np.float32(255)
 
 
 def _without_sd(baseline: Baseline) -> Method:

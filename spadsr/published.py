@@ -2,6 +2,7 @@
 
 Written from the configuration alone (six groups of six layers, 180 channels, windows of 8 x 8, six heads, twice as many
 channels in the feed-forward part, a tail of two pixel shuffles); only its cost matters here, so its weights are random.
+11.9 M parameters and 26.7 GMAC at 64x32 in matrix products and convolutions, where 11.7 and 28.0 are quoted.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """Pictures for people: what was recorded beside what was restored, on one scale, in counts/s."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,7 +27,7 @@ Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 _DPI = 100
 _PANEL = 768  # pixels on the longer side of a panel, at most
 _EDGE, _TOP, _GAP = 24, 64, 16  # pixels
-_BAR, _BAR_LABELS = 18, 96
+_BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
 
 
 def sheet(
@@ -39,10 +39,10 @@ def sheet(
     notes: Mapping[str, str] | None = None,
     stretch: Stretch = "auto",
 ) -> None:
-    """Writes a PNG: the recorded image beside the restored one, and its standard deviation, at one rate scale.
+    """Writes a PNG: the recorded image beside the restored one, at one rate scale, and its standard deviation.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
-    counts that such a rate gives in one recorded image.
+    counts that such a rate gives in one recorded image. The standard deviation has a scale of its own, linear.
 
     Args:
         counts: (H, W).
@@ -52,16 +52,17 @@ def sheet(
     """
     sensor, scale = capture.sensor(), rate.shape[0] // counts.shape[0]
     recorded, _ = detection_rate(torch.from_numpy(counts.astype(np.float32)), capture.exposure, sensor)
-    panels = {
-        f"recorded, {_size(counts)}": enlarged(recorded.numpy(), scale),
-        f"restored x{scale}, {_size(rate)}": rate,
-    }
-    if sd is not None:
-        panels["standard deviation"] = sd
     norm = rate_scale(rate, stretch)
-    figure, axes, bar = _laid_out(rate.shape, list(panels))
-    for place, picture in zip(axes, panels.values(), strict=True):
-        place.imshow(picture, cmap="gray", norm=norm, interpolation="nearest")
+    panels = [
+        (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm),
+        (f"restored x{scale}, {_size(rate)}", rate, norm),
+    ]
+    if sd is not None:
+        own = rate_scale(sd, "linear")
+        panels.append((f"standard deviation, white = {_in_units(own.vmax)}", sd, own))
+    figure, axes, bar = _laid_out(rate.shape, [heading for heading, _, _ in panels])
+    for place, (_, picture, shades) in zip(axes, panels, strict=True):
+        place.imshow(picture, cmap="gray", norm=shades, interpolation="nearest")
     _rate_bar(bar, norm, capture.exposure, sensor)
     exposure = f"N = {capture.exposure.cycles} x {in_seconds(capture.exposure.count_time)}"
     figure.suptitle(f"{capture.path.name}   ·   {exposure}", fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
@@ -119,9 +120,9 @@ def rate_scale(rate: Picture, stretch: Stretch = "auto") -> "Normalize":
     white = float(np.percentile(rate, 99.8)) or float(rate.max()) or 1.0
     if stretch == "auto":
         stretch = "asinh" if np.median(rate) < 0.05 * white else "linear"
-    return (
-        AsinhNorm(white / 10, vmin=0, vmax=white, clip=True) if stretch == "asinh" else Normalize(0, white, clip=True)
-    )
+    if stretch == "asinh":
+        return AsinhNorm(white / 10, vmin=0, vmax=white, clip=True)
+    return Normalize(0, white, clip=True)
 
 
 def enlarged(picture: Picture, scale: int) -> Picture:
@@ -135,14 +136,17 @@ def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", 
 
     zoom = _PANEL / max(shape)
     height, width = (round(side * (math.floor(zoom) if zoom >= 1 else zoom)) for side in shape)
-    pixels = 2 * _EDGE + len(headings) * (width + _GAP) + 2 * _BAR_LABELS + _BAR, _TOP + height + _EDGE
+    pixels = (
+        2 * _EDGE + len(headings) * (width + _GAP) - _GAP + _LEFT_OF_BAR + _BAR + _RIGHT_OF_BAR,
+        _TOP + height + _EDGE,
+    )
     figure = Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
     axes = []
     for place, heading in enumerate(headings):
         axes.append(_axes(figure, _EDGE + place * (width + _GAP), _TOP, width, height))
         axes[-1].set_title(heading, fontsize=10)
     bar = figure.add_axes(
-        (1 - (_EDGE + _BAR_LABELS + _BAR) / pixels[0], _EDGE / pixels[1], _BAR / pixels[0], height / pixels[1])
+        (1 - (_EDGE + _RIGHT_OF_BAR + _BAR) / pixels[0], _EDGE / pixels[1], _BAR / pixels[0], height / pixels[1])
     )
     return figure, axes, bar
 
@@ -159,23 +163,38 @@ def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Ax
 
 
 def _rate_bar(bar: "Axes", norm: "Normalize", exposure: Exposure, sensor: Sensor) -> None:
+    """The scale of all rates: counts/s on its right, the counts of one image on its left."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colorbar import Colorbar
     from matplotlib.ticker import EngFormatter
 
     colours = Colorbar(bar, ScalarMappable(norm, "gray"), extend="max", extendfrac=0.03)
-    colours.formatter = EngFormatter(sep="\N{THIN SPACE}")
-    colours.update_ticks()
-    colours.set_label(f"photon detection rate, counts/s per native pixel{_said(norm)}", fontsize=9)
     white = float(norm.vmax or 1)
-    rates = np.linspace(0, white, 512)
+    rates = np.linspace(0, white, 2048)
     means = expected_counts(torch.from_numpy(rates)[None], exposure, sensor)[0].numpy()
-    other = bar.secondary_yaxis(
-        "left", functions=(lambda r: np.interp(r, rates, means), lambda m: np.interp(m, means, rates))
-    )
-    other.set_ylabel("counts of one image", fontsize=9)
-    bar.tick_params(labelsize=8)
-    other.tick_params(labelsize=8)
+    ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
+    colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
+    colours.set_label(f"photon detection rate, counts/s per native pixel{_said(norm)}", fontsize=9)
+    counts = _ticks(float(means[-1]), lambda mean: float(norm(np.interp(mean, means, rates))))
+    other = bar.secondary_yaxis("left")
+    other.set_yticks(np.interp(counts, means, rates).tolist(), [f"{count:g}" for count in counts])
+    other.set_ylabel("mean counts of one image", fontsize=9)
+    for axis in (bar, other):
+        axis.minorticks_off()
+        axis.tick_params(labelsize=8)
+
+
+def _ticks(largest: float, place: Callable[[float], float]) -> list[float]:
+    """Round numbers from 0 to `largest`, as many as fit on a bar where a number stands at `place`, 0 to 1."""
+    from matplotlib.ticker import MaxNLocator
+
+    decade = 10.0 ** math.floor(math.log10(largest))
+    small = [digit * decade / 10**down for down in range(3) for digit in (5, 2, 1)]
+    ticks = [0.0]
+    for tick in [*reversed(MaxNLocator(8, steps=[1, 2, 5, 10]).tick_values(0, largest)), *small]:
+        if 0 < tick <= largest and all(abs(place(tick) - place(other)) > 0.06 for other in ticks):
+            ticks.append(float(tick))
+    return sorted(ticks)
 
 
 def _panels(strip: Strip, norm: "Normalize") -> Iterator[tuple[str, Picture, "Normalize"]]:

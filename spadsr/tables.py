@@ -14,8 +14,9 @@ import numpy as np
 
 from noise_model.files import whole_file
 from spadsr.evaluation import Condition, Evaluation, Row
+from spadsr.versions import versions
 
-_LIBRARIES = ("spadsr", "torch", "numpy", "scikit-image", "opencv-python-headless")
+_MEASURING = ("scikit-image", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ COLUMNS = (
     "method",
     "PSNR, dB",
     "SSIM",
-    "lead on the next, dB",
+    "over the best other, dB",
     "total rate off by, %",
     "worst tenth, % of white",
     "in 68 %",
@@ -224,7 +225,9 @@ def _plot(summaries: Sequence[Summary], path: Path, header: Mapping[str, Any]) -
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(
-        path, dpi=150, metadata={"Software": f"spadsr {version('spadsr')}", "Comment": json.dumps(header, default=str)}
+        path,
+        dpi=150,
+        metadata={"Software": f"spadsr {versions()['spadsr']}", "Comment": json.dumps(header, default=str)},
     )
 
 
@@ -246,7 +249,7 @@ def _tenths(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+    return {"python": platform.python_version()} | versions() | {name: version(name) for name in _MEASURING}
 
 
 def _plain(value: Any) -> str:

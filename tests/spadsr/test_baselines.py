@@ -1,0 +1,121 @@
+"""Bicubic and BM3D: placement, unbiased inverses, and that denoising is worth it."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binom
+
+from noise_model.response import expected_counts, fraction
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Exposure, Sensor
+from spadsr.baselines import bicubic, bm3d_bicubic, bm3d_counts, enlarge, expectations, stabiliser, unbiased_inverse
+from spadsr.evaluation import block_mean
+
+COUNT_TIME = 875e-9
+
+
+def sensor(dead_time: float, bits: int, shape: tuple[int, int] = (64, 64)) -> Sensor:
+    return Sensor("ideal", torch.ones(shape), torch.zeros(shape), dead_time, bits)
+
+
+BINARY, COUNTING, POISSON = sensor(0.0, 1), sensor(50e-9, 8), sensor(0.0, 8)
+
+
+def phantom() -> np.ndarray:
+    """(256, 256): smooth, between 0.1 and 1."""
+    y, x = np.mgrid[:256, :256] / 256
+    return (0.55 + 0.45 * np.sin(5 * x + 3 * y) * np.cos(4 * y)).astype(np.float32)
+
+
+def taken(array: Sensor, cycles: int, white: float, seed: int = 0) -> np.ndarray:
+    native = torch.from_numpy(block_mean(phantom(), 4)) * white
+    return sample_counts(native, Exposure(COUNT_TIME, cycles), array, torch.Generator().manual_seed(seed)).numpy()
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4, 16])
+def test_enlarging_leaves_a_ramp_in_place(scale: int) -> None:
+    """A linear ramp is reproduced by cubic interpolation, so its block means are the native values, edges apart."""
+    ramp = np.outer(np.ones(24), np.arange(24.0))
+    inner = block_mean(enlarge(ramp, scale), scale)[:, 3:-3]
+    assert np.allclose(inner, ramp[:, 3:-3], atol=2e-3)
+
+
+def test_bicubic_at_native_scale_is_the_inverse_response() -> None:
+    counts = np.full((4, 6), 8)
+    rate = bicubic(counts, Exposure(1e-5, 16), sensor(0.0, 1, (4, 6)), 1)
+    assert np.allclose(rate, math.log(2) / 1e-5, rtol=1e-6)
+
+
+@pytest.mark.parametrize("cycles", [1, 4, 64])
+def test_expectations_of_binary_sums_are_the_binomial_ones(cycles: int) -> None:
+    exposure = Exposure(COUNT_TIME, cycles)
+    values, sigma = stabiliser(exposure, BINARY)
+    k = np.arange(cycles + 1)
+    assert np.allclose(values, np.arcsin(np.sqrt((k + 3 / 8) / (cycles + 3 / 4))))
+    assert sigma == pytest.approx(1 / math.sqrt(4 * cycles + 2))
+    p = np.array([0.01, 0.1, 0.4, 0.8])
+    exact = binom.pmf(k, cycles, p[:, None]) @ values
+    assert np.allclose(np.interp(cycles * p, *expectations(exposure, BINARY)[::-1]), exact, atol=0.005 * sigma)
+
+
+@pytest.mark.parametrize("array", [BINARY, COUNTING, POISSON], ids=["binary", "counting", "poisson"])
+@pytest.mark.parametrize("cycles", [1, 16])
+@pytest.mark.parametrize("x", [0.02, 0.2, 1.0])
+def test_the_inverse_is_unbiased(array: Sensor, cycles: int, x: float) -> None:
+    """The inverse of the mean transform of a million counts is their mean within 5 standard errors."""
+    exposure, rate = Exposure(COUNT_TIME, cycles), torch.full((1000, 1000), x / COUNT_TIME)
+    wide = sensor(array.dead_time, array.counter_bits, (1000, 1000))
+    counts = sample_counts(rate, exposure, wide, torch.Generator().manual_seed(7)).numpy()
+    values, _ = stabiliser(exposure, array)
+    inverted = float(unbiased_inverse(values[counts].mean(), exposure, array))
+    truth = float(expected_counts(rate[:1, :1].double(), exposure, array))
+    slope = np.polyfit(counts.ravel(), values[counts].ravel(), 1)[0]
+    error = max(values[counts].std() / slope, counts.std()) / 1000  # of a mean in either domain
+    assert abs(inverted - truth) < 5 * error
+
+
+@pytest.mark.parametrize(("array", "most"), [(COUNTING, 12.0), (POISSON, 12.0)], ids=["counting", "poisson"])
+def test_the_transform_evens_out_the_variance(array: Sensor, most: float) -> None:
+    """Between four counts and two thirds of the dead-time ceiling the standard deviation is 1 within 10 %."""
+    exposure = Exposure(COUNT_TIME)
+    values, sigma = stabiliser(exposure, array)
+    for x in np.linspace(4, most, 5):
+        wide = sensor(array.dead_time, array.counter_bits, (300, 300))
+        rate = torch.full((300, 300), x / COUNT_TIME)
+        counts = sample_counts(rate, exposure, wide, torch.Generator().manual_seed(1)).numpy()
+        assert values[counts].std() == pytest.approx(sigma, rel=0.1)
+
+
+def test_a_full_counter_has_a_finite_transform() -> None:
+    for cycles in (1, 16):
+        values, _ = stabiliser(Exposure(COUNT_TIME, cycles), COUNTING)
+        assert np.isfinite(values).all()
+        assert (np.diff(values) >= 0).all()
+
+
+@pytest.mark.parametrize(("array", "cycles", "x"), [(BINARY, 16, 0.22), (BINARY, 1, 0.22), (COUNTING, 1, 3.0)])
+def test_denoising_beats_bicubic_by_far(array: Sensor, cycles: int, x: float) -> None:
+    """On a smooth picture the gain is about 15 dB; half of it cannot be luck."""
+    white, counts = x / COUNT_TIME, taken(array, cycles, x / COUNT_TIME)
+    exposure = Exposure(COUNT_TIME, cycles)
+    errors = [
+        np.mean((np.maximum(method(counts, exposure, array, 4), 0) / white - phantom()) ** 2)
+        for method in (bicubic, bm3d_bicubic)
+    ]
+    assert 10 * math.log10(errors[0] / errors[1]) > 7.5
+
+
+def test_denoising_keeps_the_total() -> None:
+    """Mean counts out are mean counts in, within 5 standard errors of the exposure's photon noise."""
+    counts = taken(BINARY, 16, 0.22 / COUNT_TIME)
+    exposure = Exposure(COUNT_TIME, 16)
+    expected = float(16 * fraction(torch.from_numpy(phantom()) * 0.22 / COUNT_TIME, exposure, BINARY).mean())
+    clean = bm3d_counts(counts, exposure, BINARY)
+    assert abs(clean.mean() - expected) < 5 * math.sqrt(expected / counts.size)
+
+
+def test_pictures_smaller_than_a_block_are_denoised() -> None:
+    counts = np.full((3, 5), 4)
+    assert bm3d_bicubic(counts, Exposure(1e-5, 16), sensor(0.0, 1, (3, 5)), 4).shape == (12, 20)

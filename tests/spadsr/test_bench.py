@@ -1,0 +1,55 @@
+"""Benches: what is compared is what is said; the figures themselves depend on the machine."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from noise_model.sensor import Sensor
+from spadsr import bench
+from spadsr.published import PublishedNetwork
+from spadsr.restorer import load_restorer
+
+
+def test_the_published_size() -> None:
+    """11.7 M parameters are quoted."""
+    network = PublishedNetwork().eval()
+    assert sum(each.numel() for each in network.parameters()) == pytest.approx(11.7e6, rel=0.03)
+    with torch.inference_mode():
+        assert network(torch.rand(1, 1, 16, 8)).shape == (1, 1, 64, 32)
+
+
+def test_inference_beside_the_published_size(small_weights: Path) -> None:
+    single, batched, published = bench.bench_infer(load_restorer(small_weights))
+    assert (single.batch, batched.batch, published.batch) == (1, 16, 1)
+    assert published.gmac == pytest.approx(28.0, rel=0.05)
+    assert single.gmac < 0.1
+    assert single.frames_per_second > published.frames_per_second
+    assert bench.as_rows([single])[0]["frames_per_second"] == single.frames_per_second
+
+
+def test_sampling_beside_numpy() -> None:
+    threads = torch.get_num_threads()
+    first = next(bench.bench_simulate())
+    assert first.shape[1:] == Sensor.load("spc3").shape
+    assert first.ratio == pytest.approx(first.counts_per_second / first.numpy_per_second)
+    assert first.counts_per_second > 1e5
+    assert torch.get_num_threads() == threads
+
+
+def test_medians_leave_out_the_first_run() -> None:
+    runs = []
+
+    def job() -> None:
+        runs.append(None)
+        time.sleep(0.05 if len(runs) == 1 else 0.001)
+
+    [seconds] = bench.interleaved(job)
+    assert 0.001 <= seconds < 0.04
+
+
+def test_jobs_take_turns() -> None:
+    order: list[str] = []
+    bench.interleaved(lambda: order.append("a"), lambda: order.append("b"))
+    assert order == ["a", "b"] * (len(order) // 2)

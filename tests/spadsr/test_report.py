@@ -1,0 +1,89 @@
+"""Pictures: right pixels in the right place, on one scale, with their origin in the file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hardware.capture import open_capture
+from spadsr.report import Strip, contact_sheet, enlarged, rate_scale, sheet
+
+
+def shades(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture.convert("L")).astype(float)
+
+
+@pytest.mark.parametrize("bits", [1, 9])
+@pytest.mark.parametrize("scale", [1, 4])
+def test_a_sheet_shows_every_pixel(recorded: Callable[..., Path], tmp_path: Path, bits: int, scale: int) -> None:
+    """Panels are drawn in whole screen pixels: each picture pixel is a square of one shade, in place."""
+    path = tmp_path / "sheet.png"
+    rate = np.random.default_rng(1).random((12 * scale, 6 * scale)).astype(np.float32) * 1e5
+    with open_capture(recorded(2, 12, 6, bits=bits)) as capture:
+        sheet(capture.read(0, 1)[0], rate, 0.1 * rate, capture, path, {"Seed": "5"})
+    zoom = 768 // (12 * scale)
+    width = 6 * scale * zoom
+    panel = shades(path)[64 : 64 + 12 * scale * zoom, 24 + width + 16 : 24 + 2 * width + 16]
+    squares = panel.reshape(12 * scale, zoom, 6 * scale, zoom)
+    assert np.ptp(squares, axis=(1, 3)).max() == 0
+    assert np.allclose(squares[:, 0, :, 0], 255 * rate_scale(rate)(rate), atol=2)
+
+
+def test_a_sheet_says_where_it_comes_from(recorded: Callable[..., Path], tmp_path: Path) -> None:
+    path = tmp_path / "sheet.png"
+    with open_capture(recorded(1, 8, 8)) as capture:
+        sheet(capture.read(0, 1)[0], np.ones((8, 8), np.float32), None, capture, path, {"Weights": "abc"})
+    with Image.open(path) as picture:
+        assert picture.text["Software"].startswith("spadsr ")
+        assert picture.text["Weights"] == "abc"
+
+
+@pytest.mark.parametrize("level", [0.0, 1e-30, 1e9])
+def test_flat_pictures_can_be_drawn(recorded: Callable[..., Path], tmp_path: Path, level: float) -> None:
+    with open_capture(recorded(1, 8, 8, bits=9)) as capture:
+        flat = np.full((16, 16), level, np.float32)
+        sheet(capture.read(0, 1)[0], flat, flat, capture, tmp_path / "sheet.png")
+    assert shades(tmp_path / "sheet.png").std() > 5
+
+
+def test_the_scale_follows_the_scene() -> None:
+    """Linear where brightness is spread out, asinh where bright things are rare; white is hardly ever exceeded."""
+    even = np.linspace(1, 100, 10_000).reshape(100, 100)
+    assert rate_scale(even)(even).mean() == pytest.approx(0.5, abs=0.02)
+    sparse = np.ones((100, 100))
+    sparse[40:60, 40:60] = 100
+    assert rate_scale(sparse)(1.0) > 2 * rate_scale(sparse, "linear")(1.0)
+    assert rate_scale(sparse).vmax == 100
+    assert rate_scale(even, "asinh")(0) == 0
+
+
+def test_enlarged() -> None:
+    assert enlarged(np.array([[1, 2]]), 2).tolist() == [[1, 1, 2, 2], [1, 1, 2, 2]]
+
+
+def test_a_contact_sheet_holds_every_strip(tmp_path: Path) -> None:
+    """Each panel holds its own picture, enlarged to the largest: small, large and reference of each strip."""
+    random = np.random.default_rng(0)
+    strips = [
+        Strip(
+            f"strip {i}",
+            {"small": random.random((8, 4)), "large": random.random((32, 16))},
+            {"other": 255 * np.eye(32, 16)},
+        )
+        for i in range(3)
+    ]
+    path = tmp_path / "contact.png"
+    contact_sheet(strips, path, columns=2)
+    page = shades(path)
+    assert page.shape == (2 * (32 + 56) + 16, 2 * (3 * 18 + 16) + 16)
+    for index, strip in enumerate(strips):
+        row, column = divmod(index, 2)
+        top, left = row * 88 + 28, 16 + column * 70
+        panels = [page[top : top + 32, left + 18 * place :][:, :16] for place in range(3)]
+        scale = rate_scale(strip.rates["large"])
+        assert np.allclose(panels[0], 255 * scale(enlarged(strip.rates["small"], 4)), atol=2)
+        assert np.allclose(panels[1], 255 * scale(strip.rates["large"]), atol=2)
+        assert np.allclose(panels[2], strip.references["other"], atol=2)
