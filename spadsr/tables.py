@@ -95,40 +95,49 @@ def summarised(evaluation: Evaluation) -> list[Summary]:
 def markdown(summaries: Sequence[Summary], header: Mapping[str, Any]) -> str:
     """A header of what made the figures, and a table for every mode, scale and series of conditions."""
     lines = ["# Evaluation", ""]
-    lines += [f"- {name}: {_plain(value)}" for name, value in header.items() if value]
+    lines += [f"- {name}: {_plain(value)}" for name, value in header.items() if value not in (None, "", {})]
     for series in _series(summaries):
         lines += ["", f"## {_title(series)}", "", *_table(series)]
     return "\n".join(lines) + "\n"
 
 
+#: Headings for a narrow screen. Lead: dB over the best other method; total: how far the total rate is off, %; tenth:
+#: the worst tenth of the answer's values, % of white; 68 %, 95 %: share of the truth inside these intervals, %.
+COLUMNS = ("N", "flux", "method", "PSNR", "SSIM", "lead", "total", "tenth", "68 %", "95 %")
+
+
 def rows_of(summary: Summary) -> list[str]:
     """A summary as the cells of `COLUMNS`."""
-    shares = [f"{100 * share:.1f}" if share is not None else "" for share in (summary.within_68, summary.within_95)]
     return [
         f"{summary.condition.frames}",
         f"{summary.condition.flux:g}",
         summary.method,
-        str(summary.psnr),
-        f"{summary.ssim.value:.4f}",
-        f"{summary.lead.value:+.2f} ± {summary.lead.error:.2f}" if summary.lead else "",
+        f"{summary.psnr.value:.2f}",
+        f"{summary.ssim.value:.3f}",
+        f"{summary.lead.value:+.2f}" if summary.lead else "",
         f"{100 * (summary.total_ratio - 1):+.2f}",
-        f"{100 * summary.worst_tenth:.2f}",
-        *shares,
+        f"{100 * summary.worst_tenth:.1f}",
+        *(f"{100 * share:.1f}" if share is not None else "" for share in (summary.within_68, summary.within_95)),
     ]
 
 
-COLUMNS = (
-    "N",
-    "flux",
-    "method",
+_PRINTED_COLUMNS = (
+    *COLUMNS[:3],
     "PSNR, dB",
     "SSIM",
     "over the best other, dB",
     "total rate off by, %",
     "worst tenth, % of white",
-    "in 68 %",
-    "in 95 %",
+    "in the 68 % interval, %",
+    "in the 95 % interval, %",
 )
+
+
+def _printed(summary: Summary) -> list[str]:
+    """A summary as the cells of `_PRINTED_COLUMNS`, with standard errors."""
+    cells = rows_of(summary)
+    lead = f"{summary.lead.value:+.2f} ± {summary.lead.error:.2f}" if summary.lead else ""
+    return [*cells[:3], str(summary.psnr), f"{summary.ssim.value:.4f}", lead, *cells[6:]]
 
 
 def _summary(evaluation: Evaluation, rows: Sequence[Row], group: Mapping[str, Sequence[Row]]) -> Summary:
@@ -175,7 +184,7 @@ def _title(series: Sequence[Summary]) -> str:
 
 
 def _table(series: Sequence[Summary]) -> list[str]:
-    cells = [COLUMNS, ["---"] * len(COLUMNS), *map(rows_of, series)]
+    cells = [_PRINTED_COLUMNS, ["---"] * len(COLUMNS), *map(_printed, series)]
     return ["| " + " | ".join(row) + " |" for row in cells]
 
 

@@ -176,7 +176,9 @@ def test_markdown_has_a_table_for_every_scale() -> None:
     other = Condition("binary", 2, 0.2, 64)
     evaluation.rows.append(Row("a", other, "bad", 30.0, 0.9, 1.0, None, None))
     evaluation.radiometry[other, "bad"] = evaluation.radiometry[NORMAL, "bad"]
-    text = markdown(summarised(evaluation), {"command": "spadsr evaluate"})
+    text = markdown(summarised(evaluation), {"command": "spadsr evaluate", "seed": 0, "skipped": {}})
+    assert "- seed: 0" in text
+    assert "skipped" not in text
     assert "- command: spadsr evaluate" in text
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## x4, binary array, 2 pictures",
