@@ -180,6 +180,7 @@ def evaluate(
     ),
     scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
     frames: Annotated[str, typer.Option(help="hardware frames summed, comma-separated")] = "1,4,16,64,256",
+    bits: Annotated[str | None, typer.Option(help="bit depths b instead of frames: N = 2^b, comma-separated")] = None,
     flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
     mode: Annotated[Mode, typer.Option(help="the array: binary, or counting with T / dead time = 17.5")] = Mode.binary,
     methods: Annotated[str, typer.Option(help="of bicubic, bm3d, spadsr; comma-separated")] = "bicubic,bm3d,spadsr",
@@ -198,7 +199,8 @@ def evaluate(
     from spadsr.tables import COLUMNS, rows_of, write_evaluation
 
     restorer = load_restorer(weights, device)
-    conditions = conditions_of(mode.value, _numbers(scales, int), _numbers(flux, float), _numbers(frames, int))
+    sums = _numbers(frames, int) if bits is None else _numbers(bits, lambda bit: 1 << int(bit))
+    conditions = conditions_of(mode.value, _numbers(scales, int), _numbers(flux, float), sums)
     named = methods_named([name.strip() for name in methods.split(",")], restorer)
     with progress("measuring") as report:
         measured = run(images, conditions, named, seed, limit, lambda done, total, row: report(done, total))

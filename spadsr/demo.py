@@ -18,10 +18,11 @@ from spadsr.baselines import bicubic
 from spadsr.evaluation import block_mean
 from spadsr.inference import restore_capture
 from spadsr.metrics import psnr
-from spadsr.report import Strip, contact_sheet
+from spadsr.report import Strip, contact_sheet, enlarged
 from spadsr.restorer import load_restorer
 
 _SCALE, _SUM, _IMAGES = 4, 32, 256
+_ZOOM = 2  # screen pixels to a pixel of the truth
 _WHITE = 1.0  # counts of a white pixel in one frame
 
 
@@ -53,7 +54,8 @@ def run_demo(folder: Path, seed: int, report: Callable[[int, int], None]) -> Dem
     pictures |= {"spadsr": restored, "truth": truth * np.float32(white)}
     compare = folder / "demo.png"
     with whole_file(compare) as partial:
-        contact_sheet([Strip(f"SPC3, {_SUM} frames", pictures, {})], partial, columns=1)
+        shown = {name: enlarged(picture, _ZOOM) for name, picture in pictures.items()}
+        contact_sheet([Strip(f"SPC3, {_SUM} frames", shown, {})], partial, columns=1)
     scores = {name: psnr(pictures[name] / np.float32(white), truth) for name in ("bicubic", "spadsr")}
     return Demo(path, done.result, compare, _SUM, scores)
 
