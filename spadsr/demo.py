@@ -21,7 +21,7 @@ from spadsr.metrics import psnr
 from spadsr.report import Strip, contact_sheet, enlarged
 from spadsr.restorer import load_restorer
 
-_SCALE, _SUM, _IMAGES = 4, 32, 256
+_SCALE, _SUM, _IMAGES = 4, 128, 256
 _ZOOM = 2  # screen pixels to a pixel of the truth
 _WHITE = 1.0  # counts of a white pixel in one frame
 
