@@ -27,6 +27,7 @@ Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 _DPI = 100
 _PANEL = 768  # pixels on the longer side of a panel, at most
 _EDGE, _TOP, _GAP = 24, 64, 16  # pixels
+_HEADING, _SHORTEST_BAR = 320, 384  # a panel's heading needs such a width, the bar's labels such a height
 _BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
 
 
@@ -62,7 +63,7 @@ def sheet(
         panels.append((f"standard deviation, white = {_in_units(own.vmax)}", sd, own))
     figure, axes, bar = _laid_out(rate.shape, [heading for heading, _, _ in panels])
     for place, (_, picture, shades) in zip(axes, panels, strict=True):
-        place.imshow(picture, cmap="gray", norm=shades, interpolation="nearest")
+        place.imshow(picture, cmap="gray", norm=shades, interpolation="antialiased")  # smooths only what it shrinks
     _rate_bar(bar, norm, capture.exposure, sensor)
     exposure = f"N = {capture.exposure.cycles} x {in_seconds(capture.exposure.count_time)}"
     figure.suptitle(f"{capture.path.name}   ·   {exposure}", fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
@@ -135,19 +136,17 @@ def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", 
     from matplotlib.figure import Figure
 
     zoom = _PANEL / max(shape)
-    height, width = (round(side * (math.floor(zoom) if zoom >= 1 else zoom)) for side in shape)
-    pixels = (
-        2 * _EDGE + len(headings) * (width + _GAP) - _GAP + _LEFT_OF_BAR + _BAR + _RIGHT_OF_BAR,
-        _TOP + height + _EDGE,
-    )
-    figure = Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
+    height, width = (max(1, round(side * (math.floor(zoom) if zoom >= 1 else zoom))) for side in shape)
+    column, tall = max(width, _HEADING), max(height, _SHORTEST_BAR)
+    across = 2 * _EDGE + len(headings) * (column + _GAP) - _GAP + _LEFT_OF_BAR + _BAR + _RIGHT_OF_BAR
+    down = _TOP + tall + _EDGE
+    figure = Figure(figsize=(across / _DPI, down / _DPI), dpi=_DPI, facecolor="white")
     axes = []
     for place, heading in enumerate(headings):
-        axes.append(_axes(figure, _EDGE + place * (width + _GAP), _TOP, width, height))
+        left = _EDGE + place * (column + _GAP) + (column - width) // 2
+        axes.append(_axes(figure, left, _TOP, width, height))
         axes[-1].set_title(heading, fontsize=10)
-    bar = figure.add_axes(
-        (1 - (_EDGE + _RIGHT_OF_BAR + _BAR) / pixels[0], _EDGE / pixels[1], _BAR / pixels[0], height / pixels[1])
-    )
+    bar = figure.add_axes((1 - (_EDGE + _RIGHT_OF_BAR + _BAR) / across, _EDGE / down, _BAR / across, tall / down))
     return figure, axes, bar
 
 

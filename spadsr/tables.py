@@ -4,11 +4,12 @@ import csv
 import json
 import platform
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,7 +17,11 @@ from noise_model.files import whole_file
 from spadsr.evaluation import Condition, Evaluation, Row
 from spadsr.versions import versions
 
-_MEASURING = ("scikit-image", "opencv-python-headless")
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_MEASURING = ("scikit-image", "opencv-python-headless", "bm3d")
+_DASHES, _MARKERS = ("-", "--", ":", "-."), "osD^v"
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,11 @@ class Mean:
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.2f} ± {self.error:.2f}" if np.isfinite(self.error) else f"{self.value:.2f}"
+        return f"{self}"
+
+    def __format__(self, sign: str) -> str:
+        value = f"{self.value:{sign}.2f}"
+        return f"{value} ± {self.error:.2f}" if np.isfinite(self.error) else value
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
     summaries = summarised(evaluation)
     header = {**header, "versions": _versions(), "skipped": evaluation.skipped}
     with whole_file(folder / "rows.csv") as partial:
-        _write_csv(evaluation.rows, partial)
+        _write_csv(evaluation.rows, partial, header)
     with whole_file(folder / "summary.md") as partial:
         partial.write_text(markdown(summaries, header), encoding="utf-8")
     with whole_file(folder / "summary.png") as partial:
@@ -94,35 +103,37 @@ def summarised(evaluation: Evaluation) -> list[Summary]:
 
 def markdown(summaries: Sequence[Summary], header: Mapping[str, Any]) -> str:
     """A header of what made the figures, and a table for every mode, scale and series of conditions."""
-    lines = ["# Evaluation", ""]
-    lines += [f"- {name}: {_plain(value)}" for name, value in header.items() if value not in (None, "", {})]
+    lines = ["# Evaluation", "", *(f"- {line}" for line in _said(header))]
     for series in _series(summaries):
         lines += ["", f"## {_title(series)}", "", *_table(series)]
     return "\n".join(lines) + "\n"
 
 
-#: Headings for a narrow screen. Lead: dB over the best other method; total: how far the total rate is off, %; tenth:
-#: the worst tenth of the answer's values, % of white; 68 %, 95 %: share of the truth inside these intervals, %.
-COLUMNS = ("N", "flux", "method", "PSNR", "SSIM", "lead", "total", "tenth", "68 %", "95 %")
+#: Headings for a screen of 80 columns; the first holds scale, flux and N. Lead: dB over the best other method; total:
+#: how far the total rate is off, %; tenth: the worst tenth of the answer's values, % of white; 68/95 %: shares of the
+#: truth inside these intervals, %.
+COLUMNS = ("x   flux N", "method", "PSNR", "SSIM", "lead", "total", "tenth", "68/95 %")
 
 
 def rows_of(summary: Summary) -> list[str]:
     """A summary as the cells of `COLUMNS`."""
+    taken, shares = summary.condition, (summary.within_68, summary.within_95)
     return [
-        f"{summary.condition.frames}",
-        f"{summary.condition.flux:g}",
+        f"x{taken.scale:<3}{f'{taken.flux:g}':<5}{taken.frames}",
         summary.method,
         f"{summary.psnr.value:.2f}",
         f"{summary.ssim.value:.3f}",
         f"{summary.lead.value:+.2f}" if summary.lead else "",
         f"{100 * (summary.total_ratio - 1):+.2f}",
         f"{100 * summary.worst_tenth:.1f}",
-        *(f"{100 * share:.1f}" if share is not None else "" for share in (summary.within_68, summary.within_95)),
+        "/".join(f"{100 * share:.0f}" for share in shares if share is not None),
     ]
 
 
 _PRINTED_COLUMNS = (
-    *COLUMNS[:3],
+    "N",
+    "flux",
+    "method",
     "PSNR, dB",
     "SSIM",
     "over the best other, dB",
@@ -135,9 +146,18 @@ _PRINTED_COLUMNS = (
 
 def _printed(summary: Summary) -> list[str]:
     """A summary as the cells of `_PRINTED_COLUMNS`, with standard errors."""
-    cells = rows_of(summary)
-    lead = f"{summary.lead.value:+.2f} ± {summary.lead.error:.2f}" if summary.lead else ""
-    return [*cells[:3], str(summary.psnr), f"{summary.ssim.value:.4f}", lead, *cells[6:]]
+    shares = (summary.within_68, summary.within_95)
+    return [
+        f"{summary.condition.frames}",
+        f"{summary.condition.flux:g}",
+        summary.method,
+        str(summary.psnr),
+        f"{summary.ssim.value:.4f}",
+        f"{summary.lead:+}" if summary.lead else "",
+        f"{100 * (summary.total_ratio - 1):+.2f}",
+        f"{100 * summary.worst_tenth:.2f}",
+        *(f"{100 * share:.1f}" if share is not None else "" for share in shares),
+    ]
 
 
 def _summary(evaluation: Evaluation, rows: Sequence[Row], group: Mapping[str, Sequence[Row]]) -> Summary:
@@ -180,58 +200,41 @@ def _series(summaries: Sequence[Summary]) -> list[list[Summary]]:
 
 def _title(series: Sequence[Summary]) -> str:
     first = series[0]
-    return f"x{first.condition.scale}, {first.condition.mode} array, {first.pictures} pictures"
+    return (
+        f"x{first.condition.scale}, {first.condition.mode} array, {first.pictures} picture{'s' * (first.pictures > 1)}"
+    )
 
 
 def _table(series: Sequence[Summary]) -> list[str]:
-    cells = [_PRINTED_COLUMNS, ["---"] * len(COLUMNS), *map(_printed, series)]
+    cells = [_PRINTED_COLUMNS, ["---"] * len(_PRINTED_COLUMNS), *map(_printed, series)]
     return ["| " + " | ".join(row) + " |" for row in cells]
 
 
-def _write_csv(rows: Sequence[Row], path: Path) -> None:
+def _write_csv(rows: Sequence[Row], path: Path, header: Mapping[str, Any]) -> None:
+    """A line for every row, below what made them in lines that begin with #. Text is quoted, numbers are not."""
+    names = "image mode scale flux frames method psnr ssim total_ratio within_68 within_95"
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            [
-                "image",
-                "mode",
-                "scale",
-                "flux",
-                "frames",
-                "method",
-                "psnr",
-                "ssim",
-                "total_ratio",
-                "within_68",
-                "within_95",
-            ]
-        )
+        file.writelines(f"# {line}\n" for line in _said(header))
+        file.write(names.replace(" ", ",") + "\n")
+        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         for row in rows:
             taken = row.condition
-            shares = ["" if share is None else f"{share:.5f}" for share in (row.within_68, row.within_95)]
-            figures = [f"{row.psnr:.4f}", f"{row.ssim:.5f}", f"{row.total_ratio:.5f}", *shares]
+            shares = ["" if share is None else round(share, 5) for share in (row.within_68, row.within_95)]
+            figures = [round(row.psnr, 4), round(row.ssim, 5), round(row.total_ratio, 5), *shares]
             writer.writerow([row.image, taken.mode, taken.scale, taken.flux, taken.frames, row.method, *figures])
 
 
 def _plot(summaries: Sequence[Summary], path: Path, header: Mapping[str, Any]) -> None:
-    """A panel for every mode and scale: PSNR against what varies most, a curve for every method (and flux or N)."""
+    """A panel for every mode and scale: PSNR against what varies most; a colour for every method, a dash for every
+    flux (or N)."""
     from matplotlib.figure import Figure
 
     panels = _series(summaries)
-    figure = Figure(figsize=(4.8 * len(panels), 4.0), layout="constrained")
+    figure = Figure(figsize=(5.2 * len(panels), 4.2), layout="constrained")
     for axes, series in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        by_frames = len({s.condition.frames for s in series}) >= len({s.condition.flux for s in series})
-        for label, curve in _curves(series, by_frames).items():
-            x = [s.condition.frames if by_frames else s.condition.flux for s in curve]
-            bars = np.nan_to_num([s.psnr.error for s in curve])
-            axes.errorbar(x, [s.psnr.value for s in curve], bars, marker="o", markersize=4, capsize=3, label=label)
-        ticks = sorted({s.condition.frames if by_frames else s.condition.flux for s in series})
-        axes.set_xscale("log", base=2)
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-        axes.set_xlabel("hardware frames summed, N" if by_frames else "mean counts of white in a frame")
-        axes.set_ylabel("mean PSNR, dB")
+        _plot_series(axes, series)
         axes.set_title(_title(series), fontsize=10)
-        axes.grid(alpha=0.3)
+        axes.set_ylabel("PSNR, dB: mean and its standard error", fontsize=9)
         axes.legend(frameon=False, fontsize=8)
     figure.savefig(
         path,
@@ -240,13 +243,45 @@ def _plot(summaries: Sequence[Summary], path: Path, header: Mapping[str, Any]) -
     )
 
 
-def _curves(series: Sequence[Summary], by_frames: bool) -> dict[str, list[Summary]]:
-    several = len({s.condition.flux if by_frames else s.condition.frames for s in series}) > 1
-    curves: defaultdict[str, list[Summary]] = defaultdict(list)
+def _plot_series(axes: "Axes", series: Sequence[Summary]) -> None:
+    taken = [summary.condition for summary in series]
+    by_frames = len({each.frames for each in taken}) >= len({each.flux for each in taken})
+    methods, others = (list(dict.fromkeys(names)) for names in zip(*_curves(series, by_frames), strict=True))
+    for (method, other), curve in _curves(series, by_frames).items():
+        axes.errorbar(
+            [_along(summary, by_frames) for summary in curve],
+            [summary.psnr.value for summary in curve],
+            np.nan_to_num([summary.psnr.error for summary in curve]),
+            color=f"C{methods.index(method)}",
+            linestyle=_DASHES[others.index(other) % len(_DASHES)],
+            marker=_MARKERS[methods.index(method) % len(_MARKERS)],
+            markersize=5,
+            elinewidth=1,
+            capsize=2,
+            label=f"{method}, {other}" if len(others) > 1 else method,
+        )
+    ticks = sorted({_along(summary, by_frames) for summary in series})
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("hardware frames summed, N" if by_frames else "mean counts of a white pixel in a frame", fontsize=9)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.25)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _curves(series: Sequence[Summary], by_frames: bool) -> dict[tuple[str, str], list[Summary]]:
+    """By method and what does not run along the abscissa."""
+    curves: defaultdict[tuple[str, str], list[Summary]] = defaultdict(list)
     for summary in series:
         other = f"flux {summary.condition.flux:g}" if by_frames else f"N = {summary.condition.frames}"
-        curves[f"{summary.method}, {other}" if several else summary.method].append(summary)
+        curves[summary.method, other].append(summary)
     return curves
+
+
+def _along(summary: Summary, by_frames: bool) -> float:
+    return summary.condition.frames if by_frames else summary.condition.flux
 
 
 def _tenths(evaluation: Evaluation) -> list[dict[str, Any]]:
@@ -258,8 +293,16 @@ def _tenths(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | versions() | {name: version(name) for name in _MEASURING}
+    found = {"python": platform.python_version()} | versions()
+    for name in _MEASURING:
+        with suppress(PackageNotFoundError):  # bm3d is optional
+            found[name] = version(name)
+    return found
 
 
-def _plain(value: Any) -> str:
-    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, dict) else str(value)
+def _said(header: Mapping[str, Any]) -> Iterator[str]:
+    """Lines of text; what is empty is left out, zero is not."""
+    for name, value in header.items():
+        if value not in (None, "", {}):
+            items = value.items() if isinstance(value, dict) else []
+            yield f"{name}: " + (", ".join(f"{key} {item}" for key, item in items) or str(value))

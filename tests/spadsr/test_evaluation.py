@@ -3,12 +3,14 @@
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from noise_model.errors import InputError
 from noise_model.sampling import sample_counts
@@ -16,7 +18,7 @@ from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation import Condition, Evaluation, Row, block_mean, conditions_of, evaluate, methods_named, scene
 from spadsr.metrics import Radiometry
 from spadsr.restorer import load_restorer
-from spadsr.tables import COLUMNS, markdown, rows_of, summarised, write_evaluation
+from spadsr.tables import COLUMNS, Mean, markdown, rows_of, summarised, write_evaluation
 
 NORMAL = Condition("binary", 4, 0.2, 64)
 
@@ -168,7 +170,38 @@ def test_means_and_their_errors_by_hand() -> None:
     assert (good.within_68, bad.within_68) == (0.66, None)
     assert bad.total_ratio == pytest.approx(1.1, rel=1e-4)
     assert bad.worst_tenth == pytest.approx(0.095, abs=1e-3)
-    assert len(rows_of(good)) == len(COLUMNS)
+    assert rows_of(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
+
+
+def test_the_table_fits_a_narrow_screen() -> None:
+    """80 columns, at the longest the cells get in practice; a column takes its text, two spaces and a border."""
+    bad, _ = summarised(invented())
+    longest = replace(
+        bad,
+        condition=Condition("binary", 16, 0.05, 1024),
+        method="bicubic",
+        lead=Mean(-17.5, 1.0),
+        total_ratio=0.5,
+        worst_tenth=1.7,
+        within_68=0.681,
+        within_95=0.951,
+    )
+    widths = [max(map(len, column)) for column in zip(COLUMNS, rows_of(bad), rows_of(longest), strict=True)]
+    assert sum(widths) + 3 * len(widths) + 1 <= 80
+
+
+def test_many_curves_and_a_single_picture_can_be_drawn(tmp_path: Path) -> None:
+    """Several scales, fluxes and sums: a panel for each scale; one picture has no standard error."""
+    evaluation = Evaluation()
+    for condition in conditions_of("binary", [2, 4], [0.1, 0.2, 0.4], [1, 4]):
+        evaluation.rows.append(Row("a #1, b.png", condition, "bicubic", 20.0, 0.5, 1.0, None, None))
+        evaluation.radiometry[condition, "bicubic"] = invented().radiometry[NORMAL, "bad"]
+    [first, *_] = write_evaluation(evaluation, tmp_path, {"seed": 0})
+    assert (str(first.psnr), first.lead) == ("20.00", None)
+    with Image.open(tmp_path / "summary.png") as plot:
+        assert plot.size == (2 * 780, 630)
+    text = (tmp_path / "rows.csv").read_text()
+    assert '"a #1, b.png","binary",2,0.1,1,"bicubic",20.0,0.5,1.0,"",""\n' in text
 
 
 def test_markdown_has_a_table_for_every_scale() -> None:
@@ -182,7 +215,7 @@ def test_markdown_has_a_table_for_every_scale() -> None:
     assert "- command: spadsr evaluate" in text
     assert [line for line in text.splitlines() if line.startswith("## ")] == [
         "## x4, binary array, 2 pictures",
-        "## x2, binary array, 1 pictures",
+        "## x2, binary array, 1 picture",
     ]
     assert "| 64 | 0.2 | good | 25.00 ± 2.00 | 0.7000 | +4.00 ± 1.00 |" in text
 
@@ -196,7 +229,12 @@ def test_what_is_written(tmp_path: Path) -> None:
         "evaluation.json",
     }
     with (tmp_path / "out" / "rows.csv").open() as file:
-        rows = list(csv.DictReader(file))
+        lines = file.readlines()
+    comments = [line for line in lines if line.startswith("#")]
+    rows = list(csv.DictReader(lines[len(comments) :]))
+    assert {"# command: spadsr evaluate\n", "# seed: 0\n", "# sha256: abc\n"} <= set(comments)
+    assert any(line.startswith("# versions: ") and "torch" in line for line in comments)
+    assert rows[0]["within_68"] == ""
     assert len(rows) == 4
     assert rows[3]["method"] == "good"
     assert float(rows[3]["psnr"]) == 27.0
@@ -205,8 +243,11 @@ def test_what_is_written(tmp_path: Path) -> None:
     assert made["skipped"] == {"x.png": "cannot be read as an image"}
     assert {"spadsr", "torch", "numpy"} <= made["versions"].keys()
     assert len(made["tenths"][0]["percent"]) == 10
-    plot = cv2.imread(str(tmp_path / "out" / "summary.png"))
-    assert plot.std() > 10
+    with Image.open(tmp_path / "out" / "summary.png") as plot:
+        assert plot.size == (780, 630)
+        assert np.asarray(plot.convert("L")).std() > 10
+        assert plot.text["Software"].startswith("spadsr ")
+        assert json.loads(plot.text["Comment"])["sha256"] == "abc"
 
 
 def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,19 @@ def test_ssim_of_flat_pictures_is_its_luminance_term() -> None:
     assert ssim(noise, noise) == pytest.approx(1.0)
 
 
+def test_ssim_is_that_of_scikit_image() -> None:
+    """With the published window, and without clipping what is brighter than white."""
+    from skimage.metrics import structural_similarity
+
+    random = np.random.default_rng(1)
+    truth = random.random((24, 40), dtype=np.float32)
+    rate = truth + random.normal(0, 0.2, truth.shape).astype(np.float32)
+    window = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    expected = structural_similarity(np.maximum(rate, 0), truth, data_range=1.0, **window)
+    assert ssim(rate, truth) == pytest.approx(float(expected), abs=1e-5)
+    assert 0.3 < ssim(rate, truth) < 0.95
+
+
 def test_coverage_of_normal_errors() -> None:
     """Shares of 200,000 normal errors, within 5 standard errors."""
     error = np.random.default_rng(0).normal(size=200_000)

@@ -1,14 +1,18 @@
 """Pictures: right pixels in the right place, on one scale, with their origin in the file."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from hardware.capture import open_capture
-from spadsr.report import Strip, contact_sheet, enlarged, rate_scale, sheet
+from noise_model.sensor import Exposure, Sensor
+from spadsr.report import Strip, _rate_bar, contact_sheet, enlarged, rate_scale, sheet
 
 
 def shades(path: Path) -> np.ndarray:
@@ -47,6 +51,38 @@ def test_flat_pictures_can_be_drawn(recorded: Callable[..., Path], tmp_path: Pat
         flat = np.full((16, 16), level, np.float32)
         sheet(capture.read(0, 1)[0], flat, flat, capture, tmp_path / "sheet.png")
     assert shades(tmp_path / "sheet.png").std() > 5
+
+
+@pytest.mark.parametrize(
+    ("shape", "scale", "size"),
+    [((1, 48), 4, (2546, 472)), ((60, 1), 4, (1202, 808)), ((512, 512), 1, (1778, 600)), ((1, 1), 1, (2546, 856))],
+)
+def test_sheets_of_any_shape_are_legible(
+    recorded: Callable[..., Path], tmp_path: Path, shape: tuple[int, int], scale: int, size: tuple[int, int]
+) -> None:
+    """Headings do not run into each other, and the bar is never shorter than its labels. Nothing was counted."""
+    path, flat = tmp_path / "sheet.png", np.zeros((shape[0] * scale, shape[1] * scale), np.float32)
+    with open_capture(recorded(1, *shape)) as capture:
+        sheet(np.zeros(shape, np.uint8), flat, flat, capture, path)
+    with Image.open(path) as picture:
+        assert picture.size == size
+    page = shades(path)
+    assert page[64:-24, -24 - 80 - 18 : -24 - 80].std() > 50  # the bar, from black to white
+    assert (page[:, :20] == 255).all()
+
+
+def test_the_bar_says_what_it_measures(tmp_path: Path) -> None:
+    figure = Figure()
+    bar = figure.add_axes((0.4, 0.1, 0.05, 0.8))
+    ideal = Sensor("ideal", torch.ones(1, 1), torch.zeros(1, 1), 0.0, 1)
+    _rate_bar(bar, rate_scale(np.linspace(0, 7e4, 100)[None]), Exposure(1e-5, 16), ideal)
+    assert bar.get_ylabel() == "photon detection rate, counts/s per native pixel"
+    assert [tick.get_text() for tick in bar.get_yticklabels()][:2] == ["0", "5\N{THIN SPACE}k"]
+    [other] = bar.child_axes
+    assert other.get_ylabel() == "mean counts of one image"
+    rate = -math.log(1 - 4 / 16) / 1e-5  # of four counts in sixteen frames
+    heights = dict(zip([t.get_text() for t in other.get_yticklabels()], other.get_yticks(), strict=True))
+    assert heights["4"] == pytest.approx(rate, rel=1e-3)
 
 
 def test_the_scale_follows_the_scene() -> None:
