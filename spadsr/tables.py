@@ -235,7 +235,7 @@ def _plot(summaries: Sequence[Summary], path: Path, header: Mapping[str, Any]) -
         _plot_series(axes, series)
         axes.set_title(_title(series), fontsize=10)
         axes.set_ylabel("PSNR, dB: mean and its standard error", fontsize=9)
-        axes.legend(frameon=False, fontsize=8)
+        axes.legend(frameon=False, fontsize=8, handlelength=4)
     figure.savefig(
         path,
         dpi=150,
