@@ -204,7 +204,8 @@ def evaluate(
     named = methods_named([name.strip() for name in methods.split(",")], restorer)
     with progress("measuring") as report:
         measured = run(images, conditions, named, seed, limit, lambda done, total, row: report(done, total))
-    _say_skipped([Path(path) for path in measured.skipped])
+    for path, reason in measured.skipped.items():
+        warn(f"skipped {path}: {reason}")
     header = {"command": " ".join(sys.argv), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     summaries = write_evaluation(measured, output, header)
     table(f"{mode.value}, mean over pictures", list(COLUMNS), [rows_of(summary) for summary in summaries])
