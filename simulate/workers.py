@@ -28,7 +28,7 @@ def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> 
 
 
 def _here(maker: SceneMaker, shards: dict[Path, range]) -> Iterator[int]:
-    with _one_thread():
+    with one_thread():
         for path, scenes in shards.items():
             for _ in write_shard(path, maker, scenes):
                 yield 1
@@ -93,7 +93,7 @@ def _interrupts_ignored() -> Iterator[None]:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """More threads sum in another order: the last bit of a rate can differ, and a count with it."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

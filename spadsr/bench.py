@@ -3,7 +3,6 @@
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from noise_model.response import expected_counts, firing_rate
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
+from simulate.workers import one_thread
 from spadsr.published import PublishedNetwork
 from spadsr.restorer import Restorer
 
@@ -50,19 +50,9 @@ def bench_simulate() -> Iterator[SamplingSpeed]:
     gated = replace(spc3, name="spc3, gated", counter_bits=1, dead_time=0.0)
     for sensor, count_time, white in ((gated, 1e-6, 0.2), (spc3, 10.4e-6, 10.0), (spad512, 10e-6, 0.2)):
         for frames in (1, 16, 256, 1000):
-            with _one_thread():  # numpy draws on one too
+            with one_thread():  # numpy draws on one too
                 speed = _sampling(sensor, Exposure(count_time, frames), white)
             yield speed
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
