@@ -99,24 +99,6 @@ def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:
     return total
 
 
-def stabilised(x: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
-    """Coordinate in which the counts of an image have unit variance at every x = r T: the integral of dmean / sd."""
-    n = exposure.cycles
-    if sensor.binary:
-        return 2 * math.sqrt(n) * torch.asin(torch.sqrt(-torch.expm1(-x)))
-    b = sensor.dead_time / exposure.count_time
-    return 2 * torch.sqrt(n * x) if b == 0 else 2 * math.sqrt(n / b) * torch.asinh(torch.sqrt(x * b))
-
-
-def unstabilised(g: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
-    """The x = r T of a stabilised coordinate: inverse of `stabilised`."""
-    n = exposure.cycles
-    if sensor.binary:
-        return -2 * torch.log(torch.cos(g / (2 * math.sqrt(n))))
-    b = sensor.dead_time / exposure.count_time
-    return g.square() / (4 * n) if b == 0 else torch.sinh(g * math.sqrt(b / n) / 2).square() / b
-
-
 def _armed(mean: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
     """Share of its frames (binary) or of its time (counting) in which a pixel can still be fired by a neighbour."""
     return 1 - mean if sensor.binary else 1 - mean * (sensor.dead_time / exposure.count_time)

@@ -64,8 +64,8 @@ def run_training(
     _keep(settled, kept)
     with _board(folder, state.step) as log:
         for step in train(settled, state, source, folder):
-            training(step.step, step.steps)
-            if state.history and state.history[-1]["step"] == step.step:
+            training(step, settled.steps)
+            if state.history and state.history[-1]["step"] == step:
                 log(state.history[-1])
                 _write_curves(state.history, folder)
     return FinishedRun(_finish(settled, state, folder), folder / "curves.png", source.skipped)

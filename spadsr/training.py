@@ -67,16 +67,6 @@ class TrainingState:
             raise InputError(f"{path}: not a checkpoint of this recipe ({reason}); start without --resume") from error
 
 
-@dataclass(frozen=True)
-class Progress:
-    """What a step reports."""
-
-    step: int
-    steps: int
-    loss: float
-    samples_per_second: float
-
-
 def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     """A network at its start, by the recipe's seed."""
     torch.manual_seed(recipe.seed)  # the initial weights; every later draw comes from the generator
@@ -87,25 +77,23 @@ def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     return TrainingState(network, averaged, optimizer, torch.Generator(device).manual_seed(recipe.seed))
 
 
-def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Iterator[Progress]:
-    """Trains until the recipe's last step, yielding after each; writes checkpoints.
+def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Iterator[int]:
+    """Trains until the recipe's last step, yielding the number of steps done after each; writes checkpoints.
 
     Raises:
         InputError: the loss is no longer finite. The last checkpoint is intact.
     """
     forward: Callable[..., Any] = torch.compile(state.network) if recipe.compiled else state.network
     validation = source.validation()
-    saved = began = time.monotonic()
-    done = 0
+    saved = time.monotonic()
     while state.step < recipe.steps:
         loss = _step(recipe, state, source, forward)
-        done += recipe.batch
         if state.step % recipe.record_every == 0 or state.step == recipe.steps:
             _record(recipe, state, validation, loss)
         if time.monotonic() - saved > recipe.checkpoint_seconds or state.step == recipe.steps:
             state.save(folder / "checkpoint.pt")
             saved = time.monotonic()
-        yield Progress(state.step, recipe.steps, loss, done / (time.monotonic() - began))
+        yield state.step
 
 
 def _step(recipe: TrainingRecipe, state: TrainingState, source: PairSource, forward: Callable[..., Any]) -> float:
@@ -167,12 +155,14 @@ def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Te
 
 
 def _loss(answers: list[tuple[Tensor, Tensor]], targets: list[Tensor], beta: float) -> Tensor:
-    """Mean over resolutions of the likelihood; the highest, which comes first, counts as much as all the others."""
-    losses = torch.stack([_beta_nll(*answer, target, beta) for answer, target in zip(answers, targets, strict=True)])
+    """Over all resolutions; the highest, which comes first, counts as much as all the others."""
+    losses = torch.stack(
+        [_beta_weighted(*answer, target, beta) for answer, target in zip(answers, targets, strict=True)]
+    )
     return losses[0] + losses[1:].sum() / max(1, len(losses) - 1)
 
 
-def _beta_nll(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
+def _beta_weighted(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
     """Squared error of the rate and Gaussian likelihood of its variance, apart: the variance cannot starve the rate.
 
     The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,

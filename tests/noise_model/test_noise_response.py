@@ -14,8 +14,6 @@ from noise_model.response import (
     detection_rate,
     expected_counts,
     firing_rate,
-    stabilised,
-    unstabilised,
 )
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
@@ -153,19 +151,3 @@ def test_a_leading_shape_changes_nothing() -> None:
     one, its_sd = detection_rate(counts[1, 2], exposure, sensor)
     assert torch.equal(rate[1, 2], one)
     assert torch.equal(sd[1, 2], its_sd)
-
-
-@given(st.floats(0.001, 3.0), st.sampled_from(["binary", "counting", "no dead time"]))
-def test_stabilising_can_be_undone(x: float, name: str) -> None:
-    sensor, exposure, _ = CAMERAS[name]
-    value = torch.tensor([x], dtype=torch.float64)
-    assert unstabilised(stabilised(value, exposure, sensor), exposure, sensor).item() == pytest.approx(x, rel=1e-6)
-
-
-@pytest.mark.parametrize("name", ["binary", "counting", "no dead time"])
-def test_stabilised_counts_have_unit_variance(name: str) -> None:
-    """To 5 %, where there are dozens of counts."""
-    sensor, exposure, levels = CAMERAS[name]
-    counts = sample_counts(rates(levels[1], exposure), exposure, sensor, seeded())
-    rate, _ = detection_rate(counts, exposure, sensor)
-    assert stabilised(rate * exposure.count_time, exposure, sensor).var().item() == pytest.approx(1, abs=0.05)
