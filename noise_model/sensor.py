@@ -1,18 +1,22 @@
 """What a sensor is: the maps and numbers of one SPAD array, and how it was exposed."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 from zipfile import BadZipFile
 
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from torch import Tensor
 
 from noise_model.errors import InputError
+from noise_model.estimates import Estimate
 from noise_model.files import shipped_configs, whole_file
 
 #: Bits of `pixel_mask`, as in NeXus NXdetector.
@@ -42,6 +46,7 @@ class Sensor:
         counter_wraps: the counter starts again at 0 when full (else it stays at its maximum).
         pixel_mask: (H, W) int32, NXdetector bits; 0 is a good pixel.
         measured: the maps are those of one array, not drawn to be typical of its kind.
+        estimates: by name, what calibration found, with intervals; empty where there was none.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Sensor:
     pixel_mask: Tensor | None = None
     source: str = ""
     measured: bool = True
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -100,10 +106,13 @@ class Sensor:
         maps = torch.full(shape, pde), torch.full(shape, dark)
         return replace(self, pde=maps[0], dark_count_rate=maps[1], pixel_mask=None)
 
-    def save(self, path: str | Path) -> None:
-        """Writes `path` (YAML, the numbers) and the NPZ of the same stem beside it (the maps)."""
+    def save(self, path: str | Path, further: Mapping[str, NDArray[Any]] = MappingProxyType({})) -> None:
+        """Writes `path` (YAML, the numbers) and the NPZ of the same stem beside it (the maps).
+
+        `further` are maps (H, W) to keep beside the sensor's own, such as their intervals; `load` does not read them.
+        """
         path = Path(path)
-        maps = {"pde": self.pde.cpu().numpy(), "dark_count_rate": self.dark_count_rate.cpu().numpy()}
+        maps = {**further, "pde": self.pde.cpu().numpy(), "dark_count_rate": self.dark_count_rate.cpu().numpy()}
         if self.pixel_mask is not None:
             maps["pixel_mask"] = self.pixel_mask.cpu().numpy()
         numbers = _SensorNumbers(
@@ -115,12 +124,13 @@ class Sensor:
             afterpulse_probability=self.afterpulse_probability,
             trap_lifetime=self.trap_lifetime,
             crosstalk=[[float(f"{value:.7g}") for value in row] for row in self.crosstalk.tolist()],
+            estimates=dict(self.estimates) or None,
             maps=path.with_suffix(".npz").name,
         )
         with whole_file(path.with_suffix(".npz")) as partial:
             np.savez_compressed(partial, **maps)  # type: ignore[arg-type]
         with whole_file(path) as partial:
-            partial.write_text(yaml.safe_dump(numbers.model_dump(exclude_none=True), sort_keys=False))
+            partial.write_text(yaml.safe_dump(numbers.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -201,6 +211,7 @@ class _SensorNumbers(BaseModel):
     afterpulse_probability: float = Field(default=0, ge=0, lt=1)
     trap_lifetime: float = Field(default=0, ge=0)
     crosstalk: list[list[float]] = [[0.0]]
+    estimates: dict[str, Estimate] | None = None
     maps: str | None = None
     shape: tuple[int, int] | None = None
     statistics: SensorStatistics | None = None
@@ -218,8 +229,10 @@ class _SensorNumbers(BaseModel):
 
 
 def _plain(numbers: _SensorNumbers) -> dict[str, Any]:
-    values: dict[str, Any] = numbers.model_dump(exclude={"maps", "shape", "statistics", "seed", "crosstalk"})
-    return values | {"crosstalk": torch.tensor(numbers.crosstalk, dtype=torch.float32)}
+    parsed = {"crosstalk", "estimates"}
+    values: dict[str, Any] = numbers.model_dump(exclude=parsed | {"maps", "shape", "statistics", "seed"})
+    kernel = torch.tensor(numbers.crosstalk, dtype=torch.float32)
+    return values | {"crosstalk": kernel, "estimates": numbers.estimates or {}}
 
 
 def _check_maps(path: Path, pde: Tensor, dark: Tensor, mask: Tensor | None) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from laws_by_hand import binary, counting
 
 from noise_model.errors import InputError
+from noise_model.estimates import Estimate
 from noise_model.files import shipped_configs, whole_file
 from noise_model.sensor import Sensor
 
@@ -37,7 +38,13 @@ def any_sensor(draw: st.DrawFn) -> Sensor:
         counter_wraps=draw(st.booleans()),
         pixel_mask=mask,
         source=draw(st.text(max_size=20)),
+        estimates=draw(st.dictionaries(st.text(max_size=20), any_estimate(), max_size=3)),
     )
+
+
+def any_estimate() -> st.SearchStrategy[Estimate]:
+    number = st.floats(-1e9, 1e9)
+    return st.builds(Estimate, number, number, number, st.booleans(), st.text(max_size=20))
 
 
 def same(one: Sensor, other: Sensor) -> None:
@@ -95,6 +102,14 @@ def maps(path: Path, **arrays: np.ndarray) -> None:
     np.savez(path.with_suffix(".npz"), **{k: v for k, v in (good | arrays).items() if v.size})
 
 
+def test_further_maps_are_kept_beside_those_of_the_sensor(tmp_path: Path) -> None:
+    sensor, low = binary((4, 6)), np.random.default_rng(0).random((4, 6))
+    sensor.save(tmp_path / "mine.yaml", {"pde_low": low})
+    same(sensor, Sensor.load(tmp_path / "mine.yaml"))
+    with np.load(tmp_path / "mine.npz") as maps:
+        assert np.array_equal(maps["pde_low"], low)
+
+
 SPOILT = {
     "missing": lambda path: path.unlink(),
     "empty": lambda path: path.write_text(""),
@@ -114,6 +129,7 @@ SPOILT = {
     "kernel with a centre": lambda path: changed(path, crosstalk=[[0.1]]),
     "negative kernel": lambda path: changed(path, crosstalk=[[0.0, 0.0, 0.0], [-0.1, 0.0, 0.0], [0.0, 0.0, 0.0]]),
     "kernel above one": lambda path: changed(path, crosstalk=[[0.0, 0.0, 0.0], [0.9, 0.0, 0.9], [0.0, 0.0, 0.0]]),
+    "an estimate without an interval": lambda path: changed(path, estimates={"dead_time": {"value": 1e-9}}),
     "infinite dead time": lambda path: changed(path, dead_time=float("inf")),
     "neither maps nor statistics": lambda path: changed(path, maps=None),
     "no maps file": lambda path: path.with_suffix(".npz").unlink(),
