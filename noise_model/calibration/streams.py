@@ -153,8 +153,9 @@ def pair(offset: Offset, shape: tuple[int, int]) -> tuple[tuple[slice, slice], t
 def far_offsets(shape: tuple[int, int]) -> tuple[Offset, ...]:
     """Offsets beyond the reach of crosstalk, whose pairs have nothing in common but the light."""
     height, width = shape
-    wanted = [(height // 2, 0), (0, width // 2), (height // 3, width // 3), (height // 3, -(width // 3))]
-    return tuple(dict.fromkeys(offset for offset in wanted if max(map(abs, offset)) > 3))
+    straight = [offset for n in (2, 3) for offset in ((height // n, 0), (0, width // n))]
+    slanting = [(height // n, sign * (width // n)) for n in (3, 4) for sign in (1, -1)]
+    return tuple(dict.fromkeys(offset for offset in straight + slanting if max(map(abs, offset)) > 3))
 
 
 def gather(stream: Stream, report: Callable[[int, int], None] | None = None) -> StreamStatistics:

@@ -1,0 +1,149 @@
+"""The crosstalk kernel, from the covariance of pixels that lie side by side in flats.
+
+An avalanche in j fires i with chance c, if i is armed. To first order the counts of an image then have the covariance
+
+    Cov(i, j) = c (H_i V_j + H_j V_i) + s^2 m_i m_j
+
+with V the variance of a pixel's counts, m their mean, and H what an additional event adds to the counts of a pixel on
+average; s is the relative fluctuation of the light, which pairs far apart show.
+
+Binary sums of N frames: H = (1 - pi) (1 + rho (1 - 1/N)): armed, and what its afterpulses add. Counting: H is the
+derivative of a frame's mean counts by r T, about (1 - m tau / T)^2. V is the variance as observed, with whatever dead
+time and afterpulses made of it. A covariance only shows c_ij + c_ji: the kernel comes out symmetric.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy.signal import convolve2d
+
+from noise_model.calibration.pooling import (
+    FEW_EVENTS,
+    NOTHING,
+    WIDTH_95,
+    Array,
+    Mask,
+    Pooled,
+    common_mode,
+    dead_time_of,
+    joined,
+    pairs,
+    pooled,
+    usable,
+)
+from noise_model.calibration.streams import NEAR, Offset, StreamStatistics
+from noise_model.response import fraction
+from noise_model.sensor import Sensor
+
+#: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
+#: arrays have, 1e-3.
+DECIDED = 5e-4
+
+#: (value, low, high) (5, 5) kernels, measured, remark
+Kernel = tuple[Array, Array, Array, bool, str]
+
+
+def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kernel:
+    """The crosstalk kernel that the flats show.
+
+    Args:
+        sensor: whose good pixels, dead time and afterpulsing are used.
+
+    Returns:
+        value (5, 5), none below 0; low and high (5, 5), its 95 % interval, which may reach below; whether the flats
+        decide it, else the value is the sensor's; a remark on how it was got, or what it would take.
+    """
+    value, error = np.zeros((5, 5)), np.zeros((5, 5))
+    for offset in NEAR:
+        estimate = joined([_of_pairs(flat, offset, sensor) for flat in flats])
+        for row, column in (offset, (-offset[0], -offset[1])):
+            value[2 + row, 2 + column], error[2 + row, 2 + column] = estimate
+    value -= _second_order(value, _armed(flats, sensor))
+    low, high = value - WIDTH_95 * error, value + WIDTH_95 * error
+    half_width = WIDTH_95 * max((float(one) for one in error[[1, 2], [2, 1]] if np.isfinite(one)), default=np.inf)
+    frames = sum(flat.frames for flat in flats)
+    if half_width > DECIDED:
+        return _cropped(sensor), low, high, False, _what_it_takes(half_width, frames)
+    return value.clip(min=0), low, high, True, f"covariance of neighbours in {frames} frames of flats"
+
+
+def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
+    """Chance c of a flat's pairs at `offset`, paths over a third pixel included."""
+    good = usable(flat, sensor)
+    covariance, (a, b) = pairs(flat, offset, good)
+    if covariance.size < 2:
+        return NOTHING
+    light = common_mode(flat, good)
+    mean, variance, gained = flat.mean, flat.variance, gain(flat, sensor)
+    shared = gained[a] * variance[b] + gained[b] * variance[a]
+    floor = mean[a] * mean[b]
+    weight = flat.images * shared**2 / (variance[a] * variance[b])
+    value, error = pooled((covariance - light.value * floor) / shared, weight, FEW_EVENTS / (flat.images * shared))
+    return Pooled(value, float(np.hypot(error, light.error * np.average(floor / shared, weights=weight))))
+
+
+def gain(flat: StreamStatistics, sensor: Sensor) -> Array:
+    """(H, W) counts of an image that an event besides the light's own adds on average."""
+    if not flat.binary:
+        return _counting_gain(flat, sensor)
+    armed = 1 - flat.mean / flat.exposure.cycles
+    correlation = sensor.afterpulse_probability * armed
+    return armed * (1 + correlation * (1 - 1 / flat.exposure.cycles))
+
+
+def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Array:
+    sensor = replace(sensor, dead_time=dead_time_of(flat, sensor))
+    if sensor.dead_time == 0:
+        return np.ones(flat.shape)
+    blind = torch.linspace(0, 0.98, 1000, dtype=torch.float64)
+    rate = blind / (1 - blind) / sensor.dead_time
+    mean = fraction(rate, flat.exposure, sensor).numpy()
+    slope = np.gradient(mean, rate.numpy() * flat.exposure.count_time)
+    return np.asarray(np.interp(flat.mean / flat.exposure.cycles, mean, slope))
+
+
+def _second_order(direct: Array, armed: float) -> Array:
+    """(5, 5) what two crosstalks in a row, or two that one avalanche causes, add to the estimates.
+
+    With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, of second order 3 A^2 V: over the 2 H V that stand for a
+    chance of 1, it is 3/2 H c^2, the kernel convolved with itself.
+    """
+    kernel = direct.clip(min=0)
+    for _ in range(2):
+        paths = 1.5 * armed * convolve2d(kernel, kernel, mode="same")
+        paths[2, 2] = 0
+        kernel = (direct - paths).clip(min=0)
+    return np.asarray(paths, dtype=np.float64)
+
+
+def _armed(flats: Sequence[StreamStatistics], sensor: Sensor) -> float:
+    """Mean gain of the good pixels."""
+    goods: list[Mask] = [usable(flat, sensor) for flat in flats]
+    gains = np.concatenate([gain(flat, sensor)[good] for flat, good in zip(flats, goods, strict=True)])
+    return float(gains.mean()) if gains.size else 0.0
+
+
+def _cropped(sensor: Sensor) -> Array:
+    """(5, 5) the sensor's kernel, without what lies further away."""
+    kernel = sensor.crosstalk.cpu().double().numpy()
+    padded = np.pad(kernel, 2)
+    middle = padded.shape[0] // 2
+    return padded[middle - 2 : middle + 3, middle - 2 : middle + 3]
+
+
+def _what_it_takes(half_width: float, frames: int) -> str:
+    if not np.isfinite(half_width):
+        return "no two neighbours to be seen in the flats"
+    return (
+        f"flats too short: {frames} frames tell the nearest neighbours' crosstalk to +-{half_width:.1g};"
+        f" about {_round_up(frames * (half_width / DECIDED) ** 2)} would tell it to +-{DECIDED:.1g}"
+    )
+
+
+def _round_up(number: float) -> int:
+    """To two digits."""
+    unit: int = 10 ** max(0, int(math.log10(number)) - 1)
+    return math.ceil(number / unit) * unit

@@ -1,0 +1,110 @@
+"""One number from many pixels, with the error that their scatter shows, in spite of a few that misbehave."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noise_model.calibration.streams import Offset, StreamStatistics, far_offsets, pair
+from noise_model.response import SATURATED_LOAD
+from noise_model.sensor import Sensor
+
+#: Half the width of a 95 % interval, in standard errors.
+WIDTH_95 = 1.96
+
+#: Robust standard deviations from the median beyond which a pixel or pair is left out: one in 2 million good ones.
+OUTLYING = 5.0
+
+#: Events beyond the expected number that are always let pass: where few are expected, their law has a long tail.
+FEW_EVENTS = 8
+
+Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+class Pooled(NamedTuple):
+    """A mean and its standard error."""
+
+    value: float
+    error: float
+
+
+NOTHING = Pooled(0.0, np.inf)
+
+
+def within(values: Array, weights: Array, tolerance: float | Array = 0.0) -> Mask:
+    """Which of independent `values` are no outliers; weights are inverse variances, but for a common factor."""
+    away = np.abs(values - np.median(values)) * np.sqrt(weights)
+    sd = 1.4826 * np.median(away)
+    kept: Mask = away <= OUTLYING * sd + tolerance * np.sqrt(weights)
+    return kept
+
+
+def pooled(values: Array, weights: Array, tolerance: float | Array = 0.0) -> Pooled:
+    """Weighted mean of independent `values` but for outliers, which lie further than `tolerance` outside of their
+    spread; weights are inverse variances, but for a common factor."""
+    if values.size < 2:
+        return NOTHING
+    kept = within(values, weights, tolerance)
+    values, weights = values[kept], weights[kept]
+    total = weights.sum()
+    mean = (weights * values).sum() / total
+    error = np.sqrt(np.square(weights * (values - mean)).sum() * values.size / max(values.size - 1, 1)) / total
+    return Pooled(float(mean), float(error))
+
+
+def joined(estimates: Sequence[Pooled]) -> Pooled:
+    """The mean of independent estimates of one number, each with the weight of its error."""
+    known = [one for one in estimates if np.isfinite(one.error) and one.error > 0]
+    if not known:
+        return NOTHING
+    weights = np.array([one.error**-2 for one in known])
+    value = np.array([one.value for one in known]) @ weights / weights.sum()
+    return Pooled(float(value), float(weights.sum() ** -0.5))
+
+
+def dead_time_of(flat: StreamStatistics, sensor: Sensor) -> float:
+    """s; what the header says, else what is known of the sensor."""
+    return sensor.dead_time if flat.dead_time is None else flat.dead_time
+
+
+def load(flat: StreamStatistics, sensor: Sensor) -> Array:
+    """(H, W) share of its frames (binary) or of its time (counting) for which a pixel is blind."""
+    counts = flat.mean / flat.exposure.cycles
+    return counts if flat.binary else counts * (dead_time_of(flat, sensor) / flat.exposure.count_time)
+
+
+def usable(flat: StreamStatistics, sensor: Sensor) -> Mask:
+    """(H, W) pixels that the sensor's mask calls good, and that neither stand still nor are saturated."""
+    good: Mask = sensor.good.cpu().numpy()
+    varying: Mask = np.nan_to_num(flat.variance) > 0
+    return good & varying & (load(flat, sensor) < SATURATED_LOAD)
+
+
+def common_mode(flat: StreamStatistics, good: Mask) -> Pooled:
+    """Relative variance that all pixels share, which is that of the light: from pairs far from each other.
+
+    To an image's covariance of two pixels it adds its product with their means; taken as 0, and sure, where the array
+    is too small to have far pairs.
+    """
+    mean, variance, n = flat.mean, flat.variance, flat.images
+    values, weights = [], []
+    for offset in far_offsets(flat.shape):
+        covariance, (a, b) = pairs(flat, offset, good)
+        product = mean[a] * mean[b]
+        values.append(covariance / product)
+        weights.append(n * product**2 / (variance[a] * variance[b]))
+    if not values:
+        return Pooled(0.0, 0.0)
+    value, weight = np.concatenate(values), np.concatenate(weights)
+    return pooled(value, weight, FEW_EVENTS / np.sqrt(n * weight.mean()))
+
+
+def pairs(flat: StreamStatistics, offset: Offset, good: Mask) -> tuple[Array, tuple[Mask, Mask]]:
+    """Covariances (K,) of the pairs at `offset` that are good on both sides, and where (H, W) both sides of them are,
+    in the same order."""
+    first, second = pair(offset, flat.shape)
+    sides = np.zeros((2, *flat.shape), dtype=np.bool_)
+    sides[0][first] = sides[1][second] = good[first] & good[second]
+    return flat.covariance(offset)[sides[0]], (sides[0], sides[1])
