@@ -1,17 +1,14 @@
 """The law of counts by its mean: rates fitted to mean counts, and the histograms, spread and memory they imply."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noise_model.response import expected_counts, photon_rate
+from noise_model.response import neighbours, photon_rate
 from noise_model.sampling import count_law, sample_counts
 from noise_model.sensor import Exposure, Sensor
 
 Floats = NDArray[np.float64]
-_PASSES = 4  # to take crosstalk out; each shrinks the error by the crosstalk
 
 
 class FittedLaw:
@@ -27,7 +24,6 @@ class FittedLaw:
 
     def __init__(self, exposure: Exposure, sensor: Sensor) -> None:
         self.exposure, self.sensor = exposure, sensor
-        self._alone = replace(sensor, crosstalk=torch.zeros(1, 1))
         law = count_law(exposure, sensor)
         self.x: Floats = law.x.numpy()
         self._pmf = np.diff(law.cdf.numpy().astype(np.float64), axis=1, prepend=0.0)
@@ -38,29 +34,21 @@ class FittedLaw:
         self.most = max(int(self._counts.max()), sensor.saturation_value(exposure.cycles)) + 1
 
     def row(self, mean: Floats) -> Floats:
-        """Rows whose laws have these means. A count by crosstalk is taken for one of the pixel's own: for binary frames
-        without afterpulses that is exact, and elsewhere next to it."""
+        """Rows whose laws have these means. What neighbours fire counts as the pixel's own: it makes the pixel fire
+        at a higher rate."""
         return np.asarray(np.interp(mean, self.mean, np.arange(len(self.mean))))
 
     def rates(self, mean: Floats) -> torch.Tensor:
-        """(H, W) photon rates at which mean counts are these (H, W), crosstalk included.
+        """(H, W) photon rates at which mean counts are these (H, W): what neighbours fire comes on top.
 
         They lie on the grid, so that the sampler need not mix two of its rows: that adds up to 0.25 % to the variance,
         which a long capture can tell from none. The rates are fitted to the captures drawn, so a shift is no matter.
         """
-        seen = own = torch.from_numpy(mean)
-        for _ in range(_PASSES):
-            rate = torch.from_numpy(self._x(own.numpy()) / self.exposure.count_time)
-            with_crosstalk, without = (
-                expected_counts(rate, self.exposure, each) for each in (self.sensor, self._alone)
-            )
-            own = (seen - (with_crosstalk - without)).clamp(min=0)
-        rate = torch.from_numpy(self._x(own.numpy()) / self.exposure.count_time)
-        return photon_rate(rate.float(), self.sensor)
-
-    def _x(self, mean: Floats) -> Floats:
-        """r T of the row next to the law with this mean."""
-        return self.x[np.rint(self.row(mean)).astype(np.int64)]
+        rows = np.arange(len(self.x))
+        fired = neighbours(torch.from_numpy(mean / self.exposure.cycles), self.sensor).numpy()
+        own = np.interp(self.row(mean), rows, self.x) - fired
+        x = self.x[np.rint(np.interp(own, self.x, rows)).astype(np.int64)]
+        return photon_rate(torch.from_numpy(x / self.exposure.count_time).float(), self.sensor)
 
     def draw(self, rates: torch.Tensor, images: int, generator: torch.Generator) -> NDArray[np.int32]:
         """(images, H, W) independent images at photon rates (H, W)."""
