@@ -1,0 +1,80 @@
+"""Pixels whose dark count rate is not steady: random telegraph noise, found by pairs of counts close in time.
+
+A steady pixel spreads its counts evenly over the recording. The number of pairs of counts in the same image, or in
+images a few apart, then has a known mean, given how many counts there are, and its variance and skewness are those of
+a Poisson number but for the counts that share many an image. A rate that comes and goes brings counts together.
+
+Sources: telegraph noise of SPADs: Karami et al., IEEE TED 57 (2010) 692. False discovery rate: Benjamini & Hochberg,
+J. R. Stat. Soc. B 57 (1995) 289.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammainc
+
+from noise_model.calibration.rates import Floats
+from noise_model.calibration.streams import LAGS, StreamStatistics
+from noise_model.response import afterpulse_in_frame
+from noise_model.sensor import Sensor
+
+FALSE_DISCOVERIES = 0.01  # share of the pixels found
+_LEAST_SWING = 0.1  # rms of the rate's swings over its mean; less may as well be the temperature
+
+
+def blinking(darks: Sequence[StreamStatistics], sensor: Sensor) -> NDArray[np.bool_]:
+    """(H, W) pixels whose rate swings by 10 % or more, found so that 1 % of those found are steady."""
+    tests = [_unlikely([_same_image(dark, sensor) for dark in darks]), _unlikely([_later(dark) for dark in darks])]
+    return _found(np.minimum(1, len(tests) * np.minimum(*tests)))
+
+
+def _same_image(dark: StreamStatistics, sensor: Sensor) -> Floats:
+    """(4, H, W): pairs of counts in one image, how many to expect, how many of them by chance, and their skewness.
+
+    Some pixels have more afterpulses than others: twice the array's number is no sign of blinking."""
+    counts, n = dark.total.astype(np.float64), dark.images
+    by_chance = counts * (counts - 1) / (2 * n)
+    expected = np.maximum(0, by_chance + (_fano(dark, sensor) - 1) * counts / 2)
+    return np.stack([(dark.square - dark.total) / 2, expected, by_chance, expected * (1 + 2 * counts / n)])
+
+
+def _later(dark: StreamStatistics) -> Floats:
+    """The same of pairs of counts two and more images apart, where no afterpulse reaches."""
+    lags, n = np.array([lag for lag in LAGS[1:] if 2 * lag <= dark.images], dtype=np.int64), dark.images
+    used = slice(1, 1 + len(lags))
+    pairs = (n - lags)[:, None, None]
+    itself = (n - 2 * lags)[:, None, None] / pairs * dark.mean  # what the product of sums holds of squares
+    expected = np.maximum(0, dark.leading[used] / pairs * dark.trailing[used] - itself).sum(axis=0)
+    return np.stack([dark.lagged[used].sum(axis=0), expected, expected, expected])
+
+
+def _fano(dark: StreamStatistics, sensor: Sensor) -> Floats:
+    """(H, W) largest variance over mean of the counts of an image of a steady pixel."""
+    per_frame = dark.total / dark.frames
+    if sensor.binary:
+        a, n = min(0.5, 2 * sensor.afterpulse_probability), dark.exposure.cycles
+        rho = a * (1 - per_frame)
+        gain = (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (n * (1 - rho) ** 2)
+        return np.asarray((1 - per_frame) * gain)
+    a = min(0.5, 2 * afterpulse_in_frame(sensor))
+    armed = 1 - per_frame * sensor.dead_time / dark.exposure.count_time
+    return np.asarray(armed**2 * (1 + a) / (1 - a))
+
+
+def _unlikely(parts: list[Floats]) -> Floats:
+    """(H, W) chance of so many pairs in a steady pixel; 1 where its swings would be small.
+
+    The number of pairs is taken for a Poisson number, scaled and shifted to the right mean, variance and skewness."""
+    pairs, expected, by_chance, skew = np.sum(parts, axis=0)
+    scale = np.divide(skew, expected, out=np.ones_like(skew), where=expected > 0)
+    poisson, excess = expected / scale**2, pairs - expected
+    reached = gammainc(np.maximum(excess / scale + poisson, 1e-9), poisson)
+    return np.where(excess > _LEAST_SWING**2 * by_chance, reached, 1.0)
+
+
+def _found(p: Floats) -> NDArray[np.bool_]:
+    """Those that stand out, at a false discovery rate."""
+    order = np.sort(p, axis=None)
+    passed = np.flatnonzero(order <= FALSE_DISCOVERIES * np.arange(1, p.size + 1) / p.size)
+    return np.asarray(p <= order[passed[-1]]) if len(passed) else np.zeros(p.shape, dtype=np.bool_)

@@ -1,0 +1,124 @@
+"""Dark count rates from recordings in the dark: a map with credible intervals, their spread, hot and noisy pixels.
+
+Dark counts come as a Poisson process, so a pixel's counts and its live time say all about its rate. What the sensor
+does to them is undone in these two numbers: counts by afterpulsing and by the avalanches of neighbours say less of a
+rate than counts of its own, and a binary frame that fired twice counts once.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from noise_model.calibration.blinking import blinking
+from noise_model.calibration.rates import Evidence, Floats, Prior, fit_prior, posterior
+from noise_model.calibration.streams import StreamStatistics
+from noise_model.estimates import Estimate
+from noise_model.response import afterpulse_in_frame, neighbours
+from noise_model.sensor import HOT, NOISY, Sensor
+
+#: A pixel is hot if its dark count rate is more likely than not above this multiple of the bulk's median.
+HOT_FACTOR = 20.0
+
+_WANTED_PRECISION = 0.1  # of the rate of an ordinary pixel
+_NAMES = ("dark_bulk", "dark_bulk_sigma", "dark_hot_fraction", "dark_hot_median", "dark_hot_sigma")
+
+
+@dataclass(frozen=True)
+class DarkMap:
+    """Dark count rates (H, W), cps, with 95 % credible intervals; pixel_mask bits HOT and NOISY; the spread of rates:
+    medians in cps, sigma is the standard deviation of ln(rate)."""
+
+    rate: Floats
+    low: Floats
+    high: Floats
+    mask: NDArray[np.int32]
+    estimates: dict[str, Estimate]
+    remarks: tuple[str, ...]
+
+
+def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor) -> DarkMap:
+    """Dark count rates from all recordings together.
+
+    Args:
+        darks: of equal shape (H, W).
+        sensor: what is known so far, of that shape: dead time, afterpulsing, crosstalk, and dark rates to start from.
+    """
+    evidence = Evidence.of(*_own(*_poisson(darks, sensor), _indirect_rate(darks, sensor), sensor))
+    prior = fit_prior(evidence)
+    rates = posterior(evidence, prior, HOT_FACTOR)
+    mask = np.where(rates.above > 0.5, HOT, 0) | np.where(blinking(darks, sensor), NOISY, 0)
+    remarks = _too_short(darks, prior) + _full(darks)
+    return DarkMap(rates.mean, rates.low, rates.high, mask.astype(np.int32), _estimates(prior), remarks)
+
+
+def _poisson(darks: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Floats, Floats]:
+    """Counts and live times (s), each (H, W), of the Poisson law that says the same of the rate."""
+    law = _of_binary if sensor.binary else _of_counting
+    counts, live = np.sum([law(dark, sensor) for dark in darks], axis=0)
+    return counts, live
+
+
+def _of_counting(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
+    a, counts = afterpulse_in_frame(sensor), dark.total.astype(np.float64)
+    live = dark.live_time - counts * sensor.dead_time
+    return counts * (1 - a) / (1 + a), live / (1 + a)
+
+
+def _of_binary(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
+    """By the estimate of ln(rate) and its information, which are exact where nothing was counted."""
+    n, a, time = dark.frames, sensor.afterpulse_probability, dark.exposure.count_time
+    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # a pixel that always fired has no largest rate
+    p = full * (1 - a) / (1 - a * full)
+    x, rho = -np.log1p(-p), a * (1 - p)
+    slope = (1 - a) / (1 - a * full) ** 2 / (1 - p)
+    variance = full * (1 - full) / n * (1 + rho) / (1 - rho)
+    counts = (x / slope) ** 2 / variance
+    return counts, np.asarray(counts / x * time, dtype=np.float64)
+
+
+def _indirect_rate(darks: Sequence[StreamStatistics], sensor: Sensor) -> Floats:
+    """(H, W) rate at which neighbours fire each pixel, counts/s."""
+    fired = sum(torch.from_numpy(dark.total).double() for dark in darks) / sum(dark.live_time for dark in darks)
+    return np.asarray(neighbours(torch.as_tensor(fired), sensor).numpy())
+
+
+def _own(counts: Floats, live: Floats, indirect: Floats, sensor: Sensor) -> tuple[Floats, Floats]:
+    """Counts and live times of the Poisson law that says of a pixel's own rate what the counts say, which a known rate
+    adds to: their likelihoods have the same slope and bend, by ln(rate), at about the rate itself."""
+    rate = np.maximum(sensor.dark_count_rate.double().numpy(), counts / live - indirect) + 1e-9
+    own = rate / (rate + indirect)
+    return counts * own**2, live - counts * own * (1 - own) / rate
+
+
+def _estimates(prior: Prior) -> dict[str, Estimate]:
+    ends = prior.interval
+    values = np.exp([ends[0], prior.theta, ends[1]])
+    values[:, 2] = expit([ends[0, 2], prior.theta[2], ends[1, 2]])
+    return {
+        name: Estimate(
+            float(value), float(low), float(high), bool(decided), "" if decided else "too few counts to tell"
+        )
+        for name, low, value, high, decided in zip(_NAMES, *values, prior.decided, strict=True)
+    }
+
+
+def _too_short(darks: Sequence[StreamStatistics], prior: Prior) -> tuple[str, ...]:
+    live, bulk = sum(dark.live_time for dark in darks), float(np.exp(prior.theta[0]))
+    wanted = 1 / (bulk * _WANTED_PRECISION**2)
+    if live >= wanted:
+        return ()
+    return (
+        f"{live:.3g} s in the dark give an ordinary pixel ({bulk:.3g} cps) {bulk * live:.2g} counts: its rate is mostly"
+        f" that of its kind. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
+    )
+
+
+def _full(darks: Sequence[StreamStatistics]) -> tuple[str, ...]:
+    full = int(np.any([dark.saturated > 0 for dark in darks], axis=0).sum())
+    if darks[0].binary or not full:
+        return ()
+    return (f"{full} pixels filled their counter in the dark: their dark rates are lower bounds.",)
