@@ -12,7 +12,6 @@ derivative of a frame's mean counts by r T, about (1 - m tau / T)^2. V is the va
 time and afterpulses made of it. A covariance only shows c_ij + c_ji: the kernel comes out symmetric.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -32,6 +31,7 @@ from noise_model.calibration.pooling import (
     joined,
     pairs,
     pooled,
+    rounded_up,
     usable,
 )
 from noise_model.calibration.streams import NEAR, Offset, StreamStatistics
@@ -138,12 +138,6 @@ def _what_it_takes(half_width: float, frames: int) -> str:
     if not np.isfinite(half_width):
         return "no two neighbours to be seen in the flats"
     return (
-        f"flats too short: {frames} frames tell the nearest neighbours' crosstalk to +-{half_width:.1g};"
-        f" about {_round_up(frames * (half_width / DECIDED) ** 2)} would tell it to +-{DECIDED:.1g}"
+        f"flats too short: {frames} frames tell the nearest neighbours' crosstalk to +-{half_width:.2g};"
+        f" about {rounded_up(frames * (half_width / DECIDED) ** 2)} would tell it to +-{DECIDED:.2g}"
     )
-
-
-def _round_up(number: float) -> int:
-    """To two digits."""
-    unit: int = 10 ** max(0, int(math.log10(number)) - 1)
-    return math.ceil(number / unit) * unit

@@ -1,5 +1,6 @@
 """One number from many pixels, with the error that their scatter shows, in spite of a few that misbehave."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -108,3 +109,9 @@ def pairs(flat: StreamStatistics, offset: Offset, good: Mask) -> tuple[Array, tu
     sides = np.zeros((2, *flat.shape), dtype=np.bool_)
     sides[0][first] = sides[1][second] = good[first] & good[second]
     return flat.covariance(offset)[sides[0]], (sides[0], sides[1])
+
+
+def rounded_up(number: float) -> int:
+    """To two digits."""
+    unit: int = 10 ** max(0, int(math.log10(number)) - 1)
+    return math.ceil(number / unit) * unit

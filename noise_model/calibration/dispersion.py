@@ -1,0 +1,186 @@
+"""How widely counts scatter around their mean, and the afterpulsing and dead time under which they would.
+
+In sums of binary frames afterpulses widen the variance. In counting arrays they do so too, while dead time narrows it
+in proportion to the load, F = (1 - m tau / T)^2 for long frames: flats of several fluxes tell the two apart. Variances
+are compared with the exact laws, pixel by pixel, and the ratio is pooled.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise_model.calibration.pooling import Pooled, common_mode, usable, within
+from noise_model.calibration.streams import StreamStatistics
+from noise_model.laws import Shape, frame_law
+from noise_model.sensor import Exposure, Sensor
+
+Array = NDArray[np.float64]
+
+_NODES = 24  # rates at which the law of a frame is worked out, for the pixels of a flat
+_MARGIN = 1.25  # by which these reach beyond the pixels' own: afterpulses may add that much
+_MOST_BLIND = 0.97
+
+_AFTERPULSE_UNIT = 0.01  # steps of the solver are in units of this, and of the dead time it starts from
+_STEPS, _LONGEST_STEP, _NO_STEP, _DIFFERENCE = 8, 0.5, 1e-3, 0.01
+_LEAST_SHARE, _MOST_AFTERPULSING = 0.1, 0.3  # it looks no further: of the dead time it starts from; of either sign
+
+
+class Pulses(NamedTuple):
+    """What is sought: s, and the chance that an avalanche fills a trap."""
+
+    dead_time: float
+    afterpulse_probability: float
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """The good pixels of one flat.
+
+    Attributes:
+        exposure: of an image.
+        mean: (K,) counts of a hardware frame.
+        variance: (K,) of an image's counts, without what the light's own fluctuation adds.
+        error: (K,) standard error of that variance, relatively, within a per cent or so.
+    """
+
+    exposure: Exposure
+    mean: Array
+    variance: Array
+    error: Array
+
+    @classmethod
+    def of(cls, flat: StreamStatistics, sensor: Sensor) -> "Scatter":
+        """Of the good pixels of `flat`."""
+        good = usable(flat, sensor)
+        mean = flat.mean[good]
+        variance = flat.variance[good] - common_mode(flat, good).value * mean**2
+        error = np.sqrt(2 / (flat.images - 1) + 1 / (flat.images * mean))
+        return cls(flat.exposure, mean / flat.exposure.cycles, variance, error)
+
+    def excess(self, pulses: Pulses, sensor: Sensor) -> Array:
+        """(K,) by how much the variance exceeds what `pulses` would make it, relatively."""
+        law = binary_variance if sensor.binary else counting_variance
+        return self.variance / law(self.mean, self.exposure, sensor, pulses) - 1
+
+    def trimmed(self, pulses: Pulses, sensor: Sensor) -> "Scatter":
+        """Without the outliers."""
+        kept = within(self.excess(pulses, sensor), self.error**-2)
+        return replace(self, mean=self.mean[kept], variance=self.variance[kept], error=self.error[kept])
+
+    def pooled(self, excess: Array) -> Pooled:
+        """Weighted mean of the pixels' excess, and its error from their scatter."""
+        weights = self.error**-2 / (self.error**-2).sum()
+        mean = weights @ excess
+        return Pooled(float(mean), float(np.linalg.norm(weights * (excess - mean))))
+
+
+def binary_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: Pulses) -> Array:
+    """Variance of sums of binary frames whose mean is `mean` each: a stationary two-state chain."""
+    n, a = exposure.cycles, pulses.afterpulse_probability
+    rho = a * (1 - mean * (1 - a) / (1 - a * mean))
+    growth = n * (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (1 - rho) ** 2
+    return np.asarray(mean * (1 - mean) * growth)
+
+
+def counting_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: Pulses) -> Array:
+    """Variance of sums of counting frames whose mean is `mean` each. A negative afterpulse probability, which noise may
+    make of 0, narrows the variance as much as a positive one would widen it."""
+    if pulses.afterpulse_probability < 0:
+        none, mirrored = (pulses._replace(afterpulse_probability=a) for a in (0.0, -pulses.afterpulse_probability))
+        laws = (counting_variance(mean, exposure, sensor, one) for one in (none, mirrored))
+        return 2 * next(laws) - next(laws)
+    from scipy.interpolate import CubicSpline
+
+    sensor = replace(sensor, **pulses._asdict())
+    means, variances = _moments(_rates(mean, sensor.dead_time / exposure.count_time), exposure.count_time, sensor)
+    fano = CubicSpline(means, variances / means)
+    return np.asarray(exposure.cycles * mean * fano(mean))
+
+
+def _rates(mean: Array, b: float) -> Array:
+    """(_NODES,) r T of a frame, so spread that the mean counts of all pixels lie between."""
+    ends = np.array([mean.min() / _MARGIN, mean.max() * _MARGIN])
+    low, high = ends / (1 - np.minimum(ends * b, _MOST_BLIND))
+    return np.linspace(low**0.5, high**0.5, _NODES) ** 2
+
+
+def _moments(x: Array, count_time: float, sensor: Sensor) -> tuple[Array, Array]:
+    pmf = frame_law(torch.from_numpy(x), Shape.of(Exposure(count_time), sensor)).numpy()
+    k = np.arange(pmf.shape[1], dtype=np.float64)
+    mean = pmf @ k
+    return mean, (pmf * np.square(k - mean[:, None])).sum(axis=1)
+
+
+def fit(
+    flats: Sequence[StreamStatistics],
+    sensor: Sensor,
+    start: Pulses,
+    *,
+    dead_time_known: bool = False,
+    expected: Pooled | None = None,
+) -> tuple[Pooled, Pooled]:
+    """Dead time and afterpulse probability under which the counts would scatter as they do: weighted least squares.
+
+    Args:
+        start: where to begin.
+        dead_time_known: it stays at that of `start`.
+        expected: what is known beforehand of the afterpulse probability.
+    """
+    scatters, found = [Scatter.of(flat, sensor) for flat in flats], start
+    for _ in range(2):  # who is an outlier is seen best from the solution
+        kept = [scatter.trimmed(found, sensor) for scatter in scatters]
+        misfit = _misfit(kept, sensor, found, expected)
+        found, covariance = _solved(misfit, found, [1] if dead_time_known else [0, 1])
+    seconds, chance = zip(found, np.sqrt(np.diag(covariance)), strict=True)
+    return Pooled(*map(float, seconds)), Pooled(*map(float, chance))
+
+
+Misfit = Callable[[Pulses], Array]
+
+
+def _misfit(scatters: Sequence[Scatter], sensor: Sensor, near: Pulses, expected: Pooled | None) -> Misfit:
+    """Excess variance of each flat, and distance from what was expected, in standard errors, which are those `near` the
+    solution."""
+    errors = np.array([scatter.pooled(scatter.excess(near, sensor)).error for scatter in scatters])
+
+    def misfit(pulses: Pulses) -> Array:
+        excess = [scatter.pooled(scatter.excess(pulses, sensor)).value for scatter in scatters]
+        away = [] if expected is None else [(pulses.afterpulse_probability - expected.value) / expected.error]
+        return np.append(excess / errors, away)
+
+    return misfit
+
+
+def _solved(misfit: Misfit, start: Pulses, free: list[int]) -> tuple[Pulses, Array]:
+    """The least squares by Gauss and Newton, and the (2, 2) covariance of both numbers: infinite where the flats leave
+    them open, 0 for one that is not free; larger where the flats contradict each other."""
+    unit = np.array([start.dead_time, _AFTERPULSE_UNIT])[free]
+    found = np.array(start)
+    for _ in range(_STEPS):
+        away = misfit(Pulses(*found))
+        slope = np.empty((len(away), len(free)))
+        for column, which in enumerate(free):
+            moved = found.copy()
+            moved[which] += _DIFFERENCE * unit[column]
+            slope[:, column] = (misfit(Pulses(*moved)) - away) / _DIFFERENCE
+        step = np.clip(np.linalg.lstsq(slope, -away, rcond=None)[0], -_LONGEST_STEP, _LONGEST_STEP)
+        found[free] += unit * step
+        found = np.clip(found, (_LEAST_SHARE * start.dead_time, -_MOST_AFTERPULSING), (np.inf, _MOST_AFTERPULSING))
+        if np.abs(step).max() < _NO_STEP:
+            break
+    return Pulses(*found), _covariance(slope / unit, away, free)
+
+
+def _covariance(slope: Array, away: Array, free: list[int]) -> Array:
+    covariance = np.zeros((2, 2))
+    freedom = len(away) - len(free)
+    scale = max(1.0, float(away @ away) / freedom) if freedom > 0 else 1.0
+    if np.linalg.matrix_rank(slope) < len(free):
+        covariance[free, free] = np.inf
+    else:
+        covariance[np.ix_(free, free)] = scale * np.linalg.inv(slope.T @ slope)
+    return covariance
