@@ -3,13 +3,15 @@
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
+import typer.core
 
+from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.console import out, plain_errors, progress, table, warn
 
@@ -37,6 +39,24 @@ Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
 Weights = Annotated[Path | None, typer.Option(help="weight file made by `spadsr train`; default: the one shipped")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
+CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")]
+Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, where the file does not say")]
+DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
+Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
+
+
+class ManyFlats(typer.core.TyperCommand):
+    """Takes `--flat A B C` for `--flat A --flat B --flat C`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Every argument after a flat, up to the next option, is a flat."""
+        spelt: list[str] = []
+        for place, word in enumerate(args):
+            before = args[place - 1] if place else ""
+            if not word.startswith("-") and len(spelt) > 1 and spelt[-2] == "--flat" and before != "--flat":
+                spelt.append("--flat")
+            spelt.append(word)
+        return super().parse_args(ctx, spelt)
 
 
 def main() -> None:
@@ -56,18 +76,10 @@ def infer(
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
     weights: Weights = None,
     device: Device = "cpu",
-    count_time: Annotated[
-        float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")
-    ] = None,
-    cycles: Annotated[
-        int | None, typer.Option(help="hardware frames in one image, where the file does not say")
-    ] = None,
-    dead_time: Annotated[
-        float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")
-    ] = None,
-    bits: Annotated[
-        int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")
-    ] = None,
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution.
 
@@ -95,6 +107,72 @@ def infer(
         out.print(f"{done.result}  {done.images} images, x{scale}\n{done.picture}", markup=False, soft_wrap=True)
     for warning, names in said.items():
         warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {warning}")
+
+
+@app.command(cls=ManyFlats)
+def calibrate(
+    darks: Annotated[list[Path] | None, typer.Argument(metavar="DARK...", help="recordings in the dark")] = None,
+    flats: Annotated[
+        list[Path] | None, typer.Option("--flat", metavar="FLAT...", help="recordings of even light")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="`.yaml` of the sensor (sensor.yaml); of a check, its `.html`")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="recording of a still scene: is it what --sensor would count?")
+    ] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="numbers for what the recordings do not tell; of a check, the sensor checked")
+    ] = None,
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
+) -> None:
+    """Estimate a sensor from dark and flat recordings, or check one against a recording.
+
+    Writes the sensor (YAML, and NPZ with its maps) and an HTML report beside it. Images that a recording itself marks
+    as dark or flat are used as such. docs/calibrate.md says what to record.
+
+    Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
+    `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
+    """
+    options = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
+    command = " ".join(sys.argv)
+    if check is not None:
+        _check(check, sensor, output, options, command)
+        return
+    if not darks and not flats:
+        raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
+    from spadsr.calibrating import calibrate_captures
+    from spadsr.calibration_report import ESTIMATES, assumed, estimate_rows
+
+    done = calibrate_captures(
+        darks or [], flats or [], sensor, output or Path("sensor.yaml"), options, command, progress
+    )
+    table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))
+    for line in assumed(done.calibration.estimates):
+        out.print(line, markup=False, soft_wrap=True)
+    for note in (*done.calibration.remarks, *done.notes):
+        warn(note)
+    out.print(f"{done.sensor}\n{done.report}", markup=False, soft_wrap=True)
+
+
+def _check(
+    capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, float | None], command: str
+) -> None:
+    from noise_model.calibration.goodness import reasons
+    from spadsr.calibration_report import CHECKS, check_rows, verdict
+    from spadsr.checking import check_capture
+
+    if sensor is None:
+        raise InputError("--check needs --sensor: the sensor file to check")
+    done = check_capture(capture, sensor, output, options, command, progress)
+    table(f"{capture.name} under {sensor}", list(CHECKS), check_rows(done.found))
+    for line in (verdict(done.found), *reasons(done.found), str(done.report)):
+        out.print(line, markup=False, soft_wrap=True)
+    for note in done.notes:
+        warn(note)
 
 
 @app.command()

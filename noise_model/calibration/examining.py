@@ -18,7 +18,7 @@ _BINS_PER_SD = 4  # counts that spread widely are compared in bins of a quarter 
 _PAIRS = {
     "nearest": "nearest neighbours",
     "diagonal": "diagonal neighbours",
-    "far": "pixels half the array apart",
+    "far": "half the array apart",
 }
 
 
@@ -69,14 +69,14 @@ class Examiner:
         """Kind of every statistic, and its name in words."""
         means = [f"mean {mean[self.label == b].mean():.3g}" for b in range(self.bands)]
         return [
-            *(("histogram", f"histogram, {words}: total variation") for words in means),
-            *(("spread", f"variance over the sensor's, {words}") for words in means),
-            *((kind, f"correlation, {_PAIRS[kind]}") for kind in self.pairs),
-            ("lag", "correlation, next image"),
+            *(("histogram", f"histogram, {words}") for words in means),
+            *(("spread", f"variance, {words}") for words in means),
+            *((kind, _PAIRS[kind]) for kind in self.pairs),
+            ("lag", "next image"),
         ]
 
     def statistics(self, counts: NDArray[np.integer]) -> Floats:
-        """(S,) in the order of `names`."""
+        """(S,) in the order of `names`: total variation between histograms, variances over the law's, correlations."""
         mean = counts.mean(axis=0)
         residual = np.where(self.good, counts - mean, 0).astype(np.float32)
         variance = np.einsum("tij,tij->ij", residual, residual).astype(np.float64) / (len(counts) - 1)
