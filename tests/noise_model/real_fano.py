@@ -124,7 +124,7 @@ def draw(frames: Counts, ratio: Estimate, path: Path) -> None:
         )
     _draw_laws(axes, ratio)
     axes.set(xlim=(0, 10), ylim=(0, 2.6), xlabel="mean count over ten frames", ylabel="variance / mean")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.legend(fontsize=8, loc="upper right", edgecolor="none")
     figure.savefig(path, dpi=150)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from real_recordings import SPC3_IMAGE, Counts
+from real_recordings import SPC3_FRAME, SPC3_FRAMES, Counts
 from scipy import stats
 from scipy.ndimage import correlate, median_filter
 
@@ -80,8 +80,8 @@ def hot_exposure(dark: Counts, images: Counts) -> Estimate:
     their counts beyond the median of their neighbours, over those of dark images (T, 32, 32) of the sensor."""
     image, total = images[:, : dark.shape[1]].mean(axis=0), dark.sum(axis=0)
     around = median_filter(image, footprint=[[1, 1, 1], [1, 0, 1], [1, 1, 1]])
-    hot = (total > 500 * SPC3_IMAGE * len(dark)) & (around < 60)
-    excess, seen = (image - around)[hot], total[hot] / (len(dark) * SPC3_IMAGE)
+    hot = (total > 500 * SPC3_FRAMES * SPC3_FRAME * len(dark)) & (around < 60)
+    excess, seen = (image - around)[hot], total[hot] / (len(dark) * SPC3_FRAMES * SPC3_FRAME)
     value = excess.sum() / seen.sum()
     again = np.random.default_rng(0).integers(hot.sum(), size=(4000, hot.sum()))
     low, high = np.quantile(excess[again].sum(axis=1) / seen[again].sum(axis=1), (0.025, 0.975))
@@ -104,12 +104,12 @@ def dead_time(first: Counts, second: Counts, live: float) -> tuple[Estimate, flo
 
 def crosstalk(total: Counts, ring: NDArray[np.integer]) -> Estimate:
     """Chance that a count fires each pixel of a ring around its own, (k, k) of 0 and 1, from what quiet pixels (25
-    counts at most) count by the counts of their neighbours. Any chance from 0 up is as likely as any other; where 0
-    is among the likely ones, the interval is one-sided."""
+    counts at most) count by the counts of their neighbours. Any chance from 0 up is as likely as any other; the
+    interval begins at 0 where that is among the likely ones."""
     quiet, causes = total <= 25, correlate(total.astype(np.float64), ring, mode="constant")
     usual, excess = total[quiet].mean(), causes[quiet] - causes[quiet].mean()
     likelihood = stats.poisson.logpmf(total[quiet], usual + _CHANCES[:, None] * excess).sum(axis=1)
     share = np.cumsum(np.exp(likelihood - likelihood.max()))
-    low, end, high = np.interp((0.025, 0.95, 0.975), share / share[-1], _CHANCES)
-    best, decided = float(_CHANCES[likelihood.argmax()]), likelihood[0] < likelihood.max() - stats.chi2.ppf(0.95, 1) / 2
-    return Estimate(best, float(low), float(high)) if decided else Estimate(best, 0.0, float(end))
+    low, high = np.interp((0.025, 0.975), share / share[-1], _CHANCES)
+    decided = likelihood[0] < likelihood.max() - stats.chi2.ppf(0.95, 1) / 2
+    return Estimate(float(_CHANCES[likelihood.argmax()]), float(low) if decided else 0.0, float(high))
