@@ -14,7 +14,7 @@ TWO_SIDED = 1.96
 BANDS = (0.03, 0.06, 0.1, 0.15, 0.25)
 NEAREST = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
 DIAGONAL = np.array([[1, 0, 1], [0, 0, 0], [1, 0, 1]])
-_CHANCES = np.linspace(0, 2e-3, 2001)
+_CHANCES = np.linspace(0, 2e-3, 501)
 _DEAD_TIMES = np.linspace(0, 300e-9, 601)
 
 

@@ -8,7 +8,7 @@ import pytest
 from laws_by_hand import SIGMAS
 from real_fano import BANDS, MOST, binomial, counting, dead_time_ratio, fano, fit, medians, still
 from real_recordings import Counts, averages, fan, plasma_ball, spc3_dark, spc3_integrated
-from real_spread import apart, chi_square, dead_time, dispersion, hot_exposure, impossible, nested
+from real_spread import TWO_SIDED, apart, chi_square, dead_time, dispersion, hot_exposure, impossible, nested
 from scipy import stats
 
 SPC3_INTEGRATED = 1000 * 10.40e-6  # s: what the hot pixels say, to the next thousand frames
@@ -126,6 +126,14 @@ def test_averages_of_binary_frames_are_binomial_at_any_brightness(shared: Path) 
     squares, degrees = (sum(column) for column in zip(*each, strict=True))
     assert degrees == 11
     assert 0.01 < stats.chi2.sf(squares, degrees) < 0.999
+
+
+def test_successive_binary_frames_are_not_correlated(shared: Path) -> None:
+    """If the averages are of frames in a row, a correlation of rho between neighbours in time makes the first 16 of 256
+    spread 1 + 2 rho times as much: less than 0.4 %, which bounds afterpulsing."""
+    counts = averages(shared)
+    ratio = nested(counts[16], counts[256], 16, 256)
+    assert (ratio.value + TWO_SIDED * ratio.error - 1) / 2 < 0.004
 
 
 @pytest.mark.parametrize(("n", "of"), [*CHAIN, (16, 64), (64, 256)])
