@@ -5,24 +5,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from hardware.capture import Capture, open_capture
+from noise_model.calibration.calibrate import Calibration, calibrate
+from noise_model.calibration.refusals import Kind, refuse
 from noise_model.calibration.streams import Stream, StreamStatistics, gather
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
 from spadsr.calibration_report import Used, write_calibration
 
-if TYPE_CHECKING:
-    from noise_model.calibration.calibrate import Calibration
-
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Options = Mapping[str, Any]
 
-KINDS = {1: "flat", 2: "dark"}  # by `image_key`
+KINDS: dict[int, Kind] = {1: "flat", 2: "dark"}  # by `image_key`
 _PRESETS = {True: "spad512", False: "spc3"}  # of binary and of counting arrays
 
 
@@ -36,7 +37,7 @@ class Recording:
     """
 
     capture: Capture
-    kind: str
+    kind: Kind
     images: NDArray[np.intp] | None
     dead_time: float | None
 
@@ -79,7 +80,7 @@ class Calibrated:
 
     sensor: Path
     report: Path
-    calibration: "Calibration"
+    calibration: Calibration
     notes: tuple[str, ...]
 
 
@@ -103,20 +104,24 @@ def calibrate_captures(
     Raises:
         InputError: captures that are unreadable, of different arrays, or not fit to calibrate with.
     """
-    from noise_model.calibration.calibrate import calibrate
-
     _check_output(output, [*darks, *flats])
     with ExitStack() as stack:
         recordings = list(_recordings(darks, flats, options, stack))
-        known = _fallback(preset, [recording.capture for recording in recordings])
-        gathered: dict[str, list[StreamStatistics]] = {"dark": [], "flat": []}
+        binary = recordings[0].capture.counter_bits == 1
+        known = Sensor.load(preset or _PRESETS[binary])
+        for recording in recordings:
+            refuse(recording.stream, recording.kind)
+        gathered: dict[Kind, list[StreamStatistics]] = {"dark": [], "flat": []}
         for recording in recordings:
             with progress(f"{recording.kind} {recording.capture.path.name}") as report:
                 gathered[recording.kind].append(gather(recording.stream, report))
         used = [recording.used() for recording in recordings]
     calibration = calibrate(gathered["dark"], gathered["flat"], known)
-    source = f"calibrated by `{command}` from {', '.join(f'{one.name} (sha256 {one.sha256[:16]})' for one in used)}"
-    calibration = replace(calibration, sensor=replace(calibration.sensor, name=output.stem, source=source))
+    files = dict.fromkeys(f"{one.name} (sha256 {one.sha256[:16]})" for one in used)
+    source = f"calibrated by `{command}` from {', '.join(files)}"
+    mask = _masked(calibration.sensor, recordings)
+    sensor = replace(calibration.sensor, name=output.stem, source=source, pixel_mask=mask)
+    calibration = replace(calibration, sensor=sensor)
     intervals = {name: getattr(calibration, name) for name in ("dark_low", "dark_high", "pde_low", "pde_high")}
     calibration.sensor.save(output, {name: values.astype(np.float32) for name, values in intervals.items()})
     write_calibration(output.with_suffix(".html"), calibration, used, command)
@@ -128,7 +133,8 @@ def _recordings(
     darks: Sequence[Path], flats: Sequence[Path], options: Options, stack: ExitStack
 ) -> Iterator[Recording]:
     seen: set[Path] = set()
-    for kind, paths in (("dark", darks), ("flat", flats)):
+    given: list[tuple[Kind, Sequence[Path]]] = [("dark", darks), ("flat", flats)]
+    for kind, paths in given:
         for path in paths:
             capture = stack.enter_context(open_capture(path, **options))
             marked = _marked(capture)
@@ -141,7 +147,7 @@ def _recordings(
             seen.add(path.resolve())
 
 
-def _marked(capture: Capture) -> dict[str, NDArray[np.intp] | None]:
+def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
     """Images that the capture itself says are flats or darks."""
     if capture.image_key is None:
         return {}
@@ -157,31 +163,12 @@ def _said_dead_time(capture: Capture, options: Options) -> float | None:
     return said if said is not None else options.get("dead_time")
 
 
-def _fallback(preset: str | None, captures: Sequence[Capture]) -> Sensor:
-    """The preset's numbers, in the shape of the captures."""
-    first = captures[0]
-    for other in captures[1:]:
-        for what, here, there in (
-            ("images of", _size(first), _size(other)),
-            ("a counter of", f"{first.counter_bits} bits", f"{other.counter_bits} bits"),
-        ):
-            if here != there:
-                raise InputError(
-                    f"{other.path}: {what} {there}, but {first.path} has {here}; calibrate one array at a time"
-                )
-    binary = first.counter_bits == 1
-    sensor = Sensor.load(preset or _PRESETS[binary])
-    if sensor.binary != binary:
-        kinds = {True: "binary", False: "counting"}
-        raise InputError(
-            f"{sensor.name}: a {kinds[sensor.binary]} array, but {first.path.name} was taken by a {kinds[binary]} one;"
-            " give another --sensor, or --bits if the file does not say"
-        )
-    return replace(sensor.uniform(first.shape[1:]), counter_bits=first.counter_bits)
-
-
-def _size(capture: Capture) -> str:
-    return f"{capture.shape[1]} x {capture.shape[2]}"
+def _masked(sensor: Sensor, recordings: Sequence[Recording]) -> Tensor | None:
+    """The sensor's mask with those of the captures' headers."""
+    masks = [one.capture.pixel_mask for one in recordings if one.capture.pixel_mask is not None]
+    if sensor.pixel_mask is None or not masks:
+        return sensor.pixel_mask
+    return sensor.pixel_mask | torch.from_numpy(np.bitwise_or.reduce(masks).view(np.int32))
 
 
 def _check_output(output: Path, captures: Sequence[Path]) -> None:

@@ -16,8 +16,8 @@ from noise_model.sensor import DEAD, GAP, HOT, NOISY, UNDER_RESPONDING, USER, Ex
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from noise_model.calibration.calibrate import Calibration
 
+    from noise_model.calibration.calibrate import Calibration
     from noise_model.calibration.goodness import Goodness
 
 Floats = NDArray[np.float64]
@@ -87,13 +87,17 @@ def dark_curve(calibration: "Calibration") -> "Figure":
 def fano_curve(calibration: "Calibration") -> "Figure":
     """Variance over mean of the pixels of each flat, against their mean, and the model's curve."""
     figure, axes = _plot()
-    good = calibration.sensor.good.numpy()
+    good, ends = calibration.sensor.good.numpy(), []
     for colour, flat in zip(_cycle(), calibration.flats, strict=False):
-        mean, fano = flat.mean[good], flat.variance[good] / np.maximum(flat.mean[good], 1e-30)
+        mean, variance = flat.mean[good], flat.variance[good]
+        fano = variance / np.maximum(mean, 1e-30)
         _cloud(axes, mean, fano, colour)
-        axes.plot(mean.mean(), flat.variance[good].sum() / mean.sum(), "o", color=colour, mec="white", label=flat.name)
-    curves = {flat.exposure: FittedLaw(flat.exposure, calibration.sensor) for flat in calibration.flats}
-    _curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in curves.values()], "calibrated sensor")
+        disc = {"color": colour, "mec": "white", "ms": 8, "zorder": 4, "label": flat.name}
+        axes.plot(mean.mean(), variance.sum() / mean.sum(), "o", **disc)
+        ends.append(np.quantile(fano, [0.005, 0.995]))
+    _limit(axes, np.array(ends))
+    laws = [FittedLaw(exposure, calibration.sensor) for exposure in {flat.exposure for flat in calibration.flats}]
+    _curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in laws], "calibrated sensor")
     axes.set(xlabel="mean counts of an image", ylabel="variance / mean (Fano factor)")
     axes.legend(loc="best")
     return figure
@@ -106,16 +110,16 @@ def kernel(calibration: "Calibration") -> "Figure":
     shown = np.maximum(value, 0) * 1e3
     image = axes.imshow(np.ma.masked_equal(shown, 0), cmap="Blues", vmin=0, vmax=shown.max() or 1)
     for (row, column), chance in np.ndenumerate(shown):
-        words = f"{chance:.3g}\n[{1e3 * low[row, column]:.3g}, {1e3 * high[row, column]:.3g}]"
+        words = f"{chance:.2g}\n[{1e3 * low[row, column]:.2g}, {1e3 * high[row, column]:.2g}]"
         centre = (row, column) == (len(value) // 2, len(value) // 2)
-        dark = chance > 0.6 * shown.max()
+        dark = chance > 0.5 * shown.max()
         axes.text(
             column,
             row,
             "fires" if centre else words,
             ha="center",
             va="center",
-            fontsize=7.5,
+            fontsize=7,
             color="white" if dark and not centre else "#222222",
         )
     reach = len(value) // 2
@@ -158,9 +162,7 @@ def residuals(calibration: "Calibration") -> "Figure":
 
 
 def _residuals(calibration: "Calibration") -> Iterator[Floats]:
-    """Of the good pixels, for each flat. One flat alone has none: the map of efficiencies was made to fit it."""
-    if len(calibration.flats) < 2:
-        return
+    """Of the good pixels, for each of two flats and more."""
     good = calibration.sensor.good.numpy()
     relative, weight = [], []
     for flat, flux in zip(calibration.flats, calibration.flux, strict=True):
@@ -174,14 +176,15 @@ def _residuals(calibration: "Calibration") -> Iterator[Floats]:
 
 
 def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Floats:
-    """Between binary frames afterpulses make it fall by the same factor a frame; images of counters forget."""
+    """Between binary frames afterpulses make it fall by the same factor a frame; images of counters forget. Taking off
+    the mean of n images, as measured, takes off 1 / n."""
     curves, sensor = [], calibration.sensor
     for flat in calibration.flats:
         law, mean = FittedLaw(flat.exposure, sensor), flat.mean[sensor.good.numpy()]
         next_image = law.memory(law.row(mean)).sum() / law.spread(mean).sum()
-        p = float(np.mean(mean)) / flat.exposure.cycles
-        rho = sensor.afterpulse_probability * (1 - p)
-        curves.append(next_image * rho ** (flat.exposure.cycles * (lags - 1.0)))
+        full, a = float(np.mean(mean)) / flat.exposure.cycles, sensor.afterpulse_probability
+        rho = a * (1 - full) / (1 - a * full)  # a (1 - p), for the chance p that leaves so many frames full
+        curves.append(next_image * rho ** (flat.exposure.cycles * (lags - 1.0)) - 1 / flat.images)
     return np.asarray(np.mean(curves, axis=0))
 
 
@@ -191,9 +194,8 @@ def check_fano(found: "Goodness") -> "Figure":
     there = found.mean > 0
     _cloud(axes, found.mean[there], found.variance[there] / found.mean[there], _SERIES[0])
     mean, fano, low, high = np.array([[band.mean, band.fano, band.low, band.high] for band in found.bands]).T
-    limits = np.nanquantile(found.variance[there] / found.mean[there], [0.005, 0.995])
-    spread = np.array([min(limits[0], low.min(), fano.min()), max(limits[1], high.max(), fano.max())])
-    axes.set_ylim(*(spread + np.ptp(spread) * np.array([-0.05, 0.05])))
+    ends = np.quantile(found.variance[there] / found.mean[there], [0.005, 0.995])
+    _limit(axes, np.concatenate([ends, low, high, fano]))
     middle = (low + high) / 2
     axes.errorbar(
         mean, middle, (high - low) / 2, fmt="none", color=_MODEL, capsize=4, lw=1.5, label="sensor, 95 % of captures"
@@ -307,6 +309,13 @@ def _mask(axes: "Axes", sensor: Sensor) -> None:
 def _cloud(axes: "Axes", x: Floats, y: Floats, colour: str) -> None:
     step = -(-x.size // _MOST_POINTS)
     axes.plot(x.ravel()[::step], y.ravel()[::step], ".", ms=2, alpha=0.35, color=colour, mew=0, rasterized=True)
+
+
+def _limit(axes: "Axes", values: Floats) -> None:
+    """Shows these, with some air."""
+    low, high = float(values.min()), float(values.max())
+    air = 0.08 * (high - low) or 0.1
+    axes.set_ylim(low - air, high + air)
 
 
 def _curves(axes: "Axes", curves: Sequence[tuple[Floats, Floats]], label: str) -> None:

@@ -5,18 +5,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from hardware.assumptions import in_seconds
+from noise_model.calibration.calibrate import Calibration
 from noise_model.calibration.goodness import Goodness, reasons
 from noise_model.estimates import Estimate
 from noise_model.files import whole_file
 from noise_model.sensor import Exposure
 from spadsr import calibration_figures as figures
 from spadsr.versions import versions
-
-if TYPE_CHECKING:
-    from noise_model.calibration.calibrate import Calibration
 
 
 @dataclass(frozen=True)
@@ -95,37 +92,13 @@ def verdict(found: Goodness) -> str:
     return f"The sensor does not explain the capture: {failing} of {len(found.checks)} statistics do not fit."
 
 
-def write_calibration(path: Path, calibration: "Calibration", used: Sequence[Used], command: str) -> None:
+def write_calibration(path: Path, calibration: Calibration, used: Sequence[Used], command: str) -> None:
     """Writes the report of a calibration."""
-    pictures = [
-        (
-            "Maps",
-            "Every pixel's dark count rate and relative efficiency, and how well they are known.",
-            figures.map_panels,
-        ),
-        (
-            "Dark count rates in order",
-            "Dashed: the spread that pixels without counts of their own lean on.",
-            figures.dark_curve,
-        ),
-        ("Spread of the counts", "Dots: pixels. Discs: all good pixels of a flat together.", figures.fano_curve),
-        (
-            "Crosstalk",
-            "Chance that an avalanche in the middle fires this neighbour; below, its 95 % interval.",
-            figures.kernel,
-        ),
-        ("Memory", "Correlation of images with later ones; bars are one standard error.", figures.memory),
-        (
-            "Residuals",
-            "Counts of every pixel in every flat, less what the sensor makes of its light.",
-            figures.residuals,
-        ),
-    ]
     sections = [
-        _table(ESTIMATES, estimate_rows(calibration.estimates)),
-        *_remarks([f"{words(name)}: {one.remark}" for name, one in calibration.estimates.items() if one.remark]),
+        _table((*ESTIMATES[:-1], "how"), _told(calibration.estimates)),
         *_remarks(calibration.remarks),
-        *(_picture(title, caption, figures.png(draw(calibration))) for title, caption, draw in pictures),
+        *_pictures(calibration),
+        *_fluxes(calibration),
         *_provenance(used, command),
     ]
     _write(path, f"Calibration: {calibration.sensor.name}", sections)
@@ -142,6 +115,52 @@ def write_check(path: Path, found: Goodness, sensor: str, used: Used, command: s
         *_provenance([used], command),
     ]
     _write(path, f"{used.name} under {sensor}", sections)
+
+
+def _told(estimates: Mapping[str, Estimate]) -> Iterator[list[str]]:
+    """Rows with the remark instead of a single word."""
+    for row, one in zip(estimate_rows(estimates), estimates.values(), strict=True):
+        yield [*row[:-1], one.remark if one.measured else f"assumed: {one.remark}"]
+
+
+def _pictures(calibration: Calibration) -> Iterator[str]:
+    """Those that the recordings allow."""
+    drawn = [
+        (
+            "Maps",
+            "Dark count rate and relative efficiency of every pixel, and how well they are known.",
+            figures.map_panels,
+        ),
+        (
+            "Dark count rates in order",
+            "Pixels with few counts of their own lean on the dashed spread.",
+            figures.dark_curve,
+        ),
+    ]
+    if calibration.flats:
+        drawn += [
+            ("Spread of the counts", "Dots: pixels. Discs: all good pixels of a flat together.", figures.fano_curve),
+            (
+                "Crosstalk",
+                "Chances that an avalanche in the middle fires its neighbours, and 95 % intervals.",
+                figures.kernel,
+            ),
+            ("Memory", "Correlation of images with later ones; bars: one standard error.", figures.memory),
+        ]
+    if len(calibration.flats) > 1:
+        drawn.append(("Residuals", "Is every pixel as bright in one flat as in the others?", figures.residuals))
+    for title, caption, draw in drawn:
+        yield _picture(title, caption, figures.png(draw(calibration)))
+
+
+def _fluxes(calibration: Calibration) -> Iterator[str]:
+    if calibration.flats:
+        rows = [
+            [flat.name, f"{flux.value:.4g} /s", f"{flux.low:.4g} to {flux.high:.4g}"]
+            for flat, flux in zip(calibration.flats, calibration.flux, strict=True)
+        ]
+        yield "<h2>Light</h2>"
+        yield _table(("flat", "detections of a pixel of mean PDE", "95 % interval"), rows)
 
 
 def _numbers(name: str, estimate: Estimate) -> list[str]:

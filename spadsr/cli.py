@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -138,7 +139,7 @@ def calibrate(
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
     options = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
-    command = " ".join(sys.argv)
+    command = shlex.join(["spadsr", *sys.argv[1:]])
     if check is not None:
         _check(check, sensor, output, options, command)
         return
