@@ -1,6 +1,5 @@
-"""Pictures of a calibration and of a check, each beside what the model says."""
+"""Pictures of a calibration, each beside what the model says."""
 
-import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,20 +11,14 @@ from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.estimates import Estimate
 from noise_model.response import detection_rate
 from noise_model.sensor import DEAD, GAP, HOT, NOISY, UNDER_RESPONDING, USER, Exposure, Sensor
+from spadsr.drawing import MODEL, SERIES, SOFT, Floats, cloud, curves, limit, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from noise_model.calibration.calibrate import Calibration
-    from noise_model.calibration.goodness import Goodness
 
-Floats = NDArray[np.float64]
-
-_DPI = 110
-_MOST_POINTS = 4000  # of a scatter plot
-_MODEL, _SOFT = "#c0392b", "#9fb3c8"
-_SERIES = ("#1f4e79", "#2a9d8f", "#e9a23b", "#7b4b94", "#5c6b73", "#8ab17d")
 _STEPS = (1, 1.02, 1.05, 1.1, 1.2, 1.5, 2, 3, 5, 10, 30, 100, 1e3, 1e4, 1e5)
 _MASK = (
     (GAP, "gap", "#000000"),
@@ -35,13 +28,6 @@ _MASK = (
     (HOT, "hot", "#c0392b"),
     (USER, "by hand", "#2a9d8f"),
 )
-
-
-def png(figure: "Figure") -> bytes:
-    """The figure as a file."""
-    file = io.BytesIO()
-    figure.savefig(file, dpi=_DPI, format="png")
-    return file.getvalue()
 
 
 def map_panels(calibration: "Calibration") -> "Figure":
@@ -67,16 +53,16 @@ def map_panels(calibration: "Calibration") -> "Figure":
 
 def dark_curve(calibration: "Calibration") -> "Figure":
     """Dark count rates in order, with their intervals and the spread that was fitted to them."""
-    figure, axes = _plot()
+    figure, axes = plot()
     rate = _array(calibration.sensor.dark_count_rate).ravel()
     order = np.argsort(rate)
     share = (np.arange(rate.size) + 0.5) / rate.size * 100
     low, high = (one.ravel()[order] for one in (calibration.dark_low, calibration.dark_high))
-    axes.fill_between(share, low, high, color=_SOFT, alpha=0.6, lw=0, label="95 % interval of each pixel")
-    axes.plot(share, rate[order], color=_SERIES[0], lw=1.8, label="pixels, in order of their rate")
+    axes.fill_between(share, low, high, color=SOFT, alpha=0.6, lw=0, label="95 % interval of each pixel")
+    axes.plot(share, rate[order], color=SERIES[0], lw=1.8, label="pixels, in order of their rate")
     fitted = _fitted_spread(calibration.estimates)
     if fitted is not None:
-        axes.plot(*fitted, color=_MODEL, lw=1.2, ls="--", label="fitted spread: bulk and hot tail, log-normal")
+        axes.plot(*fitted, color=MODEL, lw=1.2, ls="--", label="fitted spread: bulk and hot tail, log-normal")
     bottom = float(np.quantile(low, 0.01))
     axes.set(yscale="log", xlim=(0, 100), ylim=(max(bottom / 2, 1e-3), 2 * float(high.max())))
     axes.set(xlabel="share of pixels with a lower rate, %", ylabel="dark count rate, cps")
@@ -86,18 +72,18 @@ def dark_curve(calibration: "Calibration") -> "Figure":
 
 def fano_curve(calibration: "Calibration") -> "Figure":
     """Variance over mean of the pixels of each flat, against their mean, and the model's curve."""
-    figure, axes = _plot()
+    figure, axes = plot()
     good, ends = calibration.sensor.good.numpy(), []
     for colour, flat in zip(_cycle(), calibration.flats, strict=False):
         mean, variance = flat.mean[good], flat.variance[good]
         fano = variance / np.maximum(mean, 1e-30)
-        _cloud(axes, mean, fano, colour)
+        cloud(axes, mean, fano, colour)
         disc = {"color": colour, "mec": "white", "ms": 8, "zorder": 4, "label": flat.name}
         axes.plot(mean.mean(), variance.sum() / mean.sum(), "o", **disc)
         ends.append(np.quantile(fano, [0.005, 0.995]))
-    _limit(axes, np.array(ends))
+    limit(axes, np.array(ends))
     laws = [FittedLaw(exposure, calibration.sensor) for exposure in {flat.exposure for flat in calibration.flats}]
-    _curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in laws], "calibrated sensor")
+    curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in laws], "calibrated sensor")
     axes.set(xlabel="mean counts of an image", ylabel="variance / mean (Fano factor)")
     axes.legend(loc="best")
     return figure
@@ -105,7 +91,7 @@ def fano_curve(calibration: "Calibration") -> "Figure":
 
 def kernel(calibration: "Calibration") -> "Figure":
     """Chances of crosstalk, as numbers in their places."""
-    figure, axes = _plot(5.6, 4.8)
+    figure, axes = plot(5.6, 4.8)
     value, low, high = calibration.crosstalk
     shown = np.maximum(value, 0) * 1e3
     image = axes.imshow(np.ma.masked_equal(shown, 0), cmap="Blues", vmin=0, vmax=shown.max() or 1)
@@ -133,11 +119,11 @@ def kernel(calibration: "Calibration") -> "Figure":
 
 def memory(calibration: "Calibration") -> "Figure":
     """Correlation of images with later ones, and what afterpulses make of it."""
-    figure, axes = _plot()
+    figure, axes = plot()
     lags, value, error = (np.asarray(one) for one in calibration.autocorrelation)
     axes.axhline(0, color="#888888", lw=0.8)
-    axes.errorbar(lags, value, error, fmt="o", ms=5, color=_SERIES[0], capsize=3, label="flats, one standard error")
-    axes.plot(lags, _expected_memory(calibration, lags), color=_MODEL, lw=1.4, label="calibrated sensor")
+    axes.errorbar(lags, value, error, fmt="o", ms=5, color=SERIES[0], capsize=3, label="flats, one standard error")
+    axes.plot(lags, _expected_memory(calibration, lags), color=MODEL, lw=1.4, label="calibrated sensor")
     axes.set(xscale="log", xlabel="images later", ylabel="correlation of a pixel with itself")
     axes.set_xticks(lags, [str(lag) for lag in lags])
     axes.minorticks_off()
@@ -149,13 +135,13 @@ def residuals(calibration: "Calibration") -> "Figure":
     """Brightness of every pixel in each flat against its mean over all, in standard deviations of its photon noise."""
     from scipy.stats import norm
 
-    figure, axes = _plot()
+    figure, axes = plot()
     grid = np.linspace(-5, 5, 51)
     for colour, flat, values in zip(_cycle(), calibration.flats, _residuals(calibration), strict=False):
         inside = values[np.abs(values) < 5]
         label = f"{flat.name}: sd {inside.std():.2f}, {values.size - inside.size} beyond 5"
         axes.hist(inside, grid, density=True, histtype="step", lw=1.5, color=colour, label=label)
-    axes.plot(grid, norm.pdf(grid), color=_MODEL, lw=1.4, ls="--", label="photon noise alone")
+    axes.plot(grid, norm.pdf(grid), color=MODEL, lw=1.4, ls="--", label="photon noise alone")
     axes.set(xlabel="(pixel in this flat - pixel in all flats) / standard deviation", ylabel="density", xlim=(-5, 5))
     axes.legend(loc="upper left", fontsize=8)
     return figure
@@ -188,51 +174,6 @@ def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Flo
     return np.asarray(np.mean(curves, axis=0))
 
 
-def check_fano(found: "Goodness") -> "Figure":
-    """Variance over mean of every pixel, and of the bands with what 95 % of captures under the sensor show."""
-    figure, axes = _plot()
-    there = found.mean > 0
-    _cloud(axes, found.mean[there], found.variance[there] / found.mean[there], _SERIES[0])
-    mean, fano, low, high = np.array([[band.mean, band.fano, band.low, band.high] for band in found.bands]).T
-    ends = np.quantile(found.variance[there] / found.mean[there], [0.005, 0.995])
-    _limit(axes, np.concatenate([ends, low, high, fano]))
-    middle = (low + high) / 2
-    axes.errorbar(
-        mean, middle, (high - low) / 2, fmt="none", color=_MODEL, capsize=4, lw=1.5, label="sensor, 95 % of captures"
-    )
-    axes.plot(
-        mean, fano, "o", ms=6, color=_SERIES[2], mec="black", mew=0.6, zorder=4, label="this capture, pixels of a band"
-    )
-    if np.nanmax(found.mean) > 8 * np.median(found.mean[there]):
-        axes.set_xscale("log")
-    _curves(axes, [found.curve], "sensor")
-    axes.set(xlabel="mean counts of an image", ylabel="variance / mean (Fano factor)")
-    axes.legend(loc="best")
-    return figure
-
-
-def check_histograms(found: "Goodness") -> "Figure":
-    """Counts of each band beside the sensor's law."""
-    from matplotlib.figure import Figure
-
-    columns = min(3, len(found.bands))
-    rows = -(-len(found.bands) // columns)
-    figure = Figure(figsize=(3.4 * columns, 2.5 * rows), layout="constrained", facecolor="white")
-    for place, band in enumerate(found.bands):
-        axes = figure.add_subplot(rows, columns, place + 1)
-        _plain(axes)
-        shown = np.flatnonzero(np.maximum(band.seen, band.model) > 1e-6)
-        bins = np.arange(shown.min(), shown.max() + 1)
-        axes.bar(bins * band.width, band.seen[bins], band.width, align="edge", color=_SOFT, label="this capture")
-        axes.stairs(
-            band.model[bins], np.arange(bins[0], bins[-1] + 2) * band.width, color=_MODEL, lw=1.3, label="sensor"
-        )
-        axes.set_title(f"mean {band.mean:.3g}, {int(band.pixels.sum())} pixels", fontsize=9)
-        axes.set(yscale="log", ylim=(0.5 / (band.pixels.sum() * found.images), 1), xlabel="counts of an image")
-    axes.legend(fontsize=8)
-    return figure
-
-
 def _fitted_spread(estimates: dict[str, Estimate]) -> tuple[Floats, Floats] | None:
     """Share of pixels (%) below a rate, and the rate, of two log-normals."""
     from scipy.stats import norm
@@ -244,21 +185,6 @@ def _fitted_spread(estimates: dict[str, Estimate]) -> tuple[Floats, Floats] | No
     rate = np.geomspace(bulk * np.exp(-4 * bulk_sigma), max(bulk, median) * np.exp(4 * sigma), 800)
     below = (1 - hot) * norm.cdf(np.log(rate / bulk) / bulk_sigma) + hot * norm.cdf(np.log(rate / median) / sigma)
     return 100 * below, rate
-
-
-def _plot(width: float = 6.4, height: float = 4.2) -> tuple["Figure", "Axes"]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
-    axes = figure.add_subplot()
-    _plain(axes)
-    return figure, axes
-
-
-def _plain(axes: "Axes") -> None:
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(labelsize=9)
 
 
 def _panels(shape: tuple[int, int], number: int) -> tuple["Figure", list["Axes"]]:
@@ -306,30 +232,9 @@ def _mask(axes: "Axes", sensor: Sensor) -> None:
         axes.legend(handles=patches, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.05), frameon=False)
 
 
-def _cloud(axes: "Axes", x: Floats, y: Floats, colour: str) -> None:
-    step = -(-x.size // _MOST_POINTS)
-    axes.plot(x.ravel()[::step], y.ravel()[::step], ".", ms=2, alpha=0.35, color=colour, mew=0, rasterized=True)
-
-
-def _limit(axes: "Axes", values: Floats) -> None:
-    """Shows these, with some air."""
-    low, high = float(values.min()), float(values.max())
-    air = 0.08 * (high - low) or 0.1
-    axes.set_ylim(low - air, high + air)
-
-
-def _curves(axes: "Axes", curves: Sequence[tuple[Floats, Floats]], label: str) -> None:
-    """Lines over the range of what is drawn already, which keeps its limits."""
-    left, right = axes.get_xlim()
-    bottom, top = axes.get_ylim()
-    for place, (x, y) in enumerate(curves):
-        axes.plot(x, y, color=_MODEL, lw=1.4, label=label if place == 0 else None, zorder=3)
-    axes.set(xlim=(left, right), ylim=(bottom, top))
-
-
 def _cycle() -> Iterator[str]:
     while True:
-        yield from _SERIES
+        yield from SERIES
 
 
 def _array(values: Any) -> Floats:

@@ -13,6 +13,8 @@ from noise_model.estimates import Estimate
 from noise_model.files import whole_file
 from noise_model.sensor import Exposure
 from spadsr import calibration_figures as figures
+from spadsr import check_figures
+from spadsr.drawing import png
 from spadsr.versions import versions
 
 
@@ -110,8 +112,8 @@ def write_check(path: Path, found: Goodness, sensor: str, used: Used, command: s
         f'<p class="{"good" if found.fits else "bad"}">{escape(verdict(found))}</p>',
         *_remarks(reasons(found)),
         _table(CHECKS, check_rows(found)),
-        _picture("Spread of the counts", "Dots: pixels.", figures.png(figures.check_fano(found))),
-        _picture("Histograms", "Pixels by brightness.", figures.png(figures.check_histograms(found))),
+        _picture("Spread of the counts", "Dots: pixels.", png(check_figures.fano(found))),
+        _picture("Histograms", "Pixels by brightness.", png(check_figures.histograms(found))),
         *_provenance([used], command),
     ]
     _write(path, f"{used.name} under {sensor}", sections)
@@ -150,7 +152,7 @@ def _pictures(calibration: Calibration) -> Iterator[str]:
     if len(calibration.flats) > 1:
         drawn.append(("Residuals", "Is every pixel as bright in one flat as in the others?", figures.residuals))
     for title, caption, draw in drawn:
-        yield _picture(title, caption, figures.png(draw(calibration)))
+        yield _picture(title, caption, png(draw(calibration)))
 
 
 def _fluxes(calibration: Calibration) -> Iterator[str]:

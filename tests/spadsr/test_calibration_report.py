@@ -21,6 +21,7 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import DEAD, HOT, Exposure, Sensor
 from spadsr import calibration_figures as figures
 from spadsr.calibration_report import ESTIMATES, Used, assumed, estimate_rows, write_calibration
+from spadsr.drawing import png
 
 SHAPE = (20, 14)
 FRAME = Exposure(10e-6)
@@ -207,4 +208,4 @@ def test_any_shape_can_be_drawn(
     sensor = replace(calibration.sensor, **maps, pixel_mask=None)  # type: ignore[arg-type]
     ones = np.ones(shape)
     even = replace(calibration, sensor=sensor, dark_low=ones, dark_high=ones, pde_low=ones, pde_high=ones)
-    assert np.std(pixels(figures.png(draw(even)))) > 0
+    assert np.std(pixels(png(draw(even)))) > 0
