@@ -39,7 +39,7 @@ from noise_model.response import fraction
 from noise_model.sensor import Sensor
 
 #: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
-#: arrays have, 1e-3.
+#: arrays have, 1e-3; or half of the value, if that is more.
 DECIDED = 5e-4
 
 #: (value, low, high) (5, 5) kernels, measured, remark
@@ -65,7 +65,7 @@ def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kerne
     low, high = value - WIDTH_95 * error, value + WIDTH_95 * error
     half_width = WIDTH_95 * max((float(one) for one in error[[1, 2], [2, 1]] if np.isfinite(one)), default=np.inf)
     frames = sum(flat.frames for flat in flats)
-    if half_width > DECIDED:
+    if half_width > max(DECIDED, float(value.max()) / 2):
         return _cropped(sensor), low, high, False, _what_it_takes(half_width, frames)
     return value.clip(min=0), low, high, True, f"covariance of neighbours in {frames} frames of flats"
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noise_model.calibration.pooling import Pooled, common_mode, usable, within
+from noise_model.calibration.pooling import NOTHING, Pooled, common_mode, usable, within
 from noise_model.calibration.streams import StreamStatistics
 from noise_model.laws import Shape, frame_law
 from noise_model.sensor import Exposure, Sensor
@@ -21,7 +21,7 @@ from noise_model.sensor import Exposure, Sensor
 Array = NDArray[np.float64]
 
 _NODES = 24  # rates at which the law of a frame is worked out, for the pixels of a flat
-_MARGIN = 1.25  # by which these reach beyond the pixels' own: afterpulses may add that much
+_MARGIN = 1.25  # that afterpulses and an armed start may add to the counts: rates begin that much below
 _MOST_BLIND = 0.97
 
 _AFTERPULSE_UNIT = 0.01  # steps of the solver are in units of this, and of the dead time it starts from
@@ -102,8 +102,8 @@ def counting_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: P
 
 
 def _rates(mean: Array, b: float) -> Array:
-    """(_NODES,) r T of a frame, so spread that the mean counts of all pixels lie between."""
-    ends = np.array([mean.min() / _MARGIN, mean.max() * _MARGIN])
+    """(_NODES,) r T of a frame, between which the mean counts of all pixels lie."""
+    ends = np.array([mean.min() / _MARGIN, mean.max()])
     low, high = ends / (1 - np.minimum(ends * b, _MOST_BLIND))
     return np.linspace(low**0.5, high**0.5, _NODES) ** 2
 
@@ -130,7 +130,10 @@ def fit(
         dead_time_known: it stays at that of `start`.
         expected: what is known beforehand of the afterpulse probability.
     """
-    scatters, found = [Scatter.of(flat, sensor) for flat in flats], start
+    sensor, found = replace(sensor, dead_time=start.dead_time), start
+    scatters = [scatter for scatter in (Scatter.of(flat, sensor) for flat in flats) if scatter.mean.size > 1]
+    if not scatters:
+        return NOTHING, NOTHING
     for _ in range(2):  # who is an outlier is seen best from the solution
         kept = [scatter.trimmed(found, sensor) for scatter in scatters]
         misfit = _misfit(kept, sensor, found, expected)

@@ -76,30 +76,34 @@ def load(flat: StreamStatistics, sensor: Sensor) -> Array:
     return counts if flat.binary else counts * (dead_time_of(flat, sensor) / flat.exposure.count_time)
 
 
-def usable(flat: StreamStatistics, sensor: Sensor) -> Mask:
-    """(H, W) pixels that the sensor's mask calls good, and that neither stand still nor are saturated."""
+def alive(flat: StreamStatistics, sensor: Sensor) -> Mask:
+    """(H, W) pixels that the sensor's mask calls good, and whose counts vary."""
     good: Mask = sensor.good.cpu().numpy()
-    varying: Mask = np.nan_to_num(flat.variance) > 0
-    return good & varying & (load(flat, sensor) < SATURATED_LOAD)
+    return good & (np.nan_to_num(flat.variance) > 0)
+
+
+def usable(flat: StreamStatistics, sensor: Sensor) -> Mask:
+    """(H, W) pixels that are alive and not saturated."""
+    return alive(flat, sensor) & (load(flat, sensor) < SATURATED_LOAD)
 
 
 def common_mode(flat: StreamStatistics, good: Mask) -> Pooled:
     """Relative variance that all pixels share, which is that of the light: from pairs far from each other.
 
-    To an image's covariance of two pixels it adds its product with their means; taken as 0, and sure, where the array
-    is too small to have far pairs.
+    To an image's covariance of two pixels it adds its product with their means. Taken as 0, and sure, where no two good
+    pixels lie far from each other.
     """
     mean, variance, n = flat.mean, flat.variance, flat.images
-    values, weights = [], []
+    covariances, products, variances = [np.empty(0)], [np.empty(0)], [np.empty(0)]
     for offset in far_offsets(flat.shape):
         covariance, (a, b) = pairs(flat, offset, good)
-        product = mean[a] * mean[b]
-        values.append(covariance / product)
-        weights.append(n * product**2 / (variance[a] * variance[b]))
-    if not values:
+        covariances.append(covariance)
+        products.append(mean[a] * mean[b])
+        variances.append(variance[a] * variance[b])
+    covariance, product, both = map(np.concatenate, (covariances, products, variances))
+    if covariance.size < 2:
         return Pooled(0.0, 0.0)
-    value, weight = np.concatenate(values), np.concatenate(weights)
-    return pooled(value, weight, FEW_EVENTS / np.sqrt(n * weight.mean()))
+    return pooled(covariance / product, n * product**2 / both, FEW_EVENTS / (n * product))
 
 
 def pairs(flat: StreamStatistics, offset: Offset, good: Mask) -> tuple[Array, tuple[Mask, Mask]]:

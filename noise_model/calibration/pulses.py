@@ -16,6 +16,7 @@ from noise_model.calibration.pooling import (
     NOTHING,
     WIDTH_95,
     Pooled,
+    alive,
     dead_time_of,
     joined,
     pooled,
@@ -26,8 +27,8 @@ from noise_model.calibration.streams import LAGS, LONG_LAGS, StreamStatistics
 from noise_model.estimates import Estimate
 from noise_model.sensor import Sensor
 
-#: Half the width of the 95 % interval at which a number counts as measured: an afterpulse probability (arrays have
-#: 0.2 to 2 %), and a dead time, relatively.
+#: Half the width of the 95 % interval at which a number counts as measured: of an afterpulse probability (arrays have
+#: 0.2 to 2 %), at the latest once it is half of the value; of a dead time, relatively.
 AFTERPULSING_DECIDED, DEAD_TIME_DECIDED = 2.5e-3, 0.1
 
 _USUAL_AFTERPULSING = 0.01  # standard deviation of what is known beforehand, where the dead time is sought
@@ -51,7 +52,7 @@ def afterpulsing(flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
     found, how = _in_frames(flats, sensor) if sensor.binary else _in_counters(flats, sensor)
     half_width, frames = WIDTH_95 * found.error, sum(flat.frames for flat in flats)
     low, high = max(found.value - half_width, 0.0), min(max(found.value, 0.0) + half_width, 1.0)
-    if half_width > AFTERPULSING_DECIDED:
+    if half_width > max(AFTERPULSING_DECIDED, found.value / 2):
         return Estimate(known, low, high, False, _what_afterpulsing_takes(half_width, frames))
     return Estimate(max(found.value, 0.0), low, high, True, how)
 
@@ -112,12 +113,14 @@ def dead_time(flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
 def _start(flats: Sequence[StreamStatistics], sensor: Sensor) -> Pulses:
     """Roughly: the dead time from the Fano factor (1 - m tau / T)^2 of the brightest flat."""
     brightest = max(flats, key=lambda flat: float(np.median(flat.mean)) / flat.exposure.cycles)
-    good = usable(brightest, sensor)
-    fano = float(np.median(brightest.variance[good] / brightest.mean[good]))
-    mean = float(np.median(brightest.mean[good])) / brightest.exposure.cycles
+    good = alive(brightest, sensor)
+    fano = float(np.median(brightest.variance[good] / brightest.mean[good])) if good.any() else 1.0
     load = 1 - math.sqrt(min(fano, 1.0))
-    seconds = load * brightest.exposure.count_time / mean
-    return Pulses(seconds if load > _DIM_LOAD else sensor.dead_time or _USUAL_DEAD_TIME, sensor.afterpulse_probability)
+    seconds = sensor.dead_time or _USUAL_DEAD_TIME
+    if load > _DIM_LOAD:
+        mean = float(np.median(brightest.mean[good])) / brightest.exposure.cycles
+        seconds = load * brightest.exposure.count_time / mean
+    return Pulses(seconds, sensor.afterpulse_probability)
 
 
 def _what_afterpulsing_takes(half_width: float, frames: int) -> str:
