@@ -10,8 +10,7 @@ Sources: dead time: Mueller, NIM 117 (1974) 401 (non-paralysable, live at t = 0)
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import count
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,16 +20,36 @@ from noise_model.sensor import Exposure, Sensor
 
 ROW_STEP = 0.1  # grid spacing in standard deviations of the counts: mixing two rows adds at most 0.25 % to the variance
 _HALF_WIDTH = 6  # standard deviations kept on each side of the mean: beyond is less than a float32 uniform resolves
-_LEAST_WIDTH = 256
+_LEAST_WIDTH = 2
 _LEAST_ROWS = 1024  # so that means between rows are linear in x to 1e-5
 _BLOCK = 1 << 18  # entries computed together: bounds the memory
 _LARGEST_BINARY_X = 14.0  # p = 1 - 8e-7
 _LARGEST_LOAD = 20.0  # r tau
 _MOST_TURNS = 4  # of a counter that wraps and that no dead time slows down
-_NEGLIGIBLE = 1e-9
+_LEAST_X = 1e-9
+_DIM, _NEVER_IN_DIM = 8.0, 64  # x of a dim pixel, and counts that it never has
 
 #: For a block of rates: the count of the first column (R,), int64, and chances (R, C) of first + c counts.
 Window = tuple[Tensor, Tensor]
+
+
+class Law(Protocol):
+    """Laws of counts for rates from 0 to `largest_x`."""
+
+    @property
+    def largest_x(self) -> float:
+        """Rate from which all laws are alike."""
+
+    @property
+    def width(self) -> int:
+        """Columns that hold the chances at any rate, a power of two."""
+
+    @property
+    def rows(self) -> int:
+        """Rates of a table fine enough to draw from."""
+
+    def windows(self, x: Tensor) -> Iterator[Window]:
+        """Chances for rates x (R,), float64, in blocks."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,7 @@ class Shape:
     relative_trap_lifetime: float
     counter_bits: int
     counter_wraps: bool
+    brightest: float = math.inf  # x of interest
 
     @classmethod
     def of(cls, exposure: Exposure, sensor: Sensor) -> "Shape":
@@ -69,8 +89,21 @@ class Shape:
         return most if self.counter_wraps else min(most, self.counter_maximum)
 
     @property
+    def smooth(self) -> bool:
+        """Dead time alone limits the counts: no edge is near, however bright."""
+        return self.relative_dead_time > 0 and 1 / self.relative_dead_time < self.counter_maximum
+
+    @property
     def largest_x(self) -> float:
-        """Rate at which the pixel is saturated: brighter ones look the same."""
+        """Rate at which the pixel is saturated, so that brighter ones look the same, or the brightest of interest."""
+        return min(self._saturation, self.brightest)
+
+    def rate_of(self, mean: float) -> float:
+        """The x at which dead time leaves `mean` counts of all frames."""
+        return mean / (self.cycles - mean * self.relative_dead_time)
+
+    @property
+    def _saturation(self) -> float:
         b, full = self.relative_dead_time, self.counter_maximum
         if full == 1:
             return _LARGEST_BINARY_X
@@ -81,67 +114,75 @@ class Shape:
 
     @property
     def width(self) -> int:
-        """Columns of its table, a power of two: all counts, or 6 standard deviations each side of the mean."""
-        all_counts = self.cycles * min(self.most_counts, self.counter_maximum) + 1
-        return _power_of_two(min(all_counts, 2 * _HALF_WIDTH * self._largest_sd + 32))
+        """All counts, or 6 standard deviations to each side of the mean."""
+        return _power_of_two(min(self._all_counts, 2 * _HALF_WIDTH * self._largest_sd + 32))
+
+    @property
+    def _all_counts(self) -> int:
+        """0 and all that an image can show."""
+        return self.cycles * min(self.most_counts, self.counter_maximum) + 1
 
     @property
     def _largest_sd(self) -> float:
-        """An upper bound over all rates."""
+        """An upper bound over all rates, but for what afterpulses add."""
         if self.counter_maximum == 1:
-            variance = 0.25 * (1 + self.afterpulse) / (1 - self.afterpulse)
+            variance = 0.25
         elif self.most_counts > self.counter_maximum:
             variance = 0.25 * self.counter_maximum**2
         elif self.relative_dead_time > 0:
-            variance = 0.25 + 0.2 / self.relative_dead_time
+            variance = min(0.25 + 0.2 / self.relative_dead_time, 0.25 + self.largest_x)
         else:
-            variance = float(self.counter_maximum)
-        return math.sqrt(self.cycles * variance)
+            variance = min(float(self.counter_maximum), self.largest_x)
+        return math.sqrt(self.cycles * variance * (1 + self.afterpulse) / (1 - self.afterpulse))
 
     @property
     def rows(self) -> int:
-        """Rows of a table fine enough to draw from."""
+        """So many that neighbours are a tenth of a standard deviation apart."""
         return root_rows(self.largest_x * self.cycles)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
-        """Laws of the sum for rates x (R,), float64, in blocks."""
+        """Chances of the sum for rates x (R,), float64, in blocks."""
         for block in torch.split(x, max(1, _BLOCK // max(self.width, self.most_counts))):
             yield self._binary_window(block) if self.counter_maximum == 1 else self._counting_window(block)
 
     def _binary_window(self, x: Tensor) -> Window:
         p = -torch.expm1(-x)
         mean = self.cycles * p / (1 - self.afterpulse * (1 - p))
-        return _window(_chain_spectrum(p, self.afterpulse, self.cycles, self.width), mean, self.width)
+        return _window(_chain_spectrum(p, self.afterpulse, self.cycles, self.width), mean, self.width, self._all_counts)
 
     def _counting_window(self, x: Tensor) -> Window:
         pmf = frame_law(x, self)
         mean = self.cycles * (pmf @ torch.arange(pmf.shape[1], dtype=torch.float64))
         spectrum = torch.fft.rfft(_folded(pmf, self.width), dim=1)
-        return _window(_power(spectrum, self.cycles, torch.mul), mean, self.width)
+        return _window(_power(spectrum, self.cycles, torch.mul), mean, self.width, self._all_counts)
 
 
 @dataclass(frozen=True)
-class PoissonShape:
-    """Poisson numbers of mean x, up to `largest_x`."""
+class ClusterShape:
+    """A Poisson number of avalanches, each followed by another with chance `afterpulse`, and so on (Polya-Aeppli
+    distribution); x is the mean of their sum."""
 
     largest_x: float
+    afterpulse: float
 
     @property
     def width(self) -> int:
-        """Columns of its table."""
-        return _power_of_two(2 * _HALF_WIDTH * math.sqrt(self.largest_x) + 32)
+        """6 standard deviations to each side of the mean."""
+        variance = self.largest_x * (1 + self.afterpulse) / (1 - self.afterpulse)
+        return _power_of_two(2 * _HALF_WIDTH * math.sqrt(variance) + 32)
 
     @property
     def rows(self) -> int:
-        """Rows of a table fine enough to draw from."""
+        """So many that neighbours are a tenth of a standard deviation apart."""
         return root_rows(self.largest_x)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
-        """Laws for means x (R,), float64, in blocks."""
+        """Chances for means x (R,), float64, in blocks."""
+        z = torch.exp(-2j * math.pi * torch.arange(self.width // 2 + 1, dtype=torch.float64) / self.width)
+        cluster = (1 - self.afterpulse) * z / (1 - self.afterpulse * z)
         for mean in torch.split(x, max(1, _BLOCK // self.width)):
-            first = _first(mean, self.width)
-            n = (first[:, None] + torch.arange(self.width)).double()
-            yield first, torch.exp(torch.xlogy(n, mean[:, None]) - mean[:, None] - torch.lgamma(n + 1))
+            spectrum = torch.exp((1 - self.afterpulse) * mean[:, None] * (cluster - 1))
+            yield _window(spectrum, mean, self.width, math.inf)
 
 
 def root_grid(largest: float, rows: int) -> Tensor:
@@ -157,41 +198,117 @@ def root_rows(largest_mean: float) -> int:
 def frame_law(x: Tensor, shape: Shape) -> Tensor:
     """(R, K) chances of 0, 1, 2, ... counts in one frame of a counting pixel, as the counter shows them; rates x (R,).
 
-    P(K >= n) = P(Gamma(n) <= x (1 - (n - 1) b)); m of the n - 1 gaps may be afterpulses, each of which takes its mean
-    release time instead of a photon's.
+    The n-th avalanche needs n - 1 dead times and an armed time A_n: P(K >= n) = P(A_n <= 1 - (n - 1) b). Without
+    afterpulses A_n is Gamma(n) distributed. With them, dim pixels are followed state by state; for others a gamma
+    distribution has the first three moments of A_n.
     """
-    n = torch.arange(1, shape.most_counts + 1, dtype=torch.float64)[None, :]
     at_least = torch.zeros(len(x), shape.most_counts + 2, dtype=torch.float64)
     at_least[:, 0] = 1
-    for m in count():
-        chance = _binomial(m, n - 1, shape.afterpulse)
-        if m > shape.afterpulse * shape.most_counts and float(chance.max()) < _NEGLIGIBLE:
-            break
-        at_least[:, 1:-1] += chance * _reached(x[:, None], n, m, shape)
-    pmf = at_least[:, :-1] - at_least[:, 1:]  # the last column holds all that a counter at its maximum stands for
+    dim = (x < _DIM) if shape.afterpulse > 0 else torch.zeros_like(x, dtype=torch.bool)
+    for rows, chances in ((dim, _followed), (~dim, _by_moments)):
+        if bool(rows.any()):
+            at_least[rows, 1:-1] = chances(x[rows], shape)
+    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(min=0)  # the last column: all a counter at its maximum stands for
     return _folded(pmf, shape.counter_maximum + 1) if shape.counter_wraps else pmf
 
 
-def _reached(x: Tensor, n: Tensor, afterpulses: int, shape: Shape) -> Tensor:
-    """(R, K) chance of n counts or more, given how many of them are afterpulses."""
-    live = 1 - (n - 1) * shape.relative_dead_time
-    if afterpulses:
-        live = live - afterpulses / (x + 1 / shape.relative_trap_lifetime)
-    z = x * live.clamp(min=0)
-    photons = (n - afterpulses).clamp(min=1).expand_as(z)
-    reached = (z > photons).double()
+def _live(shape: Shape) -> Tensor:
+    """(K,) armed time that is left for n = 1, ..., K avalanches."""
+    return (1 - torch.arange(shape.most_counts, dtype=torch.float64) * shape.relative_dead_time).clamp(min=0)
+
+
+def _by_moments(x: Tensor, shape: Shape) -> Tensor:
+    """(R, K) chances of n = 1, ..., K avalanches or more."""
+    origin, scale, order = _armed_time(x.clamp(min=_LEAST_X), shape)
+    z = ((x[:, None] * _live(shape) - origin) / scale).clamp(min=0)
+    return _gamma_cdf(order.expand_as(z), z)
+
+
+def _followed(x: Tensor, shape: Shape) -> Tensor:
+    """(R, K) the same, exactly: in armed time, avalanches and filled traps are a Markovian arrival process.
+
+    With rates `quiet` between states without an avalanche and `fired` with one, the generating function of the number
+    of avalanches in a time S is exp(S (quiet + z fired)) (Neuts, J. Appl. Prob. 16 (1979) 764).
+    """
+    after = _through_dead_time(shape)
+    release = torch.arange(len(after), dtype=torch.float64) / shape.relative_trap_lifetime
+    quiet = torch.diag_embed(-(x[:, None] + release))
+    fired = x[:, None, None] * after + release[:, None] * after.roll(1, 0)
+    z = torch.exp(-2j * math.pi * torch.arange(_NEVER_IN_DIM // 2 + 1, dtype=torch.float64) / _NEVER_IN_DIM)
+    values, vectors = torch.linalg.eig(quiet[:, None] + z[:, None, None] * fired[:, None])
+    ends = torch.linalg.solve(vectors, torch.ones_like(values)[..., None])[..., 0]
+    most = min(shape.most_counts, _NEVER_IN_DIM)
+    spectrum = ((vectors[..., 0, :] * ends)[..., None] * torch.exp(values[..., None] * _live(shape)[:most])).sum(dim=2)
+    fewer = torch.fft.irfft(spectrum, n=_NEVER_IN_DIM, dim=1).cumsum(dim=1)  # (R, avalanches, n)
+    reached = torch.zeros(len(x), shape.most_counts, dtype=torch.float64)
+    reached[:, :most] = 1 - fewer.diagonal(dim1=1, dim2=2)[:, :most]
+    return reached.clamp_(0, 1)
+
+
+def _armed_time(x: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+    """Origin, scale and order (R or 1, K) of the gamma distribution of A_n, n = 1, ..., K, in units of 1 / r."""
+    n = torch.arange(1, shape.most_counts + 1, dtype=torch.float64)[None, :]
+    if shape.afterpulse == 0:
+        return torch.zeros_like(n), torch.ones_like(n), n
+    mean, square, cube = (torch.stack(each, dim=1) for each in zip(*_armed_moments(x, shape), strict=True))
+    variance = square - mean.square()
+    third = cube - 3 * mean * square + 2 * mean**3
+    scale = third / (2 * variance)
+    order = variance / scale.square()
+    return mean - order * scale, scale, order
+
+
+def _armed_moments(x: Tensor, shape: Shape) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """E A_n, E A_n^2, E A_n^3 (R,) for n = 1, ..., K, in units of 1 / r.
+
+    Between avalanches the state is the number of filled traps. While k are, the pixel waits for the first of a photon
+    (rate 1) and k releases (rate 1 / lifetime each). An avalanche leaves the other traps as they are, fills one more
+    with chance a, and each stays filled through the dead time with chance s.
+    """
+    after = _through_dead_time(shape)
+    filled = torch.arange(after.shape[1], dtype=torch.float64)
+    release = filled / (x[:, None] * shape.relative_trap_lifetime)
+    gap = 1 / (1 + release)
+    state = torch.zeros(4, len(x), len(filled), dtype=torch.float64)  # of chance, time, its square and its cube
+    state[0, :, 0] = 1
+    for _ in range(shape.most_counts):
+        chance, time, square, cube = state
+        cube = cube + gap * (3 * square + gap * (6 * time + gap * 6 * chance))
+        square = square + gap * (2 * time + gap * 2 * chance)
+        time = time + gap * chance
+        state = torch.stack((chance, time, square, cube))
+        yield time.sum(dim=1), square.sum(dim=1), cube.sum(dim=1)
+        released = state * (release * gap)
+        state = state * gap + torch.nn.functional.pad(released[..., 1:], (0, 1))
+        state = state @ after
+
+
+def _through_dead_time(shape: Shape) -> Tensor:
+    """(k before, k after) chances: an avalanche fills a trap or not, then each trap survives the dead time or not."""
+    survive = math.exp(-shape.relative_dead_time / shape.relative_trap_lifetime)
+    fill = shape.afterpulse / survive
+    most = _most_traps(fill, shape)
+    kept = torch.zeros(most + 2, most + 1, dtype=torch.float64)
+    for before in range(most + 2):
+        for left in range(before + 1):
+            chance = math.comb(before, left) * survive**left * (1 - survive) ** (before - left)
+            kept[before, min(left, most)] += chance
+    return (1 - fill) * kept[:-1] + fill * kept[1:]
+
+
+def _most_traps(fill: float, shape: Shape) -> int:
+    """Traps filled at once, never mind more: 5 standard deviations above their number at the highest count rate."""
+    held = fill * shape.relative_trap_lifetime * min(shape.most_counts, shape.largest_x)
+    return math.ceil(2 + held + 5 * math.sqrt(held))
+
+
+def _gamma_cdf(order: Tensor, z: Tensor) -> Tensor:
+    """Regularised incomplete gamma function P(order, z)."""
+    cdf = (z > order).double()
     # Chernoff: elsewhere the chance is 0 or 1 to 1e-17, and the incomplete gamma function is slow.
-    near = (z - photons).square() < 80 * torch.maximum(z, photons)
-    reached[near] = torch.special.gammainc(photons[near], z[near])
-    return reached
-
-
-def _binomial(m: int, n: Tensor, a: float) -> Tensor:
-    if a == 0:
-        return torch.full_like(n, float(m == 0))
-    log = torch.lgamma(n + 1) - math.lgamma(m + 1) - torch.lgamma((n - m).clamp(min=0) + 1)
-    chance = torch.exp(log + m * math.log(a) + (n - m) * math.log1p(-a))
-    return torch.where(n >= m, chance, torch.zeros_like(chance))
+    near = (z - order).square() < 80 * torch.maximum(z, order)
+    cdf[near] = torch.special.gammainc(order[near], z[near])
+    return cdf
 
 
 def _chain_spectrum(p: Tensor, a: float, n: int, width: int) -> Tensor:
@@ -229,15 +346,11 @@ def _power(base: _T, exponent: int, product: Callable[[_T, _T], _T]) -> _T:
     return product(square, base) if exponent % 2 else square
 
 
-def _window(spectrum: Tensor, mean: Tensor, width: int) -> Window:
-    """A law from its transform of length `width`, which knows counts modulo that length: no loss if it is narrower."""
-    first = _first(mean, width)
+def _window(spectrum: Tensor, mean: Tensor, width: int, all_counts: float) -> Window:
+    """A law from its transform of length `width`, which knows counts modulo that: no loss if it is narrower."""
+    first = (mean - width / 2).floor().clamp(min=0, max=max(0, all_counts - width)).long()
     columns = (first[:, None] + torch.arange(width)) % width
     return first, torch.fft.irfft(spectrum, n=width, dim=1).gather(1, columns).clamp(min=0)
-
-
-def _first(mean: Tensor, width: int) -> Tensor:
-    return (mean - width / 2).floor().clamp(min=0).long()
 
 
 def _folded(pmf: Tensor, size: int) -> Tensor:

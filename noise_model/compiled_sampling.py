@@ -1,0 +1,89 @@
+"""Sampling on a CPU: tensors in and out, blocks of images through the loops of `noise_model.kernels`."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from noise_model import kernels
+from noise_model.crosstalk import Crosstalk
+from noise_model.kernels import Ints, Key, Rates
+from noise_model.tables import LongTable, Part, Table, part
+
+_AT_ONCE = 1 << 16  # pixels, or one image: they stay in the cache from the first step to the last
+
+_Step = Callable[[Rates, Key, Ints], None]
+
+
+def draw_counts(
+    photon_rate: Tensor,
+    gain: Tensor,
+    dark: Tensor,
+    law: list[Part],
+    crosstalk: Crosstalk,
+    generator: torch.Generator,
+) -> Tensor:
+    """int32 counts at x = photon_rate * gain + dark, all (..., H, W) and broadcast, with crosstalk."""
+    shape = torch.broadcast_shapes(photon_rate.shape, gain.shape, dark.shape)
+    pixels = math.prod(shape[-2:])
+    photons = _floats(photon_rate.expand(shape).reshape(-1, pixels))
+    maps = [_floats(each.reshape(-1, pixels)) for each in torch.broadcast_tensors(gain, dark)]
+    counts = torch.empty(shape, dtype=torch.int32)
+    images = counts.numpy().reshape(-1, *shape[-2:])
+    steps = [_draw(law[0])] + [_add(each) for each in law[1:]] + [_crosstalk(crosstalk)] * bool(crosstalk)
+    at_once = max(1, _AT_ONCE // max(1, pixels))
+    for start in range(0, len(images), at_once):
+        rates = Rates(photons[start : start + at_once], start, *maps)
+        for step in steps:
+            step(rates, _key(generator), images[start : start + at_once])
+    return counts
+
+
+def _floats(values: Tensor) -> kernels.Floats:
+    array: kernels.Floats = values.float().contiguous().numpy()
+    return array
+
+
+def _draw(law: Part) -> _Step:
+    table, long = _table(law.table), _long(law.long)
+
+    def step(rates: Rates, key: Key, counts: Ints) -> None:
+        kernels.draw_images(rates, table, long, key, counts.reshape(len(counts), -1))
+
+    return step
+
+
+def _add(law: Part) -> _Step:
+    draw = _draw(law)
+
+    def step(rates: Rates, key: Key, counts: Ints) -> None:
+        more = np.empty_like(counts)
+        draw(rates, key, more)
+        counts += more
+
+    return step
+
+
+def _crosstalk(crosstalk: Crosstalk) -> _Step:
+    response, taps = crosstalk.response, crosstalk.taps
+    if crosstalk.rare:
+        return lambda rates, key, counts: kernels.add_rare_crosstalk(rates, response, taps, key, counts)
+    table = _table(part(crosstalk.law, torch.device("cpu")).table)
+    return lambda rates, key, counts: kernels.add_crosstalk(rates, response, taps, table, key, counts)
+
+
+def _key(generator: torch.Generator) -> Key:
+    first, second = torch.empty(2, dtype=torch.int64).random_(generator=generator).tolist()
+    return np.uint64(first), np.uint64(second)
+
+
+def _table(table: Table) -> kernels.TableArrays:
+    return kernels.TableArrays(table.scale, table.first.numpy(), table.log2_width, table.entries.numpy())
+
+
+def _long(long: LongTable | None) -> kernels.LongArrays:
+    if long is None:
+        return kernels.LongArrays(math.inf, np.empty((0, 4)), np.empty(0, np.int32))
+    return kernels.LongArrays(long.split, long.cells.numpy(), long.entries.numpy())

@@ -1,0 +1,103 @@
+"""What neighbours fire: the mean number of avalanches that crosstalk adds to a pixel's own.
+
+Let an avalanche fire the pixel i of its neighbourhood with chance c_i if that is armed. Added to a pixel that fires by
+itself at x a frame (afterpulses a share q of its avalanches), e avalanches a frame add e dm/dx to its mean m(x), so
+
+    binary:    (1 - m) (1 - a m) / (1 - a)
+    counting:  (1 - m b)^2 / (1 - q),  b = dead time / exposure
+
+of an avalanche each. Given the pixel's own counts the gain differs from that: a binary pixel that fired gains nothing,
+and a counting one less the more it counted (by -2 b (1 - 3/4 m b) a count a frame, which keeps the law of the sum that
+of a pixel firing at x + e). What a neighbour fires fires others: a second order, not larger than the kernel's sum.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noise_model.kernels import Response, Taps
+from noise_model.laws import ClusterShape, Shape
+from noise_model.sensor import Exposure, Sensor
+
+_FEW = 0.25  # counts of the brightest pixel below which most draws are 0
+_NEGLIGIBLE = 1e-3  # of the kernel's sum
+
+
+@dataclass(frozen=True)
+class Crosstalk:
+    """Crosstalk of one sensor in one exposure; false if there is none.
+
+    Attributes:
+        first: (k, k) kernel.
+        second: (k, k) chances of being fired by a neighbour that was itself fired by crosstalk, were all pixels armed;
+            never the pixel that began.
+        most: mean counts it adds to the brightest pixel.
+    """
+
+    first: Tensor
+    second: Tensor
+    response: Response
+    most: float
+
+    @classmethod
+    def of(cls, exposure: Exposure, sensor: Sensor) -> "Crosstalk":
+        """As a sensor has it in an exposure."""
+        return _crosstalk(Shape.of(exposure, sensor), tuple(map(tuple, sensor.crosstalk.tolist())))
+
+    def __bool__(self) -> bool:
+        return self.most > 0
+
+    @property
+    def rare(self) -> bool:
+        """So few that they are drawn one by one."""
+        return self.most < _FEW
+
+    @property
+    def law(self) -> ClusterShape:
+        """Of numbers up to the largest mean; there are few different ones."""
+        return ClusterShape(2.0 ** math.ceil(math.log2(max(self.most, 1.0))), self.response.clustered)
+
+    @cached_property
+    def taps(self) -> Taps:
+        """The kernels as lists."""
+        reach = self.first.shape[-1] // 2
+        rows, columns = (self.first + self.second).nonzero(as_tuple=True)
+        weights = (kernel[rows, columns].numpy() for kernel in (self.first, self.second))
+        padding = (0, -len(rows) % 4)
+        return Taps(
+            reach, *(np.pad(each, padding) for each in ((rows - reach).numpy(), (columns - reach).numpy(), *weights))
+        )
+
+
+@lru_cache(maxsize=256)
+def _crosstalk(shape: Shape, kernel: tuple[tuple[float, ...], ...]) -> Crosstalk:
+    first = torch.tensor(kernel)
+    most = float(first.sum()) * shape.cycles * min(shape.most_counts, shape.counter_maximum)
+    return Crosstalk(first, _second_order(first), _response(shape), most)
+
+
+def _response(shape: Shape) -> Response:
+    if shape.counter_maximum == 1:  # afterpulses of other images make up for those that come too late for this one
+        return Response(True, shape.cycles, 0.0, shape.afterpulse, 1.0, 0.0, shape.afterpulse * (1 - 1 / shape.cycles))
+    if shape.afterpulse == 0:
+        return Response(False, shape.cycles, shape.relative_dead_time, 0.0, 1.0, 0.0, 0.0)
+    decay = 1 / shape.relative_trap_lifetime
+    afterpulse = shape.afterpulse * (1 + math.expm1(-decay) / decay)  # before the frame ends
+    lost = -math.expm1(-shape.relative_dead_time * decay)
+    return Response(False, shape.cycles, shape.relative_dead_time, afterpulse, decay, lost, afterpulse)
+
+
+def _second_order(kernel: Tensor) -> Tensor:
+    """Cut to the kernel's own reach, what is cut or negligible added to the rest in proportion."""
+    reach = kernel.shape[-1] // 2
+    twice = F.conv2d(kernel[None, None], kernel.flip((0, 1))[None, None], padding=2 * reach)[0, 0]
+    twice[2 * reach, 2 * reach] = 0
+    middle = twice[reach : reach + len(kernel), reach : reach + len(kernel)]
+    kept = torch.where((kernel > 0) | (middle > _NEGLIGIBLE * kernel.sum()), middle, 0.0)
+    kept[reach, reach] = 0
+    return kept * (twice.sum() / kept.sum()) if kept.sum() > 0 else kept
