@@ -28,10 +28,9 @@ class FittedLaw:
         self.x: Floats = law.x.numpy()
         self._pmf = np.diff(law.cdf.numpy().astype(np.float64), axis=1, prepend=0.0)
         self.mean: Floats = np.maximum.accumulate(law.mean.numpy())  # it falls only where a counter wraps
-        self._counts = law.first.numpy().astype(np.int64)[:, None] + np.arange(self._pmf.shape[1])
-        offset = self._counts - (self._pmf * self._counts).sum(axis=1, keepdims=True)
-        self.variance: Floats = (self._pmf * offset**2).sum(axis=1)
-        self.most = max(int(self._counts.max()), sensor.saturation_value(exposure.cycles)) + 1
+        self._first, k = law.first.numpy().astype(np.int64), np.arange(self._pmf.shape[1])
+        self.variance: Floats = self._pmf @ k**2 - (self._pmf @ k) ** 2
+        self.most = max(int(self._first[-1]) + len(k) - 1, sensor.saturation_value(exposure.cycles)) + 1
 
     def row(self, mean: Floats) -> Floats:
         """Rows whose laws have these means. What neighbours fire counts as the pixel's own: it makes the pixel fire
@@ -64,8 +63,8 @@ class FittedLaw:
         lower = np.minimum(row.astype(np.int64), len(self.x) - 2)
         share = np.bincount(lower, lower + 1 - row, len(self.x)) + np.bincount(lower + 1, row - lower, len(self.x))
         used = np.flatnonzero(share)
-        weights = share[used, None] * self._pmf[used]
-        return np.asarray(np.bincount(self._counts[used].ravel(), weights.ravel(), self.most))
+        counts, weights = self._first[used, None] + np.arange(self._pmf.shape[1]), share[used, None] * self._pmf[used]
+        return np.asarray(np.bincount(counts.ravel(), weights.ravel(), self.most))
 
     def memory(self, row: Floats) -> Floats:
         """Covariance of images that follow on each other, given the rows of their laws: afterpulses between binary
