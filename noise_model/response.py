@@ -53,7 +53,9 @@ def fraction(rate: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
 def expected_counts(rate: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
     """Mean counts of an image summed from N frames, for firing rates (..., H, W) in counts/s, crosstalk included."""
     mean = fraction(rate, exposure, sensor)
-    return exposure.cycles * (mean + neighbours(mean, sensor) * _armed(mean, exposure, sensor))
+    gain = _gain(mean, exposure, sensor)
+    cascade = mean + gain * neighbours(mean, sensor)
+    return exposure.cycles * (mean + gain * neighbours(cascade, sensor))
 
 
 def detection_rate(counts: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
@@ -65,12 +67,10 @@ def detection_rate(counts: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[
     """
     observed = counts.to(torch.float32) / exposure.cycles
     indirect = neighbours(observed, sensor)
-    if sensor.binary:
-        mean = (observed - indirect) / (1 - indirect)
-        rate, sd = _binary_rate(mean, exposure, sensor)
-    else:
-        mean = (observed - indirect) / (1 - indirect * (sensor.dead_time / exposure.count_time))
-        rate, sd = _counting_rate(mean, exposure, sensor)
+    mean = observed
+    for _ in range(2):  # crosstalk is small: each pass shrinks the error by its size
+        mean = observed - indirect * _gain(mean, exposure, sensor)
+    rate, sd = (_binary_rate if sensor.binary else _counting_rate)(mean, exposure, sensor)
     return photon_rate(rate, sensor), sd * (sensor.mean_pde / sensor.pde)
 
 
@@ -99,9 +99,13 @@ def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:
     return total
 
 
-def _armed(mean: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
-    """Share of its frames (binary) or of its time (counting) in which a pixel can still be fired by a neighbour."""
-    return 1 - mean if sensor.binary else 1 - mean * (sensor.dead_time / exposure.count_time)
+def _gain(mean: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """What an avalanche caused by a neighbour adds to a pixel of `mean` counts a frame: see `noise_model.crosstalk`."""
+    if sensor.binary:
+        a = sensor.afterpulse_probability
+        return (1 - mean) * (1 - a * mean) / (1 - a)
+    live = (1 - mean * (sensor.dead_time / exposure.count_time)).clamp(min=0)
+    return live.square() / (1 - afterpulse_in_frame(sensor))
 
 
 def _binary_rate(mean: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
@@ -134,10 +138,18 @@ def _counting_rate(mean: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Te
 
 def _intervals(x: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
     """Mean interval between avalanches, in units of 1 / r, and the counts a frame gains over T / interval because it
-    starts armed, with no trap filled (renewal theorem for a process with a special first interval)."""
+    starts armed, with no trap filled.
+
+    A filled trap fires the pixel unless it empties in a dead time: the one that filled it, or those of photons that
+    came first. Traps that would have been filled before the frame are missing at its start.
+    """
     a = afterpulse_in_frame(sensor)
     load = x * (sensor.dead_time / exposure.count_time)
-    released = x / (x + exposure.count_time / sensor.trap_lifetime) if a > 0 else torch.zeros_like(x)
-    interval = 1 - a * (1 - released) + load
-    excess = (load.square() - 2 * a * (1 - released) * (load + released)) / (2 * interval.square())
-    return interval, excess
+    if a == 0:
+        return 1 + load, 0.5 * (load / (1 + load)).square()
+    release = exposure.count_time / sensor.trap_lifetime
+    overtaken = x * -math.expm1(-sensor.dead_time / sensor.trap_lifetime)
+    a_armed = a * release / (release + overtaken)
+    missing = x / release * -math.expm1(-release)
+    interval = 1 - a_armed + load
+    return interval, (load.square() - 2 * a_armed * (load + missing)) / (2 * interval.square())

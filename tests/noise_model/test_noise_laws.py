@@ -17,7 +17,6 @@ from laws_by_hand import (
 )
 from scipy import stats
 
-from noise_model import sampling
 from noise_model.laws import Shape
 from noise_model.sampling import count_law, sample_counts
 from noise_model.sensor import Exposure, Sensor
@@ -106,16 +105,6 @@ def test_the_law_ends_where_the_sensor_saturates() -> None:
     assert (drawn(1e5, Exposure(1e-5, 9), binary()) == 9).mean() > 0.9999
 
 
-@pytest.mark.parametrize("cycles", [1000, 4000])
-def test_long_exposures_drawn_in_parts_obey_the_same_law(cycles: int) -> None:
-    exposure, sensor = Exposure(10.4e-6, cycles), counting((100, 100))
-    assert len(list(sampling._parts(exposure, sensor))) > 1
-    counts = sample_counts(rates(40.0, exposure, (100, 100)), exposure, sensor, seeded())
-    one = dead_time_pmf(40.0, 50e-9 / 10.4e-6)
-    k = np.arange(one.size)
-    check_moments(counts.numpy(), cycles * (one @ k), cycles * (one @ k**2 - (one @ k) ** 2))
-
-
 EXTREMES = {
     "one million binary frames": (Exposure(1e-5, 1_000_000), binary((4, 4), afterpulse_probability=0.01)),
     "thousands of long frames": (Exposure(10.4e-6, 5000), counting((4, 4))),
@@ -149,17 +138,3 @@ def test_the_tabulated_law_is_that_of_the_draws(sensor: Sensor) -> None:
         pmf[int(law.first[row]) :] = np.diff(law.cdf[row].double().numpy(), prepend=0.0)
         check_law(counts, pmf[: max(counts.max() + 1, np.nonzero(pmf)[0][-1] + 1)])
         assert counts.mean() == pytest.approx(float(law.mean[row]), abs=4.5 * counts.std() / math.sqrt(counts.size))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_places_are_shared_so_that_chances_come_out_right(seed: int) -> None:
-    """Adding up the shares of each row gives its chances back, to the 2 ** -16 of a place that a share resolves."""
-    pmf = torch.rand(50, 256, dtype=torch.float64, generator=seeded(seed)).pow(8)
-    pmf[:, ::7] = 0
-    entries = sampling._shared(pmf)
-    own = (entries & 0xFFFF).double() / 65536
-    other = torch.arange(256) + (entries >> 16)
-    assert other.min() >= 0
-    assert other.max() < 256
-    total = own.scatter_add(1, other.long(), 1 - own) / 256
-    assert torch.allclose(total, pmf / pmf.sum(dim=1, keepdim=True), rtol=0, atol=256 / 65536 / 256)
