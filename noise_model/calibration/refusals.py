@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from noise_model.calibration.pooling import load
 from noise_model.calibration.streams import Stream, StreamStatistics
 from noise_model.errors import InputError
 from noise_model.response import SATURATED_LOAD
@@ -40,7 +39,7 @@ def refuse(recording: Stream | StreamStatistics, kind: Kind, sensor: Sensor | No
     """Looks at one recording: at its header before it is read (Stream), at its counts after (StreamStatistics).
 
     Args:
-        sensor: whose good pixels alone are looked at, and whose dead time is used where the header has none.
+        sensor: whose good pixels alone are looked at.
 
     Raises:
         InputError: it cannot be used for calibration.
@@ -127,7 +126,7 @@ def _refuse_dim(flat: StreamStatistics, good: NDArray[np.bool_]) -> None:
 
 
 def _refuse_saturated(flat: StreamStatistics, sensor: Sensor | None) -> None:
-    full = _share_blind(flat, sensor) > SATURATED_LOAD
+    full = _share_blind(flat) > SATURATED_LOAD
     if not flat.binary:
         full |= flat.saturated > MOST_SATURATED * flat.images
     share = float(full[_good(flat, sensor)].mean())
@@ -138,9 +137,12 @@ def _refuse_saturated(flat: StreamStatistics, sensor: Sensor | None) -> None:
         )
 
 
-def _share_blind(flat: StreamStatistics, sensor: Sensor | None) -> NDArray[np.float64]:
-    if sensor is not None:
-        return load(flat, sensor)
+def _share_blind(flat: StreamStatistics) -> NDArray[np.float64]:
+    """(H, W) share of its frames, or of its time, for which a pixel is blind. Where no dead time tells: from the Fano
+    factor, (1 - share)^2."""
+    if not flat.binary and flat.dead_time is None:
+        fano = np.divide(flat.variance, flat.mean, out=np.ones(flat.shape), where=flat.total > 0)
+        return 1 - np.sqrt(np.fmin(fano, 1))
     counts = flat.mean / flat.exposure.cycles
     return counts if flat.binary else counts * ((flat.dead_time or 0) / flat.exposure.count_time)
 

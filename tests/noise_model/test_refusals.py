@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from gathered import binary_array, guess, recorded, simulated
+from gathered import binary_array, counting_array, guess, recorded, simulated
 
 from noise_model.calibration.refusals import MOST_DRIFT, drift, refuse, refuse_mixture
 from noise_model.calibration.streams import StreamStatistics, gather
@@ -53,7 +53,7 @@ def test_flats_of_a_real_array_pass() -> None:
     """With afterpulses and crosstalk, which widen the scatter of the segments, but not by what counts."""
     kernel = np.zeros((3, 3))
     kernel[1, 0] = kernel[1, 2] = 0.01
-    flat = simulated(binary_array(0.1, SHAPE, afterpulse_probability=0.05, crosstalk=kernel), 10_000)
+    flat = simulated(binary_array(0.1, SHAPE, afterpulse_probability=0.05, crosstalk=kernel), 6000)
     change, chance = drift(flat)
     assert change < MOST_DRIFT / 2
     assert chance > 1e-6
@@ -142,9 +142,19 @@ def test_counting_flats_that_are_blind_most_of_the_time() -> None:
     refuse(counted(180, 50e-9), "flat")
     with pytest.raises(InputError, match=r"saturated: 100\.0% .* less light"):
         refuse(counted(195, 50e-9), "flat")
-    refuse(counted(195, None), "flat")
-    with pytest.raises(InputError, match="saturated"):
-        refuse(counted(195, None), "flat", guess(SHAPE, 9, dead_time=50e-9))
+
+
+@pytest.mark.parametrize(("load", "refused"), [(0.9, False), (0.98, True)])
+def test_blind_pixels_of_unknown_dead_time_are_known_by_their_even_counts(load: float, refused: bool) -> None:
+    """Frames of 104 dead times. Pixels that count nothing do so as evenly, but are not blinded."""
+    array = counting_array(load, (10, 10), 5.2e-6)
+    array.rate[0] = 0
+    flat = simulated(array, 300)
+    if refused:
+        with pytest.raises(InputError, match=r"saturated: .* less light"):
+            refuse(flat, "flat")
+    else:
+        refuse(flat, "flat")
 
 
 def test_counters_that_are_full() -> None:
