@@ -78,7 +78,9 @@ class Examiner:
     def statistics(self, counts: NDArray[np.integer]) -> Floats:
         """(S,) in the order of `names`: total variation between histograms, variances over the law's, correlations."""
         mean = counts.mean(axis=0)
-        residual = np.where(self.good, counts - mean, 0).astype(np.float32)
+        residual = counts.astype(np.float32)
+        residual -= mean
+        residual *= self.good
         variance = np.einsum("tij,tij->ij", residual, residual).astype(np.float64) / (len(counts) - 1)
         seen, model = self.histograms(counts), self.expected(mean)
         distance = np.abs(seen - model).sum(axis=1) / 2

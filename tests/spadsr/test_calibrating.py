@@ -229,6 +229,21 @@ def test_long_captures_are_streamed(tmp_path: Path) -> None:
         assert max(sizes) <= next(capture.blocks()).nbytes < sum(sizes)
 
 
+def test_the_guide(spadsr: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its example makes recordings; its commands, in the order in which they stand, take them."""
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "calibrate.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(compile(example, "calibrate.md", "exec"), {})
+    commands = re.findall(r"^ {4}spadsr (.*)$", page, re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        said = spadsr(*command.split())
+        assert said.code == 0, said.err
+    for name in ("sensor.yaml", "sensor.npz", "sensor.html", "scene.check.html"):
+        assert (tmp_path / name).stat().st_size > 0
+
+
 def refused(said: Said, words: str) -> None:
     assert said.code == 2, said.err
     assert said.out == ""
