@@ -129,8 +129,8 @@ def posterior(evidence: Evidence, prior: Prior, factor: float) -> Rates:
 def _posterior(evidence: Evidence, prior: Prior, factor: float) -> tuple[Floats, Floats, Floats, Floats]:
     """Mean, ends of the interval and chance to exceed `factor` times the bulk, (G,) each."""
     nodes, weights, above = [], [], np.zeros(len(evidence.counts))
-    for theta in prior.likely:
-        bulk, hot, share = _parts(theta, evidence)
+    for number, theta in enumerate(prior.likely):
+        bulk, hot, share = _parts(theta, evidence, number / len(prior.likely))
         for part, chance in ((bulk, 1 - share), (hot, share)):
             nodes.append(part.nodes)
             weights.append(part.weights * chance[:, None] / len(prior.likely))
@@ -162,13 +162,14 @@ class _Component:
     evidence: Floats
 
     @classmethod
-    def of(cls, evidence: Evidence, centre: float, sigma: float) -> "_Component":
+    def of(cls, evidence: Evidence, centre: float, sigma: float, offset: float) -> "_Component":
+        """Its nodes are `offset` of a step off: those of several components then do not fall together."""
         counts, live = evidence.counts, evidence.live
         expected = wrightomega(np.log(sigma**2 * live) + centre + sigma**2 * counts) / sigma**2  # counts, at the mode
         mode = np.log(expected / live)
         reach = _reach(expected, sigma)
         step = (reach[1] + reach[0]) / (_NODES - 1)
-        away = step[:, None] * np.arange(_NODES) - reach[0][:, None]
+        away = step[:, None] * (np.arange(_NODES) + offset) - reach[0][:, None]
         weights = np.exp(-(away**2) / (2 * sigma**2) - expected[:, None] * (np.expm1(away) - away))
         total = weights.sum(axis=1)
         peak = counts * mode - expected - (mode - centre) ** 2 / (2 * sigma**2)
@@ -186,10 +187,10 @@ def _reach(expected: Floats, sigma: float) -> tuple[Floats, Floats]:
     return np.minimum(prior, below), np.minimum(prior, above)
 
 
-def _parts(theta: Floats, evidence: Evidence) -> tuple[_Component, _Component, Floats]:
+def _parts(theta: Floats, evidence: Evidence, offset: float = 0.0) -> tuple[_Component, _Component, Floats]:
     """Bulk, hot tail, and the chance of each group to be of the tail."""
-    bulk = _Component.of(evidence, theta[0], math.exp(theta[1]))
-    hot = _Component.of(evidence, theta[3], math.exp(theta[4]))
+    bulk = _Component.of(evidence, theta[0], math.exp(theta[1]), offset)
+    hot = _Component.of(evidence, theta[3], math.exp(theta[4]), offset)
     return bulk, hot, np.asarray(expit(theta[2] + hot.evidence - bulk.evidence))
 
 

@@ -1,0 +1,234 @@
+"""From recordings in the dark and of even light to a sensor: every number with its interval, or marked as assumed.
+
+Each estimate needs the others, a little: dark counts hold afterpulses and crosstalk, the scatter of a flat's counts
+depends on dead time and afterpulsing together. They are found in turn, each with the best that is known of the others,
+and a few rounds settle them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise_model.calibration.crosstalk import Kernel, crosstalk_kernel
+from noise_model.calibration.dark import DarkMap, dark_map
+from noise_model.calibration.flats import FlatMap, flat_map
+from noise_model.calibration.pooling import WIDTH_95, joined, pooled, usable
+from noise_model.calibration.pulses import afterpulsing, dead_time
+from noise_model.calibration.rates import Floats
+from noise_model.calibration.refusals import refuse, refuse_mixture
+from noise_model.calibration.streams import LAGS, StreamStatistics
+from noise_model.errors import InputError
+from noise_model.estimates import Estimate
+from noise_model.sensor import DEAD, UNDER_RESPONDING, Sensor
+
+_ROUNDS = 3
+_USUAL_SPREAD = 0.03  # of PDE maps, relative
+_LEAST_PDE = 1e-3  # of a dead pixel, relative to the mean: a sensor has no pixel of 0
+_NO_FLATS = "no flats were given"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A sensor, and how it was found.
+
+    Attributes:
+        sensor: as estimated; what the recordings do not tell is the preset's.
+        estimates: by name; also those of the sensor.
+        dark_low, dark_high: (H, W) 95 % credible interval of the dark count rate, cps.
+        pde_low, pde_high: (H, W) 95 % interval of the PDE, relative to its mean.
+        shading: (H, W) of the light, mean 1: what was divided out of the PDE map.
+        crosstalk: kernel and ends of its 95 % interval, (5, 5) each.
+        flux: of each flat, detections/s of a pixel of mean PDE.
+        autocorrelation: lags in images, correlation of the flats' counts that far apart, and its standard error.
+        darks, flats: what it was found from.
+        remarks: sentences on what could not be told, and what else was noticed.
+    """
+
+    sensor: Sensor
+    estimates: dict[str, Estimate]
+    dark_low: Floats
+    dark_high: Floats
+    pde_low: Floats
+    pde_high: Floats
+    shading: Floats
+    crosstalk: tuple[Floats, Floats, Floats]
+    flux: list[Estimate]
+    autocorrelation: tuple[NDArray[np.int64], Floats, Floats]
+    darks: tuple[StreamStatistics, ...]
+    flats: tuple[StreamStatistics, ...]
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """One round: the sensor, and the estimates it is made of."""
+
+    sensor: Sensor
+    dark: DarkMap
+    dead_time: Estimate
+    afterpulsing: Estimate
+    kernel: Kernel
+    flat: FlatMap
+
+
+def calibrate(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], preset: Sensor) -> Calibration:
+    """Estimates a sensor.
+
+    Args:
+        darks: one or more, without light.
+        flats: any number, of even and steady light, at best of three fluxes and more; without one, nothing but the
+            dark count rates is measured.
+        preset: a sensor of the same kind, binary or counting, of any shape: what the recordings do not tell is its.
+
+    Raises:
+        InputError: the recordings are not of one array, or one cannot be used.
+    """
+    if not darks:
+        raise InputError("no dark: calibration needs one recording or more without light")
+    refuse_mixture(darks, flats, preset)
+    sensor = _start(darks, flats, preset)
+    for _ in range(_ROUNDS):
+        found = _round(darks, flats, sensor)
+        sensor = found.sensor
+    estimates = _estimates(found, bool(flats))
+    sources = ", ".join(one.name for one in (*darks, *flats))
+    return Calibration(
+        sensor=replace(sensor, source=f"calibrated from {sources}", measured=True, estimates=estimates),
+        estimates=estimates,
+        dark_low=found.dark.low,
+        dark_high=found.dark.high,
+        pde_low=found.flat.low,
+        pde_high=found.flat.high,
+        shading=found.flat.shading,
+        crosstalk=found.kernel[:3],
+        flux=list(found.flat.flux),
+        autocorrelation=_autocorrelation(flats, sensor),
+        darks=tuple(darks),
+        flats=tuple(flats),
+        remarks=found.dark.remarks + _remarks(found, bool(flats)),
+    )
+
+
+def _start(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], preset: Sensor) -> Sensor:
+    """The preset's numbers, and what the headers say."""
+    first, said = darks[0], _said([*darks, *flats])
+    sensor = replace(preset.uniform(first.shape), counter_bits=first.counter_bits, estimates={})
+    return sensor if said is None else replace(sensor, dead_time=said)
+
+
+def _said(recordings: Sequence[StreamStatistics]) -> float | None:
+    """Dead time of the headers, s."""
+    return next((one.dead_time for one in recordings if one.dead_time is not None), None)
+
+
+def _round(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], sensor: Sensor) -> _Found:
+    """Everything once, given what is known so far."""
+    dark = dark_map(darks, sensor)
+    unresponsive = _unresponsive(sensor)
+    sensor = replace(sensor, dark_count_rate=_map(dark.rate), pixel_mask=torch.from_numpy(dark.mask | unresponsive))
+    for flat in flats:
+        refuse(flat, "flat", sensor)
+    blind = _dead_time(_said([*darks, *flats]), flats, sensor)
+    sensor = replace(sensor, dead_time=blind.value)
+    pulses = afterpulsing(flats, sensor) if flats else _assumed(sensor.afterpulse_probability, _NO_FLATS)
+    sensor = replace(sensor, afterpulse_probability=pulses.value)
+    kernel = crosstalk_kernel(flats, sensor) if flats else _assumed_kernel(sensor)
+    sensor = replace(sensor, crosstalk=_map(kernel[0]))
+    flat_found = flat_map(flats, dark, sensor) if flats else _uniform(sensor.shape)
+    pde = float(sensor.mean_pde) * flat_found.pde.clip(min=_LEAST_PDE)
+    mask = torch.from_numpy(dark.mask | flat_found.mask)
+    sensor = replace(sensor, pde=_map(pde * float(sensor.mean_pde) / pde.mean()).clamp(max=1), pixel_mask=mask)
+    return _Found(sensor, dark, blind, pulses, kernel, flat_found)
+
+
+def _map(values: Floats) -> torch.Tensor:
+    return torch.from_numpy(values).float()
+
+
+def _unresponsive(sensor: Sensor) -> NDArray[np.int32]:
+    """(H, W) what the round before found of the flats."""
+    if sensor.pixel_mask is None:
+        return np.zeros(sensor.shape, dtype=np.int32)
+    return sensor.pixel_mask.numpy() & (DEAD | UNDER_RESPONDING)
+
+
+def _dead_time(said: float | None, flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
+    if sensor.binary:
+        return Estimate(0.0, 0.0, 0.0, True, "a binary array has none")
+    if said is not None:
+        return Estimate(said, said, said, True, "from the header")
+    return dead_time(flats, sensor) if flats else _assumed(sensor.dead_time, f"{_NO_FLATS}, and no header says it")
+
+
+def _assumed(value: float, why: str) -> Estimate:
+    return Estimate(value, value, value, False, why)
+
+
+def _assumed_kernel(sensor: Sensor) -> Kernel:
+    kernel = sensor.crosstalk.double().numpy()
+    kernel = np.pad(kernel, max(0, 2 - kernel.shape[0] // 2))
+    return kernel, kernel, kernel, False, _NO_FLATS
+
+
+def _uniform(shape: tuple[int, int]) -> FlatMap:
+    """Of an array of which no flat was taken."""
+    ones, reach = np.ones(shape), WIDTH_95 * _USUAL_SPREAD
+    spread = _assumed(_USUAL_SPREAD, f"{_NO_FLATS}; usual")
+    return FlatMap(ones, ones - reach, ones + reach, np.zeros(shape, dtype=np.int32), ones, (), spread)
+
+
+def _estimates(found: _Found, with_flats: bool) -> dict[str, Estimate]:
+    sensor, assumed = found.sensor, "of the preset: recordings show nothing but its product with the flux"
+    traps = _assumed(sensor.trap_lifetime, "of the preset: the scatter of counts hardly depends on it")
+    return {
+        "dead_time": found.dead_time,
+        "afterpulse_probability": found.afterpulsing,
+        **({} if sensor.binary else {"trap_lifetime": traps}),
+        "crosstalk_nearest": _nearest(found.kernel),
+        **found.dark.estimates,
+        "pde_mean": _assumed(
+            float(sensor.mean_pde), f"{assumed}; a power meter would tell" if with_flats else _NO_FLATS
+        ),
+        "pde_spread": found.flat.spread,
+    }
+
+
+def _nearest(kernel: Kernel) -> Estimate:
+    """Mean of the neighbours above, below and beside: two of the four are independent."""
+    value, low, high, measured, remark = kernel
+    middle = value.shape[0] // 2
+    at = (np.array([middle, middle + 1]), np.array([middle + 1, middle]))
+    mean = float(value[at].mean())
+    reach = float(np.linalg.norm((high - low)[at])) / 4
+    return Estimate(mean, max(mean - reach, 0.0), mean + reach, measured, remark)
+
+
+def _autocorrelation(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Of all flats together, at those lags that one of them is long enough for."""
+    found = {}
+    for number, lag in enumerate(LAGS):
+        parts = []
+        for flat in flats:
+            good = usable(flat, sensor)
+            if flat.images > 2 * lag:
+                correlation = (flat.lag_covariance[number] / flat.variance)[good]
+                parts.append(pooled(correlation, np.ones(correlation.shape)))
+        if parts:
+            found[lag] = joined(parts)
+    values = np.array([[one.value, one.error] for one in found.values()]).reshape(-1, 2)
+    return np.array(list(found), dtype=np.int64), values[:, 0], values[:, 1]
+
+
+def _remarks(found: _Found, with_flats: bool) -> tuple[str, ...]:
+    if not with_flats:
+        return (
+            f"No flats: the PDE map is assumed to be even, at the preset's mean of {float(found.sensor.mean_pde):.3g}.",
+        )
+    swing = float(np.ptp(found.flat.shading))
+    return (
+        f"The light's shading, a surface of second order with a range of {swing:.1%}, is divided out of the PDE map;"
+        " so is whatever of the PDE varies as slowly.",
+    )
