@@ -26,19 +26,18 @@ def draw_counts(
     generator: torch.Generator,
 ) -> Tensor:
     """int32 counts at x = photon_rate * gain + dark, all (..., H, W) and broadcast, with crosstalk."""
-    shape = torch.broadcast_shapes(photon_rate.shape, gain.shape, dark.shape)
+    shape = np.broadcast_shapes(photon_rate.shape, gain.shape)
     pixels = math.prod(shape[-2:])
     photons = _floats(photon_rate.expand(shape).reshape(-1, pixels))
-    maps = [_floats(each.reshape(-1, pixels)) for each in torch.broadcast_tensors(gain, dark)]
-    counts = torch.empty(shape, dtype=torch.int32)
-    images = counts.numpy().reshape(-1, *shape[-2:])
+    maps = [_floats(each.reshape(-1, pixels)) for each in (gain, dark)]
+    images = np.empty((len(photons), *shape[-2:]), np.int32)
     steps = [_draw(law[0])] + [_add(each) for each in law[1:]] + [_crosstalk(crosstalk)] * bool(crosstalk)
     at_once = max(1, _AT_ONCE // max(1, pixels))
     for start in range(0, len(images), at_once):
         rates = Rates(photons[start : start + at_once], start, *maps)
         for step in steps:
             step(rates, _key(generator), images[start : start + at_once])
-    return counts
+    return torch.from_numpy(images).reshape(shape)
 
 
 def _floats(values: Tensor) -> kernels.Floats:
@@ -68,10 +67,16 @@ def _add(law: Part) -> _Step:
 
 def _crosstalk(crosstalk: Crosstalk) -> _Step:
     response, taps = crosstalk.response, crosstalk.taps
-    if crosstalk.rare:
-        return lambda rates, key, counts: kernels.add_rare_crosstalk(rates, response, taps, key, counts)
-    table = _table(part(crosstalk.law, torch.device("cpu")).table)
-    return lambda rates, key, counts: kernels.add_crosstalk(rates, response, taps, table, key, counts)
+    table = None if crosstalk.rare else _table(part(crosstalk.law, torch.device("cpu")).table)
+
+    def step(rates: Rates, key: Key, counts: Ints) -> None:
+        if table is None:
+            kernels.add_rare_crosstalk(rates, response, taps, key, counts)
+        else:
+            kernels.add_crosstalk(rates, response, taps, table, key, counts)
+        np.minimum(counts, np.int32(crosstalk.saturation), out=counts)
+
+    return step
 
 
 def _key(generator: torch.Generator) -> Key:

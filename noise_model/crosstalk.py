@@ -37,12 +37,14 @@ class Crosstalk:
         second: (k, k) chances of being fired by a neighbour that was itself fired by crosstalk, were all pixels armed;
             never the pixel that began.
         most: mean counts it adds to the brightest pixel.
+        saturation: the largest count an image can hold.
     """
 
     first: Tensor
     second: Tensor
     response: Response
     most: float
+    saturation: int
 
     @classmethod
     def of(cls, exposure: Exposure, sensor: Sensor) -> "Crosstalk":
@@ -78,7 +80,7 @@ class Crosstalk:
 def _crosstalk(shape: Shape, kernel: tuple[tuple[float, ...], ...]) -> Crosstalk:
     first = torch.tensor(kernel)
     most = float(first.sum()) * shape.cycles * min(shape.most_counts, shape.counter_maximum)
-    return Crosstalk(first, _second_order(first), _response(shape), most)
+    return Crosstalk(first, _second_order(first), _response(shape), most, shape.cycles * shape.counter_maximum)
 
 
 def _response(shape: Shape) -> Response:

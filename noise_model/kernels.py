@@ -7,7 +7,7 @@ Lea and Flood, OOPSLA 2014), so that they depend on nothing else. Fast-math is o
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -18,6 +18,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Key = tuple[np.uint64, np.uint64]
+Number = float | np.floating[Any]
 
 LOG2_CELLS, LOG2_SHAPES = 8, 3  # of a long sum: cells of mean and deviation, and laws, to an octave of rates
 LOG2_BINS = 10  # of its standardised laws
@@ -35,7 +36,7 @@ _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.flo
 
 def compiled(function: _Function) -> _Function:
     """`function` in machine code, kept on disk; it lets other threads run meanwhile."""
-    return njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 class TableArrays(NamedTuple):
@@ -98,9 +99,17 @@ def random_bits(place: int, first: np.uint64, second: np.uint64) -> np.uint64:
 
 
 @compiled
-def _unit(bits: np.uint64) -> float:
+def _unit(bits: np.uint64) -> Number:
     """In (0, 1), by the upper 24 bits."""
     return (np.float32(np.int32(bits >> _S40)) + _HALF) * _UNIT_24
+
+
+@compiled
+def fill_random(key: Key, bits: NDArray[np.uint64]) -> None:
+    """Random numbers and nothing else: no sampler that uses one for each count is faster."""
+    key0, key1 = key
+    for i in range(bits.size):
+        bits[i] = random_bits(i, key0, key1)
 
 
 @compiled
@@ -143,7 +152,7 @@ def _draw(x: Floats, place: int, key: Key, table: TableArrays, long: LongArrays,
 
 
 @compiled
-def _dim(x: Floats, split: float, where: Ints, dim: Floats) -> int:
+def _dim(x: Floats, split: Number, where: Ints, dim: Floats) -> int:
     """Number of pixels below the split, which are they, and their x."""
     n = 0
     for i in range(x.size):
@@ -162,7 +171,7 @@ def _draw_short(x: Floats, place: int, key: Key, table: TableArrays, counts: Int
 
 @compiled
 def _choose(
-    x: Floats, place: int, key: Key, scale: float, last: int, log2_width: int, index: Ints, share: Ints
+    x: Floats, place: int, key: Key, scale: Number, last: int, log2_width: int, index: Ints, share: Ints
 ) -> None:
     """One of the two rows around each x at random, in proportion to nearness, and a random column."""
     top = np.float32(last) * np.float32(last)
@@ -266,7 +275,7 @@ def add_rare_crosstalk(rates: Rates, response: Response, taps: Taps, key: Key, c
 
 
 @compiled
-def _copy(counts: Ints, own: Ints) -> float:
+def _copy(counts: Ints, own: Ints) -> Number:
     """Gives their total."""
     total = 0
     for i in range(counts.size):
@@ -276,7 +285,7 @@ def _copy(counts: Ints, own: Ints) -> float:
 
 
 @compiled
-def _maybe_fire(own: Ints, chance: float, place: int, key: Key, uniform: Floats, some: NDArray[np.bool_]) -> None:
+def _maybe_fire(own: Ints, chance: Number, place: int, key: Key, uniform: Floats, some: NDArray[np.bool_]) -> None:
     """The chance of one avalanche or more is less than their mean: most numbers need no exponential function."""
     key0, key1 = key
     for i in range(own.size):
@@ -298,7 +307,7 @@ def _target(source: int, height: int, width: int, taps: Taps, weights: Floats, b
 
 
 @compiled
-def _cluster(afterpulse: float, bits: np.uint64) -> int:
+def _cluster(afterpulse: Number, bits: np.uint64) -> int:
     """An avalanche and the afterpulses in its wake, by bits 24 to 39."""
     uniform, chance, count = float((bits >> _S24) & _LOW_16) * 2.0**-16, afterpulse, 1
     while uniform < chance and count < 16:
@@ -343,28 +352,30 @@ def _rates_in_rows(rates: Rates, image: int, top: int, width: int, stride: int, 
 
 
 @compiled
-def _rate(rates: Rates, image: int, pixel: int) -> float:
+def _rate(rates: Rates, image: int, pixel: int) -> Number:
     sensor = (rates.first + image) % len(rates.gain)
-    return rates.photons[image, pixel] * rates.gain[sensor, pixel] + rates.dark[sensor, pixel]
+    x: Number = rates.photons[image, pixel] * rates.gain[sensor, pixel] + rates.dark[sensor, pixel]
+    return x
 
 
 @compiled
-def _surround(counts: Ints, reach: int, stride: int, around: Floats) -> float:
+def _surround(counts: Ints, reach: int, stride: int, around: Floats) -> Number:
     """Copies an image into the middle of `around`; gives its total."""
-    total = 0.0
+    total = 0
     for row in range(len(counts)):
         middle = around[(row + reach) * stride + reach :]
         for column in range(counts.shape[1]):
             middle[column] = counts[row, column]
-        total += counts[row].sum()
+        total += int(counts[row].sum())
     return total
 
 
 @compiled
-def _mean_gain(fired: float, response: Response) -> float:
+def _mean_gain(fired: Number, response: Response) -> Number:
     """Of an image with so many counts a pixel, about: it only weighs crosstalk of crosstalk."""
     share = fired / response.cycles
-    return max(0.0, 1 - share) if response.binary else max(0.0, 1 - share * response.relative_dead_time) ** 2
+    blind = share if response.binary else share * response.relative_dead_time
+    return max(0.0, 1 - blind) if response.binary else max(0.0, 1 - blind) ** 2
 
 
 @compiled
@@ -390,7 +401,7 @@ def _weigh(mean: Floats, own: Floats, x: Floats, response: Response) -> None:
 
 
 @compiled
-def _gain(own: float, x: float, response: Response) -> float:
+def _gain(own: Number, x: Number, response: Response) -> Number:
     """Counts that an avalanche fired by a neighbour adds, as in `noise_model.crosstalk`."""
     share = own * np.float32(1 / response.cycles)
     a = np.float32(response.afterpulse)
@@ -405,11 +416,11 @@ def _gain(own: float, x: float, response: Response) -> float:
 
 
 @compiled
-def _poisson(mean: float, uniform: float) -> int:
+def _poisson(mean: Number, uniform: Number) -> int:
     """By inversion from above: n while the uniform number is below the chance of n or more."""
     chance, more, count = math.exp(-mean), -math.expm1(-mean), 0
     while uniform < more:
         count += 1
-        chance *= mean / count
+        chance *= float(mean) / count
         more -= chance
     return count

@@ -70,7 +70,5 @@ def sample_counts(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, gener
     gain = sensor.pde / sensor.mean_pde * exposure.count_time
     dark = sensor.dark_count_rate * exposure.count_time
     if photon_rate.device.type == "cpu":
-        counts = compiled_sampling.draw_counts(photon_rate, gain, dark, law, crosstalk, generator)
-    else:
-        counts = torch_sampling.draw_counts(photon_rate * gain + dark, law, crosstalk, generator)
-    return counts.clamp_(max=sensor.saturation_value(exposure.cycles))
+        return compiled_sampling.draw_counts(photon_rate, gain, dark, law, crosstalk, generator)
+    return torch_sampling.draw_counts(photon_rate * gain + dark, law, crosstalk, generator)

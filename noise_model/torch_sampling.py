@@ -21,6 +21,7 @@ def draw_counts(x: Tensor, law: list[Part], crosstalk: Crosstalk, generator: tor
         )
     if crosstalk:
         counts += _draw(_crosstalk_mean(counts, x, crosstalk), part(crosstalk.law, x.device).table, generator)
+        counts.clamp_(max=crosstalk.saturation)
     return counts
 
 

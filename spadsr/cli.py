@@ -301,23 +301,40 @@ def info(file: Annotated[Path, typer.Argument(help="capture, result, weight file
 
 
 @bench.command("simulate")
-def bench_simulate(json_file: JsonFile = None) -> None:
+def bench_simulate(
+    generator: Annotated[
+        Path | None, typer.Option(help="Python file with sample(photons, frames, rng), to measure beside ours")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
     """Counts per second with all effects on, one thread, beside bare numpy Poisson numbers of the same means."""
-    from spadsr.bench import as_rows
+    from spadsr.bench import as_rows, bench_random_numbers, load_generator
     from spadsr.bench import bench_simulate as run
 
-    measured = list(run())
+    other = None if generator is None else load_generator(generator)
+    measured = []
+    with progress("sampling") as report:
+        for speed in run(other):
+            measured.append(speed)
+            report(len(measured), 16)
     rows = [
         [
             each.array,
+            "x".join(map(str, each.shape[1:])),
             str(each.frames),
             f"{each.counts_per_second:.3g}",
             f"{each.numpy_per_second:.3g}",
             f"{each.ratio:.2f}",
+            f"{each.tables_seconds:.2f}",
+            f"{each.tables_megabytes:.1f}",
+            "" if each.others_per_second is None else f"{each.others_per_second:.3g}",
         ]
         for each in measured
     ]
-    table("sampling, one thread", ["array", "frames", "counts/s", "numpy Poisson/s", "ratio"], rows)
+    header = ["array", "pixels", "frames", "counts/s", "numpy Poisson/s", "ratio", "tables, s", "MB"]
+    header.append("" if generator is None else f"{generator.stem}/s")
+    table("sampling, one thread", header, rows)
+    out.print(f"64-bit random numbers alone: {bench_random_numbers():.3g}/s")
     _write_json(json_file, as_rows(measured))
 
 
