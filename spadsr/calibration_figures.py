@@ -82,7 +82,8 @@ def fano_curve(calibration: "Calibration") -> "Figure":
         axes.plot(mean.mean(), variance.sum() / mean.sum(), "o", **disc)
         ends.append(np.quantile(fano, [0.005, 0.995]))
     limit(axes, np.array(ends))
-    laws = [FittedLaw(exposure, calibration.sensor) for exposure in {flat.exposure for flat in calibration.flats}]
+    most = max(float(flat.mean[good].max()) for flat in calibration.flats)
+    laws = [FittedLaw(exposure, calibration.sensor, 1.2 * most) for exposure in {f.exposure for f in calibration.flats}]
     curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in laws], "calibrated sensor")
     axes.set(xlabel="mean counts of an image", ylabel="variance / mean (Fano factor)")
     axes.legend(loc="best")
@@ -166,7 +167,8 @@ def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Flo
     the mean of n images, as measured, takes off 1 / n."""
     curves, sensor = [], calibration.sensor
     for flat in calibration.flats:
-        law, mean = FittedLaw(flat.exposure, sensor), flat.mean[sensor.good.numpy()]
+        mean = flat.mean[sensor.good.numpy()]
+        law = FittedLaw(flat.exposure, sensor, float(mean.max()))
         next_image = law.memory(law.row(mean)).sum() / law.spread(mean).sum()
         full, a = float(np.mean(mean)) / flat.exposure.cycles, sensor.afterpulse_probability
         rho = a * (1 - full) / (1 - a * full)  # a (1 - p), for the chance p that leaves so many frames full

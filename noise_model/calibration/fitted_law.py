@@ -1,14 +1,20 @@
 """The law of counts by its mean: rates fitted to mean counts, and the histograms, spread and memory they imply."""
 
+import math
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noise_model.response import neighbours, photon_rate
-from noise_model.sampling import count_law, sample_counts
+from noise_model.laws import Shape, root_grid
+from noise_model.response import fraction, neighbours, photon_rate
+from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 
 Floats = NDArray[np.float64]
+
+
+_MOST_ENTRIES = 1 << 22  # of the table: bounds the memory
 
 
 class FittedLaw:
@@ -22,14 +28,18 @@ class FittedLaw:
         most: one more than the largest count.
     """
 
-    def __init__(self, exposure: Exposure, sensor: Sensor) -> None:
+    def __init__(self, exposure: Exposure, sensor: Sensor, largest_mean: float) -> None:
+        """For pixels of up to so many mean counts an image."""
         self.exposure, self.sensor = exposure, sensor
-        law = count_law(exposure, sensor)
-        self.x: Floats = law.x.numpy()
-        self._pmf = np.diff(law.cdf.numpy().astype(np.float64), axis=1, prepend=0.0)
-        self.mean: Floats = np.maximum.accumulate(law.mean.numpy())  # it falls only where a counter wraps
-        self._first, k = law.first.numpy().astype(np.int64), np.arange(self._pmf.shape[1])
-        self.variance: Floats = self._pmf @ k**2 - (self._pmf @ k) ** 2
+        shape = Shape.of(exposure, sensor)
+        x = _grid(shape, exposure, sensor, largest_mean)
+        first, pmf = (torch.cat(parts) for parts in zip(*shape.windows(x), strict=True))
+        self.x: Floats = x.numpy()
+        self._first, self._pmf = first.numpy(), (pmf / pmf.sum(dim=1, keepdim=True)).numpy()
+        k = np.arange(self._pmf.shape[1])
+        above = self._pmf @ k
+        self.mean: Floats = np.maximum.accumulate(self._first + above)  # it falls only where a counter wraps
+        self.variance: Floats = self._pmf @ k**2 - above**2
         self.most = max(int(self._first[-1]) + len(k) - 1, sensor.saturation_value(exposure.cycles)) + 1
 
     def row(self, mean: Floats) -> Floats:
@@ -40,7 +50,7 @@ class FittedLaw:
     def rates(self, mean: Floats) -> torch.Tensor:
         """(H, W) photon rates at which mean counts are these (H, W): what neighbours fire comes on top.
 
-        They lie on the grid, so that the sampler need not mix two of its rows: that adds up to 0.25 % to the variance,
+        They lie on its grid, so that the sampler need not mix two of its rows: that adds up to 0.25 % to the variance,
         which a long capture can tell from none. The rates are fitted to the captures drawn, so a shift is no matter.
         """
         rows = np.arange(len(self.x))
@@ -76,3 +86,12 @@ class FittedLaw:
         rho = a * (1 - p)
         full = p / (1 - rho)
         return np.asarray(full * (1 - full) * rho * ((1 - rho**n) / (1 - rho)) ** 2)
+
+
+def _grid(shape: Shape, exposure: Exposure, sensor: Sensor, largest_mean: float) -> torch.Tensor:
+    """Rows of the sampler's own grid up to this mean: all of them, unless the table would be too large."""
+    grid = root_grid(shape.largest_x, shape.rows)
+    means = exposure.cycles * fraction(grid / exposure.count_time, exposure, sensor)
+    stop = int(torch.searchsorted(means, largest_mean)) + 2
+    stride = math.ceil(stop * shape.width / _MOST_ENTRIES)
+    return grid[: stop + stride : stride]

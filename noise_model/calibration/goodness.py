@@ -26,6 +26,7 @@ Report = Callable[[int, int], None]
 
 REPLICATES = 199
 SIGNIFICANCE = 0.05  # of all statistics together
+_MARGIN = 1.2  # pixels of drawn captures may come out brighter
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def goodness(
     """
     if sensor.saturation_value(exposure.cycles) == 1:
         raise InputError("single binary frames have no spread of their own to check; sum some, 16 say")
-    law = FittedLaw(exposure, sensor)
+    law = FittedLaw(exposure, sensor, _MARGIN * float(counts.mean(axis=0).max()) + 1)
     examiner = Examiner.of(counts, law, run or len(counts))
     rates, null = law.rates(counts.mean(axis=0)), []
     for done in range(replicates):

@@ -153,7 +153,7 @@ def test_the_fitted_law_is_the_law_of_that_mean(law: Callable[[float], NDArray[n
     sensor = counting(SHAPE) if x > 1 else binary(SHAPE, **AFTERPULSING)
     exact = law(x)
     k = np.arange(exact.size)
-    fitted = FittedLaw(Exposure(10e-6, 4), sensor)
+    fitted = FittedLaw(Exposure(10e-6, 4), sensor, (exact * k).sum())
     row = fitted.row(np.full(10, (exact * k).sum()))
     pmf = fitted.histogram(row) / 10
     assert np.abs(pmf[: exact.size] - exact).sum() / 2 < 1e-3  # two rows of the grid are mixed
@@ -161,25 +161,43 @@ def test_the_fitted_law_is_the_law_of_that_mean(law: Callable[[float], NDArray[n
     assert variance == pytest.approx((exact * (k - (exact * k).sum()) ** 2).sum(), rel=1e-4)
 
 
+def test_sums_of_many_frames_with_few_counts_are_resolved() -> None:
+    law = FittedLaw(Exposure(10e-6, 300), counting(SHAPE), 2.0)
+    for mean in (0.03, 0.1, 1.0):
+        pmf = law.histogram(law.row(np.array([mean])))
+        assert np.abs(pmf[:9] - stats.poisson.pmf(np.arange(9), mean)).sum() / 2 < 2e-3  # so few are Poisson numbers
+        assert law.spread(np.array([mean])) == pytest.approx(mean, rel=1e-2)
+
+
+def test_a_large_table_has_fewer_rows() -> None:
+    law = FittedLaw(Exposure(10e-6, 2000), counting(SHAPE), 1e5)
+    assert law.mean[-1] > 1e5
+    assert law._pmf.size < 1 << 23
+    pmf = law.histogram(law.row(np.array([5e4])))
+    k = np.arange(pmf.size)
+    assert pmf @ k == pytest.approx(5e4, rel=1e-5)
+    assert pmf @ k**2 - (pmf @ k) ** 2 == pytest.approx(law.spread(np.array([5e4]))[0], rel=0.05)
+
+
 def test_fitted_rates_give_the_mean_back() -> None:
     sensor = counting(SHAPE, trap_lifetime=80e-9, dark_count_rate=torch.full(SHAPE, 1e4), **AFTERPULSING)
     exposure, images = Exposure(10e-6, 4), 4000
     mean = np.geomspace(1, 300, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     mean[0, 0] = 0
-    law = FittedLaw(exposure, sensor)
+    law = FittedLaw(exposure, sensor, mean.max())
     counts = law.draw(law.rates(mean), images, seeded(6))
     z = (counts.mean(axis=0) - mean) / np.sqrt(np.maximum(law.spread(mean), 1e-3) / images)
     off = 0.05 * np.sqrt(images)  # the grid rounds rates by at most a twentieth of a standard deviation of the counts
     assert np.abs(z).max() < 4.5 + off
     assert abs(z.mean()) < 4.5 * np.sqrt((1 + off**2 / 3) / z.size)
-    coupled = FittedLaw(exposure, replace(sensor, crosstalk=0.005 * CROSS))
+    coupled = FittedLaw(exposure, replace(sensor, crosstalk=0.005 * CROSS), mean.max())
     counts = coupled.draw(coupled.rates(mean), images, seeded(6))
     assert counts.mean(axis=0).sum() == pytest.approx(mean.sum(), rel=2e-3)  # 2 % of crosstalk, a tenth of it left
 
 
 def test_memory_of_a_binary_stream_frame_by_frame() -> None:
     n, a, x = 3, 0.2, 0.5
-    law = FittedLaw(Exposure(10e-6, n), binary(SHAPE, afterpulse_probability=a))
+    law = FittedLaw(Exposure(10e-6, n), binary(SHAPE, afterpulse_probability=a), n)
     p = -np.expm1(-x)
     step = np.array([[1 - p, p], [(1 - p) * (1 - a), 1 - (1 - p) * (1 - a)]])
     full = p / (1 - a * (1 - p))
@@ -193,7 +211,7 @@ def test_pairs_are_the_pixels_they_are_called() -> None:
     for down, right, kind in ((0, 1, "nearest"), (1, 0, "nearest"), (1, 1, "diagonal"), (1, -1, "diagonal")):
         counts = rng.poisson(5.0, (400, 6, 6))
         counts[:, 3 + down, 3 + right] = counts[:, 3, 3]
-        examiner = Examiner.of(counts, FittedLaw(ONE_FRAME, sensor), len(counts))
+        examiner = Examiner.of(counts, FittedLaw(ONE_FRAME, sensor, 20), len(counts))
         names = [kind for kind, _ in examiner.names(counts.mean(axis=0))]
         seen = dict(zip(names, examiner.statistics(counts), strict=True))
         pairs = 2 * 5 * 6 if kind == "nearest" else 2 * 5 * 5
