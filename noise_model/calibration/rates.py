@@ -19,7 +19,7 @@ from scipy.special import expit, wrightomega
 
 Floats = NDArray[np.float64]
 
-_NODES = 65
+_NODES = 33
 _DEPTH = 25.0  # nodes reach at least to where the density has fallen by e^-25
 _GROUP_WIDTH = 0.1  # of a pixel's own uncertainty: pixels closer than that are taken for equal
 _AT_ONCE = 1024  # groups: bounds the memory
