@@ -166,12 +166,16 @@ def _shading(eta: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 
 
 def _spread(eta: Floats, sd: Floats, good: NDArray[np.bool_]) -> Estimate:
-    """Relative standard deviation of the response of good pixels, their photon noise taken off."""
-    away = eta[good] / np.median(eta[good]) - 1
-    kept = np.abs(away) <= _OUTLYING * 1.4826 * np.median(np.abs(away))
-    total, noise = float(np.var(away[kept])), float(np.mean(sd[good][kept] ** 2))
-    error = WIDTH_95 * total * np.sqrt(2 / max(kept.sum() - 1, 1))
-    value, low, high = (float(np.sqrt(max(total - noise + side * error, 0))) for side in (0, -1, 1))
+    """Relative standard deviation of the response of good pixels, beyond the photon noise that each of them has: the
+    most likely one, if both are normal."""
+    centre = np.median(eta[good])
+    square, noise = (eta[good] / centre - 1) ** 2, (sd[good] / centre) ** 2
+    variance = 1.4826**2 * np.median(square)
+    for _ in range(10):
+        weight = (square <= _OUTLYING**2 * (variance + noise)) / (variance + noise) ** 2
+        variance = max(weight @ (square - noise) / weight.sum(), 0.0)
+    error = WIDTH_95 * np.sqrt(2 / weight.sum())
+    value, low, high = (float(np.sqrt(max(variance + side * error, 0.0))) for side in (0, -1, 1))
     return Estimate(value, low, high, low > 0, "" if low > 0 else "less than the photon noise of the flats shows")
 
 
