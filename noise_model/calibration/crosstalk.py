@@ -53,8 +53,8 @@ def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kerne
         sensor: whose good pixels, dead time and afterpulsing are used.
 
     Returns:
-        value (5, 5), none below 0; low and high (5, 5), its 95 % interval, which may reach below; whether the flats
-        decide it, else the value is the sensor's; a remark on how it was got, or what it would take.
+        value (5, 5), 0 where that is not excluded; low and high (5, 5), its 95 % interval; whether the flats decide it,
+        else the value is the sensor's; a remark on how it was got, or what it would take.
     """
     value, error = np.zeros((5, 5)), np.zeros((5, 5))
     for offset in NEAR:
@@ -67,7 +67,8 @@ def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kerne
     frames = sum(flat.frames for flat in flats)
     if half_width > max(DECIDED, float(value.max()) / 2):
         return _cropped(sensor), low, high, False, _what_it_takes(half_width, frames)
-    return value.clip(min=0), low, high, True, f"covariance of neighbours in {frames} frames of flats"
+    seen = np.where(low > 0, value, 0)  # sixteen chances of noise alone would add up
+    return seen, low, high, True, f"covariance of neighbours in {frames} frames of flats"
 
 
 def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
