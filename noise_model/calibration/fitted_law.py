@@ -89,7 +89,8 @@ class FittedLaw:
 
 
 def _grid(shape: Shape, exposure: Exposure, sensor: Sensor, largest_mean: float) -> torch.Tensor:
-    """Rows of the sampler's own grid up to this mean: all of them, unless the table would be too large."""
+    """Rows of the sampler's own grid up to this mean: all of them, unless the table would be too large. Histograms of
+    sums of thousands of frames then come out wider, those expected of the capture and of draws alike."""
     grid = root_grid(shape.largest_x, shape.rows)
     means = exposure.cycles * fraction(grid / exposure.count_time, exposure, sensor)
     stop = int(torch.searchsorted(means, largest_mean)) + 2

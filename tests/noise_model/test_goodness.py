@@ -176,7 +176,8 @@ def test_a_large_table_has_fewer_rows() -> None:
     pmf = law.histogram(law.row(np.array([5e4])))
     k = np.arange(pmf.size)
     assert pmf @ k == pytest.approx(5e4, rel=1e-5)
-    assert pmf @ k**2 - (pmf @ k) ** 2 == pytest.approx(law.spread(np.array([5e4]))[0], rel=0.05)
+    spread = law.spread(np.array([5e4]))[0]
+    assert spread < pmf @ k**2 - (pmf @ k) ** 2 < 1.2 * spread  # two rows, 0.75 standard deviations apart, are mixed
 
 
 def test_fitted_rates_give_the_mean_back() -> None:
