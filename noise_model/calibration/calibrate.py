@@ -127,8 +127,8 @@ def _said(recordings: Sequence[StreamStatistics]) -> float | None:
 def _round(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], sensor: Sensor) -> _Found:
     """Everything once, given what is known so far."""
     dark = dark_map(darks, sensor)
-    unresponsive = _unresponsive(sensor)
-    sensor = replace(sensor, dark_count_rate=_map(dark.rate), pixel_mask=torch.from_numpy(dark.mask | unresponsive))
+    mask = torch.from_numpy(dark.mask | _unresponsive(sensor))
+    sensor = replace(sensor, dark_count_rate=_map(dark.rate), pixel_mask=mask)
     for flat in flats:
         refuse(flat, "flat", sensor)
     blind = _dead_time(_said([*darks, *flats]), flats, sensor)
@@ -137,11 +137,14 @@ def _round(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics],
     sensor = replace(sensor, afterpulse_probability=pulses.value)
     kernel = crosstalk_kernel(flats, sensor) if flats else _assumed_kernel(sensor)
     sensor = replace(sensor, crosstalk=_map(kernel[0]))
-    flat_found = flat_map(flats, dark, sensor) if flats else _uniform(sensor.shape)
-    pde = float(sensor.mean_pde) * flat_found.pde.clip(min=_LEAST_PDE)
-    mask = torch.from_numpy(dark.mask | flat_found.mask)
-    sensor = replace(sensor, pde=_map(pde * float(sensor.mean_pde) / pde.mean()).clamp(max=1), pixel_mask=mask)
-    return _Found(sensor, dark, blind, pulses, kernel, flat_found)
+    flat_found = flat_map(flats, dark, sensor) if flats else _even(sensor.shape)
+    return _Found(_responding(sensor, dark, flat_found), dark, blind, pulses, kernel, flat_found)
+
+
+def _responding(sensor: Sensor, dark: DarkMap, flat: FlatMap) -> Sensor:
+    """The sensor with the PDE map of the flats, and all that is wrong with its pixels."""
+    pde = float(sensor.mean_pde) * _map(flat.pde.clip(min=_LEAST_PDE))
+    return replace(sensor, pde=pde.clamp(max=1), pixel_mask=torch.from_numpy(dark.mask | flat.mask))
 
 
 def _map(values: Floats) -> torch.Tensor:
@@ -168,12 +171,13 @@ def _assumed(value: float, why: str) -> Estimate:
 
 
 def _assumed_kernel(sensor: Sensor) -> Kernel:
-    kernel = sensor.crosstalk.double().numpy()
-    kernel = np.pad(kernel, max(0, 2 - kernel.shape[0] // 2))
+    padded = np.pad(sensor.crosstalk.double().numpy(), 2)
+    first = padded.shape[0] // 2 - 2
+    kernel = padded[first : first + 5, first : first + 5]
     return kernel, kernel, kernel, False, _NO_FLATS
 
 
-def _uniform(shape: tuple[int, int]) -> FlatMap:
+def _even(shape: tuple[int, int]) -> FlatMap:
     """Of an array of which no flat was taken."""
     ones, reach = np.ones(shape), WIDTH_95 * _USUAL_SPREAD
     spread = _assumed(_USUAL_SPREAD, f"{_NO_FLATS}; usual")
@@ -181,29 +185,34 @@ def _uniform(shape: tuple[int, int]) -> FlatMap:
 
 
 def _estimates(found: _Found, with_flats: bool) -> dict[str, Estimate]:
-    sensor, assumed = found.sensor, "of the preset: recordings show nothing but its product with the flux"
+    sensor = found.sensor
     traps = _assumed(sensor.trap_lifetime, "of the preset: the scatter of counts hardly depends on it")
+    why = "the preset's: without a power meter only its product with the flux shows" if with_flats else _NO_FLATS
     return {
         "dead_time": found.dead_time,
-        "afterpulse_probability": found.afterpulsing,
+        "afterpulse_probability": _chance(found.afterpulsing),
         **({} if sensor.binary else {"trap_lifetime": traps}),
-        "crosstalk_nearest": _nearest(found.kernel),
+        "crosstalk_nearest": _chance(_nearest(found.kernel)),
         **found.dark.estimates,
-        "pde_mean": _assumed(
-            float(sensor.mean_pde), f"{assumed}; a power meter would tell" if with_flats else _NO_FLATS
-        ),
+        "pde_mean": _assumed(float(sensor.mean_pde), why),
         "pde_spread": found.flat.spread,
     }
 
 
+def _chance(estimate: Estimate) -> Estimate:
+    """Whose interval is that of a chance, also where nothing is known of it."""
+    return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
+
+
 def _nearest(kernel: Kernel) -> Estimate:
-    """Mean of the neighbours above, below and beside: two of the four are independent."""
+    """Mean of the neighbours below and beside, where there are some; those above and opposite are the same."""
     value, low, high, measured, remark = kernel
-    middle = value.shape[0] // 2
-    at = (np.array([middle, middle + 1]), np.array([middle + 1, middle]))
-    mean = float(value[at].mean())
-    reach = float(np.linalg.norm((high - low)[at])) / 4
-    return Estimate(mean, max(mean - reach, 0.0), mean + reach, measured, remark)
+    at = [place for place in ((3, 2), (2, 3)) if np.isfinite(high[place])]
+    if not at:
+        return Estimate(float(value[2, 3]), 0.0, 1.0, measured, remark)
+    mean = float(np.mean([value[place] for place in at]))
+    reach = float(np.linalg.norm([high[place] - low[place] for place in at])) / (2 * len(at))
+    return Estimate(mean, mean - reach, mean + reach, measured, remark)
 
 
 def _autocorrelation(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[NDArray[np.int64], Floats, Floats]:
