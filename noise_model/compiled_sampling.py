@@ -10,7 +10,8 @@ from torch import Tensor
 from noise_model import kernels
 from noise_model.crosstalk import Crosstalk
 from noise_model.kernels import Ints, Key, Rates
-from noise_model.tables import LongTable, Part, Table, part
+from noise_model.laws import Shape
+from noise_model.tables import LongTable, Part, Table, part, parts
 
 _AT_ONCE = 1 << 16  # pixels, or one image: they stay in the cache from the first step to the last
 
@@ -21,23 +22,23 @@ def draw_counts(
     photon_rate: Tensor,
     gain: Tensor,
     dark: Tensor,
-    law: list[Part],
+    shape: Shape,
     crosstalk: Crosstalk,
     generator: torch.Generator,
 ) -> Tensor:
     """int32 counts at x = photon_rate * gain + dark, all (..., H, W) and broadcast, with crosstalk."""
-    shape = np.broadcast_shapes(photon_rate.shape, gain.shape)
-    pixels = math.prod(shape[-2:])
-    photons = _floats(photon_rate.expand(shape).reshape(-1, pixels))
+    size = np.broadcast_shapes(photon_rate.shape, gain.shape)
+    pixels = math.prod(size[-2:])
+    photons = _floats(photon_rate.expand(size).reshape(-1, pixels))
     maps = [_floats(each.reshape(-1, pixels)) for each in (gain, dark)]
-    images = np.empty((len(photons), *shape[-2:]), np.int32)
-    steps = [_draw(law[0])] + [_add(each) for each in law[1:]] + [_crosstalk(crosstalk)] * bool(crosstalk)
+    images = np.empty((len(photons), *size[-2:]), np.int32)
+    steps = [*_drawing(shape), *([_crosstalk(crosstalk)] if crosstalk else [])]
     at_once = max(1, _AT_ONCE // max(1, pixels))
     for start in range(0, len(images), at_once):
         rates = Rates(photons[start : start + at_once], start, *maps)
         for step in steps:
             step(rates, _key(generator), images[start : start + at_once])
-    return torch.from_numpy(images).reshape(shape)
+    return torch.from_numpy(images).reshape(size)
 
 
 def _floats(values: Tensor) -> kernels.Floats:
@@ -45,13 +46,24 @@ def _floats(values: Tensor) -> kernels.Floats:
     return array
 
 
+def _drawing(shape: Shape) -> list[_Step]:
+    if shape.counter_maximum == shape.cycles == 1:
+        return [lambda rates, key, counts: kernels.draw_binary_frames(rates, shape.afterpulse, key, _flat(counts))]
+    first, *others = parts(shape, torch.device("cpu"))
+    return [_draw(first), *(_add(each) for each in others)]
+
+
 def _draw(law: Part) -> _Step:
     table, long = _table(law.table), _long(law.long)
 
     def step(rates: Rates, key: Key, counts: Ints) -> None:
-        kernels.draw_images(rates, table, long, key, counts.reshape(len(counts), -1))
+        kernels.draw_images(rates, table, long, key, _flat(counts))
 
     return step
+
+
+def _flat(counts: Ints) -> Ints:
+    return counts.reshape(len(counts), -1)
 
 
 def _add(law: Part) -> _Step:

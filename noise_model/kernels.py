@@ -31,6 +31,9 @@ _LOW_16, _LOW_20, _LOW_24, _LOW_31 = np.uint64(0xFFFF), np.uint64(0xFFFFF), np.u
 _BIN = np.float32(2 * HALF_WIDTH / (1 << LOG2_BINS))
 _LARGEST_GAIN = np.float32(1.5)  # of an avalanche fired by a neighbour: it may be followed by afterpulses
 _UNIT_24 = np.float32(2**-24)
+_TWO_31 = np.float32(2**31 - 256)  # the largest that an int32 holds
+_BRIGHTEST = np.float32(14 / 64)  # p = 1 - 8e-7
+_T2, _T3, _T4, _T5, _T6 = (np.float32(1 / math.factorial(n)) for n in range(2, 7))
 _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 
 
@@ -125,6 +128,36 @@ def draw_images(rates: Rates, table: TableArrays, long: LongArrays, key: Key, co
 
 
 @compiled
+def draw_binary_frames(rates: Rates, afterpulse: float, key: Key, counts: Ints) -> None:
+    """Fills `counts` (I, P) with 1 for every pixel that fires in a single frame, without a table.
+
+    It does with chance p / (1 - a (1 - p)), p = 1 - exp(-x): a stationary stream of frames with afterpulses.
+    """
+    pixels = counts.shape[1]
+    x = np.empty(_CHUNK, np.float32)
+    a = np.float32(afterpulse)
+    for image in range(len(counts)):
+        for start in range(0, pixels, _CHUNK):
+            n = min(_CHUNK, pixels - start)
+            _rates(rates, image, start, x[:n])
+            _fire(x[:n], image * pixels + start, key, a, counts[image, start : start + n])
+
+
+@compiled
+def _fire(x: Floats, place: int, key: Key, a: Number, counts: Ints) -> None:
+    key0, key1 = key
+    for i in range(x.size):
+        y = x[i] * np.float32(1 / 64)
+        y = y if y < _BRIGHTEST else _BRIGHTEST
+        p = y * (_ONE - y * (_T2 - y * (_T3 - y * (_T4 - y * (_T5 - y * _T6)))))
+        for _ in range(6):
+            p = p * (_TWO - p)  # 1 - exp(-2 y) from 1 - exp(-y), without cancellation
+        chance = p / (_ONE - a * (_ONE - p))
+        limit = np.int32(chance * _TWO_31)
+        counts[i] = np.int32(np.int32(random_bits(place + i, key0, key1) & _LOW_31) < limit)
+
+
+@compiled
 def _rates(rates: Rates, image: int, start: int, x: Floats) -> None:
     sensor = (rates.first + image) % len(rates.gain)
     photons, gain, dark = rates.photons[image], rates.gain[sensor], rates.dark[sensor]
@@ -203,19 +236,18 @@ def _look_up(index: Ints, share: Ints, first: Ints, entries: Ints, log2_width: i
 
 @compiled
 def _draw_long(x: Floats, place: int, key: Key, long: LongArrays, counts: Ints) -> None:
-    """Where x is above the split: a bin of the standardised law, a place in it, and the nearest count."""
+    """A bin of the standardised law, a place in it, and the nearest count; of no use below the split."""
     index, share = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     cell, within, offset = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
     _choose_long(x, place, key, long, index, share, cell, within, offset)
     bins = np.int32((1 << LOG2_BINS) - 1)
     for i in range(x.size):
-        if cell[i] >= 0:
-            entry = long.entries[index[i]]
-            column = (index[i] if share[i] < entry else entry) & bins
-            z = (column + offset[i]) * _BIN - np.float32(HALF_WIDTH)
-            mean, more_mean, deviation, more_deviation = long.cells[cell[i]]
-            spread = deviation + within[i] * more_deviation
-            counts[i] = np.int32(mean + within[i] * more_mean + spread * z + 0.5)
+        entry, c = long.entries[index[i]], cell[i]
+        column = (index[i] if share[i] < entry else entry) & bins
+        z = (column + offset[i]) * _BIN - np.float32(HALF_WIDTH)
+        mean = long.cells[c, 0] + within[i] * long.cells[c, 1]
+        deviation = long.cells[c, 2] + within[i] * long.cells[c, 3]
+        counts[i] = np.int32(mean + deviation * z + 0.5)
 
 
 @compiled
@@ -230,8 +262,7 @@ def _choose_long(
     within: Floats,
     offset: Floats,
 ) -> None:
-    """A cell, -1 below the split, and how far in it x is; one of the two laws around x at random, a random bin, and a
-    random place in that."""
+    """A cell and how far in it x is; one of the two laws around x at random, a random bin, a random place in it."""
     bits = x.view(np.int32)
     first = np.array([long.split], np.float32).view(np.int32)[0]
     last = np.int32(((len(long.cells) - 1) << (23 - LOG2_CELLS)) - 1)
@@ -239,6 +270,7 @@ def _choose_long(
     for i in range(x.size):
         beyond = bits[i] - first
         beyond = beyond if beyond < last else last
+        beyond = beyond if beyond > 0 else np.int32(0)
         some, more = random_bits(place + i, key0, key1), random_bits(~(place + i), key0, key1)
         cell[i] = beyond >> np.int32(23 - LOG2_CELLS)
         within[i] = np.float32(beyond & np.int32((1 << (23 - LOG2_CELLS)) - 1)) * np.float32(2.0 ** (LOG2_CELLS - 23))

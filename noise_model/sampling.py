@@ -65,10 +65,11 @@ def sample_counts(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, gener
     Returns:
         (..., H, W) int32.
     """
-    law = list(parts(Shape.of(exposure, sensor), photon_rate.device))
+    shape = Shape.of(exposure, sensor)
     crosstalk = Crosstalk.of(exposure, sensor)
     gain = sensor.pde / sensor.mean_pde * exposure.count_time
     dark = sensor.dark_count_rate * exposure.count_time
     if photon_rate.device.type == "cpu":
-        return compiled_sampling.draw_counts(photon_rate, gain, dark, law, crosstalk, generator)
+        return compiled_sampling.draw_counts(photon_rate, gain, dark, shape, crosstalk, generator)
+    law = list(parts(shape, photon_rate.device))
     return torch_sampling.draw_counts(photon_rate * gain + dark, law, crosstalk, generator)

@@ -113,7 +113,7 @@ def load_generator(path: Path) -> Generator:
 
 def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
     generator, bare = torch.Generator().manual_seed(0), np.random.default_rng(0)
-    images = max(1, (1 << 18) // sensor.pde.numel())
+    images = (1 << 20) // sensor.pde.numel()
     rate = torch.rand(images, *sensor.shape, generator=generator) * (2 * white / exposure.count_time)
     means = expected_counts(firing_rate(rate, sensor), exposure, sensor).double().numpy()
     tables_seconds, tables_megabytes = _tables(exposure, sensor)

@@ -36,7 +36,7 @@ class FittedLaw:
         first, pmf = (torch.cat(parts) for parts in zip(*shape.windows(x), strict=True))
         self.x: Floats = x.numpy()
         self._first, self._pmf = first.numpy(), (pmf / pmf.sum(dim=1, keepdim=True)).numpy()
-        k = np.arange(self._pmf.shape[1])
+        k = np.arange(self._pmf.shape[1], dtype=np.float64)
         above = self._pmf @ k
         self.mean: Floats = np.maximum.accumulate(self._first + above)  # it falls only where a counter wraps
         self.variance: Floats = self._pmf @ k**2 - above**2
