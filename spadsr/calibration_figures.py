@@ -78,8 +78,8 @@ def fano_curve(calibration: "Calibration") -> "Figure":
         mean, variance = flat.mean[good], flat.variance[good]
         fano = variance / np.maximum(mean, 1e-30)
         cloud(axes, mean, fano, colour)
-        disc = {"color": colour, "mec": "white", "ms": 8, "zorder": 4, "label": flat.name}
-        axes.plot(mean.mean(), variance.sum() / mean.sum(), "o", **disc)
+        pooled = variance.sum() / mean.sum()
+        axes.plot(mean.mean(), pooled, "o", color=colour, mec="white", ms=8, zorder=4, label=flat.name)
         ends.append(np.quantile(fano, [0.005, 0.995]))
     limit(axes, np.array(ends))
     most = max(float(flat.mean[good].max()) for flat in calibration.flats)
@@ -121,7 +121,7 @@ def kernel(calibration: "Calibration") -> "Figure":
 def memory(calibration: "Calibration") -> "Figure":
     """Correlation of images with later ones, and what afterpulses make of it."""
     figure, axes = plot()
-    lags, value, error = (np.asarray(one) for one in calibration.autocorrelation)
+    lags, value, error = calibration.autocorrelation
     axes.axhline(0, color="#888888", lw=0.8)
     axes.errorbar(lags, value, error, fmt="o", ms=5, color=SERIES[0], capsize=3, label="flats, one standard error")
     axes.plot(lags, _expected_memory(calibration, lags), color=MODEL, lw=1.4, label="calibrated sensor")
@@ -141,7 +141,7 @@ def residuals(calibration: "Calibration") -> "Figure":
     for colour, flat, values in zip(_cycle(), calibration.flats, _residuals(calibration), strict=False):
         inside = values[np.abs(values) < 5]
         label = f"{flat.name}: sd {inside.std():.2f}, {values.size - inside.size} beyond 5"
-        axes.hist(inside, grid, density=True, histtype="step", lw=1.5, color=colour, label=label)
+        axes.hist(inside, grid.tolist(), density=True, histtype="step", lw=1.5, color=colour, label=label)
     axes.plot(grid, norm.pdf(grid), color=MODEL, lw=1.4, ls="--", label="photon noise alone")
     axes.set(xlabel="(pixel in this flat - pixel in all flats) / standard deviation", ylabel="density", xlim=(-5, 5))
     axes.legend(loc="upper left", fontsize=8)
@@ -210,7 +210,8 @@ def _picture(
     bar = axes.inset_axes((1.05, 0, 0.06, 1))
     colours_there = axes.get_figure(root=True).colorbar(image, cax=bar, extend="neither")  # type: ignore[union-attr]
     if ticks is not None:
-        within = [tick for tick in ticks if image.norm.vmin <= tick <= image.norm.vmax]
+        lowest, highest = image.get_clim()
+        within = [tick for tick in ticks if (lowest or 0) <= tick <= (highest or 0)]
         colours_there.set_ticks(within, labels=[f"{tick:g}" for tick in within])
         bar.minorticks_off()
     bar.tick_params(labelsize=7)

@@ -112,7 +112,7 @@ def infer(
 
 @app.command(cls=ManyFlats)
 def calibrate(
-    darks: Annotated[list[Path] | None, typer.Argument(metavar="DARK...", help="recordings in the dark")] = None,
+    darks: Annotated[list[Path] | None, typer.Argument(metavar="DARK", help="recordings in the dark")] = None,
     flats: Annotated[
         list[Path] | None, typer.Option("--flat", metavar="FLAT...", help="recordings of even light")
     ] = None,
