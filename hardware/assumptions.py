@@ -15,14 +15,14 @@ OPTIONS = {"count_time": "--count-time", "cycles": "--cycles", "dead_time": "--d
 
 def complete(
     path: Path, said: Settings, given: Settings, usual: Settings, peak: Callable[[], int]
-) -> tuple[Settings, tuple[str, ...]]:
+) -> tuple[Settings, dict[str, str]]:
     """Joins what the file says, what the user gives and what such files usually mean.
 
     Args:
         peak: finds the largest count of the file, by reading all of it; called only where nothing else tells.
 
     Returns:
-        Settings with everything known but perhaps `frame_time`, and a sentence for every assumption.
+        Settings with everything known but perhaps `frame_time`, and a sentence for every setting that is assumed.
 
     Raises:
         InputError: the file and the user, or the file and itself, contradict each other.
@@ -36,9 +36,9 @@ def complete(
         "dead_time": 0.0 if bits == 1 else usual.dead_time or DEAD_TIME,
         "count_time": usual.count_time or COUNT_TIME,
     }
-    sentences = tuple(_sentence(name, value, bits) for name, value in assumed.items() if name not in known.known())
+    sentences = {name: _sentence(name, value, bits) for name, value in assumed.items() if name not in known.known()}
     full = Settings.of(path, **assumed | known.known())
-    return _with_saturation(path, full), tuple(filter(None, sentences))
+    return _with_saturation(path, full), {name: sentence for name, sentence in sentences.items() if sentence}
 
 
 def _joined(path: Path, said: Settings, given: Settings) -> Settings:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from hardware import formats
 from hardware.assumptions import complete
-from hardware.source import Counts, Format, Settings, Source, blaming, regular_file
+from hardware.source import Choice, Counts, Format, Settings, Source, blaming, regular_file
 from hardware.summing import group_starts, summed_reader
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
@@ -28,7 +28,7 @@ class Capture:
     """An opened recording; a context manager.
 
     Attributes:
-        path: the file.
+        path: the file, or the folder of images.
         format: name of its format.
         shape: (T, H, W): images, rows, columns.
         dtype: of the blocks; an unsigned integer type.
@@ -42,7 +42,9 @@ class Capture:
         corrected: the counts are dead-time corrected: not what the sensor counted.
         background_subtracted: likewise.
         notes: free acquisition settings.
-        assumptions: a sentence for everything that neither the file nor the user said.
+        assumptions: a sentence for everything that neither the file nor the user said, and for what was lost.
+        assumed: names of the settings that neither the file nor the user said.
+        lost: images lost between the first and the last, by their sequence numbers; None where there are none.
     """
 
     path: Path
@@ -60,6 +62,8 @@ class Capture:
     background_subtracted: bool
     notes: dict[str, Any]
     assumptions: tuple[str, ...]
+    assumed: tuple[str, ...]
+    lost: int | None
     source: Source = field(repr=False)
 
     def __enter__(self) -> Self:
@@ -100,6 +104,21 @@ class Capture:
         for start in range(0, self.shape[0], size):
             yield self.read(start, min(start + size, self.shape[0]))
 
+    def sequence_number(self, start: int, stop: int) -> NDArray[np.uint64] | None:
+        """Indices as acquired of images `start` to `stop`, (stop - start,); None where the file has none.
+
+        Raises:
+            InputError: they do not increase.
+        """
+        if self.source.sequence is None:
+            return None
+        with blaming(self.path, self.format):
+            numbers = self.source.sequence(start, stop)
+        if (numbers[1:] <= numbers[:-1]).any():
+            index = start + 1 + int((numbers[1:] <= numbers[:-1]).argmax())
+            raise InputError(f"{self.path}: the sequence number of image {index} is no larger than the one before")
+        return numbers
+
     def summed(self, cycles: int) -> "Capture":
         """The same recording with every `cycles` consecutive scene images summed into one, lazily, as uint32.
 
@@ -114,7 +133,8 @@ class Capture:
         starts = self._group_starts(cycles)
         slab = max(1, BLOCK_BYTES // (self.shape[1] * self.shape[2] * self.dtype.itemsize))
         read = summed_reader(self.read, starts, cycles, slab)
-        source = replace(self.source, read=read, shape=(len(starts), *self.shape[1:]), dtype=np.dtype(np.uint32))
+        shape = (len(starts), *self.shape[1:])
+        source = replace(self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None)
         dropped = self.shape[0] - len(starts) * cycles
         said = (f"{dropped} of {self.shape[0]} images fill no group of {cycles} scene images and are left out",)
         return replace(
@@ -178,20 +198,24 @@ def open_capture(
     cycles: int | None = None,
     dead_time: float | None = None,
     counter_bits: int | None = None,
+    array: str | None = None,
+    layout: str | None = None,
 ) -> Capture:
     """Opens a recording of any known format; its counts are read later, in blocks.
 
     The options say what the file does not: `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s),
-    `counter_bits`. What nobody says is assumed, and listed in `Capture.assumptions`.
+    `counter_bits`. What nobody says is assumed, and listed in `Capture.assumptions`. `array` names or numbers one of
+    several arrays in a file; `layout` is how its numbers lie: counts, packed, images-first or images-last.
 
     Raises:
         InputError: not a capture, damaged, or an option contradicts the file.
     """
     path = Path(path)
     given = Settings.of("options", count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=counter_bits)
-    reader = _recognised(path)
+    reader, choice = _recognised(path), Choice(array, layout)
+    _check_choice(path, reader, choice)
     with blaming(path, reader.NAME):
-        source = reader.open_source(path)
+        source = reader.open_source(path, choice)
         try:
             return _assemble(path, reader.NAME, source, given)
         except BaseException:
@@ -201,7 +225,8 @@ def open_capture(
 
 def _assemble(path: Path, name: str, source: Source, given: Settings) -> Capture:
     settings, assumed = complete(path, source.said, given, source.usual, lambda: _peak(source))
-    values = settings.known()
+    values, lost = settings.known(), _lost(path, source)
+    gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
     return Capture(
         path=path,
         format=name,
@@ -217,9 +242,29 @@ def _assemble(path: Path, name: str, source: Source, given: Settings) -> Capture
         corrected=source.corrected,
         background_subtracted=source.background_subtracted,
         notes=dict(source.notes),
-        assumptions=source.remarks + assumed,
+        assumptions=source.remarks + gaps + tuple(assumed.values()),
+        assumed=tuple(assumed),
+        lost=lost,
         source=source,
     )
+
+
+def _check_choice(path: Path, reader: Format, choice: Choice) -> None:
+    if choice.array is not None and not reader.ARRAYS:
+        raise InputError(f"{path}: --array {choice.array}: a {reader.NAME} holds one array; leave the option out")
+    if choice.layout is not None and choice.layout not in reader.LAYOUTS:
+        known = f"expected {' or '.join(reader.LAYOUTS)}" if reader.LAYOUTS else "leave the option out"
+        raise InputError(f"{path}: --layout {choice.layout} is none of a {reader.NAME}; {known}")
+
+
+def _lost(path: Path, source: Source) -> int | None:
+    if source.sequence is None:
+        return None
+    images = source.shape[0]
+    first, last = int(source.sequence(0, 1)[0]), int(source.sequence(images - 1, images)[0])
+    if last - first < images - 1:
+        raise InputError(f"{path}: sequence numbers {first} to {last} of {images} images; correct or delete them")
+    return last - first - images + 1
 
 
 def _recognised(path: Path) -> Format:
@@ -227,6 +272,7 @@ def _recognised(path: Path) -> Format:
     for reader in readers():
         if reader.recognises(path, head):
             return reader
+    regular_file(path)
     for reader in readers():
         if path.suffix.lower() in reader.SUFFIXES:
             raise InputError(f"{path}: not a {reader.NAME} in spite of its name, or cut off; copy it again")
@@ -235,6 +281,8 @@ def _recognised(path: Path) -> Format:
 
 
 def _head(path: Path) -> bytes:
+    if path.is_dir():
+        return b""
     with blaming(regular_file(path), "file"), path.open("rb") as file:
         head = file.read(4096)
     if not head:

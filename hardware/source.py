@@ -55,6 +55,19 @@ NOTHING_SAID = Settings()
 
 
 @dataclass(frozen=True)
+class Choice:
+    """Where in a file the user says that the counts are.
+
+    Attributes:
+        array: name or number of the array, of a file that holds several.
+        layout: how the numbers of an array lie, one of the format's `LAYOUTS`.
+    """
+
+    array: str | None = None
+    layout: str | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """An opened file.
 
@@ -67,6 +80,7 @@ class Source:
         usual: what such a file usually means, for what neither it nor the user says.
         remarks: sentences for the user about how the file was understood.
         notes: free acquisition settings.
+        sequence: sequence(start, stop) -> the indices as acquired of the images in that range, (stop - start,) uint64.
     """
 
     shape: tuple[int, int, int]
@@ -81,18 +95,28 @@ class Source:
     background_subtracted: bool = False
     notes: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
 
 
 class Format(Protocol):
-    """A module in `hardware/formats`: dropping one in adds the format."""
+    """A module in `hardware/formats`: dropping one in adds the format.
+
+    Attributes:
+        NAME: of the format, for messages.
+        SUFFIXES: of its files.
+        ARRAYS: whether a file can hold several arrays to choose from.
+        LAYOUTS: the ways in which an array can lie, where the file does not tell.
+    """
 
     NAME: str
     SUFFIXES: tuple[str, ...]
+    ARRAYS: bool
+    LAYOUTS: tuple[str, ...]
 
     def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether `path`, beginning with `head` (4096 bytes or all of it), is of this format."""
+        """Whether `path`, beginning with `head` (4096 bytes or all of it; none of a folder), is of this format."""
 
-    def open_source(self, path: Path) -> Source:
+    def open_source(self, path: Path, choice: Choice) -> Source:
         """Opens `path`. Raises InputError, or whatever its library does over a damaged file."""
 
 
@@ -120,7 +144,7 @@ def regular_file(path: Path) -> Path:
         InputError: it is not a file.
     """
     if path.is_dir():
-        raise InputError(f"{path}: a directory; give one capture file")
+        raise InputError(f"{path}: a directory without numbered PNG images; give one capture file")
     if not path.exists():
         raise InputError(f"{path}: no such file; check the name")
     if not path.is_file():

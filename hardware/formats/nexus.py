@@ -8,12 +8,15 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.source import Counts, Settings, Source, counts_dtype, stack_shape
+from hardware.source import Choice, Counts, Settings, Source, counts_dtype, stack_shape
+from hardware.stored import bomb_check, check_stored
 from hardware.tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, inside, plain
 from noise_model.errors import InputError
 
 NAME = "HDF5 capture"
 SUFFIXES = (".h5", ".hdf5", ".nxs")
+ARRAYS = False
+LAYOUTS = ()
 
 PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -24,7 +27,7 @@ def recognises(path: Path, head: bytes) -> bool:
     return h5py.is_hdf5(path) or head.startswith(b"\x89HDF")
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, choice: Choice) -> Source:
     """Finds the counts; images are read as they are asked for."""
     file = h5py.File(path, "r")
     try:
@@ -37,12 +40,12 @@ def open_source(path: Path) -> Source:
 def _describe(path: Path, file: h5py.File) -> Source:
     data = _counts(path, file)
     shape = stack_shape(path, data.shape)
-    _check_stored(path, data)
+    check_stored(path, data)
     fields = _Fields(path, inside(path, file, DETECTOR))
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
-        read=_reader(data),
+        read=_reader(path, data),
         close=file.close,
         said=Settings.of(path, **{name: fields.number(field) for name, field in SETTINGS.items()}),
         pixel_mask=fields.array("pixel_mask", shape[1:], np.dtype(np.uint32)),
@@ -50,6 +53,7 @@ def _describe(path: Path, file: h5py.File) -> Source:
         corrected=bool(fields.number("countrate_correction_applied")),
         background_subtracted=bool(fields.number("background_subtracted")),
         notes=_notes(path, file),
+        sequence=fields.sequence(shape[0]),
     )
 
 
@@ -63,27 +67,11 @@ def _counts(path: Path, file: h5py.File) -> h5py.Dataset:
     return data
 
 
-def _check_stored(path: Path, data: h5py.Dataset) -> None:
-    """Refuses counts that lie in other files, or that HDF5 would make up as zeros because they were never written."""
-    others = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
-    if data.external or any(name != "." for name in others):
-        raise InputError(f"{path}: its counts lie in other files; copy them into one with h5repack")
-    if data.is_virtual:
-        return
-    if data.chunks is None:
-        missing = data.id.get_storage_size() < data.nbytes
-    else:
-        per_image = np.prod(
-            [-(-extent // chunk) for extent, chunk in zip(data.shape[1:], data.chunks[1:], strict=True)]
-        )
-        # The last chunk may be missing: a recorder that was killed between growing the array and filling it.
-        missing = data.id.get_num_chunks() < max(1, (data.shape[0] // data.chunks[0]) * int(per_image) - int(per_image))
-    if missing:
-        raise InputError(f"{path}: promises {data.shape[0]} images that were never written; record or copy it again")
+def _reader(path: Path, data: h5py.Dataset) -> Callable[[int, int], Counts]:
+    check = bomb_check(path, data)
 
-
-def _reader(data: h5py.Dataset) -> Callable[[int, int], Counts]:
     def read(start: int, stop: int) -> Counts:
+        check(start, stop)
         images: Counts = data[None] if data.ndim == 2 else data[start:stop]
         return images
 
@@ -113,15 +101,30 @@ class _Fields:
             raise InputError(f"{self.path}: {name} in {unit!r}; expected one of {', '.join(SECONDS)}")
         return value * SECONDS[unit]
 
+    def sequence(self, images: int) -> Callable[[int, int], NDArray[np.uint64]] | None:
+        """A reader of the sequence numbers, as they are asked for: a long recording has gigabytes of them."""
+        field = self._stored("sequence_number", (images,))
+        if field is None:
+            return None
+        read = _reader(self.path, field)
+        return lambda start, stop: read(start, stop).astype(np.uint64)
+
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
         """An integer array of exactly `shape`."""
+        field = self._stored(name, shape)
+        if field is None:
+            return None
+        array: NDArray[Any] = (field[()] if field.ndim == 2 else _reader(self.path, field)(0, shape[0])).astype(dtype)
+        return array
+
+    def _stored(self, name: str, shape: tuple[int, ...]) -> h5py.Dataset | None:
         field = self._field(name)
         if field is None:
             return None
         if field.shape != shape or field.dtype.kind not in "iub":
             raise InputError(f"{self.path}: {name} is {field.dtype} {field.shape}; expected integers of shape {shape}")
-        array: NDArray[Any] = field[()].astype(dtype)
-        return array
+        check_stored(self.path, field)
+        return field
 
     def _field(self, name: str) -> h5py.Dataset | None:
         if not isinstance(self.detector, h5py.Group):

@@ -1,18 +1,23 @@
-"""NumPy arrays of counts, (T, H, W) or (H, W)."""
+"""NumPy arrays of counts, (T, H, W) or (H, W), and photon cubes: binary frames packed eight pixels to a byte."""
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hardware.source import RawStack, Source, counts_dtype, stack_shape
+from hardware.packing import looks_packed, unpacked
+from hardware.source import Choice, RawStack, Settings, Source, counts_dtype, stack_shape
 from noise_model.errors import InputError
 
 NAME = "NumPy array"
 SUFFIXES = (".npy",)
+ARRAYS = False
+LAYOUTS = ("counts", "packed")
 
 LONGEST_HEADER = 1 << 16
+SAMPLE = 16
 
 
 def recognises(path: Path, head: bytes) -> bool:
@@ -20,7 +25,7 @@ def recognises(path: Path, head: bytes) -> bool:
     return head.startswith(b"\x93NUMPY")
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, choice: Choice) -> Source:
     """Reads the header only; images are read as they are asked for. No pickles."""
     with path.open("rb") as file:
         beginning = BytesIO(file.read(LONGEST_HEADER))
@@ -30,7 +35,16 @@ def open_source(path: Path) -> Source:
     if fortran and len(shape) > 1:
         raise InputError(f"{path}: stored column by column; save numpy.ascontiguousarray(array) instead")
     raw = RawStack(path, stack, dtype, beginning.tell())
-    return Source(stack, dtype, raw.read, raw.close)
+    source = Source(stack, dtype, raw.read, raw.close)
+    if choice.layout == "packed":
+        return _photon_cube(path, source)
+    if choice.layout is None and looks_packed(stack, dtype, raw.read(0, min(SAMPLE, stack[0]))):
+        _images, rows, columns = stack
+        said = (
+            f"taken for binary frames of {rows} x {8 * columns}, packed eight pixels to a byte (else --layout counts)"
+        )
+        return replace(_photon_cube(path, source), remarks=(said,))
+    return source
 
 
 def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -38,3 +52,16 @@ def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(file)
     return np.lib.format.read_array_header_2_0(file)
+
+
+def _photon_cube(path: Path, source: Source) -> Source:
+    """The bits of `source`; only the images asked for are ever unpacked."""
+    if source.dtype != np.uint8:
+        raise InputError(f"{path}: --layout packed: values are {source.dtype}; packed frames are uint8")
+    images, rows, columns = source.shape
+    return replace(
+        source,
+        shape=stack_shape(path, (images, rows, 8 * columns)),
+        read=lambda start, stop: unpacked(source.read(start, stop)),
+        said=Settings(counter_bits=1, cycles=1),
+    )

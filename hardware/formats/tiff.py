@@ -11,11 +11,13 @@ import numpy as np
 import tifffile
 
 from hardware.peak_normalised import as_source
-from hardware.source import Counts, RawStack, Source, counts_dtype, stack_shape
+from hardware.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
 from noise_model.errors import InputError
 
 NAME = "TIFF stack"
 SUFFIXES = (".tif", ".tiff")
+ARRAYS = False
+LAYOUTS = ()
 
 # tifffile logs what it also raises; without a handler that would print a second message.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -26,7 +28,7 @@ def recognises(path: Path, head: bytes) -> bool:
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, choice: Choice) -> Source:
     """Pages are read as they are asked for."""
     with ExitStack() as stack:
         # OME metadata may name other files, so it is not followed: the pages of this file are the images.

@@ -66,8 +66,9 @@ def test_sums_larger_than_a_block_are_read_in_slabs(save: Any, monkeypatch: pyte
 def test_only_scene_images_are_summed(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with CaptureWriter(path, (1, 1), "u1", exposure=Exposure(1e-5), dead_time=0, counter_bits=8) as writer:
-        for key, images in ((0, 4), (2, 3), (0, 5)):
-            writer.append(np.full((images, 1, 1), 1 + key, np.uint8), image_key=key, sequence_number=np.arange(images))
+        for key, first, after in ((0, 0, 4), (2, 4, 7), (0, 7, 12)):
+            block = np.full((after - first, 1, 1), 1 + key, np.uint8)
+            writer.append(block, image_key=key, sequence_number=np.arange(first, after))
     with open_capture(path) as capture:
         np.testing.assert_array_equal(whole(capture.summed(1)).ravel(), np.ones(9))
         summed = capture.summed(2)

@@ -1,0 +1,216 @@
+"""Recordings of the MPD SPC3 (`.spc3`): header, then raw images; long ones lie in several files."""
+
+import math
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from hardware.source import Choice, Counts, RawStack, Settings, Source, stack_shape
+from noise_model.errors import InputError
+
+NAME = "SPC3 recording"
+SUFFIXES = (".spc3",)
+ARRAYS = True
+LAYOUTS = ()
+
+SIGNATURE = b"MPD\xff\x03\x00\x00\x01"
+HEADER_BYTES = 1024
+PIXELS_AT = len(SIGNATURE) + HEADER_BYTES
+
+#: Where the header says how many images there are: it differs between the files of one recording.
+FRAMES = slice(114, 118)
+
+CLOCK, NANOSECOND = 10e-9, 1e-9
+COUNTER_BITS = 9
+#: s that reading out one image takes, by the number of counters.
+READOUT = {1: 10.40e-6, 2: 20.8e-6, 3: 31.2e-6}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the header says, in the order and the units in which it says it."""
+
+    identity: bytes
+    serial: bytes
+    firmware: int
+    date: bytes
+    rows: int
+    columns: int
+    bits: int
+    counters: int
+    exposure: int
+    summed: int
+    corrected: int
+    gate_duty: int
+    hold_off: int
+    background_subtracted: int
+    signed: int
+    frames: int
+    averaged: int
+    averaged_frames: int
+    pixels: int
+
+    @classmethod
+    def parse(cls, raw: bytes) -> Self:
+        """From the bytes after the signature."""
+        return cls(*struct.unpack_from("<10s32sHx20s35x4BHHBBHBBIBxH4xH", raw))
+
+    def shape(self, path: Path) -> tuple[int, int]:
+        """Rows and columns; old files give no number of pixels, and half an array fewer than rows x columns."""
+        pixels = self.pixels or self.rows * self.columns
+        if not self.columns or pixels % self.columns:
+            raise InputError(f"{path}: {pixels} pixels in rows of {self.columns}; damaged, copy it again")
+        return stack_shape(path, (1, pixels // self.columns, self.columns))[1:]
+
+    def dtype(self, path: Path) -> np.dtype[Any]:
+        """Of the pixels."""
+        if self.bits not in (8, 16):
+            raise InputError(f"{path}: pixels of {self.bits} bits; expected 8 or 16, copy it again")
+        return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits // 8}")
+
+    def settings(self, path: Path) -> Settings:
+        """In SI units. The period is the exposure, but at least the time that reading out takes."""
+        if self.averaged:
+            raise InputError(f"{path}: averages of {self.averaged_frames} images, not counts; record without averaging")
+        # One frame that is put out in 8 bits has been cut to them; sums are of all bits of the counter.
+        counter_bits = self.bits if (self.summed, self.bits) == (1, 8) else COUNTER_BITS
+        largest = self.summed * ((1 << counter_bits) - 1)
+        period = max(self.exposure * CLOCK, READOUT[self.counters])
+        return Settings.of(
+            path,
+            count_time=self.exposure * CLOCK,
+            cycles=self.summed,
+            frame_time=self.summed * period if self.summed else None,
+            dead_time=self.hold_off * NANOSECOND,
+            counter_bits=counter_bits,
+            saturation_value=min(largest, (1 << self.bits - bool(self.signed)) - 1) or None,
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """The rest, as free notes."""
+        said: dict[str, Any] = {
+            "description": f"MPD SPC3 {_text(self.identity)}".strip(),
+            "serial_number": _text(self.serial),
+            "recorded": _text(self.date),
+            "firmware": f"{self.firmware / 100:.2f}",
+        }
+        if 0 < self.gate_duty < 100:
+            said["gate_duty_percent"] = self.gate_duty
+        return {name: value for name, value in said.items() if value}
+
+
+def recognises(path: Path, head: bytes) -> bool:
+    """By its signature."""
+    return head.startswith(SIGNATURE)
+
+
+def open_source(path: Path, choice: Choice) -> Source:
+    """Counts the images by the size of the files, as a recording that was never stopped promises none."""
+    raw = _header(path)
+    header = Header.parse(raw)
+    counter = _counter(path, header, choice)
+    said = header.settings(path)
+    paths = [path, *_continuations(path, raw)]
+    parts, ragged = _parts(paths, header)
+    closing = ExitStack()
+    for part in parts:
+        closing.callback(part.close)
+    images = sum(part.shape[0] for part in parts) // header.counters
+    return Source(
+        shape=(images, *header.shape(path)),
+        dtype=parts[0].dtype,
+        read=_reader(parts, header.counters, counter),
+        close=closing.close,
+        said=said,
+        corrected=bool(header.corrected),
+        background_subtracted=bool(header.background_subtracted),
+        notes=header.notes(),
+        remarks=tuple(_remarks(header, paths, images, ragged)),
+    )
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        beginning = file.read(PIXELS_AT)
+    if len(beginning) < PIXELS_AT:
+        raise InputError(f"{path}: truncated: {len(beginning)} of the {PIXELS_AT} bytes of its header; copy it again")
+    return beginning[len(SIGNATURE) :]
+
+
+def _counter(path: Path, header: Header, choice: Choice) -> int:
+    """Index of the counter to read."""
+    if header.counters not in READOUT:
+        raise InputError(f"{path}: {header.counters} counters; expected 1, 2 or 3, copy it again")
+    known = [str(number) for number in range(1, header.counters + 1)]
+    wanted = choice.array or ("1" if header.counters == 1 else "")
+    if wanted not in known:
+        raise InputError(f"{path}: holds the images of {header.counters} counters; choose --array {' or '.join(known)}")
+    return int(wanted) - 1
+
+
+def _continuations(path: Path, raw: bytes) -> list[Path]:
+    """name2.spc3, name3.spc3, ... beside name.spc3, as long as their headers are the same."""
+    found: list[Path] = []
+    for number in count(2):
+        after = path.with_name(f"{path.stem}{number}{path.suffix}")
+        if not after.is_file() or after.is_symlink() or not _continues(after, raw):
+            return found
+        found.append(after)
+    raise AssertionError
+
+
+def _continues(after: Path, raw: bytes) -> bool:
+    with after.open("rb") as file:
+        signature, other = file.read(len(SIGNATURE)), bytearray(file.read(HEADER_BYTES))
+    other[FRAMES] = raw[FRAMES]
+    return signature == SIGNATURE and other == raw
+
+
+def _parts(paths: Sequence[Path], header: Header) -> tuple[list[RawStack], list[Path]]:
+    """The images of every file, all counters, and which files end within an image."""
+    shape, dtype = header.shape(paths[0]), header.dtype(paths[0])
+    frame = math.prod(shape) * dtype.itemsize * header.counters
+    parts, ragged = [], []
+    for path in paths:
+        frames, rest = divmod(path.stat().st_size - PIXELS_AT, frame)
+        parts.append(RawStack(path, (frames * header.counters, *shape), dtype, PIXELS_AT))
+        ragged += [path] if rest else []
+    if not sum(part.shape[0] for part in parts):
+        raise InputError(f"{paths[0]}: holds 0 images; expected at least one")
+    return parts, ragged
+
+
+def _reader(parts: Sequence[RawStack], counters: int, counter: int) -> Callable[[int, int], Counts]:
+    ends = np.cumsum([part.shape[0] for part in parts])
+
+    def read(start: int, stop: int) -> Counts:
+        pieces = []
+        for part, end in zip(parts, ends, strict=True):
+            begin = end - part.shape[0]
+            first, last = max(start * counters, begin), min(stop * counters, end)
+            if first < last:
+                pieces.append(part.read(first - begin, last - begin))
+        return np.concatenate(pieces)[counter::counters]
+
+    return read
+
+
+def _remarks(header: Header, paths: Sequence[Path], images: int, ragged: Sequence[Path]) -> Iterator[str]:
+    if len(paths) > 1:
+        yield f"read as one recording: {', '.join(path.name for path in paths)}"
+    for path in ragged:
+        yield f"{path.name} ends within an image, which is left out"
+    if header.frames != images:
+        yield f"the header says {header.frames} images, the size says {images}: the size is right"
+    if 0 < header.gate_duty < 100:
+        yield f"gated, open for {header.gate_duty} % of the exposure, which the exposure above does not account for"
+
+
+def _text(field: bytes) -> str:
+    return field.split(b"\0")[0].decode("ascii", "replace").strip()

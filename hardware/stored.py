@@ -1,0 +1,87 @@
+"""Whether the counts that an HDF5 dataset promises are stored in its file, in pieces that can be unpacked."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hardware.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
+from noise_model.errors import InputError
+
+Check = Callable[[int, int], None]
+
+
+def check_stored(path: Path, data: h5py.Dataset) -> None:
+    """Refuses counts that lie in other files, were never written (HDF5 makes zeros of them), or in giant chunks.
+
+    Raises:
+        InputError: they do.
+    """
+    others = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
+    if data.external or any(name != "." for name in others):
+        raise InputError(f"{path}: its counts lie in other files; copy them into one with h5repack")
+    if data.is_virtual:
+        return
+    if _never_written(data):
+        raise InputError(f"{path}: promises {data.shape[0]} images that were never written; record or copy it again")
+    if data.chunks is not None and _bytes(data.chunks, data.dtype) > LARGEST_PIECE:
+        raise InputError(f"{path}: chunks of more than {LARGEST_PIECE} bytes; make them smaller with h5repack")
+
+
+def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+    size = dtype.itemsize
+    for extent in shape:
+        size *= int(extent)
+    return size
+
+
+def _never_written(data: h5py.Dataset) -> bool:
+    if data.chunks is None:
+        return bool(data.id.get_storage_size() < data.nbytes)
+    per_image = 1
+    for extent, chunk in zip(data.shape[1:], data.chunks[1:], strict=True):
+        per_image *= -(-extent // chunk)
+    # The last chunk may be missing: a recorder that was killed between growing the array and filling it.
+    return bool(data.id.get_num_chunks() < max(1, (data.shape[0] // data.chunks[0]) * per_image - per_image))
+
+
+def bomb_check(path: Path, data: h5py.Dataset) -> Check:
+    """check(start, stop) refuses deflated chunks of these rows that unpack to far more than a chunk holds.
+
+    HDF5 unpacks a deflated chunk to the end, whatever its promised size. Only chunks that could exceed
+    `LARGEST_PIECE` are looked into, once each; ordinary files have none.
+    """
+    if "gzip" not in _filters(path, data):
+        return lambda start, stop: None
+    suspects: dict[tuple[int, ...], None] = {}
+
+    def note(chunk: Any) -> None:
+        if chunk.size * LARGEST_RATIO > LARGEST_PIECE and not chunk.filter_mask:
+            suspects[chunk.chunk_offset] = None
+
+    data.id.chunk_iter(note)
+
+    def check(start: int, stop: int) -> None:
+        for place in [each for each in suspects if start - data.chunks[0] < each[0] < stop]:
+            _mask, packed = data.id.read_direct_chunk(place)
+            check_inflation(path, packed)
+            del suspects[place]
+
+    return check
+
+
+def _filters(path: Path, data: h5py.Dataset) -> list[str]:
+    """Names of the compressions of a dataset.
+
+    Raises:
+        InputError: it is compressed twice, which only a trap is.
+    """
+    properties = data.id.get_create_plist()
+    codes = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
+    names = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_SHUFFLE: "", h5py.h5z.FILTER_FLETCHER32: ""}
+    used = [names.get(code, str(code)) for code in codes]
+    if len([name for name in used if name]) > 1:
+        raise InputError(f"{path}: compressed more than once; save it again with h5repack -f GZIP=1")
+    return [name for name in used if name]
