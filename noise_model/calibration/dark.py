@@ -47,9 +47,12 @@ def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor) -> DarkMap:
         darks: of equal shape (H, W).
         sensor: what is known so far, of that shape: dead time, afterpulsing, crosstalk, and dark rates to start from.
     """
-    evidence = Evidence.of(*_own(*_poisson(darks, sensor), _indirect_rate(darks, sensor), sensor))
+    counts, live = _poisson(darks, sensor)
+    indirect = _indirect_rate(darks, sensor)
+    evidence = _own(counts, live, indirect, sensor.dark_count_rate.double().numpy())
     prior = fit_prior(evidence)
-    rates = posterior(evidence, prior, HOT_FACTOR)
+    rough = posterior(evidence, prior, HOT_FACTOR)
+    rates = posterior(_own(counts, live, indirect, rough.mean), prior, HOT_FACTOR)
     mask = np.where(rates.above > 0.5, HOT, 0) | np.where(blinking(darks, sensor), NOISY, 0)
     remarks = _too_short(darks, prior) + _full(darks)
     return DarkMap(rates.mean, rates.low, rates.high, mask.astype(np.int32), _estimates(prior), remarks)
@@ -86,12 +89,12 @@ def _indirect_rate(darks: Sequence[StreamStatistics], sensor: Sensor) -> Floats:
     return np.asarray(neighbours(torch.as_tensor(fired), sensor).numpy())
 
 
-def _own(counts: Floats, live: Floats, indirect: Floats, sensor: Sensor) -> tuple[Floats, Floats]:
+def _own(counts: Floats, live: Floats, indirect: Floats, guess: Floats) -> Evidence:
     """Counts and live times of the Poisson law that says of a pixel's own rate what the counts say, which a known rate
     adds to: their likelihoods have the same slope and bend, by ln(rate), at about the rate itself."""
-    rate = np.maximum(sensor.dark_count_rate.double().numpy(), counts / live - indirect) + 1e-9
+    rate = np.maximum(guess, counts / live - indirect) + 1e-9
     own = rate / (rate + indirect)
-    return counts * own**2, live - counts * own * (1 - own) / rate
+    return Evidence.of(counts * own**2, live - counts * own * (1 - own) / rate)
 
 
 def _estimates(prior: Prior) -> dict[str, Estimate]:

@@ -84,8 +84,9 @@ def flat_map(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -
     flux = tuple(
         _normal(float(one * mean), float(one_sd * mean)) for one, one_sd in zip(fit.flux, fit.flux_sd, strict=True)
     )
+    eta = np.maximum(eta, 0)
     low, high = np.maximum(eta - WIDTH_95 * sd, 0) / mean, (eta + WIDTH_95 * sd) / mean
-    return FlatMap(np.maximum(eta, 0) / mean, low, high, mask, shading, flux, spread)
+    return FlatMap(eta / mean, low, high, mask, shading, flux, spread)
 
 
 def _normal(value: float, sd: float) -> Estimate:
