@@ -43,6 +43,15 @@ SUMS = {
 }
 
 
+IN_STEP = {"10x", "T=17.5"}  # and bright: all pixels are armed at once, and fire each other in step
+
+
+def in_step(row: Comparison) -> bool:
+    """Bright pixels in short frames with ten times the usual crosstalk: beyond what the noise model claims."""
+    words = set(row.setting.split())
+    return words >= IN_STEP and bool(words & {"r=1", "r=5"})
+
+
 def judge(rows: list[Comparison]) -> list[str]:
     """What is wrong with comparisons of one quantity; nothing, by chance, but once in a few hundred."""
     z = np.array([row.z for row in rows])
@@ -82,9 +91,23 @@ def counting_rows() -> list[Comparison]:
 @pytest.mark.parametrize("mode", ["binary", "counting"])
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_drawn_counts_are_those_of_avalanches(mode: str, quantity: str, request: pytest.FixtureRequest) -> None:
-    rows = [row for row in request.getfixturevalue(f"{mode}_rows") if row.quantity == quantity]
+    rows = [row for row in request.getfixturevalue(f"{mode}_rows") if row.quantity == quantity and not in_step(row)]
     wrong = judge(rows)
     assert not wrong, "\n".join(["", *wrong])
+
+
+@pytest.mark.xfail(strict=True, reason="crosstalk meets pixels that are armed in step more often than the model says")
+def test_means_of_pixels_in_step(counting_rows: list[Comparison]) -> None:
+    assert not judge([row for row in counting_rows if row.quantity == "mean" and in_step(row)])
+
+
+@pytest.mark.parametrize(("quantity", "most"), [("mean", 1.5e-3), ("variance", 0.045)])
+def test_how_far_off_pixels_in_step_are(quantity: str, most: float, counting_rows: list[Comparison]) -> None:
+    """What docs/sensors.md says of them, and two standard errors."""
+    rows = [row for row in counting_rows if row.quantity == quantity and in_step(row)]
+    assert len(rows) >= 8
+    for row in rows:
+        assert abs(row.drawn / row.truth - 1) < most, str(row)
 
 
 def against_itself(load: float, seed: int) -> list[Comparison]:
