@@ -1,5 +1,6 @@
 """Files to read: written by the product, by tifffile and by NumPy."""
 
+import sys
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -11,6 +12,8 @@ import tifffile
 
 from hardware.writer import CaptureWriter
 from noise_model.sensor import Exposure
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
 
 Save = Callable[..., Path]
 
@@ -36,3 +39,11 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def spc3_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The pretend SPC3 library, compiled once; tests that need it are skipped where there is no C compiler."""
+    from spc3_emulator import build
+
+    return build(tmp_path_factory.mktemp("spc3"))
