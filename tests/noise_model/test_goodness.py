@@ -56,7 +56,7 @@ def failing(found: Goodness) -> set[str]:
 
 @pytest.mark.parametrize(("sensor", "lowest", "highest"), [(BINARY, 0.02, 0.6), (COUNTING, 0.2, 60)])
 def test_chances_are_uniform_under_the_sensor(sensor: Sensor, lowest: float, highest: float) -> None:
-    rate, captures, drawn = ramp(sensor, lowest, highest), 50, 39
+    rate, captures, drawn = ramp(sensor, lowest, highest), 40, 39
     found = [checked(recorded(sensor, rate, 100, seed), sensor, drawn) for seed in range(captures)]
     chances = {
         kind: np.array([next(check.p for check in each.checks if check.kind == kind) for each in found])
