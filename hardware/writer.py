@@ -89,11 +89,16 @@ class CaptureWriter:
         self._stack.__exit__(kind, error, trace)
 
     def append(
-        self, counts: Counts, *, sequence_number: NDArray[Any] | None = None, image_key: int | None = None
+        self,
+        counts: Counts,
+        *,
+        sequence_number: NDArray[Any] | None = None,
+        image_key: int | NDArray[Any] | None = None,
     ) -> None:
         """Writes a block of images, (n, H, W), and flushes it; blocks of 256 images and more are fast.
 
-        `sequence_number` (n,) are the images' indices as acquired; `image_key` is 0 scene, 1 flat, 2 dark, 3 invalid.
+        `sequence_number` (n,) are the images' indices as acquired; `image_key` is 0 scene, 1 flat, 2 dark, 3 invalid,
+        one for all or (n,).
         Give each with every block or with none.
         """
         if counts.shape[1:] != self.shape_hw or not np.can_cast(counts.dtype, self.dtype):
@@ -104,5 +109,5 @@ class CaptureWriter:
         if sequence_number is not None:
             append(self._detector, "sequence_number", np.asarray(sequence_number, np.uint64))
         if image_key is not None:
-            append(self._detector, "image_key", np.full(len(counts), image_key, np.uint8))
+            append(self._detector, "image_key", np.broadcast_to(np.asarray(image_key, np.uint8), len(counts)))
         self._file.flush()

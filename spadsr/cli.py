@@ -43,6 +43,8 @@ Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
 CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")]
 Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, where the file does not say")]
 DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
+Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
+Lie = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
 Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
 
 
@@ -68,7 +70,7 @@ def main() -> None:
 
 @app.command()
 def infer(
-    captures: Annotated[list[Path], typer.Argument(help="recordings: .h5, TIFF stacks, .npy, peak-normalised frames")],
+    captures: Annotated[list[Path], typer.Argument(help="recordings of any format in docs/formats.md")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="`.h5` file or folder; default: beside the capture")
     ] = None,
@@ -81,6 +83,8 @@ def infer(
     cycles: Cycles = None,
     dead_time: DeadTime = None,
     bits: Bits = None,
+    array: Array = None,
+    layout: Lie = None,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution.
 
@@ -97,9 +101,10 @@ def infer(
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device)
     said: dict[str, list[str]] = {}
+    options = _options(count_time, cycles, dead_time, bits, array, layout)
     for path in captures:
         with (
-            open_capture(path, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=bits) as capture,
+            open_capture(path, **options) as capture,
             progress(path.name) as report,
         ):
             done = restore_capture(capture.summed(sum), restorer, scale, known, output, report)
@@ -129,6 +134,8 @@ def calibrate(
     cycles: Cycles = None,
     dead_time: DeadTime = None,
     bits: Bits = None,
+    array: Array = None,
+    layout: Lie = None,
 ) -> None:
     """Estimate a sensor from dark and flat recordings, or check one against a recording.
 
@@ -138,7 +145,7 @@ def calibrate(
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
-    options = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
+    options = _options(count_time, cycles, dead_time, bits, array, layout)
     command = shlex.join(["spadsr", *sys.argv[1:]])
     if check is not None:
         _check(check, sensor, output, options, command)
@@ -159,9 +166,20 @@ def calibrate(
     out.print(f"{done.sensor}\n{done.report}", markup=False, soft_wrap=True)
 
 
-def _check(
-    capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, float | None], command: str
-) -> None:
+def _options(
+    count_time: float | None,
+    cycles: int | None,
+    dead_time: float | None,
+    bits: int | None,
+    array: str | None,
+    layout: str | None,
+) -> dict[str, Any]:
+    """Keywords of `open_capture`."""
+    taken = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
+    return taken | {"array": array, "layout": layout}
+
+
+def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, Any], command: str) -> None:
     from noise_model.calibration.goodness import reasons
     from spadsr.calibration_report import CHECKS, check_rows, verdict
     from spadsr.checking import check_capture
@@ -292,12 +310,45 @@ def evaluate(
 
 
 @app.command()
-def info(file: Annotated[Path, typer.Argument(help="capture, result, weight file or simulated set")]) -> None:
+def info(
+    file: Annotated[Path, typer.Argument(help="capture, folder of images, result, weight file or simulated set")],
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
+    array: Array = None,
+    layout: Lie = None,
+) -> None:
     """Say what a file is."""
     from spadsr.describe import describe
 
-    for name, value in describe(file):
+    for name, value in describe(file, **_options(count_time, cycles, dead_time, bits, array, layout)):
         out.print(f"{name:<24} {value}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="recording, or folder of numbered PNG images")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`")],
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
+    array: Array = None,
+    layout: Lie = None,
+) -> None:
+    """Write a recording in another format. docs/formats.md says what is read, written and assumed.
+
+    Examples: `spadsr convert run.spc3 run.h5` · `spadsr convert cube.npy cube.h5 --count-time 1e-5`
+    """
+    from spadsr.converting import convert_capture
+
+    options = _options(count_time, cycles, dead_time, bits, array, layout)
+    with progress(source.name) as report:
+        done = convert_capture(source, target, options, report)
+    for note in done.notes:
+        warn(note)
+    out.print(f"{done.path}  {' x '.join(map(str, done.shape))}", markup=False, soft_wrap=True)
 
 
 @bench.command("simulate")

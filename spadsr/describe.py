@@ -19,13 +19,20 @@ from simulate.shards import KIND as PAIRS
 Rows = list[tuple[str, str]]
 
 
-def describe(path: str | Path) -> Rows:
+def describe(path: str | Path, **options: Any) -> Rows:
     """Names and values that say what `path` is: a capture, a result, a weight file or a simulated set.
+
+    Args:
+        options: keywords of `open_capture`, for a capture that does not say.
 
     Raises:
         InputError: no such file, damaged, or none of these.
     """
-    path = regular_file(Path(path))
+    path = Path(path)
+    if path.is_dir():
+        with open_capture(path, **options) as capture:
+            return _capture(capture)
+    regular_file(path)
     if path.suffix == ".safetensors":
         return _weights(path)
     kind = _kind(path)
@@ -34,7 +41,7 @@ def describe(path: str | Path) -> Rows:
     if kind == "result":
         with read_result(path) as result:
             return _result(result)
-    with open_capture(path) as capture:
+    with open_capture(path, **options) as capture:
         return _capture(capture)
 
 
@@ -67,6 +74,8 @@ def _marks(capture: Capture) -> Iterator[tuple[str, str]]:
     if capture.image_key is not None:
         numbers = np.bincount(capture.image_key, minlength=4)
         yield "image keys", ", ".join(f"{n} {kind}" for n, kind in zip(numbers, KEYS, strict=False) if n)
+    if capture.lost is not None:
+        yield "images lost", str(capture.lost)
     if capture.corrected:
         yield "warning", "dead-time corrected: not what the sensor counted"
     if capture.background_subtracted:

@@ -1,5 +1,6 @@
 """NumPy arrays of counts, (T, H, W) or (H, W), and photon cubes: binary frames packed eight pixels to a byte."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -34,17 +35,23 @@ def open_source(path: Path, choice: Choice) -> Source:
     stack = stack_shape(path, shape)
     if fortran and len(shape) > 1:
         raise InputError(f"{path}: stored column by column; save numpy.ascontiguousarray(array) instead")
-    raw = RawStack(path, stack, dtype, beginning.tell())
-    source = Source(stack, dtype, raw.read, raw.close)
+    with ExitStack() as closing:
+        raw = RawStack(path, stack, dtype, beginning.tell())
+        closing.callback(raw.close)
+        source = _as_they_lie(path, Source(stack, dtype, raw.read, raw.close), choice)
+        closing.pop_all()
+        return source
+
+
+def _as_they_lie(path: Path, source: Source, choice: Choice) -> Source:
+    """Counts or bits: as the user says, else as they look."""
     if choice.layout == "packed":
         return _photon_cube(path, source)
-    if choice.layout is None and looks_packed(stack, dtype, raw.read(0, min(SAMPLE, stack[0]))):
-        _images, rows, columns = stack
-        said = (
-            f"taken for binary frames of {rows} x {8 * columns}, packed eight pixels to a byte (else --layout counts)"
-        )
-        return replace(_photon_cube(path, source), remarks=(said,))
-    return source
+    images, rows, columns = source.shape
+    if choice.layout == "counts" or not looks_packed(source.shape, source.dtype, source.read(0, min(SAMPLE, images))):
+        return source
+    said = f"taken for binary frames of {rows} x {8 * columns}, packed eight pixels to a byte (else --layout counts)"
+    return replace(_photon_cube(path, source), remarks=(said,))
 
 
 def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

@@ -117,13 +117,16 @@ def open_source(path: Path, choice: Choice) -> Source:
     counter = _counter(path, header, choice)
     said = header.settings(path)
     paths = [path, *_continuations(path, raw)]
-    parts, ragged = _parts(paths, header)
+    frames, ragged = _frames(paths, header)
+    images = sum(frames)
+    shape = stack_shape(path, (images, *header.shape(path)))
     closing = ExitStack()
-    for part in parts:
-        closing.callback(part.close)
-    images = sum(part.shape[0] for part in parts) // header.counters
+    parts = []
+    for part, held in zip(paths, frames, strict=True):
+        parts.append(RawStack(part, (held * header.counters, *shape[1:]), header.dtype(path), PIXELS_AT))
+        closing.callback(parts[-1].close)
     return Source(
-        shape=(images, *header.shape(path)),
+        shape=shape,
         dtype=parts[0].dtype,
         read=_reader(parts, header.counters, counter),
         close=closing.close,
@@ -172,18 +175,11 @@ def _continues(after: Path, raw: bytes) -> bool:
     return signature == SIGNATURE and other == raw
 
 
-def _parts(paths: Sequence[Path], header: Header) -> tuple[list[RawStack], list[Path]]:
-    """The images of every file, all counters, and which files end within an image."""
-    shape, dtype = header.shape(paths[0]), header.dtype(paths[0])
-    frame = math.prod(shape) * dtype.itemsize * header.counters
-    parts, ragged = [], []
-    for path in paths:
-        frames, rest = divmod(path.stat().st_size - PIXELS_AT, frame)
-        parts.append(RawStack(path, (frames * header.counters, *shape), dtype, PIXELS_AT))
-        ragged += [path] if rest else []
-    if not sum(part.shape[0] for part in parts):
-        raise InputError(f"{paths[0]}: holds 0 images; expected at least one")
-    return parts, ragged
+def _frames(paths: Sequence[Path], header: Header) -> tuple[list[int], list[Path]]:
+    """How many frames (of all counters) every file holds, and which files end within one."""
+    frame = math.prod(header.shape(paths[0])) * header.dtype(paths[0]).itemsize * header.counters
+    held = [divmod(path.stat().st_size - PIXELS_AT, frame) for path in paths]
+    return [frames for frames, _rest in held], [path for path, (_, rest) in zip(paths, held, strict=True) if rest]
 
 
 def _reader(parts: Sequence[RawStack], counters: int, counter: int) -> Callable[[int, int], Counts]:

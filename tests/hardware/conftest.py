@@ -13,7 +13,8 @@ import tifffile
 from hardware.writer import CaptureWriter
 from noise_model.sensor import Exposure
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "emulators"))
+# What the tests of this folder share, and the cameras they talk to.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "emulators")]
 
 Save = Callable[..., Path]
 

@@ -72,7 +72,7 @@ def test_a_simulated_set(tmp_path: Path) -> None:
 
 
 def test_other_files(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("words")
-    for path, words in ((tmp_path / "a.txt", "expected one of"), (tmp_path, "directory"), (tmp_path / "no", "no such")):
+    (tmp_path / "a.doc").write_text("words")
+    for path, words in ((tmp_path / "a.doc", "expected one of"), (tmp_path, "directory"), (tmp_path / "no", "no such")):
         with pytest.raises(InputError, match=words):
             describe(path)
