@@ -18,7 +18,9 @@ from torch import Tensor
 from noise_model.response import afterpulse_in_frame
 from noise_model.sensor import Exposure, Sensor
 
-ROW_STEP = 0.1  # grid spacing in standard deviations of the counts: mixing two rows adds at most 0.25 % to the variance
+#: Grid spacing in standard deviations of the counts: mixing two rows adds up to a quarter of its square in variance.
+_FINE_STEP, _COARSE_STEP = 0.05, 0.1
+_CACHED = 1 << 20  # entries
 _HALF_WIDTH = 6  # standard deviations kept on each side of the mean: beyond is less than a float32 uniform resolves
 _LEAST_WIDTH = 2
 _LEAST_ROWS = 1024  # so that means between rows are linear in x to 1e-5
@@ -137,8 +139,8 @@ class Shape:
 
     @property
     def rows(self) -> int:
-        """So many that neighbours are a tenth of a standard deviation apart."""
-        return root_rows(self.largest_x * self.cycles)
+        """So many that neighbours are a small part of a standard deviation apart."""
+        return root_rows(self.largest_x * self.cycles, self.width)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
         """Chances of the sum for rates x (R,), float64, in blocks."""
@@ -173,8 +175,8 @@ class ClusterShape:
 
     @property
     def rows(self) -> int:
-        """So many that neighbours are a tenth of a standard deviation apart."""
-        return root_rows(self.largest_x)
+        """So many that neighbours are a small part of a standard deviation apart."""
+        return root_rows(self.largest_x, self.width)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
         """Chances for means x (R,), float64, in blocks."""
@@ -190,9 +192,14 @@ def root_grid(largest: float, rows: int) -> Tensor:
     return torch.linspace(0, math.sqrt(largest), rows, dtype=torch.float64).square()
 
 
-def root_rows(largest_mean: float) -> int:
-    """Rows a step apart: the square root of the counts has a standard deviation of half, or less with dead time."""
-    return max(_LEAST_ROWS, math.ceil(2 * math.sqrt(largest_mean) / ROW_STEP)) + 1
+def root_rows(largest_mean: float, width: int) -> int:
+    """Rows a step apart: the square root of the counts has a standard deviation of half, or less with dead time. The
+    finer step, if so many rows of `width` fit into a cache."""
+    for step in (_FINE_STEP, _COARSE_STEP):
+        rows = max(_LEAST_ROWS, math.ceil(2 * math.sqrt(largest_mean) / step)) + 1
+        if rows * width <= _CACHED:
+            break
+    return rows
 
 
 def frame_law(x: Tensor, shape: Shape) -> Tensor:
