@@ -46,7 +46,9 @@ def _later(dark: StreamStatistics) -> Floats:
     pairs = (n - lags)[:, None, None]
     itself = (n - 2 * lags)[:, None, None] / pairs * dark.mean  # what the product of sums holds of squares
     expected = np.maximum(0, dark.leading[used] / pairs * dark.trailing[used] - itself).sum(axis=0)
-    return np.stack([dark.lagged[used].sum(axis=0), expected, expected, expected])
+    triples = sum(n - a - b for a in lags for b in lags if a + b in lags)  # of images whose three pairs all count
+    skew = expected + 6 * triples * dark.mean**3
+    return np.stack([dark.lagged[used].sum(axis=0), expected, expected, skew])
 
 
 def _fano(dark: StreamStatistics, sensor: Sensor) -> Floats:

@@ -90,9 +90,10 @@ def calibrate(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistic
         raise InputError("no dark: calibration needs one recording or more without light")
     refuse_mixture(darks, flats, preset)
     sensor = _start(darks, flats, preset)
+    kernel = _assumed_kernel(sensor)
     for _ in range(_ROUNDS):
-        found = _round(darks, flats, sensor)
-        sensor = found.sensor
+        found = _round(darks, flats, sensor, kernel)
+        sensor, kernel = found.sensor, found.kernel
     estimates = _estimates(found, bool(flats))
     sources = ", ".join(one.name for one in (*darks, *flats))
     return Calibration(
@@ -124,9 +125,11 @@ def _said(recordings: Sequence[StreamStatistics]) -> float | None:
     return next((one.dead_time for one in recordings if one.dead_time is not None), None)
 
 
-def _round(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], sensor: Sensor) -> _Found:
+def _round(
+    darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], sensor: Sensor, kernel: Kernel
+) -> _Found:
     """Everything once, given what is known so far."""
-    dark = dark_map(darks, sensor)
+    dark = dark_map(darks, sensor, _doubt(kernel))
     mask = torch.from_numpy(dark.mask | _unresponsive(sensor))
     sensor = replace(sensor, dark_count_rate=_map(dark.rate), pixel_mask=mask)
     for flat in flats:
@@ -176,6 +179,13 @@ def _assumed_kernel(sensor: Sensor) -> Kernel:
     first = padded.shape[0] // 2 - 2
     kernel = padded[first : first + 5, first : first + 5]
     return kernel, kernel, kernel, False, _NO_FLATS
+
+
+def _doubt(kernel: Kernel) -> Floats:
+    """(5, 5) standard errors; a kernel that is assumed may be wrong by all of it."""
+    value, low, high, measured, _ = kernel
+    error = (high - low) / (2 * WIDTH_95)
+    return np.where(np.isfinite(error), error, 0) if measured else value
 
 
 def _even(shape: tuple[int, int]) -> FlatMap:

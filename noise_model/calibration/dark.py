@@ -6,7 +6,7 @@ rate than counts of its own, and a binary frame that fired twice counts once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -40,15 +40,16 @@ class DarkMap:
     remarks: tuple[str, ...]
 
 
-def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor) -> DarkMap:
+def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error: Floats | None = None) -> DarkMap:
     """Dark count rates from all recordings together.
 
     Args:
         darks: of equal shape (H, W).
         sensor: what is known so far, of that shape: dead time, afterpulsing, crosstalk, and dark rates to start from.
+        crosstalk_error: (k, k) standard errors of the sensor's crosstalk; None where it is known.
     """
     counts, live = _poisson(darks, sensor)
-    indirect = _indirect_rate(darks, sensor)
+    indirect = _indirect_rate(darks, sensor, crosstalk_error)
     evidence = _own(counts, live, indirect, sensor.dark_count_rate.double().numpy())
     prior = fit_prior(evidence)
     rough = posterior(evidence, prior, HOT_FACTOR)
@@ -83,18 +84,29 @@ def _of_binary(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
     return counts, np.asarray(counts / x * time, dtype=np.float64)
 
 
-def _indirect_rate(darks: Sequence[StreamStatistics], sensor: Sensor) -> Floats:
-    """(H, W) rate at which neighbours fire each pixel, counts/s."""
-    fired = sum(torch.from_numpy(dark.total).double() for dark in darks) / sum(dark.live_time for dark in darks)
-    return np.asarray(neighbours(torch.as_tensor(fired), sensor).numpy())
+def _indirect_rate(
+    darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error: Floats | None
+) -> tuple[Floats, Floats]:
+    """(H, W) rate at which neighbours fire each pixel, counts/s, and its standard error."""
+    live = sum(dark.live_time for dark in darks)
+    rate = torch.from_numpy(np.sum([dark.total for dark in darks], axis=0) / live)
+    indirect = neighbours(rate, sensor).numpy()
+    if crosstalk_error is None:
+        return indirect, np.zeros_like(indirect)
+    doubt = replace(sensor, crosstalk=torch.from_numpy(crosstalk_error**2))
+    return indirect, neighbours(rate**2, doubt).sqrt().numpy()
 
 
-def _own(counts: Floats, live: Floats, indirect: Floats, guess: Floats) -> Evidence:
-    """Counts and live times of the Poisson law that says of a pixel's own rate what the counts say, which a known rate
-    adds to: their likelihoods have the same slope and bend, by ln(rate), at about the rate itself."""
-    rate = np.maximum(guess, counts / live - indirect) + 1e-9
-    own = rate / (rate + indirect)
-    return Evidence.of(counts * own**2, live - counts * own * (1 - own) / rate)
+def _own(counts: Floats, live: Floats, indirect: tuple[Floats, Floats], guess: Floats) -> Evidence:
+    """Counts and live times of the Poisson law that says of a pixel's own rate what the counts say, which another rate
+    adds to: their likelihoods have the same slope and bend, by ln(rate), at about the rate itself. What is not known of
+    the other rate makes the counts say less."""
+    other, error = indirect
+    rate = np.maximum(guess, counts / live - other) + 1e-9
+    own = rate / (rate + other)
+    counts, live = counts * own**2, live - counts * own * (1 - own) / rate
+    share = 1 / (1 + counts * (error / rate) ** 2)
+    return Evidence.of(counts * share, live * share)
 
 
 def _estimates(prior: Prior) -> dict[str, Estimate]:

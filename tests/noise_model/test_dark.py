@@ -10,10 +10,11 @@ import pytest
 import scipy.io
 import torch
 from gathered import guess, recorded
+from laws_by_hand import SIGMAS
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from noise_model.calibration import rates
+from noise_model.calibration import blinking, rates
 from noise_model.calibration.blinking import FALSE_DISCOVERIES
 from noise_model.calibration.dark import HOT_FACTOR, DarkMap, dark_map
 from noise_model.calibration.rates import Evidence, Prior, fit_prior, posterior
@@ -168,17 +169,32 @@ def test_blinking_pixels_are_noisy(count_time: float, cycles: int, bits: int) ->
     bright and hotter."""
     rng = np.random.default_rng(6)
     true = drawn(rng, 100, 0.4, (32, 32)).clip(max=2e4)
-    blinking = np.zeros(true.shape, dtype=bool)
-    blinking.flat[rng.choice(true.size, 12, replace=False)] = True
+    unsteady = np.zeros(true.shape, dtype=bool)
+    unsteady.flat[rng.choice(true.size, 12, replace=False)] = True
     images = 4000
     on = np.cumsum(rng.random((images, 12)) < 1 / 40, axis=0) % 2 * 2.0
     x = np.repeat(true[None], images, axis=0)
-    x[:, blinking] = 4000 * on
+    x[:, unsteady] = 4000 * on
     x *= count_time
     counts = rng.binomial(cycles, -np.expm1(-x)) if bits == 1 else rng.poisson(x * cycles)
     found = bits_of(dark_map([in_the_dark(counts, count_time, cycles, bits)], guess(true.shape, bits)), NOISY)
-    assert found[blinking].all()
-    assert found[~blinking].sum() <= 1 + 2 * FALSE_DISCOVERIES * blinking.sum()
+    assert found[unsteady].all()
+    assert found[~unsteady].sum() <= 1 + 2 * FALSE_DISCOVERIES * unsteady.sum()
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.6, 20.0])
+@pytest.mark.parametrize("statistic", ["same image", "later"])
+def test_the_chance_to_look_noisy_is_not_understated(
+    mean: float, statistic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """65,536 steady pixels: no more than one in 1000 has a chance below 1/1000, and so on, give or take 4.5 sigma."""
+    monkeypatch.setattr(blinking, "_LEAST_SWING", 0.0)
+    dark = in_the_dark(np.random.default_rng(17).poisson(mean, (300, 256, 256)), 1e-2)
+    parts = blinking._same_image(dark, guess((256, 256), 9)) if statistic == "same image" else blinking._later(dark)
+    chances = blinking._unlikely([parts])
+    for limit in (1e-1, 1e-2, 1e-3, 1e-4):
+        expected = limit * chances.size
+        assert (chances < limit).sum() <= expected + SIGMAS * np.sqrt(expected)
 
 
 def test_what_flickers_faster_than_the_images_is_noisy_too() -> None:
@@ -247,6 +263,22 @@ def test_neighbours_of_a_hot_pixel_are_not_hotter() -> None:
     assert (true[beside] <= found.high[beside]).all()
     ignorant = dark_map([dark], guess((24, 24), 16))
     assert (ignorant.low[beside] > true[beside]).all()
+
+
+def test_a_crosstalk_that_is_not_known_widens_the_intervals_of_those_it_reaches() -> None:
+    """The neighbours of the hot pixel again, now with a crosstalk that is 20 % off, and known to be."""
+    rng, kernel = np.random.default_rng(11), np.array([[0, 1.0, 0], [1, 0, 1], [0, 1, 0]]) * 2e-3
+    true = np.full((24, 24), 50.0)
+    true[8, 8], beside = 1e5, ([7, 9, 8, 8], [8, 8, 7, 9])
+    around = np.roll(true, 1, 0) + np.roll(true, -1, 0) + np.roll(true, 1, 1) + np.roll(true, -1, 1)
+    dark = in_the_dark(rng.poisson((true + 2e-3 * around) * 0.5, (200, 24, 24)), 0.5, bits=16)
+    sensor = guess((24, 24), 16, crosstalk=torch.from_numpy(1.2 * kernel))
+    sure, unsure = dark_map([dark], sensor), dark_map([dark], sensor, 0.2 * kernel)
+    assert (sure.high[beside] < 50).any()
+    assert ((unsure.low[beside] < 50) & (unsure.high[beside] > 50)).all()
+    others = np.ones(true.shape, dtype=bool)
+    others[6:11, 6:11] = False
+    assert np.allclose(sure.rate[others], unsure.rate[others], rtol=0.01)
 
 
 def test_afterpulses_and_dead_time_come_off() -> None:
