@@ -101,7 +101,7 @@ def write_ome(capture: Capture, path: Path, report: Report) -> None:
 
 
 def _write_tiff(
-    capture: Capture, path: Path, dtype: np.dtype[Any], report: Report, metadata: dict[str, Any], **how: bool
+    capture: Capture, path: Path, dtype: np.dtype[Any], report: Report, metadata: dict[str, Any], **how: Any
 ) -> None:
     with whole_file(path) as partial, tifffile.TiffWriter(partial, **how) as writer:
         pages = (page.astype(dtype, copy=False) for _start, block in _blocks(capture, report) for page in block)

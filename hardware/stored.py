@@ -53,21 +53,21 @@ def bomb_check(path: Path, data: h5py.Dataset) -> Check:
     HDF5 unpacks a deflated chunk to the end, whatever its promised size. Only chunks that could exceed
     `LARGEST_PIECE` are looked into, once each; ordinary files have none.
     """
-    if "gzip" not in _filters(path, data):
+    compression = _filters(path, data)
+    if not compression:
         return lambda start, stop: None
-    suspects: dict[tuple[int, ...], None] = {}
-
-    def note(chunk: Any) -> None:
-        if chunk.size * LARGEST_RATIO > LARGEST_PIECE and not chunk.filter_mask:
-            suspects[chunk.chunk_offset] = None
-
-    data.id.chunk_iter(note)
+    chunks: list[Any] = []
+    data.id.chunk_iter(chunks.append)
+    if max((chunk.size for chunk in chunks), default=0) > LARGEST_PIECE:
+        raise InputError(f"{path}: damaged: a chunk is said to be larger than can be; copy it again")
+    large = [chunk for chunk in chunks if chunk.size * LARGEST_RATIO > LARGEST_PIECE and not chunk.filter_mask]
+    suspects = {chunk.chunk_offset for chunk in large if "gzip" in compression}
 
     def check(start: int, stop: int) -> None:
         for place in [each for each in suspects if start - data.chunks[0] < each[0] < stop]:
             _mask, packed = data.id.read_direct_chunk(place)
             check_inflation(path, packed)
-            del suspects[place]
+            suspects.discard(place)
 
     return check
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from hardware.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
 from hardware.peak_normalised import as_source
 from hardware.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
 from noise_model.errors import InputError
@@ -18,6 +19,9 @@ NAME = "TIFF stack"
 SUFFIXES = (".tif", ".tiff")
 ARRAYS = False
 LAYOUTS = ()
+
+#: Codes of compressions: none and runs of equal bytes, which grow little; and the two of Deflate.
+PLAIN, DEFLATE = (1, 32773), (8, 32946)
 
 # tifffile logs what it also raises; without a handler that would print a second message.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -71,6 +75,17 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
     return series
 
 
+def _check_segments(path: Path, page: tifffile.TiffPage) -> None:
+    """Refuses a page that would unpack to more than a page holds, and compressions for which nobody could tell."""
+    if page.compression not in (*DEFLATE, *PLAIN):
+        raise InputError(f"{path}: compressed by {page.compression.name}; save it uncompressed or with Deflate")
+    if page.compression in DEFLATE:
+        for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if length * LARGEST_RATIO > LARGEST_PIECE:
+                page.parent.filehandle.seek(offset)
+                check_inflation(path, page.parent.filehandle.read(length))
+
+
 def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, ...]) -> Callable[[int, int], Counts]:
     largest = path.stat().st_size
 
@@ -82,6 +97,7 @@ def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, 
             )
         if sum(page.databytecounts) > largest:
             raise InputError(f"{path}: damaged: page {index} is said to be larger than the file; copy it again")
+        _check_segments(path, page)
         return page.asarray()
 
     return lambda start, stop: np.stack([read_page(index) for index in range(start, stop)])

@@ -1,0 +1,260 @@
+"""What the readers are fuzzed with: ordinary files of every format to be damaged, and traps to be refused."""
+
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import tifffile
+from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text, spc3_header
+
+from hardware.tree import DETECTOR
+from hardware.writer import CaptureWriter
+from noise_model.sensor import Exposure
+
+DATA = f"{DETECTOR}/data"
+COUNTS = np.random.default_rng(0).poisson(2, (12, 16, 8)).astype(np.uint8)
+
+#: Zeros that take a thousandth of this: more than a reader may unpack.
+BOMB_BYTES = 400 << 20
+
+
+@dataclass(frozen=True)
+class Format:
+    """Files of one format.
+
+    Attributes:
+        file: their name, below the folder that is read.
+        ordinary: files that are read.
+        traps: files that must be refused.
+        mended: what gets a damaged file past the checksums of its format.
+        folder: whether the folder of the file is what is read.
+    """
+
+    name: str
+    file: str
+    ordinary: list[bytes]
+    traps: tuple[bytes, ...] = ()
+    mended: Callable[[bytes], bytes] = bytes
+    folder: bool = False
+
+
+@cache
+def bomb() -> bytes:
+    """A zlib stream of zeros, made without holding them."""
+    packer, zeros = zlib.compressobj(), bytes(1 << 20)
+    return b"".join([packer.compress(zeros) for _ in range(BOMB_BYTES >> 20)] + [packer.flush()])
+
+
+def formats(folder: Path, outside: Path) -> list[Format]:
+    """All of them, made in `folder`; links in the traps lead to `outside`."""
+    return [
+        _hdf5(folder, outside),
+        _spc3(folder),
+        _tiff(folder),
+        _png(folder, "png", "a.png"),
+        _png(folder, "png folder", "run/frame_0002.png"),
+        _npy(folder),
+        _spad512(folder),
+        _mat5(folder),
+        _mat73(folder),
+        Format("text", "a.out", [save_text(folder / "t.out", COUNTS[0]).read_bytes()]),
+    ]
+
+
+def _hdf5(folder: Path, outside: Path) -> Format:
+    other = _captured(outside / "other.h5")
+    ordinary = [_captured(folder / "o.h5").read_bytes(), _edited(folder, _gzip)]
+    traps = [_edited(folder, change) for change in (*_links(other), _bomb, _twice, _giant, _many)]
+    return Format("hdf5", "a.h5", ordinary, tuple(traps))
+
+
+def _captured(path: Path) -> Path:
+    how: dict[str, Any] = {"exposure": Exposure(1e-5, 4), "dead_time": 5e-8, "counter_bits": 9, "frame_time": 1e-4}
+    with CaptureWriter(path, (16, 8), "u1", pixel_mask=np.eye(16, 8), notes={"laser": "off"}, **how) as writer:
+        writer.append(COUNTS, image_key=0, sequence_number=np.arange(12))
+    return path
+
+
+def _edited(folder: Path, change: Callable[[h5py.File], None]) -> bytes:
+    path = _captured(folder / "edited.h5")
+    with h5py.File(path, "r+") as file:
+        change(file)
+    return path.read_bytes()
+
+
+def _gzip(file: h5py.File) -> None:
+    del file[DATA]
+    file.create_dataset(DATA, data=COUNTS, chunks=(5, 16, 8), compression="gzip", shuffle=True)
+
+
+def _links(other: Path) -> list[Callable[[h5py.File], None]]:
+    """Ways out of the file, and round in circles."""
+
+    def linked(place: str, link: Any) -> Callable[[h5py.File], None]:
+        def change(file: h5py.File) -> None:
+            del file[place]
+            file[place] = link
+
+        return change
+
+    def virtual(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((12, 16, 8), np.uint8)
+        layout[:] = h5py.VirtualSource(other, DATA, (12, 16, 8))
+        del file[DATA]
+        file.create_virtual_dataset(DATA, layout)
+
+    def raw(file: h5py.File) -> None:
+        del file[DATA]
+        file.create_dataset(DATA, (12, 16, 8), np.uint8, external=[(str(other), 0, 1536)])
+
+    def circle(file: h5py.File) -> None:
+        del file[DATA]
+        file[f"{DETECTOR}/again"] = file["/entry"]
+        file[DATA] = h5py.SoftLink(f"{DETECTOR}/again/instrument/detector/data")
+
+    external = [linked(place, h5py.ExternalLink(str(other), place)) for place in (DATA, DETECTOR, "/entry")]
+    fields = [
+        linked(f"{DETECTOR}/{name}", h5py.ExternalLink(str(other), DATA)) for name in ("pixel_mask", "count_time")
+    ]
+    return [*external, *fields, linked(DATA, h5py.SoftLink(DATA)), virtual, raw, circle]
+
+
+def _bomb(file: h5py.File) -> None:
+    """A small chunk that unpacks to far more."""
+    del file[DATA]
+    data = file.create_dataset(DATA, (12, 16, 8), np.uint8, chunks=(12, 16, 8), compression="gzip")
+    data.id.write_direct_chunk((0, 0, 0), bomb())
+
+
+def _twice(file: h5py.File) -> None:
+    """A bomb in a bomb."""
+    del file[DATA]
+    settings = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    settings.set_chunk((12, 16, 8))
+    settings.set_deflate(9)
+    settings.set_filter(h5py.h5z.FILTER_DEFLATE, 0, (9,))
+    space = h5py.h5s.create_simple((12, 16, 8))
+    place = file[DETECTOR].id
+    data = h5py.h5d.create(place, b"data", h5py.h5t.NATIVE_UINT8, space, settings)
+    data.write_direct_chunk((0, 0, 0), zlib.compress(bomb()))
+
+
+def _giant(file: h5py.File) -> None:
+    """A chunk that takes more memory than there may be."""
+    del file[DATA]
+    shape = (1 << 20, 64, 32)
+    data = file.create_dataset(DATA, shape, np.uint8, chunks=(1 << 20, 64, 31), compression="gzip")
+    for place in ((0, 0, 0), (0, 0, 31)):
+        data.id.write_direct_chunk(place, zlib.compress(b"\0"))
+
+
+def _many(file: h5py.File) -> None:
+    """More images than were ever recorded."""
+    del file[DATA]
+    file.create_dataset(DATA, (1 << 60, 1, 1), np.uint8, chunks=(1 << 20, 1, 1))
+
+
+def _spc3(folder: Path) -> Format:
+    held = COUNTS.reshape(12, 1, 16, 8)
+    ordinary = [
+        save_spc3(folder / "a.spc3", held, summed=1).read_bytes(),
+        save_spc3(folder / "a.spc3", held.astype(np.uint16), corrected=1, duty=50, pixels=0).read_bytes(),
+    ]
+    traps = [spc3_header(rows=255, columns=255, pixels=65535, bits=16) + bytes(100), spc3_header(), spc3_header()[:500]]
+    return Format("spc3", "a.spc3", ordinary, tuple(traps))
+
+
+def _tiff(folder: Path) -> Format:
+    path, ordinary = folder / "a.tif", []
+    peak = np.rint(255 / COUNTS[0].max() * COUNTS[0]).astype(np.uint8)
+    ways: list[dict[str, Any]] = [{"metadata": None}, {"compression": "zlib"}, {"imagej": True}, {"ome": True}]
+    for how in ways:
+        tifffile.imwrite(path, COUNTS, photometric="minisblack", **how)
+        ordinary.append(path.read_bytes())
+    tifffile.imwrite(path, peak, photometric="minisblack")
+    ordinary.append(path.read_bytes())
+    return Format("tiff", "a.tif", ordinary, (_tiff_bomb(path),))
+
+
+def _tiff_bomb(path: Path) -> bytes:
+    """A small page that unpacks to far more."""
+    packed = bomb()
+    tifffile.imwrite(path, iter([packed]), shape=(16, 8), dtype=np.uint8, compression="zlib", photometric="minisblack")
+    return path.read_bytes()
+
+
+def _png(folder: Path, name: str, file: str) -> Format:
+    ordinary, kept = [], folder / file.split("/")[0]
+    for dtype in (np.uint8,) if name == "png folder" else (np.uint8, np.uint16):
+        images = save_pngs(folder / f"{name} {dtype.__name__}", COUNTS[:3].astype(dtype))
+        ordinary.append((images / "frame_0002.png").read_bytes())
+    if name == "png folder":
+        save_pngs(kept, COUNTS[:3])
+    lines = bytes(17) * 16
+    traps = [
+        png(1 << 30, 1 << 30, 16, lines),
+        png(4096, 4096, 8, lines),
+        png(16, 8, 8, lines)[:60],
+        png(0, 8, 8, lines),
+    ]
+    return Format(name, file, ordinary, tuple(traps), _with_checksums, "/" in file)
+
+
+def _with_checksums(whole: bytes) -> bytes:
+    """A PNG whose chunks have the checksums of what they hold, as far as their lengths lead."""
+    mended, place = bytearray(whole), 8
+    while place + 12 <= len(whole):
+        (length,) = struct.unpack_from(">I", whole, place)
+        after = place + 8 + length
+        mended[after : after + 4] = struct.pack(">I", zlib.crc32(whole[place + 4 : after]))
+        place = after + 4
+    return bytes(mended[: len(whole)])
+
+
+def _spad512(folder: Path) -> Format:
+    frame = np.random.default_rng(2).random((1, 512, 512)) < 0.1
+    ordinary = [save_raw(folder / "s.bin", frame.astype(np.uint8), end).read_bytes() for end in (b"", b"DONE")]
+    return Format("spad512", "RAW0.bin", ordinary, (ordinary[0][:-1], ordinary[0] + b"ERROR"))
+
+
+def _npy(folder: Path) -> Format:
+    ordinary, traps, path = [], [], folder / "a.npy"
+    cube = np.packbits(np.random.default_rng(1).random((6, 64, 64)) < 0.3, axis=-1)
+    for array in (COUNTS, COUNTS.astype(np.int32), COUNTS > 2, cube):
+        np.save(path, array)
+        ordinary.append(path.read_bytes())
+    for shape in ("(1000000000000, 64, 32)", "(-1, 64, 32)", "(2, 1000000, 1000000)"):
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+        traps.append(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(100))
+    return Format("npy", "a.npy", ordinary, tuple(traps))
+
+
+def _mat5(folder: Path) -> Format:
+    arrays = {"counts": COUNTS.transpose(1, 2, 0), "time": np.array([[1.5]])}
+    path = folder / "a.mat"
+    ordinary = [save_mat5(path, compressed=False, **arrays).read_bytes()]
+    ordinary.append(save_mat5(path, compressed=False, rate=COUNTS[0].astype(float), x={"name": "s"}).read_bytes())
+    traps = (ordinary[0][:128] + struct.pack("<II", 15, len(bomb())) + bomb(),)
+    return Format("mat 5", "a.mat", ordinary, traps, _packed_elements)
+
+
+def _packed_elements(whole: bytes) -> bytes:
+    """A MATLAB 5 file with its elements compressed, as far as their lengths lead."""
+    place, packed = 128, [whole[:128]]
+    while place + 8 <= len(whole):
+        (length,) = struct.unpack_from("<I", whole, place + 4)
+        element = zlib.compress(whole[place : place + 8 + length])
+        packed += [struct.pack("<II", 15, len(element)), element]
+        place += 8 + length
+    return b"".join(packed)
+
+
+def _mat73(folder: Path) -> Format:
+    arrays = {"counts": COUNTS.transpose(1, 2, 0).astype(float), "time": np.array([[1.5]])}
+    return Format("mat 7.3", "a.mat", [save_mat73(folder / "a73.mat", **arrays).read_bytes()])

@@ -1,0 +1,47 @@
+"""Damaged and hostile files of every format: read or refused, at once, in little memory, and nothing else opened.
+
+2,000 mutants of every format; as many as the environment variable SPADSR_MUTANTS says for a longer run.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hardware.capture import readers
+
+MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
+FORMATS = ["hdf5", "spc3", "tiff", "png", "png folder", "npy", "spad512", "mat 5", "mat 7.3", "text"]
+
+pytestmark = pytest.mark.timeout(max(300, MUTANTS // 5))
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """What came of the files of each format; all in one run of `fuzzing.py`, which is slow to start."""
+    folder, script = tmp_path_factory.mktemp("fuzz"), Path(__file__).with_name("fuzzing.py")
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, str(script), str(folder), str(MUTANTS)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    lines = [json.loads(line) for line in run.stdout.splitlines()]
+    sys.stderr.write(
+        "".join(line for line in run.stderr.splitlines(True) if "libpng" not in line and "WARN" not in line)
+    )
+    return {line["format"]: line for line in lines}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_file_is_read_or_refused(found: dict[str, dict[str, Any]], name: str) -> None:
+    said = found[name]
+    assert said["wrong"] == []
+    assert said["read"] + said["refused"] > MUTANTS
+    assert min(said["read"], said["refused"]) > MUTANTS // 200
+
+
+def test_no_format_is_left_out() -> None:
+    assert len(FORMATS) == len(readers()) + 2  # PNG images and MATLAB files are of two kinds each
