@@ -75,11 +75,11 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
     return series
 
 
-def _check_segments(path: Path, page: tifffile.TiffPage) -> None:
+def _check_segments(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, compression: int) -> None:
     """Refuses a page that would unpack to more than a page holds, and compressions for which nobody could tell."""
-    if page.compression not in (*DEFLATE, *PLAIN):
-        raise InputError(f"{path}: compressed by {page.compression.name}; save it uncompressed or with Deflate")
-    if page.compression in DEFLATE:
+    if compression not in (*DEFLATE, *PLAIN):
+        raise InputError(f"{path}: compressed by {compression!r}; save it uncompressed or with Deflate")
+    if compression in DEFLATE:
         for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
             if length * LARGEST_RATIO > LARGEST_PIECE:
                 page.parent.filehandle.seek(offset)
@@ -91,13 +91,13 @@ def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, 
 
     def read_page(index: int) -> Counts:
         page = series.pages[index]
-        if page is None or page.shape != image:
+        if page is None or page.keyframe is None or page.shape != image:
             raise InputError(
                 f"{path}: page {index} is missing or differs from the first; save one stack of equal images"
             )
         if sum(page.databytecounts) > largest:
             raise InputError(f"{path}: damaged: page {index} is said to be larger than the file; copy it again")
-        _check_segments(path, page)
+        _check_segments(path, page, page.keyframe.compression)
         return page.asarray()
 
     return lambda start, stop: np.stack([read_page(index) for index in range(start, stop)])

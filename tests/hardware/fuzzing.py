@@ -1,8 +1,9 @@
 """Reads damaged and hostile recordings under limits: `python fuzzing.py FOLDER MUTANTS [FORMAT ...]`.
 
 Prints a line of JSON for every format: how many files were read and refused, and everything that went wrong. Each
-format has a process of its own, which may take up one GB more than it had before, and is killed, with a traceback,
-when a file takes longer than five seconds. A folder beside the files is watched: nothing may be opened in it.
+format has a process of its own, which may take up one GB more than it had before, and is killed when a file takes more
+than five seconds of processor time (other programs may slow it down) or waits for something for a minute. A folder
+beside the files is watched: nothing may be opened in it.
 """
 
 import ctypes
@@ -10,6 +11,7 @@ import faulthandler
 import json
 import os
 import resource
+import signal
 import struct
 import sys
 import time
@@ -25,7 +27,8 @@ from hostile_files import Format, formats
 from hardware.capture import open_capture
 from noise_model.errors import InputError
 
-PATIENCE, MEMORY = 5.0, 1 << 30
+#: s of work that a file may take, and s until a process that waits for something is given up; bytes.
+WORK, WAIT, MEMORY = 5.0, 60.0, 1 << 30
 
 #: What liars write: nothing, -1, the largest numbers and sizes in the millions; NaN, infinity, negative times.
 LIES = [
@@ -104,8 +107,10 @@ def fuzz(form: Format, folder: Path, mutants: int, seed: int) -> dict[str, Any]:
     path = folder / form.file
     for number, (kind, whole) in enumerate(files(form, mutants, rng)):
         path.write_bytes(whole)
-        faulthandler.dump_traceback_later(PATIENCE, exit=True)
+        faulthandler.dump_traceback_later(WAIT, exit=True)
+        signal.setitimer(signal.ITIMER_PROF, WORK)  # kills, also inside a library
         ending = outcome(path.parent if form.folder else path)
+        signal.setitimer(signal.ITIMER_PROF, 0)
         faulthandler.cancel_dump_traceback_later()
         counted[ending if ending in FINE["mutant"] else "wrong"] += 1
         if ending not in FINE[kind]:

@@ -215,6 +215,13 @@ def test_tiffs_that_are_not_one_grey_stack(tmp_path: Path) -> None:
     refused(path, "2 kinds of page")
 
 
+def test_tiffs_whose_compression_has_no_bound(save: Any) -> None:
+    path = save("a.tif", np.ones((1, 8, 8), np.uint8), compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[0].tags["Compression"].overwrite(5)
+    refused(path, "LZW.*save it uncompressed")
+
+
 @pytest.mark.parametrize(
     "options", [{"count_time": -1}, {"cycles": 0}, {"dead_time": float("nan")}, {"counter_bits": 40}]
 )

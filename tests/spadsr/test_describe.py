@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -40,6 +41,21 @@ def test_a_capture(capture: Path) -> None:
 def test_assumptions_are_told(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((3, 4, 4), np.uint8))
     assert ("assumed", "binary array assumed (else --bits)") in describe(tmp_path / "a.npy")
+
+
+def test_folders_of_images_and_what_they_do_not_say(tmp_path: Path) -> None:
+    for number in (1, 2):
+        assert cv2.imwrite(str(tmp_path / f"{number}.png"), np.ones((4, 4), np.uint8))
+    rows = describe(tmp_path, cycles=1, counter_bits=1, count_time=1e-6)
+    assert ("images", "2 images of 4 x 4") in rows
+    assert "assumed" not in dict(rows)
+
+
+def test_losses_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with CaptureWriter(path, (4, 4), "u1", exposure=Exposure(1e-6), dead_time=0, counter_bits=1) as writer:
+        writer.append(np.ones((3, 4, 4), np.uint8), sequence_number=np.array([0, 1, 9]))
+    assert dict(describe(path))["images lost"] == "7"
 
 
 def test_a_result(capture: Path) -> None:
