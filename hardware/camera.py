@@ -14,7 +14,7 @@ from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
 #: Modules of this package, one a camera; each is a `Driver`.
-DRIVERS = ("simulated", "replay")
+DRIVERS = ("simulated", "replay", "spc3", "spad512")
 
 
 class CameraError(InputError):
@@ -126,6 +126,10 @@ class Camera(Protocol):
     def pixel_mask(self) -> NDArray[np.uint32] | None:
         """(H, W), NXdetector bits, where the camera knows."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a receiver that is late, and loses nothing by it."""
+
     def __enter__(self) -> Self:
         """Opens it. Raises CameraError if it cannot be reached."""
 
@@ -170,7 +174,7 @@ class Driver(Protocol):
     OPTIONS: Mapping[str, float]
 
     def availability(self) -> tuple[bool, str]:
-        """Whether it is usable here, and why not or what is needed; quick, and without touching a camera."""
+        """Whether it is usable here without a `what`, and why not or what is needed; quick, touching no camera."""
 
     def connect(self, what: str, **options: float) -> Camera:
         """The camera of an address `name:what,option=value`, not opened yet; `what` may be empty.
@@ -213,7 +217,7 @@ def open_camera(address: str) -> Camera:
     what, *pairs = rest.split(",")
     driver = _driver(name)
     usable, why = driver.availability()
-    if not usable:
+    if not usable and not what:
         raise CameraError(f"{name}: {why}")
     return driver.connect(what, **{**driver.OPTIONS, **dict(_option(address, driver, pair) for pair in pairs)})
 

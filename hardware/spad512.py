@@ -77,6 +77,7 @@ class Spad512:
     name = "spad512"
     shape = (ROWS, COLUMNS)
     pixel_mask: NDArray[np.uint32] | None = None
+    waits = False
 
     def __init__(self, host: str, port: int, frames: int, overlap: bool) -> None:
         self._address, self._frames, self._overlap = (host, port), frames, overlap

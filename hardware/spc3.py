@@ -77,6 +77,7 @@ class Spc3:
     name = "spc3"
     shape = (ROWS, COLUMNS)
     pixel_mask: NDArray[np.uint32] | None = None
+    waits = False
 
     def __init__(self, library: Library, live: bool, snap: int) -> None:
         self._library, self._live, self._snap = library, live, snap

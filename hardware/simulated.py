@@ -1,0 +1,223 @@
+"""A camera that is computed: any sensor, before a scene that drifts past, in real time, with losses if wanted."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from threading import Event
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hardware.camera import (
+    Block,
+    CameraError,
+    CameraSettings,
+    CameraStatistics,
+    saturated_share,
+    smallest_dtype,
+)
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Sensor
+
+ADDRESS = "simulated:SENSOR,flux=20000,drift=8,even=0,loss=0,seed=0"
+OPTIONS = {"flux": 2e4, "drift": 8.0, "even": 0.0, "loss": 0.0, "seed": 0.0}
+
+#: s; no image comes sooner after another.
+SHORTEST_PERIOD = 1e-5
+#: s; a block holds about as much, and the camera keeps so much for a receiver that is late.
+BLOCK_TIME, MEMORY_TIME = 0.01, 1.0
+#: Images of a block at most; blocks that are drawn ahead where drawing is slower than the camera.
+MOST_IMAGES, RING = 1024, 4
+#: Images lost in one go, on average.
+MEAN_LOSS = 64
+#: Fine rows and columns of the scene in the longer side of the sensor, at least: how smoothly it drifts.
+FINE = 256
+
+Picture = NDArray[np.float32]
+
+
+def availability() -> tuple[bool, str]:
+    """Always usable."""
+    return True, "needs nothing; SENSOR is a preset (spc3, spad512) or a calibrated sensor YAML"
+
+
+def connect(
+    what: str, *, flux: float = 2e4, drift: float = 8.0, even: float = 0.0, loss: float = 0.0, seed: float = 0.0
+) -> "SimulatedCamera":
+    """The sensor `what` (spc3) before a scene.
+
+    Args:
+        flux: detections/s of a mean pixel, on average over the scene; 0 is the dark.
+        drift: pixels/s.
+        even: 1 for even light instead of a scene.
+        loss: share of images that are lost, 0 to 1 (not included).
+        seed: of scene, counts and losses.
+
+    Raises:
+        CameraError: an option is out of range.
+        InputError: no such sensor.
+    """
+    if not (0 <= flux < 1e12 and abs(drift) < 1e6 and 0 <= loss < 1 and 0 <= seed < 2**63 and even in (0, 1)):
+        raise CameraError(f"simulated: an option is out of range; usual are {ADDRESS.partition(',')[2]}")
+    sensor = Sensor.load(what or "spc3")
+    return SimulatedCamera(sensor, moving_scene(sensor.shape, flux, drift, bool(even), int(seed)), loss, int(seed))
+
+
+def moving_scene(
+    shape: tuple[int, int], flux: float, drift: float, even: bool, seed: int
+) -> Callable[[NDArray[np.float64]], Picture]:
+    """rates(times): a cloudy scene that passes from right to left and comes round again.
+
+    Args:
+        shape: rows and columns of the sensor.
+        flux: mean rate, detections/s of a mean pixel.
+        drift: pixels/s.
+        even: a scene without detail.
+
+    Returns:
+        A function of times (n,), s, that gives rates (n, H, W) in detections/s of a mean pixel.
+    """
+    fine = max(1, FINE // max(shape))
+    scene = np.ones((shape[0] * fine, shape[1] * fine)) if even else _clouds((shape[0] * fine, shape[1] * fine), seed)
+    scene = (flux * scene).astype(np.float32)
+
+    def seen(shift: int) -> Picture:
+        moved = np.roll(scene, -shift, axis=1).reshape(shape[0], fine, shape[1], fine)
+        return np.asarray(moved.mean(axis=(1, 3)), np.float32)
+
+    def rates(times: NDArray[np.float64]) -> Picture:
+        shifts, which = np.unique((times * (drift * fine)).astype(np.int64) % scene.shape[1], return_inverse=True)
+        return np.stack([seen(int(shift)) for shift in shifts])[which]
+
+    return rates
+
+
+def _clouds(shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
+    """A picture of mean 1 and contrast 1:100 or so, the same at every scale, whose opposite borders fit together."""
+    spectrum = np.fft.rfft2(np.random.default_rng(seed).standard_normal(shape))
+    rows, columns = np.fft.fftfreq(shape[0])[:, None] * shape[0], np.fft.rfftfreq(shape[1]) * shape[1]
+    spectrum /= np.maximum(np.hypot(rows, columns), 1) ** 1.5
+    spectrum[0, 0] = 0
+    smooth = np.fft.irfft2(spectrum, shape)
+    picture = np.exp(smooth / smooth.std())
+    return np.asarray(picture / picture.mean(), np.float64)
+
+
+class SimulatedCamera:
+    """A simulated `Camera`.
+
+    Images are drawn as they are due. Where that takes longer than the camera has, a few thousand are drawn before the
+    start and handed over again and again, which `identity` says. A receiver that is late by more than a second loses
+    images, as with a camera whose memory is full.
+
+    Args:
+        sensor: what is simulated.
+        rates: rates(times (n,), s) gives (n, H, W) detections/s of a mean pixel.
+        loss: share of images lost.
+        seed: of counts and losses.
+    """
+
+    name = "simulated"
+    waits = False
+
+    def __init__(
+        self, sensor: Sensor, rates: Callable[[NDArray[np.float64]], Picture], loss: float = 0.0, seed: int = 0
+    ) -> None:
+        self.shape = sensor.shape
+        self.pixel_mask = None if sensor.pixel_mask is None else sensor.pixel_mask.numpy().astype(np.uint32)
+        self._sensor, self._rates, self._loss, self._seed = sensor, rates, loss, seed
+        self._applied: CameraSettings | None = None
+        self._drawn = "not started"
+        self._stopped, self._statistics = Event(), CameraStatistics()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        self._applied = None
+
+    def configure(self, settings: CameraSettings) -> CameraSettings:
+        """Applies exposure, sum and period; a counting sensor takes the counter bits too. The rest is the sensor's."""
+        if not (0 < settings.count_time < 1e3 and 1 <= settings.cycles <= 65534 and 1 <= settings.counter_bits <= 16):
+            raise CameraError(f"simulated: cannot apply {settings}; expected 1 to 65534 cycles and 1 to 16 bits")
+        shortest = max(settings.cycles * settings.count_time, SHORTEST_PERIOD)
+        self._applied = CameraSettings(
+            count_time=settings.count_time,
+            cycles=settings.cycles,
+            counter_bits=1 if self._sensor.binary else settings.counter_bits,
+            dead_time=self._sensor.dead_time,
+            frame_time=max(settings.frame_time or 0.0, shortest),
+        )
+        return self._applied
+
+    def blocks(self) -> Iterator[Block]:
+        """Images in real time."""
+        if self._applied is None or self._applied.frame_time is None:
+            raise CameraError("simulated: no settings yet; call configure first")
+        self._stopped.clear()
+        self._statistics = CameraStatistics()
+        return self._run(self._applied, self._applied.frame_time)
+
+    def stop(self) -> None:
+        """Ends `blocks`."""
+        self._stopped.set()
+
+    def statistics(self) -> CameraStatistics:
+        """Of the run in progress, or the last one."""
+        return self._statistics
+
+    def identity(self) -> dict[str, str]:
+        """What is simulated, and how the images came about."""
+        return {"description": f"simulated: {self._sensor.name}", "images": self._drawn}
+
+    def _run(self, applied: CameraSettings, period: float) -> Iterator[Block]:
+        images = int(min(max(round(BLOCK_TIME / period), 1), MOST_IMAGES))
+        source, losses = self._source(applied, period, images), np.random.default_rng(self._seed)
+        first, start = 0, time.monotonic()
+        while not self._stopped.is_set():
+            lost = self._chance_loss(images, losses)
+            late = time.monotonic() - start - (first + lost + images) * period
+            lost += int(late / period) if late > MEMORY_TIME else 0
+            first += lost
+            counts = source(first)
+            if self._stopped.wait(max(0.0, start + (first + images) * period - time.monotonic())):
+                return
+            saturated = saturated_share(counts, applied.saturation_value)
+            block = Block(counts, first, period, time.monotonic(), lost, True, saturated)
+            self._statistics = self._statistics.after(block)
+            yield block
+            first += images
+
+    def _chance_loss(self, images: int, random: np.random.Generator) -> int:
+        happens = random.uniform() < self._loss / (1 - self._loss) * images / MEAN_LOSS
+        return int(random.integers(1, 2 * MEAN_LOSS)) if happens else 0
+
+    def _source(self, applied: CameraSettings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
+        """A function of the first index that gives a block: drawn then, or before the start and repeated."""
+        draw = self._drawer(applied, period, images)
+        draw(0)  # tables and compiled code
+        began = time.monotonic()
+        ring = [draw(images)]
+        if time.monotonic() - began < images * period / 2:
+            self._drawn = "each drawn when due"
+            return draw
+        ring += [draw(images * number) for number in range(2, RING + 1)]
+        self._drawn = f"{RING * images} images, drawn before the start and repeated"
+        return lambda first: ring[first // images % RING].copy()
+
+    def _drawer(self, applied: CameraSettings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
+        sensor = replace(self._sensor, counter_bits=applied.counter_bits)
+        generator = torch.Generator().manual_seed(self._seed)
+        dtype = smallest_dtype(applied.saturation_value)
+
+        def draw(first: int) -> NDArray[Any]:
+            rates = torch.from_numpy(self._rates(np.arange(first, first + images, dtype=np.float64) * period))
+            return sample_counts(rates, applied.exposure, sensor, generator).numpy().astype(dtype)
+
+        return draw
