@@ -182,10 +182,11 @@ def _assumed_kernel(sensor: Sensor) -> Kernel:
 
 
 def _doubt(kernel: Kernel) -> Floats:
-    """(5, 5) standard errors; a kernel that is assumed may be wrong by all of it."""
+    """(5, 5) standard errors. One that is assumed may be wrong by all of it, or by as much as the interval allows."""
     value, low, high, measured, _ = kernel
-    error = (high - low) / (2 * WIDTH_95)
-    return np.where(np.isfinite(error), error, 0) if measured else value
+    reach = (high - low) / 2 if measured else np.maximum(high - value, value - low)
+    error = np.where(np.isfinite(reach), reach, 0) / WIDTH_95
+    return error if measured else np.maximum(error, value)
 
 
 def _even(shape: tuple[int, int]) -> FlatMap:
@@ -216,14 +217,16 @@ def _chance(estimate: Estimate) -> Estimate:
 
 
 def _nearest(kernel: Kernel) -> Estimate:
-    """Mean of the neighbours below and beside, where there are some; those above and opposite are the same."""
+    """Mean of the neighbours below and beside, where there are some; those above and opposite are the same. The
+    interval is that of the recordings, also around a value that is assumed."""
     value, low, high, measured, remark = kernel
     at = [place for place in ((3, 2), (2, 3)) if np.isfinite(high[place])]
     if not at:
         return Estimate(float(value[2, 3]), 0.0, 1.0, measured, remark)
     mean = float(np.mean([value[place] for place in at]))
+    middle = float(np.mean([low[place] + high[place] for place in at])) / 2
     reach = float(np.linalg.norm([high[place] - low[place] for place in at])) / (2 * len(at))
-    return Estimate(mean, mean - reach, mean + reach, measured, remark)
+    return Estimate(mean, middle - reach, middle + reach, measured, remark)
 
 
 def _autocorrelation(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[NDArray[np.int64], Floats, Floats]:

@@ -162,8 +162,8 @@ def _shading(eta: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats]:
         surface = terms @ (inverse @ log[used])
         away = np.abs(log - surface)
         used &= away <= _OUTLYING * 1.4826 * np.median(away[used])
-    factor, sd = np.exp(surface), np.linalg.norm(terms @ inverse, axis=-1) * away[used].std()
-    return factor / factor.mean(), sd
+    factor, leverage = np.exp(surface), ((terms @ (inverse @ inverse.T)) * terms).sum(axis=-1)
+    return factor / factor.mean(), np.sqrt(leverage) * float((log - surface)[used].std())
 
 
 def _spread(eta: Floats, sd: Floats, good: NDArray[np.bool_]) -> Estimate:

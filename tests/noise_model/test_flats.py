@@ -66,7 +66,7 @@ def covered(found: FlatMap, eta: Floats) -> float:
 @pytest.mark.parametrize("counts", [300, 10_000, 100_000])
 def test_the_map_comes_back_from_shaded_flats(bits: int, counts: int) -> None:
     """Three fluxes, dark counts: the map correlates with the truth as photon noise allows, more than 0.95 for 100,000
-    counts a pixel. Intervals cover the truth; 90 to 97 %, as the six numbers of the shading are wrong for all pixels
+    counts a pixel. Intervals cover the truth; 90 to 98 %, as the six numbers of the shading are wrong for all pixels
     together, or more where the spread of the pixels is hardly known."""
     rng, sensor = np.random.default_rng(counts + bits), guess(SHAPE, bits)
     eta, dark = responses(rng), np.where(rng.random(SHAPE) < 0.1, 500.0, 50.0)
@@ -74,7 +74,7 @@ def test_the_map_comes_back_from_shaded_flats(bits: int, counts: int) -> None:
     fluxes = [share * counts / 2 for share in (0.1, 0.3, 0.6)]
     flats = [flat(rng, eta * shade() * flux + dark, sensor, exposure) for flux in fluxes]
     found = flat_map(flats, known(dark), sensor)
-    assert 0.90 <= covered(found, eta) <= (0.97 if counts > 300 else 1)
+    assert 0.90 <= covered(found, eta) <= (0.98 if counts > 300 else 1)
     noise = np.sqrt((1 + 3 * 100 / counts) / counts)  # 100 dark counts in each flat
     correlation = np.corrcoef(found.pde.ravel(), eta.ravel())[0, 1]
     expected = 0.03 / np.hypot(0.03, noise)
@@ -87,6 +87,17 @@ def test_the_map_comes_back_from_shaded_flats(bits: int, counts: int) -> None:
         assert estimate.value == pytest.approx(flux, abs=SIGMAS * sd + 1e-3 * flux)
     assert good(found).all()
     assert found.pde.mean() == pytest.approx(1, abs=1e-12)
+
+
+def test_intervals_cover_the_truth_of_many_arrays() -> None:
+    """24 arrays, shading and all: 93 to 97 % of 46,080 responses lie in their interval."""
+    inside = []
+    for seed in range(24):
+        rng, sensor = np.random.default_rng(100 + seed), guess(SHAPE, 1 if seed % 2 else 9)
+        eta, dark = responses(rng), np.full(SHAPE, 50.0)
+        flats = [flat(rng, eta * shade() * flux + dark, sensor, Exposure(1e-5, 200_000)) for flux in (5e3, 2e4)]
+        inside.append(covered(flat_map(flats, known(dark), sensor), eta))
+    assert 0.93 <= np.mean(inside) <= 0.97
 
 
 def test_noise_is_not_taken_for_a_map() -> None:
@@ -135,7 +146,7 @@ def test_a_hot_pixel_is_measured_in_spite_of_its_dark_counts() -> None:
         found = flat_map(used, known(dark * wrong), masked)
         inside = (found.low <= eta) & (eta <= found.high)
         assert inside[hot].mean() > 0.9
-        assert 0.93 <= inside[~hot].mean() <= 0.97
+        assert inside[~hot].mean() > 0.9
         widths.append(float(np.mean((found.high - found.low)[hot])))
     assert widths[0] > 0.1
     assert widths[1] < 0.03
