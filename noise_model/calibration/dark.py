@@ -17,7 +17,7 @@ from noise_model.calibration.blinking import blinking
 from noise_model.calibration.rates import Evidence, Floats, Prior, fit_prior, posterior
 from noise_model.calibration.streams import StreamStatistics
 from noise_model.estimates import Estimate
-from noise_model.response import afterpulse_in_frame, neighbours
+from noise_model.response import SATURATED_LOAD, afterpulse_in_frame, neighbours
 from noise_model.sensor import HOT, NOISY, Sensor
 
 #: A pixel is hot if its dark count rate is more likely than not above this multiple of the bulk's median.
@@ -68,7 +68,7 @@ def _poisson(darks: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Floats,
 
 def _of_counting(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
     a, counts = afterpulse_in_frame(sensor), dark.total.astype(np.float64)
-    live = dark.live_time - counts * sensor.dead_time
+    live = np.maximum(dark.live_time - counts * sensor.dead_time, (1 - SATURATED_LOAD) * dark.live_time)
     return counts * (1 - a) / (1 + a), live / (1 + a)
 
 

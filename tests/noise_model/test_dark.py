@@ -324,7 +324,8 @@ def test_odd_darks_have_finite_answers(bits: int, counts: str) -> None:
         images += (1 << bits) - 1
     elif counts == "a single count":
         images[2, 3, 4] = 1
-    found = dark_map([in_the_dark(images, 1e-3, bits=bits)], guess(images.shape[1:], bits))
+    sensor = guess(images.shape[1:], bits, dead_time=0.0 if bits == 1 else 1e-5)
+    found = dark_map([in_the_dark(images, 1e-3, bits=bits)], sensor)  # 511 dead times do not fit in
     for values in (found.rate, found.low, found.high):
         assert np.isfinite(values).all()
         assert (values > 0).all()
