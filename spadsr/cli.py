@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 bench = typer.Typer(help="Measure speed, as ratios within one run.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+emulate = typer.Typer(help="Pretend to be a camera, to try things without one.", no_args_is_help=True)
+app.add_typer(emulate, name="emulate")
 
 Number = TypeVar("Number", int, float)
 
@@ -349,6 +351,30 @@ def convert(
     for note in done.notes:
         warn(note)
     out.print(f"{done.path}  {' x '.join(map(str, done.shape))}", markup=False, soft_wrap=True)
+
+
+@emulate.callback()
+def emulate_camera() -> None:
+    """Pretend to be a camera, to try things without one."""
+
+
+@emulate.command("spad512")
+def emulate_spad512(
+    port: Annotated[int, typer.Option(help="of this machine; 0 takes a free one", min=0, max=65535)] = 9999,
+    rate: Annotated[float, typer.Option(help="counts/s of the brightest pixels", min=0)] = 20_000.0,
+    calibration: Annotated[float, typer.Option(help="s of calibration when a client connects", min=0)] = 0.0,
+    seed: Seed = 0,
+) -> None:
+    """Serve a pretend SPAD512 on this machine, as Pi Imaging's program does, until Ctrl-C.
+
+    Example: `spadsr emulate spad512`, and elsewhere `spadsr acquire --camera spad512 -o capture.h5`
+    """
+    import asyncio
+
+    from hardware.spad512_server import Server
+
+    server = Server(rate, seed, calibration)
+    asyncio.run(server.serve(port, lambda taken: out.print(f"serving spad512:127.0.0.1,port={taken}", soft_wrap=True)))
 
 
 @bench.command("simulate")

@@ -1,7 +1,7 @@
 """Files to read: written by the product, by tifffile and by NumPy."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -48,3 +48,14 @@ def spc3_library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from spc3_emulator import build
 
     return build(tmp_path_factory.mktemp("spc3"))
+
+
+@pytest.fixture
+def spad512_port() -> Iterator[int]:
+    """Port of a pretend SPAD512."""
+    from spad512_emulator import serving
+
+    from hardware.spad512_server import Server
+
+    with serving(Server()) as port:
+        yield port

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spc3_emulator import reset
 
 from hardware.camera import Block, Camera, CameraError, CameraSettings, cameras, open_camera
 from noise_model.errors import InputError
@@ -45,8 +46,37 @@ def replay_as_fast_as_it_reads(request: pytest.FixtureRequest) -> Made:
     return Made(open_camera(f"replay:{save('a.npy', np.eye(7, dtype=np.uint8)[None])},speed=inf,loop=1"), SETTINGS)
 
 
+def spc3(request: pytest.FixtureRequest, mode: str = "") -> Made:
+    library = request.getfixturevalue("spc3_library")
+    reset(library)
+    return Made(open_camera(f"spc3:{library}{mode}"), CameraSettings(1e-6, cycles=20, dead_time=54e-9))
+
+
+def spc3_snaps(request: pytest.FixtureRequest) -> Made:
+    return spc3(request, ",snap=100")
+
+
+def spc3_live(request: pytest.FixtureRequest) -> Made:
+    return spc3(request, ",live=1")
+
+
+def spad512(request: pytest.FixtureRequest) -> Made:
+    request.getfixturevalue("monkeypatch").setattr("hardware.spad512_link.QUIET", 0.05)
+    port = request.getfixturevalue("spad512_port")
+    return Made(open_camera(f"spad512:,port={port},frames=3"), CameraSettings(10e-6, cycles=255))
+
+
 SETTINGS = CameraSettings(1e-5, counter_bits=8)
-CAMERAS: list[Factory] = [simulated, simulated_sums, replay, replay_as_fast_as_it_reads]
+CAMERAS: list[Factory] = [
+    simulated,
+    simulated_sums,
+    replay,
+    replay_as_fast_as_it_reads,
+    spc3,
+    spc3_snaps,
+    spc3_live,
+    spad512,
+]
 
 
 @pytest.fixture(params=CAMERAS, ids=lambda factory: factory.__name__)

@@ -1,0 +1,34 @@
+"""`spadsr emulate spad512`: a user's way to a camera without one."""
+
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from hardware.camera import CameraError, CameraSettings, open_camera
+from spadsr.cli import emulate_spad512
+
+
+def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None:
+    command = [sys.executable, "-m", "spadsr", "emulate", "spad512", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().removeprefix("serving ").strip()
+        with open_camera(f"{address},frames=2") as camera:
+            camera.configure(CameraSettings(10e-6))
+            counts = next(iter(camera.blocks())).counts
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 130
+        assert process.stderr is not None
+        assert "Traceback" not in process.stderr.read()
+    assert counts.shape == (2, 512, 512)
+    assert 0 < counts.mean() < 0.5
+
+
+def test_a_taken_port_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(CameraError, match=f"port {port}: .*--port"):
+            emulate_spad512(port=port, rate=1.0, calibration=0.0, seed=0)
