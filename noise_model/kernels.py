@@ -228,7 +228,7 @@ def _look_up(index: Ints, share: Ints, first: Ints, entries: Ints, log2_width: i
     columns = np.int32((1 << log2_width) - 1)
     for i in range(counts.size):
         entry = entries[index[i]]
-        counts[i] = (index[i] if share[i] < entry else entry) & columns
+        counts[i] = (index[i] if share[i] < entry & ~columns else entry) & columns
     if first[-1] > 0:
         for i in range(counts.size):
             counts[i] += first[index[i] >> log2_width]
@@ -243,7 +243,7 @@ def _draw_long(x: Floats, place: int, key: Key, long: LongArrays, counts: Ints) 
     bins = np.int32((1 << LOG2_BINS) - 1)
     for i in range(x.size):
         entry, c = long.entries[index[i]], cell[i]
-        column = (index[i] if share[i] < entry else entry) & bins
+        column = (index[i] if share[i] < entry & ~bins else entry) & bins
         z = (column + offset[i]) * _BIN - np.float32(HALF_WIDTH)
         mean = long.cells[c, 0] + within[i] * long.cells[c, 1]
         deviation = long.cells[c, 2] + within[i] * long.cells[c, 3]

@@ -45,8 +45,9 @@ def _column(row: Tensor, bits: Tensor, entries: Tensor, log2_width: int) -> Tens
     """A random column of the rows of an alias table, by 31 random bits."""
     column = bits >> (31 - log2_width)
     entry = entries[(row << log2_width) + column]
-    own = ((bits << log2_width) & _LOW_31) < entry
-    return torch.where(own, column, entry & ((1 << log2_width) - 1))
+    columns = (1 << log2_width) - 1
+    own = ((bits << log2_width) & _LOW_31) < (entry & ~columns)
+    return torch.where(own, column, entry & columns)
 
 
 def _draw_long(x: Tensor, long: LongTable, generator: torch.Generator) -> Tensor:

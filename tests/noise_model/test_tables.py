@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from laws_by_hand import check_law, check_moments, counting, dead_time_pmf, rates, seeded
 from numpy.typing import NDArray
 
+from noise_model import kernels, torch_sampling
 from noise_model.laws import ClusterShape, Shape
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
@@ -45,6 +46,19 @@ def test_alias_entries_give_their_chances_back(chances: NDArray[np.float64]) -> 
     assert np.allclose(
         chances_of(alias_entries(chances), width), expected, rtol=0, atol=2.0 ** (width.bit_length() - 32)
     )
+
+
+def test_columns_without_a_chance_are_never_drawn() -> None:
+    """Not even by the random bits that are least likely to: all 0."""
+    chances = np.zeros((1, 256))
+    chances[0, [3, 200]] = 0.4, 0.6
+    entries, first = alias_entries(chances), np.zeros(1, np.int32)
+    index, share, counts = np.arange(256, dtype=np.int32), np.zeros(256, np.int32), np.empty(256, np.int32)
+    kernels._look_up(index, share, first, entries, 8, counts)
+    column = torch_sampling._column(
+        torch.zeros(256, dtype=torch.int32), torch.from_numpy(index) << 23, torch.from_numpy(entries), 8
+    )
+    assert set(counts) == set(column.tolist()) == {3, 200}
 
 
 LONG = [Exposure(10.4e-6, 300), Exposure(10.4e-6, 4000), Exposure(875e-9, 2000)]
