@@ -130,7 +130,8 @@ class SimulatedCamera:
         self.pixel_mask = None if sensor.pixel_mask is None else sensor.pixel_mask.numpy().astype(np.uint32)
         self._sensor, self._rates, self._loss, self._seed = sensor, rates, loss, seed
         self._applied: CameraSettings | None = None
-        self._drawn = "not started"
+        self._source: Callable[[int], NDArray[Any]] | None = None
+        self._drawn = "not configured"
         self._stopped, self._statistics = Event(), CameraStatistics()
 
     def __enter__(self) -> Self:
@@ -143,7 +144,10 @@ class SimulatedCamera:
         self._applied = None
 
     def configure(self, settings: CameraSettings) -> CameraSettings:
-        """Applies exposure, sum and period; a counting sensor takes the counter bits too. The rest is the sensor's."""
+        """Applies exposure, sum and period; a counting sensor takes the counter bits too. The rest is the sensor's.
+
+        Draws images to see how fast that is, which takes a moment.
+        """
         if not (0 < settings.count_time < 1e3 and 1 <= settings.cycles <= 65534 and 1 <= settings.counter_bits <= 16):
             raise CameraError(f"simulated: cannot apply {settings}; expected 1 to 65534 cycles and 1 to 16 bits")
         shortest = max(settings.cycles * settings.count_time, SHORTEST_PERIOD)
@@ -154,15 +158,16 @@ class SimulatedCamera:
             dead_time=self._sensor.dead_time,
             frame_time=max(settings.frame_time or 0.0, shortest),
         )
+        self._source = self._prepared(self._applied, max(settings.frame_time or 0.0, shortest))
         return self._applied
 
     def blocks(self) -> Iterator[Block]:
         """Images in real time."""
-        if self._applied is None or self._applied.frame_time is None:
+        if self._applied is None or self._applied.frame_time is None or self._source is None:
             raise CameraError("simulated: no settings yet; call configure first")
         self._stopped.clear()
         self._statistics = CameraStatistics()
-        return self._run(self._applied, self._applied.frame_time)
+        return self._run(self._applied, self._applied.frame_time, self._source)
 
     def stop(self) -> None:
         """Ends `blocks`."""
@@ -176,9 +181,8 @@ class SimulatedCamera:
         """What is simulated, and how the images came about."""
         return {"description": f"simulated: {self._sensor.name}", "images": self._drawn}
 
-    def _run(self, applied: CameraSettings, period: float) -> Iterator[Block]:
-        images = int(min(max(round(BLOCK_TIME / period), 1), MOST_IMAGES))
-        source, losses = self._source(applied, period, images), np.random.default_rng(self._seed)
+    def _run(self, applied: CameraSettings, period: float, source: Callable[[int], NDArray[Any]]) -> Iterator[Block]:
+        images, losses = _block_images(period), np.random.default_rng(self._seed)
         first, start = 0, time.monotonic()
         while not self._stopped.is_set():
             lost = self._chance_loss(images, losses)
@@ -198,14 +202,15 @@ class SimulatedCamera:
         happens = random.uniform() < self._loss / (1 - self._loss) * images / MEAN_LOSS
         return int(random.integers(1, 2 * MEAN_LOSS)) if happens else 0
 
-    def _source(self, applied: CameraSettings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
+    def _prepared(self, applied: CameraSettings, period: float) -> Callable[[int], NDArray[Any]]:
         """A function of the first index that gives a block: drawn then, or before the start and repeated."""
+        images = _block_images(period)
         draw = self._drawer(applied, period, images)
         draw(0)  # tables and compiled code
         began = time.monotonic()
         ring = [draw(images)]
         if time.monotonic() - began < images * period / 2:
-            self._drawn = "each drawn when due"
+            self._drawn = "each drawn when it is due"
             return draw
         ring += [draw(images * number) for number in range(2, RING + 1)]
         self._drawn = f"{RING * images} images, drawn before the start and repeated"
@@ -221,3 +226,7 @@ class SimulatedCamera:
             return sample_counts(rates, applied.exposure, sensor, generator).numpy().astype(dtype)
 
         return draw
+
+
+def _block_images(period: float) -> int:
+    return int(min(max(round(BLOCK_TIME / period), 1), MOST_IMAGES))

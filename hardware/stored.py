@@ -13,8 +13,10 @@ from noise_model.errors import InputError
 Check = Callable[[int, int], None]
 
 
-def check_stored(path: Path, data: h5py.Dataset) -> None:
+def check_stored(path: Path, data: h5py.Dataset, images: int | None = None) -> None:
     """Refuses counts that lie in other files, were never written (HDF5 makes zeros of them), or in giant chunks.
+
+    Of an unfinished capture only the first `images` are looked at.
 
     Raises:
         InputError: they do.
@@ -24,7 +26,7 @@ def check_stored(path: Path, data: h5py.Dataset) -> None:
         raise InputError(f"{path}: its counts lie in other files; copy them into one with h5repack")
     if data.is_virtual:
         return
-    if _never_written(data):
+    if _never_written(data, images):
         raise InputError(f"{path}: promises {data.shape[0]} images that were never written; record or copy it again")
     if data.chunks is not None and _bytes(data.chunks, data.dtype) > LARGEST_PIECE:
         raise InputError(f"{path}: chunks of more than {LARGEST_PIECE} bytes; make them smaller with h5repack")
@@ -37,14 +39,21 @@ def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     return size
 
 
-def _never_written(data: h5py.Dataset) -> bool:
+def _never_written(data: h5py.Dataset, images: int | None) -> bool:
     if data.chunks is None:
         return bool(data.id.get_storage_size() < data.nbytes)
     per_image = 1
     for extent, chunk in zip(data.shape[1:], data.chunks[1:], strict=True):
         per_image *= -(-extent // chunk)
+    try:
+        there = data.id.get_num_chunks()
+    except (OSError, RuntimeError):
+        if images is None:
+            raise
+        return False  # killed in the middle of writing the index: each read finds out whether it needs that part
     # The last chunk may be missing: a recorder that was killed between growing the array and filling it.
-    return bool(data.id.get_num_chunks() < max(1, (data.shape[0] // data.chunks[0]) * per_image - per_image))
+    promised = data.shape[0] if images is None else images
+    return bool(there < max(1, (promised // data.chunks[0]) * per_image - per_image))
 
 
 def bomb_check(path: Path, data: h5py.Dataset) -> Check:

@@ -44,6 +44,19 @@ CLASSES = {
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 14
 
+#: Bytes that are set aside for the index at a time. HDF5 writes down last where the file ends; within a room set aside
+#: before, the index of a file whose writer is killed meanwhile never points beyond that end.
+INDEX_ROOM = 1 << 18
+
+#: Attribute of a capture that is being written, or whose writer was killed.
+UNFINISHED = "unfinished"
+
+#: Filters of a dataset, by name.
+COMPRESSIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True},
+}
+
 
 def creator() -> str:
     """The program and its version."""
@@ -56,7 +69,47 @@ def creator() -> str:
 @contextmanager
 def new_tree(path: Path) -> Iterator[h5py.File]:
     """An empty tree, written beside `path` and renamed to it at the end; nothing is left after an error."""
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with whole_file(path) as partial, tree_at(partial) as file:
+        yield file
+
+
+@contextmanager
+def kept_tree(path: Path) -> Iterator[h5py.File]:
+    """An empty tree, written to `path` with ".part" before its suffix, and renamed to it even after an error.
+
+    Raises:
+        InputError: it cannot be written, or one of the two is there already.
+    """
+    part = free_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output with -o") from error
+    try:
+        with tree_at(part) as file:
+            yield file
+    finally:
+        part.rename(path)
+
+
+def free_name(path: Path) -> Path:
+    """What the recording `path` is called until it is finished.
+
+    Raises:
+        InputError: it is there already, finished or not.
+    """
+    part = path.with_suffix(f".part{path.suffix}")
+    for taken in (path, part):
+        if taken.exists():
+            raise InputError(f"{taken}: is there already; recordings replace nothing: move it, or choose another name")
+    return part
+
+
+@contextmanager
+def tree_at(path: Path) -> Iterator[h5py.File]:
+    """An empty tree in the file `path`."""
+    with h5py.File(path, "w", meta_block_size=INDEX_ROOM) as file:
         file.attrs["default"] = text("entry")
         file.attrs["creator"] = text(creator())
         for place, nexus_class in CLASSES.items():
@@ -80,12 +133,17 @@ def write_settings(file: h5py.File, settings: Settings, notes: Mapping[str, Any]
             file[NOTES].attrs[name] = text(value) if isinstance(value, str) else value
 
 
-def append(group: h5py.Group, name: str, block: NDArray[Any], units: str | None = None) -> None:
-    """Appends `block` (n, ...) to the dataset `name`, made at the first call and chunked over its first axis."""
+def append(
+    group: h5py.Group, name: str, block: NDArray[Any], units: str | None = None, compression: str = "none"
+) -> None:
+    """Appends `block` (n, ...) to the dataset `name`, made at the first call and chunked over its first axis.
+
+    Compressed blocks had better be all of one length: then every chunk is written once and never again.
+    """
     if name not in group:
-        data = group.create_dataset(
-            name, (0, *block.shape[1:]), block.dtype, maxshape=(None, *block.shape[1:]), chunks=_chunk(block)
-        )
+        most, filters = (None, *block.shape[1:]), COMPRESSIONS[compression]
+        chunks = _chunk(block, 1 if filters else SMALLEST_CHUNK)
+        data = group.create_dataset(name, (0, *most[1:]), block.dtype, maxshape=most, chunks=chunks, **filters)
         if units:
             data.attrs["units"] = text(units)
     data = group[name]
@@ -93,10 +151,10 @@ def append(group: h5py.Group, name: str, block: NDArray[Any], units: str | None 
     data[data.shape[0] - len(block) :] = block
 
 
-def _chunk(block: NDArray[Any]) -> tuple[int, ...]:
+def _chunk(block: NDArray[Any], least_bytes: int) -> tuple[int, ...]:
     image_bytes = max(block[:1].nbytes, 1)
     images = min(len(block), LARGEST_CHUNK // image_bytes)
-    return (max(images, SMALLEST_CHUNK // image_bytes, 1), *block.shape[1:])
+    return (max(images, least_bytes // image_bytes, 1), *block.shape[1:])
 
 
 def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:

@@ -9,8 +9,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from hardware.source import Counts, Settings
-from hardware.tree import DETECTOR, append, new_tree, write_settings
+from hardware.source import NOTHING_SAID, Counts, Settings
+from hardware.tree import DETECTOR, UNFINISHED, append, kept_tree, new_tree, write_settings
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
@@ -18,8 +18,9 @@ from noise_model.sensor import Exposure
 class CaptureWriter:
     """A context manager that makes the capture file `path` from blocks of counts.
 
-    The file is written beside `path`, flushed after every block (so that what was appended outlives a killed recorder),
-    and renamed to `path` at the end; an exception inside leaves nothing.
+    The file is written beside `path`, flushed after every block (so that what was appended outlives a killed writer),
+    and renamed to `path` at the end; an exception inside leaves nothing. Sequence numbers are flushed after the counts
+    they belong to: in the file of a killed writer, images that have one are whole.
 
     Args:
         shape_hw: rows and columns.
@@ -27,6 +28,8 @@ class CaptureWriter:
         saturation_value: the largest count an image can hold; by default what cycles and counter bits allow.
         frame_time: s from the start of one image to the start of the next.
         pixel_mask: (H, W), NXdetector bits.
+        compression: a name in `tree.COMPRESSIONS`.
+        keep: what was appended stays after an exception; nothing is replaced (`tree.kept_tree`).
         notes: free acquisition settings; `start_time` (ISO 8601), `description`, `serial_number` go to NeXus places.
 
     Raises:
@@ -48,6 +51,8 @@ class CaptureWriter:
         pixel_mask: NDArray[Any] | None = None,
         corrected: bool = False,
         background_subtracted: bool = False,
+        compression: str = "none",
+        keep: bool = False,
         notes: Mapping[str, Any] | None = None,
     ) -> None:
         self.path, self.shape_hw, self.dtype = Path(path), shape_hw, np.dtype(dtype)
@@ -68,11 +73,12 @@ class CaptureWriter:
         }
         if pixel_mask is not None:
             self.fields["pixel_mask"] = np.asarray(pixel_mask, np.uint32).reshape(shape_hw)
-        self.notes = notes or {}
+        self.notes, self._compression, self._tree = notes or {}, compression, kept_tree if keep else new_tree
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._file = self._stack.enter_context(new_tree(self.path))
+        self._file = self._stack.enter_context(self._tree(self.path))
+        self._file.attrs[UNFINISHED] = True
         self._detector = self._file[DETECTOR]
         write_settings(self._file, self.settings, self.notes)
         for name, value in self.fields.items():
@@ -86,6 +92,8 @@ class CaptureWriter:
             error = InputError(f"{self.path}: there is no image to write")
             self._stack.__exit__(type(error), error, None)
             raise error
+        if error is None:
+            del self._file.attrs[UNFINISHED]
         self._stack.__exit__(kind, error, trace)
 
     def append(
@@ -105,9 +113,20 @@ class CaptureWriter:
             raise ValueError(
                 f"a block {counts.shape} of {counts.dtype}; expected (n, *{self.shape_hw}) of {self.dtype}"
             )
-        append(self._detector, "data", counts.astype(self.dtype, copy=False), "counts")
-        if sequence_number is not None:
-            append(self._detector, "sequence_number", np.asarray(sequence_number, np.uint64))
+        append(self._detector, "data", counts.astype(self.dtype, copy=False), "counts", self._compression)
         if image_key is not None:
             append(self._detector, "image_key", np.broadcast_to(np.asarray(image_key, np.uint8), len(counts)))
         self._file.flush()
+        if sequence_number is not None:
+            append(self._detector, "sequence_number", np.asarray(sequence_number, np.uint64))
+            self._file.flush()
+
+    def note(self, notes: Mapping[str, Any]) -> None:
+        """Writes further notes, those of the end of an acquisition for instance."""
+        write_settings(self._file, NOTHING_SAID, notes)
+
+    def cut(self, images: int) -> None:
+        """Leaves away what lies behind the first `images`, such as half a block that a full disk did not take."""
+        for name in ("data", "image_key", "sequence_number"):
+            if name in self._detector:
+                self._detector[name].resize(min(images, len(self._detector[name])), axis=0)

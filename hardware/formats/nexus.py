@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from hardware.source import Choice, Counts, Settings, Source, counts_dtype, stack_shape
 from hardware.stored import bomb_check, check_stored
-from hardware.tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, inside, plain
+from hardware.tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
+from hardware.unfinished import whole_images
 from noise_model.errors import InputError
 
 NAME = "HDF5 capture"
@@ -39,9 +40,10 @@ def open_source(path: Path, choice: Choice) -> Source:
 
 def _describe(path: Path, file: h5py.File) -> Source:
     data = _counts(path, file)
-    shape = stack_shape(path, data.shape)
-    check_stored(path, data)
     fields = _Fields(path, inside(path, file, DETECTOR))
+    cut = fields.whole_images(data) if UNFINISHED in file.attrs else None
+    shape = stack_shape(path, data.shape if cut is None else (cut, *data.shape[1:]))
+    check_stored(path, data, cut)
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
@@ -53,6 +55,7 @@ def _describe(path: Path, file: h5py.File) -> Source:
         corrected=bool(fields.number("countrate_correction_applied")),
         background_subtracted=bool(fields.number("background_subtracted")),
         notes=_notes(path, file),
+        remarks=() if cut is None else (f"recording was cut short; its first {cut} images are whole",),
         sequence=fields.sequence(shape[0]),
     )
 
@@ -82,7 +85,16 @@ class _Fields:
     """The detector's fields, checked one by one. Absent fields are None."""
 
     def __init__(self, path: Path, detector: Any) -> None:
-        self.path, self.detector = path, detector
+        self.path, self.detector, self.cut = path, detector, False
+
+    def whole_images(self, data: h5py.Dataset) -> int | None:
+        """Images that are whole in a file whose writer was killed; None without sequence numbers, which tell."""
+        numbers = self._field("sequence_number")
+        if numbers is None or numbers.ndim != 1 or data.ndim != 3:
+            return None
+        check_stored(self.path, numbers, 0)
+        self.cut = True
+        return whole_images(data, numbers)
 
     def number(self, name: str) -> float | None:
         """A number, times in seconds."""
@@ -121,9 +133,10 @@ class _Fields:
         field = self._field(name)
         if field is None:
             return None
-        if field.shape != shape or field.dtype.kind not in "iub":
+        longer = self.cut and field.shape[1:] == shape[1:] and field.shape[:1] >= shape[:1]
+        if not (field.shape == shape or longer) or field.dtype.kind not in "iub":
             raise InputError(f"{self.path}: {name} is {field.dtype} {field.shape}; expected integers of shape {shape}")
-        check_stored(self.path, field)
+        check_stored(self.path, field, shape[0] if longer else None)
         return field
 
     def _field(self, name: str) -> h5py.Dataset | None:

@@ -1,0 +1,51 @@
+"""Recording: every image a camera hands over, in a file that survives whatever ends the recording."""
+
+from collections.abc import Callable
+from threading import Thread
+
+from hardware.camera import Camera
+from hardware.recorder_sink import DiskSide
+from hardware.recorder_source import CameraSide
+from hardware.recording import Order, Pipe, Progress
+from hardware.tree import free_name
+
+#: s between two looks at a recording.
+GLANCE = 0.1
+
+
+def record(camera: Camera, order: Order, look: Callable[[Progress], None] = lambda progress: None) -> Progress:
+    """Records until the order is done, the camera ends, something fails, or the user interrupts (Ctrl-C).
+
+    One thread takes images from the camera, another writes them. The caller's only looks on, so that an interrupt never
+    comes in the middle of a write.
+
+    Args:
+        camera: entered; it is configured here.
+        order: what to record.
+        look: called ten times a second and at the end.
+
+    Returns:
+        How it ended: `whole`, or with `failure`, which the file says as well.
+
+    Raises:
+        InputError: nothing could be recorded.
+    """
+    free_name(order.path)
+    pipe, applied = Pipe(), camera.configure(order.settings)
+    disk = DiskSide(camera, applied, order, pipe)
+    threads = [Thread(target=each.run, daemon=True) for each in (CameraSide(camera, applied, order, pipe), disk)]
+    for thread in threads:
+        thread.start()
+    try:
+        while threads[1].is_alive():
+            threads[1].join(GLANCE)
+            look(disk.progress())
+    except KeyboardInterrupt:
+        pipe.interrupted = True
+    pipe.ending.set()
+    camera.stop()
+    for thread in threads:
+        thread.join()
+    if disk.error is not None:
+        raise disk.error
+    return disk.progress()
