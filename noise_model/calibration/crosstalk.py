@@ -39,7 +39,7 @@ from noise_model.response import fraction
 from noise_model.sensor import Sensor
 
 #: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
-#: arrays have, 1e-3; or half of the value, if that is more.
+#: arrays have, 1e-3; or half of the value, if that is more. It does too where the interval excludes the assumed value.
 DECIDED = 5e-4
 
 #: (value, low, high) (5, 5) kernels, measured, remark
@@ -65,8 +65,10 @@ def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kerne
     low, high = value - WIDTH_95 * error, value + WIDTH_95 * error
     half_width = WIDTH_95 * max((float(one) for one in error[[1, 2], [2, 1]] if np.isfinite(one)), default=np.inf)
     frames = sum(flat.frames for flat in flats)
-    if half_width > max(DECIDED, float(value.max()) / 2):
-        return _cropped(sensor), low, high, False, _what_it_takes(half_width, frames)
+    assumed = _cropped(sensor)
+    possible = not any(assumed[place] < low[place] or assumed[place] > high[place] for place in ((1, 2), (2, 1)))
+    if possible and half_width > max(DECIDED, float(value.max()) / 2):
+        return assumed, low, high, False, _what_it_takes(half_width, frames)
     seen = np.where(low > 0, value, 0)  # sixteen chances of noise alone would add up
     return seen, low, high, True, f"covariance of neighbours in {frames} frames of flats"
 
