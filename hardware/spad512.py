@@ -29,7 +29,9 @@ DEPTHS = (1, 4, 6, 7, 8, 9, 10, 11, 12)
 MOST_FRAMES = 100_000
 #: Bytes of counts in a block.
 BLOCK_BYTES = 1 << 24
-#: s: no byte for this long beyond the exposure is a stall; a stop waits so long for the reply that is under way.
+#: s that the read-out of a binary frame takes at most (the 15 of a 4-bit image: 400 us).
+READOUT = 30e-6
+#: s: no byte for this long beyond the time of the request is a stall; a stop waits so long for the reply that is under way.
 STALL, FAREWELL = 5.0, 1.0
 
 _READINGS = ("master", "slave", "board", "chip")
@@ -54,11 +56,12 @@ def connect(what: str, *, port: float = 9999.0, frames: float = 1000.0, overlap:
 
 @dataclass(frozen=True)
 class _Applied:
-    """`command`: the request; `exposure`: s of one image; `packed`: bits, else counts of `dtype` (on the wire)."""
+    """`command`: the request; `exposure`: s of one image, `longest` with its read-out; `packed`: bits on the wire."""
 
     settings: CameraSettings
     command: str
     exposure: float
+    longest: float
     dtype: np.dtype[Any]
     packed: bool
 
@@ -198,7 +201,7 @@ class Spad512:
 
     def _request(self, applied: _Applied) -> Generator[NDArray[Any], None, None]:
         """The images of one request, at most `batch` at a time."""
-        link, patience, over = self._reached(applied), STALL + self._frames * applied.exposure, False
+        link, patience, over = self._reached(applied), STALL + self._frames * applied.longest, False
         try:
             link.send(applied.command)
             for start in range(0, self._frames, applied.batch):
@@ -243,6 +246,7 @@ def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
         settings=CameraSettings(*taken, corrected=corrected),
         command=f"I,{depth},{units},{frames},0,{int(overlap)},0,1",
         exposure=exposure,
+        longest=exposure + cycles * READOUT,
         dtype=np.dtype("<u2" if depth > 8 or corrected else np.uint8),
         packed=depth == 1,
     )
