@@ -31,7 +31,7 @@ MOST_FRAMES = 100_000
 BLOCK_BYTES = 1 << 24
 #: s that the read-out of a binary frame takes at most (the 15 of a 4-bit image: 400 us).
 READOUT = 30e-6
-#: s: no byte for this long beyond the time of the request is a stall; a stop waits so long for the reply that is under way.
+#: s: no byte for this long beyond the time of the request is a stall; a stop waits so long for the reply under way.
 STALL, FAREWELL = 5.0, 1.0
 
 _READINGS = ("master", "slave", "board", "chip")
