@@ -14,7 +14,7 @@ import typer.core
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from spadsr.console import out, plain_errors, progress, table, warn
+from spadsr.console import err, out, plain_errors, progress, status_line, table, warn
 
 app = typer.Typer(
     help="From single-photon counts to pictures, in counts/s, with their uncertainty.",
@@ -38,6 +38,16 @@ class Mode(Enum):
     counting = "counting"
 
 
+class Compression(Enum):
+    """Of recordings."""
+
+    none = "none"
+    gzip = "gzip"
+
+
+#: Exit code of a recording that is not all that was ordered.
+INCOMPLETE = 3
+
 Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
 Weights = Annotated[Path | None, typer.Option(help="weight file made by `spadsr train`; default: the one shipped")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")]
@@ -46,7 +56,7 @@ CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware 
 Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, where the file does not say")]
 DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
 Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
-Lie = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
 Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
 
 
@@ -86,7 +96,7 @@ def infer(
     dead_time: DeadTime = None,
     bits: Bits = None,
     array: Array = None,
-    layout: Lie = None,
+    layout: Layout = None,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution.
 
@@ -137,7 +147,7 @@ def calibrate(
     dead_time: DeadTime = None,
     bits: Bits = None,
     array: Array = None,
-    layout: Lie = None,
+    layout: Layout = None,
 ) -> None:
     """Estimate a sensor from dark and flat recordings, or check one against a recording.
 
@@ -319,7 +329,7 @@ def info(
     dead_time: DeadTime = None,
     bits: Bits = None,
     array: Array = None,
-    layout: Lie = None,
+    layout: Layout = None,
 ) -> None:
     """Say what a file is."""
     from spadsr.describe import describe
@@ -337,7 +347,7 @@ def convert(
     dead_time: DeadTime = None,
     bits: Bits = None,
     array: Array = None,
-    layout: Lie = None,
+    layout: Layout = None,
 ) -> None:
     """Write a recording in another format. docs/formats.md says what is read, written and assumed.
 
@@ -375,6 +385,73 @@ def emulate_spad512(
 
     server = Server(rate, seed, calibration)
     asyncio.run(server.serve(port, lambda taken: out.print(f"serving spad512:127.0.0.1,port={taken}", soft_wrap=True)))
+
+
+@app.command()
+def cameras() -> None:
+    """List the cameras: which are usable here, how to name them, and why the rest is not."""
+    from hardware.camera import cameras as known
+
+    for each in known():
+        out.print(f"{each.name:<10} {'usable' if each.usable else 'not usable':<11} {each.address}", soft_wrap=True)
+        out.print(f"{'':<10} {each.why}", markup=False, soft_wrap=True)
+
+
+@app.command()
+def acquire(
+    camera: Annotated[str, typer.Option(help="NAME, NAME:WHAT or NAME:WHAT,OPTION=VALUE,...; see `spadsr cameras`")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="`.h5` file, which must not be there yet")],
+    frames: Annotated[int | None, typer.Option(help="images to record; default: until Ctrl-C")] = None,
+    seconds: Annotated[float | None, typer.Option(help="how long to record; default: until Ctrl-C")] = None,
+    dark: Annotated[
+        bool, typer.Option("--dark", help="mark the images as dark (the shutter is yours to close)")
+    ] = False,
+    flat: Annotated[bool, typer.Option("--flat", help="mark the images as flat (even light)")] = False,
+    count_time: Annotated[float, typer.Option(help="exposure of one hardware frame, s")] = 10.4e-6,
+    cycles: Annotated[int, typer.Option(help="hardware frames the camera sums into one image")] = 1,
+    bits: Annotated[int, typer.Option(help="of the in-pixel counter; 1 = binary")] = 8,
+    dead_time: Annotated[float, typer.Option(help="s")] = 50e-9,
+    frame_time: Annotated[float | None, typer.Option(help="s from image to image; default: as fast as it goes")] = None,
+    correct: Annotated[bool, typer.Option("--correct", help="let the camera correct for dead time (pile-up)")] = False,
+    compression: Annotated[Compression, typer.Option(help="gzip: for slow cameras")] = Compression.none,
+    reconnect: Annotated[bool, typer.Option("--reconnect", help="open a lost camera again, and go on")] = False,
+    sensor: Annotated[str | None, typer.Option(help="calibrated sensor that took it, to be noted in the file")] = None,
+) -> None:
+    """Record every image of a camera, losing none.
+
+    Whatever ends a recording, the file is readable. Exit code 3: it is not all that was ordered, or images were lost.
+    docs/acquire.md tells more.
+
+    Examples: `spadsr acquire --camera simulated -o capture.h5 --seconds 10` ·
+    `spadsr acquire --camera spc3 --dark -o dark.h5 --frames 1000000`
+    """
+    from hardware.camera import CameraSettings
+    from spadsr import acquiring
+
+    if dark and flat:
+        raise InputError("--dark --flat: images are one or the other; record twice")
+    kind = acquiring.DARK if dark else acquiring.FLAT if flat else acquiring.SCENE
+    with status_line() as show:
+        done = acquiring.acquire(
+            camera,
+            output,
+            CameraSettings(count_time, cycles, bits, dead_time, frame_time, correct),
+            images=frames,
+            seconds=seconds,
+            image_key=kind,
+            compression=compression.value,
+            reconnect=reconnect,
+            sensor=sensor,
+            command=shlex.join(["spadsr", *sys.argv[1:]]),
+            look=lambda now: show(acquiring.progress_line(now, frames)),
+        )
+    table(str(output), ["recorded", ""], acquiring.summary_rows(done, output))
+    if done.failure:
+        err.print(f"error: {done.failure}", style="red", markup=False, soft_wrap=True)
+    elif done.lost:
+        warn(f"{done.lost} images were lost; sequence_number says where")
+    if not done.whole:
+        raise typer.Exit(INCOMPLETE)
 
 
 @bench.command("simulate")

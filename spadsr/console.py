@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from noise_model.errors import InputError
 
@@ -31,6 +33,13 @@ def progress(label: str) -> Iterator[Report]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def status_line() -> Iterator[Callable[[str], None]]:
+    """Yields a function that shows a line in place of the one before, on the error stream of a terminal."""
+    with Live(console=err, transient=True, auto_refresh=False) as live:
+        yield lambda line: live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=err.is_terminal)
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:
