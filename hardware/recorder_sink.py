@@ -3,7 +3,6 @@
 import re
 import shutil
 import tempfile
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ from noise_model.errors import InputError
 
 #: s, images and bytes of what is written at once, at most; from 5,000 images/s on that is 256 images and more.
 BATCH_TIME, BATCH_IMAGES, BATCH_BYTES = 0.05, 1024, 1 << 24
-#: Bytes of the disk that are kept for closing the file when the rest is full.
+#: Bytes of the disk that are held for closing the file, should the rest be full all at once, and that are left free.
 RESERVE = 1 << 23
 
 
@@ -41,7 +40,6 @@ class DiskSide:
 
     def progress(self) -> Progress:
         """Now, or at the end."""
-        folder = self._order.path.parent
         return Progress(
             images=self._written,
             lost=self._lost,
@@ -49,7 +47,7 @@ class DiskSide:
             saturated=self._saturated / max(self._taken, 1),
             seconds=self._last_time - self._first_time,
             waiting=self._pipe.waiting_images,
-            disk=shutil.disk_usage(folder if folder.is_dir() else Path()).free,
+            disk=_free(self._order.path.parent),
             failure=self._failure or self._pipe.failure,
         )
 
@@ -68,18 +66,18 @@ class DiskSide:
 
     def _record(self, block: Block) -> None:
         try:
-            with ExitStack() as reserve, self._file(block) as file:
-                reserve.enter_context(_reserve(self._order.path.parent))
+            with _reserve(self._order.path.parent) as reserve, self._file(block) as file:
                 try:
                     self._write_all(file, block)
                 except (OSError, RuntimeError) as error:  # what HDF5 makes of a disk that takes no more
-                    self._failure = f"{self._order.path}: {_reason(error)}; the {self._written} images before are kept"
+                    self._failure = f"{self._order.path}: {_reason(error)}"
                     reserve.close()
-                    file.cut(self._written)
+                    file.note(self._closing_notes())
+                    raise  # the file stays marked as unfinished: what lies behind the last sequence number is not whole
                 reserve.close()
                 file.note(self._closing_notes())
         except (OSError, RuntimeError) as error:
-            self._failure = self._failure or f"{self._order.path}: {_reason(error)}; check the disk"
+            self._failure = self._failure or f"{self._order.path}: {_reason(error)}"
         if not self._written:
             self._order.path.unlink(missing_ok=True)
             raise InputError(self._failure)
@@ -93,11 +91,20 @@ class DiskSide:
             self._queued.append(more)
             held += len(more.counts)
             while held >= batch:
+                if not self._fits(batch * more.counts[:1].nbytes):
+                    return
                 self._write(file, batch)
                 held -= batch
             more = self._pipe.take()
         if held:
             self._write(file, held)
+
+    def _fits(self, size: int) -> bool:
+        """Whether the disk has room for so many bytes. Better than to find out by writing, which harms the file."""
+        if _free(self._order.path.parent) > 2 * size + RESERVE:
+            return True
+        self._failure = f"{self._order.path}: the disk is full; free it, or record to another"
+        return False
 
     def _account(self, block: Block) -> None:
         images = len(block.counts)
@@ -166,8 +173,13 @@ def _batch(block: Block) -> int:
     return max(1, min(round(BATCH_TIME / block.period), most))
 
 
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder if folder.is_dir() else Path()).free
+
+
 def _reserve(folder: Path) -> Any:
     """Room on the disk, held by a file without a name until it is closed."""
+    folder.mkdir(parents=True, exist_ok=True)
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
     file.write(bytes(RESERVE))
     file.flush()

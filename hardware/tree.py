@@ -149,6 +149,7 @@ def append(
     data = group[name]
     data.resize(data.shape[0] + len(block), axis=0)
     data[data.shape[0] - len(block) :] = block
+    data.flush()  # here a full disk is an error; where HDF5 finds out later, h5py may pass over it
 
 
 def _chunk(block: NDArray[Any], least_bytes: int) -> tuple[int, ...]:

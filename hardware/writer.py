@@ -124,9 +124,3 @@ class CaptureWriter:
     def note(self, notes: Mapping[str, Any]) -> None:
         """Writes further notes, those of the end of an acquisition for instance."""
         write_settings(self._file, NOTHING_SAID, notes)
-
-    def cut(self, images: int) -> None:
-        """Leaves away what lies behind the first `images`, such as half a block that a full disk did not take."""
-        for name in ("data", "image_key", "sequence_number"):
-            if name in self._detector:
-                self._detector[name].resize(min(images, len(self._detector[name])), axis=0)

@@ -1,0 +1,232 @@
+"""Recordings: nothing lost, or said so; readable whatever ended them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from counting_camera import CountingCamera, numbered
+
+from hardware import recorder_source
+from hardware.camera import CameraSettings, open_camera
+from hardware.capture import Capture, open_capture
+from hardware.recorder import record
+from hardware.recording import Order, Progress
+from hardware.tree import DETECTOR
+from hardware.writer import CaptureWriter
+from noise_model.errors import InputError
+
+ASKED = CameraSettings(1e-5, counter_bits=8)
+
+
+def everything(capture: Capture) -> np.ndarray[Any, Any]:
+    return np.concatenate(list(capture.blocks()))
+
+
+def numbers(capture: Capture) -> np.ndarray[Any, Any]:
+    found = capture.sequence_number(0, capture.shape[0])
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_all_images_come_back(tmp_path: Path, compression: str) -> None:
+    path, seen = tmp_path / "new" / "a.h5", []
+    order = Order(path, ASKED, image_key=1, compression=compression, notes={"command": "spadsr acquire"})
+    with CountingCamera(9, 300) as camera:
+        camera.waits = True
+        done = record(camera, order, seen.append)
+    assert (done.images, done.lost, done.unknown, done.waiting, done.failure) == (2700, 0, 0, 0, "")
+    assert done.whole
+    assert done.disk > 0
+    assert [progress.images for progress in seen] == sorted(progress.images for progress in seen)
+    with open_capture(path) as capture:
+        np.testing.assert_array_equal(everything(capture), numbered(0, 2700))
+        np.testing.assert_array_equal(numbers(capture), np.arange(2700))
+        np.testing.assert_array_equal(capture.image_key, np.ones(2700))
+        assert (capture.exposure.count_time, capture.frame_time, capture.counter_bits) == (1e-6, 1e-5, 8)
+        assert capture.notes["serial_number"] == "C7"
+        assert capture.notes["command"] == "spadsr acquire"
+        assert capture.notes["ended"] == "as ordered"
+        assert capture.assumptions == ()
+    assert [each.name for each in path.parent.iterdir()] == ["a.h5"]
+    with h5py.File(path) as file:
+        assert file[DETECTOR]["data"].compression == (None if compression == "none" else "gzip")
+
+
+def test_images_and_seconds_are_kept_to(tmp_path: Path) -> None:
+    with CountingCamera(1 << 40, 300) as camera:
+        assert record(camera, Order(tmp_path / "a.h5", ASKED, images=1000)).images == 1000
+        done = record(camera, Order(tmp_path / "b.h5", ASKED, seconds=0.2))
+    assert 0.2 <= done.seconds < 0.3
+    assert done.images == pytest.approx(done.seconds / 1e-5, rel=0.5)
+
+
+def test_lost_images_are_gaps(tmp_path: Path) -> None:
+    asked = CameraSettings(1e-5, counter_bits=8, frame_time=1e-4)
+    with open_camera("simulated:spc3,loss=0.4,seed=1") as camera:
+        done = record(camera, Order(tmp_path / "a.h5", asked, images=3000))
+        statistics = camera.statistics()
+    assert not done.whole
+    assert done.lost == statistics.lost > 0
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert numbers(capture)[-1] == 3000 + done.lost - 1
+        assert np.diff(numbers(capture).astype(int)).min() == 1
+        assert capture.notes["images_lost"] == done.lost
+
+
+def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    append = CaptureWriter.append
+
+    def delayed(writer: CaptureWriter, *given: Any, **named: Any) -> None:
+        time.sleep(0.05)
+        append(writer, *given, **named)
+
+    monkeypatch.setattr(CaptureWriter, "append", delayed)
+    monkeypatch.setattr(recorder_source, "QUEUE_BYTES", 1 << 21)
+
+
+def test_a_disk_that_does_not_follow_is_an_overrun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(monkeypatch)
+    with CountingCamera(100, 512) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED))
+    assert done.failure.startswith("overrun: the disk does not follow; images from number")
+    assert not done.whole
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert 0 < capture.shape[0] < 51200
+        np.testing.assert_array_equal(numbers(capture), np.arange(capture.shape[0]))
+        np.testing.assert_array_equal(everything(capture), numbered(0, capture.shape[0]))
+        assert f"from number {capture.shape[0]} on" in capture.notes["ended"]
+
+
+def test_a_camera_that_waits_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(monkeypatch)
+    with CountingCamera(20, 512) as camera:
+        camera.waits = True
+        assert record(camera, Order(tmp_path / "a.h5", ASKED)).images == 20 * 512
+
+
+def test_an_interrupt_closes_the_file(tmp_path: Path) -> None:
+    def interrupt(progress: Progress) -> None:
+        if progress.images:
+            raise KeyboardInterrupt
+
+    with CountingCamera(1 << 40) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED), interrupt)
+    assert done.whole
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert capture.shape[0] == done.images > 0
+        assert capture.notes["ended"] == "stopped by the user"
+        np.testing.assert_array_equal(everything(capture), numbered(0, done.images))
+
+
+def test_what_a_camera_gave_before_it_failed_is_kept(tmp_path: Path) -> None:
+    with CountingCamera(9, fails=(4,)) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED))
+    assert (done.images, done.failure) == (1200, "counting: unplugged")
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert capture.notes["ended"] == "counting: unplugged"
+        np.testing.assert_array_equal(everything(capture), numbered(0, 1200))
+
+
+def test_a_lost_camera_is_reached_again_and_the_gap_marked(tmp_path: Path) -> None:
+    with CountingCamera(9, period=1e-4, fails=(2,)) as camera:  # the first try to reach it again fails
+        done = record(camera, Order(tmp_path / "a.h5", ASKED, images=1500, reconnect=True))
+    assert (done.images, done.unknown, done.failure) == (1500, 1, "")
+    assert camera.entered == 3
+    with open_capture(tmp_path / "a.h5") as capture:
+        np.testing.assert_array_equal(everything(capture), np.concatenate([numbered(0, 600), numbered(0, 900)]))
+        gaps = np.diff(numbers(capture).astype(int))
+        assert np.flatnonzero(gaps != 1).tolist() == [599]
+        # Two waits, 0.25 s and 0.5 s, at 10,000 images/s.
+        assert gaps[599] - 1 == done.lost == capture.notes["images_lost"]
+        assert 0.75 < done.lost * 1e-4 < 3
+        assert capture.notes["gaps_of_unknown_length"] == 1
+
+
+def test_a_camera_that_comes_back_otherwise_ends_the_recording(tmp_path: Path) -> None:
+    with CountingCamera(9, fails=(2,)) as camera:
+        camera.changes = True
+        done = record(camera, Order(tmp_path / "a.h5", ASKED, reconnect=True))
+    assert (done.images, "other settings" in done.failure) == (600, True)
+
+
+def test_nothing_recorded_leaves_nothing(tmp_path: Path) -> None:
+    with CountingCamera(9, fails=(0,)) as camera, pytest.raises(InputError, match="unplugged"):
+        record(camera, Order(tmp_path / "a.h5", ASKED))
+    with CountingCamera(0) as camera, pytest.raises(InputError, match="no image came"):
+        record(camera, Order(tmp_path / "a.h5", ASKED))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("taken", ["a.h5", "a.part.h5"])
+def test_recordings_replace_nothing(tmp_path: Path, taken: str) -> None:
+    (tmp_path / taken).write_text("precious")
+    with CountingCamera(9) as camera, pytest.raises(InputError, match="there already"):
+        record(camera, Order(tmp_path / "a.h5", ASKED))
+    assert (tmp_path / taken).read_text() == "precious"
+
+
+FULL = """
+import sys
+from collections import namedtuple
+from pathlib import Path
+from counting_camera import CountingCamera, numbered
+from hardware import recorder_sink
+from hardware.camera import CameraSettings
+from hardware.capture import open_capture
+from hardware.recorder import record
+from hardware.recording import Order
+path, surprised = Path(sys.argv[1]), sys.argv[2] == "surprised"
+if surprised:  # the disk pretends to have room until it has none
+    recorder_sink.shutil.disk_usage = lambda folder: namedtuple("Usage", "free")(1 << 40)
+with CountingCamera(1 << 40, 512) as camera:
+    camera.waits = True
+    done = record(camera, Order(path, CameraSettings(1e-5)))
+words = "No space left on device" if surprised else "the disk is full"
+assert words in done.failure, done
+with open_capture(path) as capture:
+    assert capture.shape[0] == done.images > 1000, (capture.shape, done)
+    assert words in capture.notes["ended"]
+    assert bool(capture.assumptions) == surprised, capture.assumptions
+    start = 0
+    for block in capture.blocks(1000):
+        assert (block == numbered(start, len(block))).all()
+        assert (capture.sequence_number(start, start + len(block)) == range(start, start + len(block))).all()
+        start += len(block)
+print("full", done.images)
+"""
+
+
+def environment() -> dict[str, str]:
+    here = Path(__file__).parent
+    return os.environ | {"PYTHONPATH": f"{here.parents[1]}:{here}", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("size", ["24m", "27100k"])
+@pytest.mark.parametrize("way", ["foreseen", "surprised"])
+def test_a_disk_that_is_full(tmp_path: Path, way: str, size: str) -> None:
+    script = f'mount -t tmpfs -o size={size} tmpfs "{tmp_path}" && exec "$@"'
+    command = ["unshare", "-rm", "sh", "-c", script, "sh", sys.executable, "-c", FULL, str(tmp_path / "a.h5")]
+    probe = subprocess.run([*command[:4], f'mount -t tmpfs tmpfs "{tmp_path}"'], capture_output=True, check=False)
+    if probe.returncode:
+        pytest.skip("no disk may be mounted here")
+    run = subprocess.run([*command, way], env=environment(), capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("full")
+
+
+@pytest.mark.parametrize(("kills", "compression"), [(100, "none"), (20, "gzip")])
+def test_what_was_flushed_outlives_a_killed_recorder(tmp_path: Path, kills: int, compression: str) -> None:
+    script = Path(__file__).with_name("killed_recordings.py")
+    command = [sys.executable, str(script), str(tmp_path), str(kills), compression]
+    run = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    read, images = map(int, run.stdout.split())
+    assert read == kills
+    assert images > 1000 * kills
