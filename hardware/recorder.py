@@ -22,7 +22,7 @@ def record(camera: Camera, order: Order, look: Callable[[Progress], None] = lamb
     Args:
         camera: entered; it is configured here.
         order: what to record.
-        look: called ten times a second and at the end.
+        look: called ten times a second.
 
     Returns:
         How it ended: `whole`, or with `failure`, which the file says as well.
@@ -37,8 +37,7 @@ def record(camera: Camera, order: Order, look: Callable[[Progress], None] = lamb
     for thread in threads:
         thread.start()
     try:
-        while threads[1].is_alive():
-            threads[1].join(GLANCE)
+        while not pipe.done.wait(GLANCE):  # not join, which takes a thread for ended when it is interrupted
             look(disk.progress())
     except KeyboardInterrupt:
         pipe.interrupted = True

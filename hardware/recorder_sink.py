@@ -63,6 +63,7 @@ class DiskSide:
         finally:
             self._pipe.ending.set()
             self._camera.stop()
+            self._pipe.done.set()
 
     def _record(self, block: Block) -> None:
         try:

@@ -68,6 +68,7 @@ class Pipe:
 
     Attributes:
         ending: no more images are wanted.
+        done: the last one is written.
         interrupted: by the user.
         failure: of the camera, or an overrun.
     """
@@ -75,7 +76,8 @@ class Pipe:
     def __init__(self) -> None:
         self._blocks: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
         self._put_bytes = self._put_images = self._taken_bytes = self._taken_images = 0
-        self.ending, self.interrupted, self.failure = Event(), False, ""
+        self.ending, self.done = Event(), Event()
+        self.interrupted, self.failure = False, ""
 
     def put(self, block: Block) -> None:
         """One more."""

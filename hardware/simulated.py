@@ -31,7 +31,7 @@ SHORTEST_PERIOD = 1e-5
 BLOCK_TIME, MEMORY_TIME = 0.01, 1.0
 #: Images of a block at most; blocks that are drawn ahead where drawing is slower than the camera.
 MOST_IMAGES, RING = 1024, 4
-#: Images lost in one go, on average.
+#: Images lost in one go, on average and at least.
 MEAN_LOSS = 64
 #: Fine rows and columns of the scene in the longer side of the sensor, at least: how smoothly it drifts.
 FINE = 256
@@ -199,8 +199,9 @@ class SimulatedCamera:
             first += images
 
     def _chance_loss(self, images: int, random: np.random.Generator) -> int:
-        happens = random.uniform() < self._loss / (1 - self._loss) * images / MEAN_LOSS
-        return int(random.integers(1, 2 * MEAN_LOSS)) if happens else 0
+        expected = self._loss / (1 - self._loss) * images
+        burst = max(MEAN_LOSS, round(expected))
+        return int(random.integers(1, 2 * burst)) if random.uniform() < expected / burst else 0
 
     def _prepared(self, applied: CameraSettings, period: float) -> Callable[[int], NDArray[Any]]:
         """A function of the first index that gives a block: drawn then, or before the start and repeated."""
