@@ -1,6 +1,7 @@
 """The restoration network: counts of one sensor in, photon detection rate and its uncertainty out, at five scales."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -10,11 +11,18 @@ from torch import Tensor, nn
 SCALES = (1, 2, 4, 8, 16)
 STATISTICS = 9
 
+#: What can be left out of the network, to learn what it is worth.
+Part: TypeAlias = Literal["window_attention", "channel_attention", "gated_fusion", "photon_statistics", "sensor_maps"]
+
+_CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8)}  # of the statistics
+
 
 class NetworkConfig(BaseModel):
     """Size of the network."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["gated_fusion"] = "gated_fusion"
 
     width: int = Field(default=48, gt=0, description="channels")
     groups: int = Field(default=4, gt=0)
@@ -22,6 +30,7 @@ class NetworkConfig(BaseModel):
     attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
     heads: int = Field(default=2, gt=0, description="attention heads")
     window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
+    without: tuple[Part, ...] = Field(default=(), description="parts left out")
 
     @field_validator("heads")
     @classmethod
@@ -63,16 +72,17 @@ class GatedFusionTransformer(nn.Module):
         width = config.width
         self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
         self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
-        self.fusion = GatedFusion(width, config.groups)
+        self.fusion = GatedFusion(width, config.groups, gated="gated_fusion" not in config.without)
         self.native = _zeroed(nn.Conv2d(width, 3, 3, padding=1))
         self.heads = nn.ModuleDict(
             {str(s): _zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1}
         )
+        self.unseen = [channel for part in config.without for channel in _CHANNELS_OF.get(part, ())]
 
     def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
         height, width = measurement.rate.shape[-2:]
-        statistics = _padded(measurement.statistics, self.config.window)
+        statistics = padded(self._seen(measurement.statistics), self.config.window)
         features = self.stem(statistics)
         outputs = []
         current = features
@@ -85,6 +95,10 @@ class GatedFusionTransformer(nn.Module):
         rate = gate * measurement.rate + measurement.amplitude * inferred
         log_variance = measurement.log_variance + spread
         return [self._at_scale(s, fused, rate, log_variance, measurement.amplitude) for s in scales]
+
+    def _seen(self, statistics: Tensor) -> Tensor:
+        channels = torch.tensor(self.unseen, dtype=torch.long, device=statistics.device)
+        return statistics.index_fill(1, channels, 0.0) if self.unseen else statistics
 
     def _at_scale(
         self, s: int, fused: Tensor, rate: Tensor, log_variance: Tensor, amplitude: Tensor
@@ -104,11 +118,12 @@ class Group(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(ConvolutionBlock(config.width) for _ in range(config.blocks)))
-        self.attention = ContentAdaptiveAttention(config)
+        kinds = {"window_attention", "channel_attention"} - set(config.without)
+        self.attention = ContentAdaptiveAttention(config) if kinds else None
 
     def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
-        result: Tensor = self.attention(self.blocks(features), statistics)
-        return result
+        result: Tensor = self.blocks(features)
+        return result if self.attention is None else self.attention(result, statistics)
 
 
 class ConvolutionBlock(nn.Module):
@@ -132,10 +147,11 @@ class ContentAdaptiveAttention(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         inner, self.heads, self.window = config.attention_width, config.heads, config.window
+        windows, channels = (part not in config.without for part in ("window_attention", "channel_attention"))
         self.norm = nn.LayerNorm(config.width)
         self.project = nn.Linear(config.width + STATISTICS, 4 * inner)
-        self.position = nn.Parameter(torch.zeros(self.heads, (2 * self.window - 1) ** 2))
-        self.temperature = nn.Parameter(torch.ones(self.heads, 1, 1))
+        self.position = nn.Parameter(torch.zeros(self.heads, (2 * self.window - 1) ** 2)) if windows else None
+        self.temperature = nn.Parameter(torch.ones(self.heads, 1, 1)) if channels else None
         self.out = nn.Linear(inner, config.width)
         nn.init.zeros_(self.out.weight)
         nn.init.zeros_(self.out.bias)
@@ -145,10 +161,16 @@ class ContentAdaptiveAttention(nn.Module):
     def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
         pixels = torch.cat([self.norm(features.permute(0, 2, 3, 1)), statistics.permute(0, 2, 3, 1)], dim=-1)
         q, k, v, gate = self._split(self.project(pixels)).unbind(0)
-        gate = torch.sigmoid(gate)
-        mixed = gate * self._in_windows(q, k, v) + (1 - gate) * self._across_field(q, k, v)
+        mixed = self._mixed(torch.sigmoid(gate), q, k, v)
         result: Tensor = features + self.out(self._joined(mixed, pixels.shape)).permute(0, 3, 1, 2)
         return result
+
+    def _mixed(self, gate: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if self.temperature is None:
+            return self._in_windows(q, k, v)
+        if self.position is None:
+            return self._across_field(q, k, v)
+        return gate * self._in_windows(q, k, v) + (1 - gate) * self._across_field(q, k, v)
 
     def _split(self, projected: Tensor) -> Tensor:
         """(B, H, W, 4 C) -> (4, B, windows, heads, w w, depth)."""
@@ -165,6 +187,7 @@ class ContentAdaptiveAttention(nn.Module):
         return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * depth)
 
     def _in_windows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        assert self.position is not None
         bias = self.position[:, self.offsets].to(q.dtype)
         similarity = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias
         attended: Tensor = similarity.softmax(dim=-1) @ v
@@ -172,6 +195,7 @@ class ContentAdaptiveAttention(nn.Module):
 
     def _across_field(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Channels attend to channels, by the correlation of their values over the whole image."""
+        assert self.temperature is not None
         product = (q.transpose(-2, -1) @ k).sum(dim=1, keepdim=True).float()
         length_q, length_k = (t.float().square().sum(dim=(1, 3), keepdim=True) + 1e-6 for t in (q, k))
         similarity = product * torch.rsqrt(length_q.transpose(-2, -1) * length_k) * self.temperature
@@ -181,14 +205,14 @@ class ContentAdaptiveAttention(nn.Module):
 class GatedFusion(nn.Module):
     """Weighs every group's output, per pixel and channel, by a sigmoid gate that sees all of them."""
 
-    def __init__(self, width: int, groups: int) -> None:
+    def __init__(self, width: int, groups: int, *, gated: bool) -> None:
         super().__init__()
-        self.gate = nn.Conv2d(width * groups, width * groups, 1)
+        self.gate = nn.Conv2d(width * groups, width * groups, 1) if gated else None
         self.merge = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, outputs: list[Tensor]) -> Tensor:
         stacked = torch.cat(outputs, dim=1)
-        weighed = torch.sigmoid(self.gate(stacked)) * stacked
+        weighed = stacked if self.gate is None else torch.sigmoid(self.gate(stacked)) * stacked
         merged: Tensor = self.merge(sum(weighed.chunk(len(outputs), dim=1)))
         return merged
 
@@ -209,7 +233,7 @@ def window_offsets(window: int) -> Tensor:
     return shift[..., 0] * (2 * window - 1) + shift[..., 1]
 
 
-def _padded(images: Tensor, multiple: int) -> Tensor:
+def padded(images: Tensor, multiple: int) -> Tensor:
     """Repeats the lower and right edges up to a whole number of windows."""
     height, width = images.shape[-2:]
     return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")

@@ -1,6 +1,7 @@
 """The network: shapes, budget, where it starts, and what its answers depend on."""
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 import torch
@@ -12,9 +13,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.sensor import Exposure, Sensor
 from spadsr.measurement import measure
-from spadsr.network import SCALES, GatedFusionTransformer, Measurement, NetworkConfig
+from spadsr.network import SCALES, GatedFusionTransformer, Measurement, NetworkConfig, Part
 from spadsr.recipe import load_recipe
 
+PARTS: tuple[Part, ...] = get_args(Part)
 SMALL = NetworkConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
 Make = Callable[[NetworkConfig], GatedFusionTransformer]
 
@@ -50,8 +52,11 @@ def test_images_of_a_batch_do_not_mix(height: int, width: int) -> None:
         torch.testing.assert_close(log_variance[at : at + 1], variance, atol=1e-4, rtol=1e-4)
 
 
-def test_the_gradient_reaches_every_parameter(random_network: Make) -> None:
-    network = random_network(SMALL)
+@pytest.mark.parametrize(
+    "without", [(), *((part,) for part in PARTS), ("window_attention", "channel_attention")], ids="-".join
+)
+def test_the_gradient_reaches_every_parameter(random_network: Make, without: tuple[Part, ...]) -> None:
+    network = random_network(SMALL.model_copy(update={"without": without}))
     answers = network(measured(16, 16), SCALES)
     sum(part.square().sum() for answer in answers for part in answer).backward()
     for name, parameter in network.named_parameters():
@@ -112,3 +117,23 @@ def test_sizes_that_cannot_be() -> None:
     for wrong in ({"width": 0}, {"heads": 3}, {"window": 1}, {"depth": 4}):
         with pytest.raises(ValidationError):
             NetworkConfig(**wrong)
+
+
+@pytest.mark.parametrize(("part", "channels"), [("photon_statistics", (2, 3, 4, 5)), ("sensor_maps", (6, 7, 8))])
+def test_inputs_left_out_are_not_seen(random_network: Make, part: Part, channels: tuple[int, ...]) -> None:
+    network = random_network(SMALL.model_copy(update={"without": (part,)}))
+    plain, other = measured(16, 16), measured(16, 16)
+    other.statistics[:, channels] += 1
+    assert torch.equal(network(plain, (4,))[0][0], network(other, (4,))[0][0])
+    other.statistics[:, 0] += 1
+    assert not torch.equal(network(plain, (4,))[0][0], network(other, (4,))[0][0])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_part_matters(random_network: Make, part: Part) -> None:
+    whole = random_network(SMALL)
+    less = random_network(SMALL.model_copy(update={"without": (part,)}))
+    less.load_state_dict({name: whole.state_dict()[name] for name in less.state_dict()})
+    measurement = measured(16, 16)
+    measurement.statistics.add_(0.5)  # as of a sensor that is not ideal
+    assert not torch.equal(whole(measurement, (4,))[0][0], less(measurement, (4,))[0][0])
