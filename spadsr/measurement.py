@@ -24,13 +24,12 @@ def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
     scale = _mean_rate(counts, good, exposure, sensor)
     rate = _filled(rate / scale, good)[:, None]
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
-    statistics = torch.cat(
-        [rate.clamp(-2, _BRIGHTEST), torch.asinh(rate), sd.log(), *_context(counts, good, scale, exposure, sensor)],
-        dim=1,
-    )
+    mean_counts = scale * exposure.count_time * exposure.cycles
+    context = _context(counts, good, mean_counts, scale, exposure, sensor)
+    statistics = torch.cat([rate.clamp(-2, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
-    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None])
+    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], mean_counts[:, None])
 
 
 def _mean_rate(counts: Tensor, good: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
@@ -55,9 +54,10 @@ def _filled(rate: Tensor, good: Tensor) -> Tensor:
     return torch.where(good, rate, torch.where(share > 0, total / share.clamp(min=1e-6), torch.ones_like(share))[:, 0])
 
 
-def _context(counts: Tensor, good: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor) -> list[Tensor]:
+def _context(
+    counts: Tensor, good: Tensor, mean_counts: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor
+) -> list[Tensor]:
     """Channels that say how far the rates can be trusted."""
-    mean_counts = scale * exposure.count_time * exposure.cycles
     full = float(exposure.cycles)
     if not sensor.binary:
         full *= exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits

@@ -50,6 +50,7 @@ class Measurement:
         amplitude: (B, 1, H, W) local brightness, at least 1: what the network's answers are multiples of.
         log_variance: (B, 1, H, W) of `rate`, from photon statistics.
         scale: (B, 1, 1, 1) mean detection rate, counts/s.
+        mean_counts: (B, 1, 1, 1) of a pixel, from photons, over all frames; above 0.
     """
 
     statistics: Tensor
@@ -57,6 +58,7 @@ class Measurement:
     amplitude: Tensor
     log_variance: Tensor
     scale: Tensor
+    mean_counts: Tensor
 
 
 class GatedFusionTransformer(nn.Module):
@@ -95,6 +97,10 @@ class GatedFusionTransformer(nn.Module):
         rate = gate * measurement.rate + measurement.amplitude * inferred
         log_variance = measurement.log_variance + spread
         return [self._at_scale(s, fused, rate, log_variance, measurement.amplitude) for s in scales]
+
+    def hidden(self) -> list[nn.Module]:
+        """The modules between hidden features, neither the first nor the last ones."""
+        return [self.groups, self.fusion]
 
     def _seen(self, statistics: Tensor) -> Tensor:
         channels = torch.tensor(self.unseen, dtype=torch.long, device=statistics.device)

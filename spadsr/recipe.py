@@ -43,6 +43,7 @@ class TrainingRecipe(BaseModel):
     scale_shares: dict[int, float] = Field(default={4: 0.8, 8: 0.1, 16: 0.1}, description="resolutions trained for")
     record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
     checkpoint_seconds: float = Field(default=60, ge=0, description="between checkpoints")
+    interval_batches: int = Field(default=100, gt=0, description="fresh ones, for each scale, that set the intervals")
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")

@@ -15,6 +15,7 @@ from torch import Tensor
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.sensor import Exposure, Sensor
+from spadsr.intervals import Intervals
 from spadsr.measurement import measure
 from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
 
@@ -29,12 +30,14 @@ class Restorer:
     Attributes:
         name: of the weight file.
         network: in evaluation mode, on its device.
+        intervals: what its standard deviations are multiplied by.
         provenance: how it was trained.
         checksum: SHA-256 of the weight file.
     """
 
     name: str
     network: GatedFusionTransformer
+    intervals: Intervals
     provenance: dict[str, Any]
     checksum: str
 
@@ -49,7 +52,7 @@ class Restorer:
 
     @torch.inference_mode()
     def restore(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Tensor, Tensor]:
-        """Photon detection rate at `scale` times the resolution, and its standard deviation.
+        """Photon detection rate at `scale` times the resolution, and its standard uncertainty.
 
         Args:
             counts: (B, H, W) whole numbers.
@@ -67,15 +70,19 @@ class Restorer:
         measurement = measure(counts.to(self.device), exposure, sensor.to(self.device))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             [(rate, log_variance)] = self.network(measurement, (scale,))
+        standard, _ = self.intervals.factors(measurement.mean_counts, scale)
         rate = (rate * measurement.scale)[:, 0].clamp(min=0)
-        return rate, (torch.exp(0.5 * log_variance) * measurement.scale)[:, 0]
+        return rate, (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
 
 
-def save_weights(path: Path, network: GatedFusionTransformer, provenance: dict[str, Any]) -> None:
-    """Writes the network's parameters as float32, with its size and provenance."""
+def save_weights(
+    path: Path, network: GatedFusionTransformer, intervals: Intervals, provenance: dict[str, Any]
+) -> None:
+    """Writes the network's parameters as float32, with its size, the factors of its intervals, and its provenance."""
     metadata = {
         "format": _FORMAT,
         "network": network.config.model_dump_json(),
+        "intervals": intervals.model_dump_json(),
         "provenance": json.dumps(provenance, sort_keys=True, default=str),
     }
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -98,21 +105,25 @@ def load_restorer(path: str | Path | None = None, device: str | torch.device = "
     except (OSError, SafetensorError) as error:
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
-    network = _built(path, metadata, tensors).eval().to(memory_format=torch.channels_last)
-    return Restorer(path.stem, network.to(usable_device(device)), _provenance(metadata), checksum)
+    network, intervals = _built(path, metadata, tensors)
+    network = network.eval().to(usable_device(device), memory_format=torch.channels_last)
+    return Restorer(path.stem, network, intervals, _provenance(metadata), checksum)
 
 
-def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> GatedFusionTransformer:
+def _built(
+    path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]
+) -> tuple[GatedFusionTransformer, Intervals]:
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path}: a safetensors file, but not of spadsr weights; give a file made by `spadsr train`")
     try:
         network = GatedFusionTransformer(NetworkConfig.model_validate_json(metadata["network"]))
         network.load_state_dict(tensors)
+        intervals = Intervals.model_validate_json(metadata["intervals"])
     except (KeyError, ValidationError, RuntimeError) as error:
         raise InputError(
             f"{path}: its tensors do not fit the network it names ({str(error).splitlines()[0]})"
         ) from error
-    return network
+    return network, intervals
 
 
 def _provenance(metadata: dict[str, str]) -> dict[str, Any]:

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import torch
 import yaml
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from spadsr.intervals import measured_intervals
 from spadsr.network import GatedFusionTransformer
-from spadsr.pair_source import pair_source
+from spadsr.pair_source import PairSource, pair_source
 from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
-from spadsr.training import TrainingState, new_state, train
+from spadsr.training import TrainingState, drawn, new_state, train
 from spadsr.versions import versions
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def run_training(
             if state.history and state.history[-1]["step"] == step:
                 log(state.history[-1])
                 _write_curves(state.history, folder)
-    return FinishedRun(_finish(settled, state, folder), folder / "curves.png", source.skipped)
+    return FinishedRun(_finish(settled, state, source, folder), folder / "curves.png", source.skipped)
 
 
 def _keep(recipe: TrainingRecipe, path: Path) -> None:
@@ -76,7 +78,7 @@ def _keep(recipe: TrainingRecipe, path: Path) -> None:
         partial.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
-def _finish(recipe: TrainingRecipe, state: TrainingState, folder: Path) -> Path:
+def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Path:
     weights = folder / "weights.safetensors"
     provenance: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
@@ -87,7 +89,11 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, folder: Path) -> Path:
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
     averaged = cast(GatedFusionTransformer, state.averaged.module)
-    save_weights(weights, averaged, provenance)
+    generator = torch.Generator(state.generator.device).manual_seed(recipe.seed + 2)  # not that of training or validation
+    intervals = measured_intervals(
+        averaged, lambda scale: drawn(source, scale, generator), tuple(recipe.scale_shares), recipe.interval_batches
+    )
+    save_weights(weights, averaged, intervals, provenance)
     return weights
 
 

@@ -18,6 +18,7 @@ from noise_model.files import whole_file
 from simulate.pairs import Pair
 from spadsr.measurement import measure
 from spadsr.network import GatedFusionTransformer, Measurement
+from spadsr.optimizer import Optimizer
 from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
 
@@ -32,7 +33,7 @@ class TrainingState:
 
     network: GatedFusionTransformer
     averaged: AveragedModel
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     generator: torch.Generator
     step: int = 0
     samples: int = 0
@@ -73,7 +74,7 @@ def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     network = GatedFusionTransformer(recipe.network).to(device)
     network = network.to(memory_format=torch.channels_last)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
-    optimizer = torch.optim.AdamW(network.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
+    optimizer = Optimizer(network, network.hidden(), recipe.learning_rate, recipe.weight_decay)
     return TrainingState(network, averaged, optimizer, torch.Generator(device).manual_seed(recipe.seed))
 
 
@@ -97,14 +98,12 @@ def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fold
 
 
 def _step(recipe: TrainingRecipe, state: TrainingState, source: PairSource, forward: Callable[..., Any]) -> float:
-    for group in state.optimizer.param_groups:
-        group["lr"] = _learning_rate(recipe, state.step)
-    measurement, targets = _batch(recipe, source, state.generator)
+    measurement, targets = drawn(source, _scale(recipe, state.generator), state.generator)
     device = measurement.rate.device.type
     with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16):
         answers = forward(measurement, tuple(targets))
     loss = _loss(answers, list(targets.values()), recipe.beta)
-    state.optimizer.zero_grad(set_to_none=True)
+    state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
     if not math.isfinite(loss.item() + norm.item()):
@@ -112,7 +111,7 @@ def _step(recipe: TrainingRecipe, state: TrainingState, source: PairSource, forw
             f"training: the loss became {loss.item()} at step {state.step}; resume from the last checkpoint "
             f"with a lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
         )
-    state.optimizer.step()
+    state.optimizer.step(_learning_rate(recipe, state.step))
     state.averaged.update_parameters(state.network)
     state.step += 1
     state.samples += recipe.batch
@@ -127,11 +126,9 @@ def _learning_rate(recipe: TrainingRecipe, step: int) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def _batch(
-    recipe: TrainingRecipe, source: PairSource, generator: torch.Generator
-) -> tuple[Measurement, dict[int, Tensor]]:
+def drawn(source: PairSource, scale: int, generator: torch.Generator) -> tuple[Measurement, dict[int, Tensor]]:
     """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W)."""
-    pairs = source.pairs(_scale(recipe, generator), generator)
+    pairs = source.pairs(scale, generator)
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
     return _joined(measurements), _targets(pairs, measurements)
 

@@ -9,6 +9,7 @@ import torch
 
 from hardware.writer import CaptureWriter
 from noise_model.sensor import Exposure
+from spadsr.intervals import Intervals
 from spadsr.network import GatedFusionTransformer, NetworkConfig
 from spadsr.restorer import save_weights
 
@@ -42,7 +43,7 @@ def small_weights(
 ) -> Path:
     """A weight file of a small random network."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_weights(path, random_network(SMALL), {"steps": 0, "note": "random"})
+    save_weights(path, random_network(SMALL), Intervals(), {"steps": 0, "note": "random"})
     return path
 
 

@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
     "ema": 0.9,
     "record_every": 3,
     "checkpoint_seconds": 0,
+    "interval_batches": 2,
     "bfloat16": False,
     "network": {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2},
     "scenes": {"drawn": 3, "drawn_size": 256},

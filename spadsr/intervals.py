@@ -1,0 +1,97 @@
+"""Intervals that cover what they promise: how a network's own standard deviations must be stretched to do so, measured on
+fresh captures after training and kept in its weight file."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeAlias
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from torch import Tensor
+
+from spadsr.network import SCALES, GatedFusionTransformer, Measurement
+
+#: Counts of a mean pixel at which the factors are measured; between them they are interpolated over the logarithm.
+KNOTS = (0.05, 0.2, 0.8, 3.2, 12.8, 51.2, 204.8)
+
+_PIXELS = 512  # of each image, so that all images count alike
+_NORMAL_68 = 0.6827
+
+#: (wanted scale) -> a batch: the network's input and, for that scale and those below it, the true rates over its scale.
+Draw = Callable[[int], tuple[Measurement, dict[int, Tensor]]]
+
+Factors: TypeAlias = Annotated[tuple[PositiveFloat, ...], Field(min_length=len(KNOTS), max_length=len(KNOTS))]
+
+
+class Intervals(BaseModel):
+    """Factors for every scale, one a knot.
+
+    Attributes:
+        standard: of the network's standard deviation, so that one covers 68.3 % of the pixels: the standard uncertainty.
+        coverage: k, of the standard uncertainty, so that k of them cover 95 % (GUM, JCGM 100:2008, 6.3.3). Errors have
+            longer tails than normal ones, so it is not 1.96.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    standard: dict[int, Factors] = {s: (1.0,) * len(KNOTS) for s in SCALES}
+    coverage: dict[int, Factors] = {s: (1.96,) * len(KNOTS) for s in SCALES}
+
+    def factors(self, mean_counts: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+        """Of standard deviation and of standard uncertainty, each of the shape of `mean_counts`."""
+        place = mean_counts.log()
+        return _interpolated(place, self.standard[scale]), _interpolated(place, self.coverage[scale])
+
+
+def measured_intervals(network: GatedFusionTransformer, draw: Draw, scales: tuple[int, ...], batches: int) -> Intervals:
+    """The factors of a trained network, from so many batches for each scale drawn; a knot takes the images nearest to it.
+
+    Args:
+        scales: that can be drawn; 4 among them, since 2 and 1 are measured with it. Others keep the factors of normal
+            errors.
+    """
+    plain = Intervals()
+    standard, coverage = dict(plain.standard), dict(plain.coverage)
+    for scale in scales:
+        errors = _relative_errors(network, draw, scale, (1, 2, 4) if scale == 4 else (scale,), batches)
+        for s, (place, relative) in errors.items():
+            standard[s], coverage[s] = _factors(place, relative)
+    return Intervals(standard=standard, coverage=coverage)
+
+
+@torch.inference_mode()
+def _relative_errors(
+    network: GatedFusionTransformer, draw: Draw, scale: int, answered: tuple[int, ...], batches: int
+) -> dict[int, tuple[Tensor, Tensor]]:
+    """For each scale: log mean counts (n,), and |error| over standard deviation of some pixels (n, pixels)."""
+    found: dict[int, list[tuple[Tensor, Tensor]]] = {s: [] for s in answered}
+    for _ in range(batches):
+        measurement, targets = draw(scale)
+        place = measurement.mean_counts.log().flatten()
+        for s, (rate, log_variance) in zip(answered, network(measurement, answered), strict=True):
+            relative = ((rate.clamp(min=0) - targets[s]).abs() * torch.exp(-0.5 * log_variance)).flatten(1)
+            some = torch.linspace(0, relative.shape[1] - 1, min(_PIXELS, relative.shape[1])).long()
+            found[s].append((place.cpu(), relative[:, some.to(relative.device)].cpu()))
+    return {s: (torch.cat([p for p, _ in parts]), torch.cat([r for _, r in parts])) for s, parts in found.items()}
+
+
+def _factors(place: Tensor, relative: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The factors at each knot, from the images nearest to it, or from all where there are none."""
+    nearest = (place[:, None] - torch.tensor(KNOTS).log()).abs().argmin(dim=1)
+    standard, coverage = [], []
+    for knot in range(len(KNOTS)):
+        near = relative[nearest == knot].flatten().double().numpy()
+        near = near if near.size else relative.flatten().double().numpy()
+        q68, q95 = np.quantile(near, (_NORMAL_68, 0.95))
+        standard.append(float(q68))
+        coverage.append(float(q95 / q68))
+    return tuple(standard), tuple(coverage)
+
+
+def _interpolated(place: Tensor, values: tuple[float, ...]) -> Tensor:
+    """Piecewise linear over the logarithm of the knots, constant beyond them: as a sum of ramps, which every runtime has."""
+    ends = torch.tensor(KNOTS).log().tolist()
+    result = torch.full_like(place, values[0])
+    for low, high, before, after in zip(ends, ends[1:], values, values[1:], strict=False):
+        result = result + (after - before) * ((place - low) / (high - low)).clamp(0, 1)
+    return result
