@@ -1,12 +1,12 @@
-"""Intervals that cover what they promise: how a network's own standard deviations must be stretched to do so, measured on
-fresh captures after training and kept in its weight file."""
+"""Intervals that cover what they promise: how a network's own standard deviations must be stretched to do so, measured
+on fresh captures after training and kept in its weight file."""
 
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor
 
 from spadsr.network import SCALES, GatedFusionTransformer, Measurement
@@ -27,7 +27,7 @@ class Intervals(BaseModel):
     """Factors for every scale, one a knot.
 
     Attributes:
-        standard: of the network's standard deviation, so that one covers 68.3 % of the pixels: the standard uncertainty.
+        standard: of the network's standard deviation, so that one covers 68.3 % of the pixels: standard uncertainty.
         coverage: k, of the standard uncertainty, so that k of them cover 95 % (GUM, JCGM 100:2008, 6.3.3). Errors have
             longer tails than normal ones, so it is not 1.96.
     """
@@ -37,6 +37,13 @@ class Intervals(BaseModel):
     standard: dict[int, Factors] = {s: (1.0,) * len(KNOTS) for s in SCALES}
     coverage: dict[int, Factors] = {s: (1.96,) * len(KNOTS) for s in SCALES}
 
+    @field_validator("standard", "coverage")
+    @classmethod
+    def _for_all_scales(cls, factors: dict[int, Factors]) -> dict[int, Factors]:
+        if set(factors) != set(SCALES):
+            raise ValueError(f"expected factors for the scales {', '.join(map(str, SCALES))}")
+        return factors
+
     def factors(self, mean_counts: Tensor, scale: int) -> tuple[Tensor, Tensor]:
         """Of standard deviation and of standard uncertainty, each of the shape of `mean_counts`."""
         place = mean_counts.log()
@@ -44,7 +51,7 @@ class Intervals(BaseModel):
 
 
 def measured_intervals(network: GatedFusionTransformer, draw: Draw, scales: tuple[int, ...], batches: int) -> Intervals:
-    """The factors of a trained network, from so many batches for each scale drawn; a knot takes the images nearest to it.
+    """The factors of a trained network, from so many batches for each scale; a knot takes the images nearest to it.
 
     Args:
         scales: that can be drawn; 4 among them, since 2 and 1 are measured with it. Others keep the factors of normal
@@ -89,7 +96,7 @@ def _factors(place: Tensor, relative: Tensor) -> tuple[tuple[float, ...], tuple[
 
 
 def _interpolated(place: Tensor, values: tuple[float, ...]) -> Tensor:
-    """Piecewise linear over the logarithm of the knots, constant beyond them: as a sum of ramps, which every runtime has."""
+    """Piecewise linear over the logarithm of the knots, constant beyond: as a sum of ramps, which every runtime has."""
     ends = torch.tensor(KNOTS).log().tolist()
     result = torch.full_like(place, values[0])
     for low, high, before, after in zip(ends, ends[1:], values, values[1:], strict=False):

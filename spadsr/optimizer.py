@@ -55,7 +55,7 @@ class Optimizer:
 
 
 def _as_matrix(tensor: Tensor, kernel: Tensor) -> Tensor:
-    """(outputs, all inputs), in the order in which `kernel` lies in memory, so that the kernel's own is a view of it."""
+    """(outputs, all inputs), in the order in which `kernel` lies in memory: of the kernel itself it is a view."""
     if kernel.ndim == 2 or kernel.is_contiguous():
         return tensor.flatten(1)
     return tensor.permute(0, 2, 3, 1).flatten(1)

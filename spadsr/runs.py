@@ -89,7 +89,7 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
     averaged = cast(GatedFusionTransformer, state.averaged.module)
-    generator = torch.Generator(state.generator.device).manual_seed(recipe.seed + 2)  # not that of training or validation
+    generator = torch.Generator(state.generator.device).manual_seed(recipe.seed + 2)  # seen by no step
     intervals = measured_intervals(
         averaged, lambda scale: drawn(source, scale, generator), tuple(recipe.scale_shares), recipe.interval_batches
     )

@@ -1,0 +1,81 @@
+"""Intervals cover what they promise, whatever the errors are like; factors between and beyond the knots."""
+
+import math
+
+import pytest
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from spadsr.intervals import KNOTS, Intervals, measured_intervals
+from spadsr.network import SCALES, Measurement
+
+
+class Liar(torch.nn.Module):
+    """Answers 5 with a standard deviation of 1, at every scale."""
+
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        batch, _, height, width = measurement.rate.shape
+        shapes = [(batch, 1, s * height, s * width) for s in scales]
+        return [(torch.full(shape, 5.0), torch.zeros(shape)) for shape in shapes]
+
+
+class World:
+    """Truths about 5 whose errors have a spread that depends on the counts, and longer tails than normal ones."""
+
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def draw(self, scale: int) -> tuple[Measurement, dict[int, Tensor]]:
+        place = torch.empty(8, 1, 1, 1).uniform_(math.log(KNOTS[0]), math.log(KNOTS[-1]), generator=self.generator)
+        blank = torch.zeros(8, 1, 16, 16)
+        measurement = Measurement(blank, blank, blank, blank, blank[..., :1, :1], place.exp())
+        return measurement, {s: 5 + self.errors(place, 16 * s) for s in (1, 2, 4, 8) if s <= scale}
+
+    def errors(self, place: Tensor, side: int) -> Tensor:
+        spread = 0.5 + 0.1 * (place - math.log(KNOTS[0]))
+        normal = torch.randn(len(place), 1, side, side, generator=self.generator)
+        tail = torch.rand(len(place), 1, side, side, generator=self.generator) < 0.1
+        return normal * spread * torch.where(tail, 3.0, 1.0)
+
+
+def test_intervals_cover_what_they_promise() -> None:
+    intervals = measured_intervals(Liar(), World(0).draw, (4, 8), batches=100)  # type: ignore[arg-type]
+    world = World(1)
+    for scale in (1, 2, 4, 8):
+        inside = torch.zeros(2, dtype=torch.float64)
+        for _ in range(100):
+            measurement, truth = world.draw(scale)
+            standard, coverage = intervals.factors(measurement.mean_counts, scale)
+            error = (truth[scale] - 5).abs()
+            inside += torch.stack([(error < standard).double().mean(), (error < standard * coverage).double().mean()])
+        # A knot's factors are those of its neighbourhood: right to 1 % on the whole.
+        assert inside[0] / 100 == pytest.approx(0.6827, abs=0.01)
+        assert inside[1] / 100 == pytest.approx(0.95, abs=0.01)
+        assert intervals.coverage[scale][3] > 2.1  # 1.96 for normal errors
+
+
+def test_scales_that_were_not_measured_keep_normal_intervals() -> None:
+    intervals = measured_intervals(Liar(), World(0).draw, (8,), batches=2)  # type: ignore[arg-type]
+    assert intervals.standard[16] == (1.0,) * len(KNOTS)
+    assert intervals.coverage[4] == (1.96,) * len(KNOTS)
+
+
+def test_factors_between_and_beyond_the_knots() -> None:
+    rising = tuple(float(i + 1) for i in range(len(KNOTS)))
+    intervals = Intervals(standard=dict.fromkeys(SCALES, rising), coverage=dict.fromkeys(SCALES, rising[::-1]))
+    counts = torch.tensor([KNOTS[0] / 10, *KNOTS, KNOTS[-1] * 10, math.sqrt(KNOTS[1] * KNOTS[2])])
+    standard, coverage = intervals.factors(counts, 4)
+    torch.testing.assert_close(standard, torch.tensor([1.0, *rising, rising[-1], 2.5]))
+    torch.testing.assert_close(coverage, len(KNOTS) + 1 - standard)
+
+
+@pytest.mark.parametrize("factors", [(1.0,) * (len(KNOTS) - 1), (-1.0,) * len(KNOTS), (math.nan,) * len(KNOTS)])
+def test_impossible_factors_are_refused(factors: tuple[float, ...]) -> None:
+    with pytest.raises(ValidationError):
+        Intervals(standard=dict.fromkeys(SCALES, factors))
+
+
+def test_factors_of_every_scale_are_needed() -> None:
+    with pytest.raises(ValidationError, match="for the scales"):
+        Intervals(standard={4: (1.0,) * len(KNOTS)})
