@@ -34,6 +34,7 @@ class CameraSettings:
             goes; applied, None is not known.
         corrected: the camera corrects counts for dead time (pile-up).
         background_subtracted: the camera subtracts a background.
+        largest_count: an image can hold, where that is less than `cycles` and `counter_bits` allow; None: it is not.
     """
 
     count_time: float
@@ -43,6 +44,7 @@ class CameraSettings:
     frame_time: float | None = None
     corrected: bool = False
     background_subtracted: bool = False
+    largest_count: int | None = None
 
     @property
     def exposure(self) -> Exposure:
@@ -52,7 +54,7 @@ class CameraSettings:
     @property
     def saturation_value(self) -> int:
         """The largest count an image can hold."""
-        return self.cycles * ((1 << self.counter_bits) - 1)
+        return self.largest_count or self.cycles * ((1 << self.counter_bits) - 1)
 
 
 @dataclass(frozen=True)

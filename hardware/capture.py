@@ -217,13 +217,18 @@ def open_capture(
     with blaming(path, reader.NAME):
         source = reader.open_source(path, choice)
         try:
-            return _assemble(path, reader.NAME, source, given)
+            return assemble(path, reader.NAME, source, given)
         except BaseException:
             source.close()
             raise
 
 
-def _assemble(path: Path, name: str, source: Source, given: Settings) -> Capture:
+def assemble(path: Path, name: str, source: Source, given: Settings) -> Capture:
+    """The capture that a source is, with what the source does not say as `given`, or as is usual.
+
+    Raises:
+        InputError: the settings contradict each other.
+    """
     settings, assumed = complete(path, source.said, given, source.usual, lambda: _peak(source))
     values, lost = settings.known(), _lost(path, source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()

@@ -6,14 +6,19 @@ from threading import Thread
 from hardware.camera import Camera
 from hardware.recorder_sink import DiskSide
 from hardware.recorder_source import CameraSide
-from hardware.recording import Order, Pipe, Progress
+from hardware.recording import Onlooker, Order, Pipe, Progress
 from hardware.tree import free_name
 
 #: s between two looks at a recording.
 GLANCE = 0.1
 
 
-def record(camera: Camera, order: Order, look: Callable[[Progress], None] = lambda progress: None) -> Progress:
+def record(
+    camera: Camera,
+    order: Order,
+    look: Callable[[Progress], None] = lambda progress: None,
+    onlooker: Onlooker | None = None,
+) -> Progress:
     """Records until the order is done, the camera ends, something fails, or the user interrupts (Ctrl-C).
 
     One thread takes images from the camera, another writes them. The caller's only looks on, so that an interrupt never
@@ -23,6 +28,7 @@ def record(camera: Camera, order: Order, look: Callable[[Progress], None] = lamb
         camera: entered; it is configured here.
         order: what to record.
         look: called ten times a second.
+        onlooker: is shown every image on its way to the disk.
 
     Returns:
         How it ended: `whole`, or with `failure`, which the file says as well.
@@ -32,8 +38,10 @@ def record(camera: Camera, order: Order, look: Callable[[Progress], None] = lamb
     """
     free_name(order.path)
     pipe, applied = Pipe(), camera.configure(order.settings)
-    disk = DiskSide(camera, applied, order, pipe)
-    threads = [Thread(target=each.run, daemon=True) for each in (CameraSide(camera, applied, order, pipe), disk)]
+    if onlooker is not None:
+        onlooker.begin(applied)
+    source, disk = CameraSide(camera, applied, order, pipe, onlooker), DiskSide(camera, applied, order, pipe)
+    threads = [Thread(target=each.run, daemon=True) for each in (source, disk)]
     for thread in threads:
         thread.start()
     try:

@@ -139,6 +139,7 @@ class DiskSide:
             exposure=self._applied.exposure,
             dead_time=self._applied.dead_time,
             counter_bits=self._applied.counter_bits,
+            saturation_value=self._applied.saturation_value,
             frame_time=self._applied.frame_time,
             pixel_mask=self._camera.pixel_mask,
             corrected=self._applied.corrected,
@@ -190,4 +191,4 @@ def _reserve(folder: Path) -> Any:
 def _reason(error: BaseException) -> str:
     """What the system said, out of what HDF5 says of it."""
     said = re.search(r"error message = '([^']*)'", str(error))
-    return said[1] if said else str(error).splitlines()[0]
+    return said[1] if said else (getattr(error, "strerror", None) or str(error).splitlines()[0])

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from hardware.camera import Block, Camera, CameraError, CameraSettings
-from hardware.recording import Order, Pipe
+from hardware.recording import Onlooker, Order, Pipe
 from noise_model.errors import InputError
 
 #: Bytes of counts that wait for the disk at most.
@@ -20,10 +20,14 @@ class CameraSide:
     Args:
         camera: entered and configured.
         applied: the settings as applied.
+        onlooker: is shown every block.
     """
 
-    def __init__(self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe) -> None:
+    def __init__(
+        self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe, onlooker: Onlooker | None = None
+    ) -> None:
         self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
+        self._onlooker = onlooker
         self._offset, self._next, self._left = 0, 0, order.images
         self._first_time = self._last_time = 0.0
 
@@ -75,6 +79,8 @@ class CameraSide:
             block = replace(block, counts=block.counts[: self._left])
             self._left -= len(block.counts)
         self._pipe.put(block)
+        if self._onlooker is not None:
+            self._onlooker.see(block)
         over = self._order.seconds is not None and block.host_time - self._first_time >= self._order.seconds
         return not (over or self._left == 0 or self._pipe.ending.is_set())
 

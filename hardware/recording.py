@@ -4,6 +4,7 @@ import queue
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
+from typing import Protocol
 
 from hardware.camera import Block, CameraSettings
 
@@ -61,6 +62,17 @@ class Progress:
     def whole(self) -> bool:
         """All that was ordered is in the file, and no image is known to be lost."""
         return not (self.failure or self.lost)
+
+
+class Onlooker(Protocol):
+    """Sees the images on their way to the disk."""
+
+    def begin(self, applied: CameraSettings) -> None:
+        """Called once, before the first image. Raises InputError where such images are of no use to it."""
+
+    def see(self, block: Block) -> None:
+        """Called with every block that is recorded, in the camera's thread: it must be quick, wait for nothing, raise
+        nothing, and leave the counts as they are."""
 
 
 class Pipe:

@@ -79,6 +79,7 @@ class ReplayCamera:
             frame_time=capture.frame_time,
             corrected=capture.corrected,
             background_subtracted=capture.background_subtracted,
+            largest_count=capture.saturation_value,
         )
 
     def blocks(self) -> Iterator[Block]:

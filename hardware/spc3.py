@@ -10,7 +10,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from ctypes import POINTER, byref, c_double, c_short, c_uint8, c_uint16
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from types import TracebackType
 from typing import Any, Self
@@ -67,7 +67,6 @@ class _Applied:
     settings: CameraSettings
     dtype: np.dtype[Any]
     period: float
-    saturation_value: int
     at: float
 
 
@@ -156,10 +155,11 @@ class Spc3:
         period = max(units, READOUT) * UNIT * cycles
         if self._live:
             period = max(period, LIVE_PERIOD, frame_time or 0.0)
-        settings = CameraSettings(units * UNIT, cycles, 9 if wide.value else 8, dead_time, period)
+        full = CameraSettings(units * UNIT, cycles, 9 if wide.value else 8, dead_time, period)
+        most = 0xFFFF if wide.value else 0xFF
+        settings = replace(full, largest_count=most) if most < full.saturation_value else full
         dtype = np.dtype("<u2" if wide.value or self._live or self._snap else np.uint8)
-        most = min(settings.saturation_value, 0xFFFF if wide.value else 0xFF)
-        return _Applied(settings, dtype, period, most, time.monotonic())
+        return _Applied(settings, dtype, period, time.monotonic())
 
     # Runs
 
@@ -170,7 +170,7 @@ class Spc3:
                 yield block
 
     def _block(self, counts: NDArray[Any], applied: _Applied, first: int, known: bool = True) -> Block:
-        saturated = saturated_share(counts, applied.saturation_value)
+        saturated = saturated_share(counts, applied.settings.saturation_value)
         return Block(counts, first, applied.period, time.monotonic(), 0, known, saturated)
 
     def _continuous(self, applied: _Applied) -> Generator[Block, None, None]:

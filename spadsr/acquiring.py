@@ -2,16 +2,28 @@
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
-from hardware.camera import CameraSettings, open_camera
+from hardware.camera import Camera, CameraSettings, open_camera
 from hardware.recorder import record
 from hardware.recording import Order, Progress
 from noise_model.errors import InputError
 from noise_model.sensor import Sensor
+from spadsr.live import LiveCount, LiveView
+from spadsr.live_painter import LiveOrder
 from spadsr.versions import versions
 
 SCENE, FLAT, DARK = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class State:
+    """A recording under way or at its end, and what of it was restored live, if anything was to be."""
+
+    recorded: Progress
+    live: LiveCount | None = None
 
 
 def acquire(
@@ -26,13 +38,17 @@ def acquire(
     reconnect: bool,
     sensor: str | None,
     command: str,
-    look: Callable[[Progress], None],
-) -> Progress:
+    live: LiveOrder | None,
+    look: Callable[[State], None],
+    say: Callable[[str], None],
+) -> State:
     """Records from the camera at `address`; the file says by what command and software.
 
     Args:
         images, seconds: when to stop, whichever comes first; without either, when the user says so.
         sensor: file or preset of the sensor that took it, noted in the file.
+        live: what is to be restored meanwhile.
+        say: told what the user should know about that.
 
     Raises:
         InputError: an option is wrong, or nothing could be recorded.
@@ -53,20 +69,32 @@ def acquire(
         reconnect=reconnect,
         notes=notes if sensor is None else {**notes, "sensor": f"{sensor}: {Sensor.load(sensor).name}"},
     )
-    with open_camera(address) as camera:
-        return record(camera, order, look)
+    with open_camera(address) as camera, _view(live, camera, say) as view:
+        count = (lambda: None) if view is None else view.look
+        recorded = record(camera, order, lambda now: look(State(now, count())), view)
+    return State(recorded, count())
 
 
-def progress_line(now: Progress, ordered: int | None) -> str:
+def _view(
+    live: LiveOrder | None, camera: Camera, say: Callable[[str], None]
+) -> AbstractContextManager[LiveView | None]:
+    return nullcontext() if live is None else LiveView(live, camera, say)
+
+
+def progress_line(state: State, ordered: int | None) -> str:
     """A recording under way, in a line."""
+    now = state.recorded
     total = "" if ordered is None else f" of {ordered:,}"
     parts = [f"{now.images:,}{total} images", f"{_rate(now):,.0f}/s", f"{_lost(now)} lost"]
+    parts += [] if state.live is None else [_live(state.live)]
     parts += [f"{now.saturated:.2%} saturated", f"{now.waiting:,} waiting", f"{now.disk / 1e9:,.1f} GB left on disk"]
     return ", ".join(parts)
 
 
-def summary_rows(done: Progress, output: Path) -> list[list[str]]:
+def summary_rows(state: State, output: Path) -> list[list[str]]:
     """A finished recording."""
+    done = state.recorded
+    live = [] if state.live is None else [["live", _live(state.live)]]
     return [
         ["images", f"{done.images:,}"],
         ["seconds", f"{done.seconds:.2f}"],
@@ -74,7 +102,12 @@ def summary_rows(done: Progress, output: Path) -> list[list[str]]:
         ["lost", _lost(done)],
         ["saturated", f"{done.saturated:.3%}"],
         ["file", f"{output.stat().st_size / 1e6:,.1f} MB"],
+        *live,
     ]
+
+
+def _live(count: LiveCount) -> str:
+    return f"{count.restored:,} restored in {count.pictures:,} pictures, {count.skipped:,} skipped"
 
 
 def _rate(progress: Progress) -> float:

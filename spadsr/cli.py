@@ -416,6 +416,13 @@ def acquire(
     compression: Annotated[Compression, typer.Option(help="gzip: for slow cameras")] = Compression.none,
     reconnect: Annotated[bool, typer.Option("--reconnect", help="open a lost camera again, and go on")] = False,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor that took it, to be noted in the file")] = None,
+    infer: Annotated[
+        bool, typer.Option("--infer", help="restore the newest images meanwhile: `<stem>.live.png`")
+    ] = False,
+    scale: Annotated[int, typer.Option(help="with --infer: 1, 2, 4, 8 or 16")] = 4,
+    sum: Annotated[int, typer.Option(help="with --infer: consecutive images to add up before restoring")] = 1,
+    weights: Weights = None,
+    device: Device = "cpu",
 ) -> None:
     """Record every image of a camera, losing none.
 
@@ -427,12 +434,16 @@ def acquire(
     """
     from hardware.camera import CameraSettings
     from spadsr import acquiring
+    from spadsr.live_painter import LiveOrder
 
     if dark and flat:
         raise InputError("--dark --flat: images are one or the other; record twice")
+    if sum != 1 and not infer:
+        raise InputError(f"--sum {sum}: recordings hold single images; it is for --infer, or for `spadsr infer`")
+    live = LiveOrder(output, sum, scale, weights, device, sensor) if infer else None
     kind = acquiring.DARK if dark else acquiring.FLAT if flat else acquiring.SCENE
     with status_line() as show:
-        done = acquiring.acquire(
+        state = acquiring.acquire(
             camera,
             output,
             CameraSettings(count_time, cycles, bits, dead_time, frame_time, correct),
@@ -443,9 +454,14 @@ def acquire(
             reconnect=reconnect,
             sensor=sensor,
             command=shlex.join(["spadsr", *sys.argv[1:]]),
+            live=live,
             look=lambda now: show(acquiring.progress_line(now, frames)),
+            say=warn,
         )
-    table(str(output), ["recorded", ""], acquiring.summary_rows(done, output))
+    table(str(output), ["recorded", ""], acquiring.summary_rows(state, output))
+    if live is not None and live.picture.exists():
+        out.print(str(live.picture), markup=False, soft_wrap=True)
+    done = state.recorded
     if done.failure:
         err.print(f"error: {done.failure}", style="red", markup=False, soft_wrap=True)
     elif done.lost:

@@ -82,6 +82,8 @@ def test_settings_are_those_the_camera_has(start: Start) -> None:
     with start() as camera:
         applied = camera.configure(CameraSettings(1.2346e-6, 16, dead_time=54e-9, counter_bits=1))
         assert applied == CameraSettings(pytest.approx(1.23e-6), 16, 9, pytest.approx(52e-9), pytest.approx(166.4e-6))
+        assert applied.saturation_value == 16 * 511
+        assert camera.configure(CameraSettings(1e-6, 200)).saturation_value == 65535  # the read-out's, not 200 x 511
         assert camera.configure(ONE_FRAME).counter_bits == 8
         assert camera.configure(ONE_FRAME).dead_time == pytest.approx(50e-9)
         assert camera.configure(CameraSettings(100e-6)).frame_time == pytest.approx(100e-6)

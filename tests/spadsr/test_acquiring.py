@@ -8,12 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hardware.capture import open_capture
 from hardware.recording import Progress
-from spadsr.acquiring import progress_line
+from hardware.writer import CaptureWriter
+from noise_model.sensor import Exposure
+from spadsr.acquiring import State, progress_line
 from spadsr.cli import main
+from spadsr.live import LiveCount
 
 Run = Callable[..., "Said"]
 
@@ -72,6 +76,26 @@ def test_a_recording_is_recorded_again(tmp_path: Path, spadsr: Run) -> None:
         assert (first.exposure, first.frame_time) == (second.exposure, second.frame_time)
 
 
+def test_a_recording_recorded_again_keeps_its_largest_count(tmp_path: Path, spadsr: Run) -> None:
+    counts = np.full((300, 4, 4), 9, np.uint8)
+    with CaptureWriter(
+        tmp_path / "a.h5",
+        (4, 4),
+        np.uint8,
+        exposure=Exposure(1e-5, 2),
+        dead_time=0,
+        counter_bits=8,
+        saturation_value=9,
+        frame_time=1e-4,
+    ) as writer:
+        writer.append(counts)
+    replayed = f"replay:{tmp_path / 'a.h5'},speed=inf"
+    done = spadsr("acquire", "--camera", replayed, "-o", tmp_path / "b.h5")
+    assert "100.000%" in done.out, done.err
+    with open_capture(tmp_path / "b.h5") as capture:
+        assert capture.saturation_value == 9
+
+
 def test_ctrl_c_closes_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     command = [sys.executable, "-c", "from spadsr.cli import main; main()", "acquire", *FAST, "-o", str(path)]
@@ -98,6 +122,7 @@ def test_ctrl_c_closes_the_file(tmp_path: Path) -> None:
         ([*FAST, "-o", "a.h5", "--dark", "--flat"], "one or the other"),
         ([*FAST, "-o", "a.h5", "--seconds", "-1"], "expected more than 0"),
         ([*FAST, "-o", "a.h5", "--sensor", "nothing"], "no such sensor"),
+        ([*FAST, "-o", "a.h5", "--sum", "4"], "it is for --infer"),
         ([*FAST, "-o", "/proc/a/a.h5", "--frames", "9"], "/proc/a"),
     ],
 )
@@ -126,7 +151,10 @@ def test_the_example_in_the_guide(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_progress_in_a_line() -> None:
     now = Progress(images=96154, lost=3, unknown=1, saturated=0.0125, seconds=2.0, waiting=7, disk=5 * 10**9)
-    assert progress_line(now, 200000) == (
+    assert progress_line(State(now), 200000) == (
         "96,154 of 200,000 images, 48,077/s, 3 known, 1 gaps of unknown length lost, 1.25% saturated, 7 waiting,"
         " 5.0 GB left on disk"
+    )
+    assert "lost, 640 restored in 10 pictures, 95,514 skipped, 1.25%" in progress_line(
+        State(now, LiveCount(10, 640, 95514)), None
     )
