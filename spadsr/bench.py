@@ -21,8 +21,9 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tables import part, parts
 from simulate.workers import one_thread
-from spadsr.published import PublishedNetwork
+from spadsr.intervals import Intervals
 from spadsr.restorer import Restorer
+from spadsr.window_network import PUBLISHED, WindowAttentionNetwork
 
 _REPEATS = 7
 
@@ -148,23 +149,21 @@ def bench_infer(restorer: Restorer) -> list[NetworkSpeed]:
     size, which gets the same arithmetic."""
     sensor, exposure = Sensor.load("spc3").uniform((64, 32)), Exposure(10.4e-6, 16)
     frames = torch.randint(0, 60, (16, 64, 32), generator=torch.Generator().manual_seed(0))
-    published = PublishedNetwork().eval().to(restorer.device)
-    pixels = frames[:, None].float().to(restorer.device)
+    published = WindowAttentionNetwork(PUBLISHED).eval().to(restorer.device, memory_format=torch.channels_last)
+    other = Restorer("published size", published, Intervals(), {}, "")
 
-    @torch.inference_mode()
     def theirs() -> None:
-        with torch.autocast(restorer.device.type, torch.bfloat16, enabled=restorer.bfloat16):
-            published(pixels[:1]).float().cpu()
+        other.restore(frames[:1], exposure, sensor, 4)[0].cpu()
 
     def ours(batch: int) -> None:
         restorer.restore(frames[:batch], exposure, sensor, 4)[0].cpu()
 
-    single, batched, other = interleaved(lambda: ours(1), lambda: ours(16), theirs)
+    single, batched, reference = interleaved(lambda: ours(1), lambda: ours(16), theirs)
     size, cost = _parameters(restorer.network), _gmac(lambda: ours(1))
     return [
         NetworkSpeed("spadsr", size, cost, 1, 1 / single),
         NetworkSpeed("spadsr", size, cost, 16, 16 / batched),
-        NetworkSpeed("published size", _parameters(published), _gmac(theirs), 1, 1 / other),
+        NetworkSpeed("published size", _parameters(published), _gmac(theirs), 1, 1 / reference),
     ]
 
 

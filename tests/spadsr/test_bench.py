@@ -8,16 +8,7 @@ import torch
 
 from noise_model.sensor import Sensor
 from spadsr import bench
-from spadsr.published import PublishedNetwork
 from spadsr.restorer import load_restorer
-
-
-def test_the_published_size() -> None:
-    """11.7 M parameters are quoted."""
-    network = PublishedNetwork().eval()
-    assert sum(each.numel() for each in network.parameters()) == pytest.approx(11.7e6, rel=0.03)
-    with torch.inference_mode():
-        assert network(torch.rand(1, 1, 16, 8)).shape == (1, 1, 64, 32)
 
 
 def test_inference_beside_the_published_size(small_weights: Path) -> None:
