@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +23,18 @@ from spadsr.restorer import Restorer
 
 Mode: TypeAlias = Literal["binary", "counting"]
 
-#: counts (H, W), exposure, sensor, scale s -> rate (s H, s W) and its standard deviation if there is one, counts/s.
-Method: TypeAlias = Callable[[Counts, Exposure, Sensor, int], tuple[Image, Image | None]]
+
+@dataclass(frozen=True)
+class Answer:
+    """Rate (s H, s W), counts/s; if the method gives it, its standard uncertainty and the factor that covers 95 %."""
+
+    rate: Image
+    uncertainty: Image | None = None
+    coverage_factor: float = math.nan
+
+
+#: counts (H, W), exposure, sensor, scale -> answer.
+Method: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Answer]
 
 _COUNT_TIMES: Mapping[Mode, float] = {"binary": 10e-6, "counting": 17.5 * 50e-9}
 _DEAD_TIME = 50e-9
@@ -74,7 +85,12 @@ class Condition:
 
 @dataclass(frozen=True)
 class Row:
-    """One picture, restored by one method under one condition. PSNR in dB; shares are empty without error bars."""
+    """One picture, restored by one method under one condition. PSNR in dB; without error bars the last three are None.
+
+    Attributes:
+        within_68, within_95: shares of pixels within one and within k standard uncertainties.
+        sharpness: mean standard uncertainty over white.
+    """
 
     image: str
     condition: Condition
@@ -84,6 +100,7 @@ class Row:
     total_ratio: float
     within_68: float | None
     within_95: float | None
+    sharpness: float | None
 
 
 @dataclass
@@ -184,13 +201,23 @@ def _measured(
     generator = torch.Generator().manual_seed(_seed(seed, name, condition))
     counts = sample_counts(native * white, condition.exposure, sensor, generator).numpy()
     for method, restore in methods.items():
-        rate, sd = restore(counts, condition.exposure, sensor, condition.scale)
-        rate = rate / np.float32(white)
+        answer = restore(counts, condition.exposure, sensor, condition.scale)
+        rate = answer.rate / np.float32(white)
         radiometry.setdefault((condition, method), Radiometry()).add(rate, truth)
-        inside = {} if sd is None else coverage(rate, sd / np.float32(white), truth)
         total = float(rate.sum(dtype=np.float64) / truth.sum(dtype=np.float64))
         fidelity = psnr(rate, truth), ssim(rate, truth)
-        yield Row(name, condition, method, *fidelity, total, inside.get(0.68), inside.get(0.95))
+        yield Row(name, condition, method, *fidelity, total, *_honesty(answer, rate, truth, white))
+
+
+def _honesty(
+    answer: Answer, rate: Image, truth: Image, white: float
+) -> tuple[float | None, float | None, float | None]:
+    """Shares within one and within k uncertainties, and the mean uncertainty over white."""
+    if answer.uncertainty is None:
+        return None, None, None
+    uncertainty = answer.uncertainty / np.float32(white)
+    shares = (coverage(rate, uncertainty, truth, factor) for factor in (1.0, answer.coverage_factor))
+    return *shares, float(uncertainty.mean())
 
 
 def scene(picture: Image, scale: int) -> Image:
@@ -225,12 +252,14 @@ def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Pa
 
 
 def _without_sd(baseline: Baseline) -> Method:
-    return lambda counts, exposure, sensor, scale: (baseline(counts, exposure, sensor, scale), None)
+    return lambda counts, exposure, sensor, scale: Answer(baseline(counts, exposure, sensor, scale))
 
 
 def _network(restorer: Restorer) -> Method:
-    def restore(counts: NDArray[np.integer], exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Image, Image]:
-        rate, sd = restorer.restore(torch.from_numpy(np.asarray(counts))[None], exposure, sensor, scale)
-        return rate[0].cpu().numpy(), sd[0].cpu().numpy()
+    def restore(counts: NDArray[np.integer], exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+        image = torch.from_numpy(np.asarray(counts))[None]
+        rate, uncertainty = restorer.restore(image, exposure, sensor, scale)
+        factor = float(restorer.coverage_factor(image, exposure, sensor, scale))
+        return Answer(rate[0].cpu().numpy(), uncertainty[0].cpu().numpy(), factor)
 
     return restore

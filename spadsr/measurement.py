@@ -24,12 +24,19 @@ def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
     scale = _mean_rate(counts, good, exposure, sensor)
     rate = _filled(rate / scale, good)[:, None]
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
-    mean_counts = scale * exposure.count_time * exposure.cycles
-    context = _context(counts, good, mean_counts, scale, exposure, sensor)
+    photons = scale * exposure.count_time * exposure.cycles
+    context = _context(counts, good, photons, scale, exposure, sensor)
     statistics = torch.cat([rate.clamp(-2, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
-    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], mean_counts[:, None])
+    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
+
+
+def mean_counts(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """(B, 1, 1, 1) as in `Measurement`, without the rest of it."""
+    good = sensor.good.expand(counts.shape)
+    rate = _mean_rate(counts.masked_fill(~good, 0), good, exposure, sensor)
+    return (rate * exposure.count_time * exposure.cycles)[:, None]
 
 
 def _mean_rate(counts: Tensor, good: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
@@ -55,7 +62,7 @@ def _filled(rate: Tensor, good: Tensor) -> Tensor:
 
 
 def _context(
-    counts: Tensor, good: Tensor, mean_counts: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor
+    counts: Tensor, good: Tensor, photons: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor
 ) -> list[Tensor]:
     """Channels that say how far the rates can be trusted."""
     full = float(exposure.cycles)
@@ -63,7 +70,7 @@ def _context(
         full *= exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits
     channels = [
         counts / full,
-        torch.log(mean_counts).expand(counts.shape),
+        torch.log(photons).expand(counts.shape),
         torch.log(torch.tensor(float(exposure.cycles), device=counts.device)).expand(counts.shape),
         torch.log1p(sensor.dark_count_rate / scale).expand(counts.shape),
         (10 * (sensor.pde / sensor.mean_pde - 1)).expand(counts.shape),

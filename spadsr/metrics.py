@@ -7,9 +7,6 @@ from numpy.typing import NDArray
 
 Image = NDArray[np.float32]
 
-#: Two-sided standard scores of the intervals whose coverage is reported.
-INTERVALS = {0.68: 0.9945, 0.95: 1.96}
-
 
 def psnr(rate: Image, truth: Image) -> float:
     """Peak signal to noise ratio, dB, white being the peak. Answers below zero count as zero; none is too bright."""
@@ -32,10 +29,9 @@ def ssim(rate: Image, truth: Image) -> float:
     return float(value)
 
 
-def coverage(rate: Image, sd: Image, truth: Image) -> dict[float, float]:
-    """Share of pixels whose truth lies inside each of the `INTERVALS` around the answer."""
-    distance = np.abs(truth - rate)
-    return {level: float(np.mean(distance <= score * sd)) for level, score in INTERVALS.items()}
+def coverage(rate: Image, uncertainty: Image, truth: Image, factor: float) -> float:
+    """Share of pixels whose truth lies within so many (`factor`) uncertainties of the answer."""
+    return float(np.mean(np.abs(truth - rate) <= factor * uncertainty))
 
 
 @dataclass

@@ -16,7 +16,7 @@ from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.sensor import Exposure, Sensor
 from spadsr.intervals import Intervals
-from spadsr.measurement import measure
+from spadsr.measurement import mean_counts, measure
 from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
 
 SHIPPED = Path(__file__).parent / "weights" / "base.safetensors"
@@ -60,7 +60,8 @@ class Restorer:
             scale: 1, 2, 4, 8 or 16.
 
         Returns:
-            Two (B, s H, s W) float32 tensors in counts/s per native pixel area, on the network's device.
+            Two (B, s H, s W) float32 tensors in counts/s per native pixel area, on the network's device. One standard
+            uncertainty covers 68 % of the pixels.
 
         Raises:
             InputError: the network has no such scale.
@@ -73,6 +74,12 @@ class Restorer:
         standard, _ = self.intervals.factors(measurement.mean_counts, scale)
         rate = (rate * measurement.scale)[:, 0].clamp(min=0)
         return rate, (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
+
+    @torch.inference_mode()
+    def coverage_factor(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> Tensor:
+        """k (B,): so many standard uncertainties cover 95 % (GUM, JCGM 100:2008, 6.3). Arguments as for `restore`."""
+        photons = mean_counts(counts.to(self.device), exposure, sensor.to(self.device))
+        return self.intervals.factors(photons, scale)[1].flatten()
 
 
 def save_weights(

@@ -15,10 +15,21 @@ from PIL import Image
 from noise_model.errors import InputError
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.evaluation import Condition, Evaluation, Row, block_mean, conditions_of, evaluate, methods_named, scene
+from spadsr.evaluation import (
+    Answer,
+    Condition,
+    Evaluation,
+    Row,
+    block_mean,
+    conditions_of,
+    evaluate,
+    methods_named,
+    scene,
+)
 from spadsr.metrics import Radiometry
 from spadsr.restorer import load_restorer
-from spadsr.tables import COLUMNS, Mean, markdown, rows_of, summarised, write_evaluation
+from spadsr.summaries import Mean, summarised
+from spadsr.tables import COLUMNS, markdown, rows_of, write_evaluation
 
 NORMAL = Condition("binary", 4, 0.2, 64)
 
@@ -41,11 +52,11 @@ def truth_teller(folder: Path) -> tuple[Evaluation, list[tuple[int, int]]]:
     """A run with a method that knows the answer of picture 1 and an sd that is right, and the shapes it was given."""
     seen = []
 
-    def oracle(counts: np.ndarray, exposure: Exposure, sensor: Sensor, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    def oracle(counts: np.ndarray, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
         seen.append(counts.shape)
         white = -math.log(1 - 0.2) / exposure.count_time
         rate = np.full((counts.shape[0] * scale, counts.shape[1] * scale), 0.5 * white, np.float32)
-        return rate, 0.01 * rate
+        return Answer(rate, 0.01 * rate, 2.1)
 
     return evaluate(folder, [NORMAL], {"oracle": oracle}), seen
 
@@ -108,7 +119,9 @@ def test_every_picture_is_measured_and_bad_ones_are_named(pictures: Path) -> Non
     row = measured.rows[0]
     assert row.psnr == pytest.approx(-10 * math.log10(np.mean((truth - 0.5) ** 2)), abs=1e-3)
     assert row.total_ratio == pytest.approx(0.5 / truth.mean(), rel=1e-4)
-    assert row.within_95 == pytest.approx(np.mean(np.abs(truth - 0.5) < 0.0098), abs=0.01)
+    assert row.within_68 == pytest.approx(np.mean(np.abs(truth - 0.5) < 0.005), abs=0.01)
+    assert row.within_95 == pytest.approx(np.mean(np.abs(truth - 0.5) < 0.0105), abs=0.01)
+    assert row.sharpness == pytest.approx(0.005, rel=1e-4)
 
 
 def test_the_same_seed_gives_the_same_counts_whatever_else_is_measured(pictures: Path) -> None:
@@ -150,8 +163,8 @@ def invented() -> Evaluation:
     """Two pictures under one condition: `good` leads `bad` by 3 and 5 dB."""
     result = Evaluation(skipped={"x.png": "cannot be read as an image"})
     for image, low, high in (("a", 20.0, 23.0), ("b", 22.0, 27.0)):
-        result.rows.append(Row(image, NORMAL, "bad", low, 0.5, 1.1, None, None))
-        result.rows.append(Row(image, NORMAL, "good", high, 0.7, 1.0, 0.66, 0.96))
+        result.rows.append(Row(image, NORMAL, "bad", low, 0.5, 1.1, None, None, None))
+        result.rows.append(Row(image, NORMAL, "good", high, 0.7, 1.0, 0.66, 0.96, 0.05))
     for method, factor in (("bad", 1.1), ("good", 1.0)):
         sums = result.radiometry[NORMAL, method] = Radiometry()
         truth = np.linspace(0, 1, 1000, dtype=np.float32)
@@ -169,6 +182,8 @@ def test_means_and_their_errors_by_hand() -> None:
     assert bad.lead.value == -4.0
     assert (good.within_68, bad.within_68) == (0.66, None)
     assert bad.total_ratio == pytest.approx(1.1, rel=1e-4)
+    assert (good.worst, bad.worst) == (23.0, 20.0)
+    assert (good.sharpness, bad.sharpness) == (0.05, None)
     assert bad.worst_tenth == pytest.approx(0.095, abs=1e-3)
     assert rows_of(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
 
@@ -194,20 +209,27 @@ def test_many_curves_and_a_single_picture_can_be_drawn(tmp_path: Path) -> None:
     """Several scales, fluxes and sums: a panel for each scale; one picture has no standard error."""
     evaluation = Evaluation()
     for condition in conditions_of("binary", [2, 4], [0.1, 0.2, 0.4], [1, 4]):
-        evaluation.rows.append(Row("a #1, b.png", condition, "bicubic", 20.0, 0.5, 1.0, None, None))
+        evaluation.rows.append(Row("a #1, b.png", condition, "bicubic", 20.0, 0.5, 1.0, None, None, None))
         evaluation.radiometry[condition, "bicubic"] = invented().radiometry[NORMAL, "bad"]
     [first, *_] = write_evaluation(evaluation, tmp_path, {"seed": 0})
+    assert not (tmp_path / "coverage.png").exists()  # no error bars
     assert (str(first.psnr), first.lead) == ("20.00", None)
     with Image.open(tmp_path / "summary.png") as plot:
         assert plot.size == (2 * 780, 630)
     text = (tmp_path / "rows.csv").read_text()
-    assert '"a #1, b.png","binary",2,0.1,1,"bicubic",20.0,0.5,1.0,"",""\n' in text
+    assert '"a #1, b.png","binary",2,0.1,1,"bicubic",20.0,0.5,1.0,"","",""\n' in text
+
+
+def test_coverage_is_drawn_where_there_are_error_bars(tmp_path: Path) -> None:
+    write_evaluation(invented(), tmp_path, {"seed": 0})
+    with Image.open(tmp_path / "coverage.png") as plot:
+        assert plot.size == (780, 630)
 
 
 def test_markdown_has_a_table_for_every_scale() -> None:
     evaluation = invented()
     other = Condition("binary", 2, 0.2, 64)
-    evaluation.rows.append(Row("a", other, "bad", 30.0, 0.9, 1.0, None, None))
+    evaluation.rows.append(Row("a", other, "bad", 30.0, 0.9, 1.0, None, None, None))
     evaluation.radiometry[other, "bad"] = evaluation.radiometry[NORMAL, "bad"]
     text = markdown(summarised(evaluation), {"command": "spadsr evaluate", "seed": 0, "skipped": {}})
     assert "- seed: 0" in text
@@ -217,7 +239,7 @@ def test_markdown_has_a_table_for_every_scale() -> None:
         "## x4, binary array, 2 pictures",
         "## x2, binary array, 1 picture",
     ]
-    assert "| 64 | 0.2 | good | 25.00 ± 2.00 | 0.7000 | +4.00 ± 1.00 |" in text
+    assert "| 64 | 0.2 | good | 25.00 ± 2.00 | 23.00 | 0.7000 | +4.00 ± 1.00 |" in text
 
 
 def test_what_is_written(tmp_path: Path) -> None:
@@ -226,6 +248,7 @@ def test_what_is_written(tmp_path: Path) -> None:
         "rows.csv",
         "summary.md",
         "summary.png",
+        "coverage.png",
         "evaluation.json",
     }
     with (tmp_path / "out" / "rows.csv").open() as file:
