@@ -7,6 +7,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hardware import bitshuffle
 from hardware.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
 from noise_model.errors import InputError
 
@@ -57,40 +58,62 @@ def _never_written(data: h5py.Dataset, images: int | None) -> bool:
 
 
 def bomb_check(path: Path, data: h5py.Dataset) -> Check:
-    """check(start, stop) refuses deflated chunks of these rows that unpack to far more than a chunk holds.
+    """check(start, stop) refuses compressed chunks of these rows that unpack to far more than a chunk holds.
 
-    HDF5 unpacks a deflated chunk to the end, whatever its promised size. Only chunks that could exceed
-    `LARGEST_PIECE` are looked into, once each; ordinary files have none.
+    HDF5 unpacks a deflated chunk to the end, whatever its promised size: those that could exceed `LARGEST_PIECE` are
+    looked into, and ordinary files have none. A bitshuffled one is looked into in any case, which takes little. Each is
+    looked into once.
     """
-    compression = _filters(path, data)
+    compression = _compression(path, data)
     if not compression:
         return lambda start, stop: None
     chunks: list[Any] = []
     data.id.chunk_iter(chunks.append)
     if max((chunk.size for chunk in chunks), default=0) > LARGEST_PIECE:
         raise InputError(f"{path}: damaged: a chunk is said to be larger than can be; copy it again")
-    large = [chunk for chunk in chunks if chunk.size * LARGEST_RATIO > LARGEST_PIECE and not chunk.filter_mask]
-    suspects = {chunk.chunk_offset for chunk in large if "gzip" in compression}
+    least = {"gzip": LARGEST_PIECE // LARGEST_RATIO, "bitshuffle": 0}.get(compression, LARGEST_PIECE)
+    suspects = {chunk.chunk_offset for chunk in chunks if chunk.size > least and not chunk.filter_mask}
 
     def check(start: int, stop: int) -> None:
         for place in [each for each in suspects if start - data.chunks[0] < each[0] < stop]:
             _mask, packed = data.id.read_direct_chunk(place)
-            check_inflation(path, packed)
+            if compression == "gzip":
+                check_inflation(path, packed)
+            else:
+                bitshuffle.check_blocks(path, packed, _bytes(data.chunks, data.dtype), data.dtype.itemsize)
             suspects.discard(place)
 
     return check
 
 
-def _filters(path: Path, data: h5py.Dataset) -> list[str]:
-    """Names of the compressions of a dataset.
+#: Filters that are read, by their codes; those without a name compress nothing.
+_FILTERS = {
+    h5py.h5z.FILTER_SHUFFLE: "",
+    h5py.h5z.FILTER_FLETCHER32: "",
+    h5py.h5z.FILTER_DEFLATE: "gzip",
+    h5py.h5z.FILTER_LZF: "lzf",
+    bitshuffle.CODE: "bitshuffle",
+}
+
+
+def _compression(path: Path, data: h5py.Dataset) -> str:
+    """Name of the compression of a dataset, ready to be undone; empty if there is none.
 
     Raises:
-        InputError: it is compressed twice, which only a trap is.
+        InputError: it is compressed twice, which only a trap is, or in a way that is not read.
     """
-    properties = data.id.get_create_plist()
-    codes = [properties.get_filter(index)[0] for index in range(properties.get_nfilters())]
-    names = {h5py.h5z.FILTER_DEFLATE: "gzip", h5py.h5z.FILTER_SHUFFLE: "", h5py.h5z.FILTER_FLETCHER32: ""}
-    used = [names.get(code, str(code)) for code in codes]
-    if len([name for name in used if name]) > 1:
+    properties, used = data.id.get_create_plist(), []
+    for index in range(properties.get_nfilters()):
+        code, _, values, name = properties.get_filter(index)
+        if code not in _FILTERS:
+            said = name.decode(errors="replace") or "no name"
+            raise InputError(
+                f"{path}: compressed by HDF5 filter {code} ({said}); save it again with h5repack -f GZIP=1"
+            )
+        if code == bitshuffle.CODE:
+            bitshuffle.check_filter(path, values, data.dtype.itemsize)
+            bitshuffle.load_filter(path)
+        used += [_FILTERS[code]] if _FILTERS[code] else []
+    if len(used) > 1:
         raise InputError(f"{path}: compressed more than once; save it again with h5repack -f GZIP=1")
-    return [name for name in used if name]
+    return "".join(used)

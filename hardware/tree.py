@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware import bitshuffle
 from hardware.source import Settings
 from noise_model.errors import InputError
 from noise_model.files import whole_file
@@ -55,6 +56,7 @@ UNFINISHED = "unfinished"
 COMPRESSIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True},
+    "lz4": bitshuffle.FILTER,
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from hardware import bitshuffle
 from hardware.source import NOTHING_SAID, Counts, Settings
 from hardware.tree import DETECTOR, UNFINISHED, append, kept_tree, new_tree, write_settings
 from noise_model.errors import InputError
@@ -33,7 +34,8 @@ class CaptureWriter:
         notes: free acquisition settings; `start_time` (ISO 8601), `description`, `serial_number` go to NeXus places.
 
     Raises:
-        InputError: `path` cannot be written, or a setting is not one that a camera can have.
+        InputError: `path` cannot be written, a setting is not one that a camera can have, or the compression is not
+            installed.
         ValueError: a block does not fit what was declared, or there was none.
     """
 
@@ -55,6 +57,8 @@ class CaptureWriter:
         keep: bool = False,
         notes: Mapping[str, Any] | None = None,
     ) -> None:
+        if compression == "lz4":
+            bitshuffle.load_filter(path)
         self.path, self.shape_hw, self.dtype = Path(path), shape_hw, np.dtype(dtype)
         if self.dtype not in (np.uint8, np.uint16, np.uint32):
             raise ValueError(f"counts of type {self.dtype}; expected uint8, uint16 or uint32")

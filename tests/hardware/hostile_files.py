@@ -13,6 +13,7 @@ import numpy as np
 import tifffile
 from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text, spc3_header
 
+from hardware.bitshuffle import FILTER, load_filter
 from hardware.tree import DETECTOR
 from hardware.writer import CaptureWriter
 from noise_model.sensor import Exposure
@@ -69,8 +70,8 @@ def formats(folder: Path, outside: Path) -> list[Format]:
 
 def _hdf5(folder: Path, outside: Path) -> Format:
     other = _captured(outside / "other.h5")
-    ordinary = [_captured(folder / "o.h5").read_bytes(), _edited(folder, _gzip)]
-    traps = [_edited(folder, change) for change in (*_links(other), _bomb, _twice, _giant, _many)]
+    ordinary = [_captured(folder / "o.h5").read_bytes(), _edited(folder, _gzip), _edited(folder, _lz4)]
+    traps = [_edited(folder, change) for change in (*_links(other), _bomb, *_shuffled(), _twice, _giant, _many)]
     return Format("hdf5", "a.h5", ordinary, tuple(traps))
 
 
@@ -91,6 +92,32 @@ def _edited(folder: Path, change: Callable[[h5py.File], None]) -> bytes:
 def _gzip(file: h5py.File) -> None:
     del file[DATA]
     file.create_dataset(DATA, data=COUNTS, chunks=(5, 16, 8), compression="gzip", shuffle=True)
+
+
+def _lz4(file: h5py.File) -> None:
+    load_filter("lz4")
+    del file[DATA]
+    file.create_dataset(DATA, data=COUNTS, chunks=(5, 16, 8), **FILTER)
+
+
+def _shuffled() -> list[Callable[[h5py.File], None]]:
+    """Bitshuffled chunks that lie of their size, of that of a block, and of where blocks end."""
+
+    def lying(at: int, told: bytes) -> Callable[[h5py.File], None]:
+        def change(file: h5py.File) -> None:
+            _lz4(file)
+            _mask, packed = file[DATA].id.read_direct_chunk((0, 0, 0))
+            file[DATA].id.write_direct_chunk((0, 0, 0), packed[:at] + told + packed[at + len(told) :])
+
+        return change
+
+    def blosc(file: h5py.File) -> None:
+        load_filter("lz4")
+        del file[DATA]
+        file.create_dataset(DATA, data=COUNTS, chunks=(5, 16, 8), compression=32001)
+
+    told = [(0, struct.pack(">Q", 1 << 40)), (8, bytes(4)), (8, struct.pack(">I", 1 << 30)), (12, b"\x7f\xff\xff\xff")]
+    return [*(lying(at, words) for at, words in told), blosc]
 
 
 def _links(other: Path) -> list[Callable[[h5py.File], None]]:

@@ -1,5 +1,6 @@
 """Recordings: nothing lost, or said so; readable whatever ended them."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from counting_camera import CountingCamera, numbered
 
-from hardware import recorder_source
+from hardware import recorder_source, writer
 from hardware.camera import CameraSettings, open_camera
 from hardware.capture import Capture, open_capture
 from hardware.recorder import record
@@ -34,8 +35,11 @@ def numbers(capture: Capture) -> np.ndarray[Any, Any]:
     return found
 
 
-@pytest.mark.parametrize("compression", ["none", "gzip"])
-def test_all_images_come_back(tmp_path: Path, compression: str) -> None:
+@pytest.mark.parametrize(
+    ("compression", "filters"),
+    [("none", set()), ("gzip", {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE}), ("lz4", {32008})],
+)
+def test_all_images_come_back(tmp_path: Path, compression: str, filters: set[int]) -> None:
     path, seen = tmp_path / "new" / "a.h5", []
     order = Order(path, ASKED, image_key=1, compression=compression, notes={"command": "spadsr acquire"})
     with CountingCamera(9, 300) as camera:
@@ -56,7 +60,9 @@ def test_all_images_come_back(tmp_path: Path, compression: str) -> None:
         assert capture.assumptions == ()
     assert [each.name for each in path.parent.iterdir()] == ["a.h5"]
     with h5py.File(path) as file:
-        assert file[DETECTOR]["data"].compression == (None if compression == "none" else "gzip")
+        properties = file[DETECTOR]["data"].id.get_create_plist()
+        codes = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
+    assert codes == filters
 
 
 def test_images_and_seconds_are_kept_to(tmp_path: Path) -> None:
@@ -221,7 +227,27 @@ def test_a_disk_that_is_full(tmp_path: Path, way: str, size: str) -> None:
     assert run.stdout.startswith("full")
 
 
-@pytest.mark.parametrize(("kills", "compression"), [(100, "none"), (20, "gzip")])
+def test_a_quota_that_is_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No quota can be set up here: the third block is refused as one would."""
+    append, blocks = writer.append, 0
+
+    def refused(group: h5py.Group, name: str, *given: Any) -> None:
+        nonlocal blocks
+        blocks += name == "data"
+        if blocks == 3:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+        append(group, name, *given)
+
+    monkeypatch.setattr(writer, "append", refused)
+    with CountingCamera(20, 1024) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED))
+    assert (done.images, done.failure) == (2048, f"{tmp_path / 'a.h5'}: {os.strerror(errno.EDQUOT)}")
+    with open_capture(tmp_path / "a.h5") as capture:
+        np.testing.assert_array_equal(everything(capture), numbered(0, 2048))
+        assert os.strerror(errno.EDQUOT) in capture.notes["ended"]
+
+
+@pytest.mark.parametrize(("kills", "compression"), [(100, "none"), (20, "gzip"), (10, "lz4")])
 def test_what_was_flushed_outlives_a_killed_recorder(tmp_path: Path, kills: int, compression: str) -> None:
     script = Path(__file__).with_name("killed_recordings.py")
     command = [sys.executable, str(script), str(tmp_path), str(kills), compression]

@@ -1,0 +1,72 @@
+"""Bitshuffle-LZ4, a fast compression of counts: the HDF5 filter 32008, which the package hdf5plugin brings.
+
+Its decoder believes what a chunk says of its own sizes, so that these are looked at before.
+"""
+
+import importlib
+import struct
+from collections.abc import Sequence
+
+import h5py
+
+from noise_model.errors import InputError
+
+CODE = 32008
+#: What h5py needs to make such a dataset: the usual block size, LZ4.
+FILTER = {"compression": CODE, "compression_opts": (0, 2)}
+
+_LZ4 = 2
+_HEADER, _LENGTH = struct.Struct(">QI"), struct.Struct(">I")
+_LARGEST_BLOCK = 1 << 20
+
+
+def load_filter(path: object) -> None:
+    """Lets HDF5 know the filter.
+
+    Raises:
+        InputError: hdf5plugin is not installed.
+    """
+    if h5py.h5z.filter_avail(CODE):
+        return
+    try:
+        importlib.import_module("hdf5plugin")
+    except ImportError as error:
+        raise InputError(
+            f"{path}: lz4 compression (bitshuffle) needs hdf5plugin; install it with pip install 'spadsr[lz4]'"
+        ) from error
+
+
+def check_filter(path: object, values: Sequence[int], itemsize: int) -> None:
+    """Refuses settings of the filter that no writer makes.
+
+    Args:
+        values: version (2), bytes of a number, block size, kind of compression.
+
+    Raises:
+        InputError: they are refused.
+    """
+    if len(values) < 5 or values[2] != itemsize or values[3] % 8 or values[4] != _LZ4:
+        raise InputError(
+            f"{path}: bitshuffle with the settings {tuple(values)}; only LZ4 is read: save it with h5repack -f GZIP=1"
+        )
+
+
+def check_blocks(path: object, packed: bytes, chunk_bytes: int, itemsize: int) -> None:
+    """Refuses a chunk that unpacks to anything but `chunk_bytes`, or whose blocks do not lie in it.
+
+    A chunk is its unpacked size (8 bytes) and that of a block (4 bytes); the blocks, each after its packed size (4
+    bytes); then up to seven numbers as they are. All sizes are big-endian, and in bytes.
+
+    Raises:
+        InputError: it is refused.
+    """
+    place, unit = _HEADER.size, 8 * itemsize
+    total, block = _HEADER.unpack_from(packed) if len(packed) >= place else (0, 0)
+    fine = total == chunk_bytes and 0 < block <= _LARGEST_BLOCK and block % unit == 0
+    whole = chunk_bytes // unit * unit
+    blocks = -(-whole // block) if fine else 0
+    while blocks and place + _LENGTH.size <= len(packed):
+        place += _LENGTH.size + _LENGTH.unpack_from(packed, place)[0]
+        blocks -= 1
+    if not fine or blocks or place + chunk_bytes - whole > len(packed):
+        raise InputError(f"{path}: damaged: a compressed piece does not have the size it promises; copy the file again")
