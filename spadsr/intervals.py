@@ -9,7 +9,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor
 
-from spadsr.network import SCALES, GatedFusionTransformer, Measurement
+from spadsr.architectures import Network
+from spadsr.network import SCALES, Measurement
 
 #: Counts of a mean pixel at which the factors are measured; between them they are interpolated over the logarithm.
 KNOTS = (0.05, 0.2, 0.8, 3.2, 12.8, 51.2, 204.8)
@@ -50,7 +51,7 @@ class Intervals(BaseModel):
         return _interpolated(place, self.standard[scale]), _interpolated(place, self.coverage[scale])
 
 
-def measured_intervals(network: GatedFusionTransformer, draw: Draw, scales: tuple[int, ...], batches: int) -> Intervals:
+def measured_intervals(network: Network, draw: Draw, scales: tuple[int, ...], batches: int) -> Intervals:
     """The factors of a trained network, from so many batches for each scale; a knot takes the images nearest to it.
 
     Args:
@@ -68,7 +69,7 @@ def measured_intervals(network: GatedFusionTransformer, draw: Draw, scales: tupl
 
 @torch.inference_mode()
 def _relative_errors(
-    network: GatedFusionTransformer, draw: Draw, scale: int, answered: tuple[int, ...], batches: int
+    network: Network, draw: Draw, scale: int, answered: tuple[int, ...], batches: int
 ) -> dict[int, tuple[Tensor, Tensor]]:
     """For each scale: log mean counts (n,), and |error| over standard deviation of some pixels (n, pixels)."""
     found: dict[int, list[tuple[Tensor, Tensor]]] = {s: [] for s in answered}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from noise_model.errors import InputError
 from noise_model.files import shipped_configs
 from simulate.pairs import PairRecipe
+from spadsr.architectures import KINDS, AnyNetworkConfig
 from spadsr.network import SCALES, NetworkConfig
 
 
@@ -47,7 +48,7 @@ class TrainingRecipe(BaseModel):
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
-    network: NetworkConfig = NetworkConfig()
+    network: AnyNetworkConfig = NetworkConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
 
@@ -79,7 +80,7 @@ def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe
         return TrainingRecipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
+        where = ".".join(str(key) for key in first["loc"] if key not in KINDS)
         raise InputError(f"{path or 'recipe'}: {where}: {first['msg']} (found {str(first['input'])[:60]!r})") from error
 
 

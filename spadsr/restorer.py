@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -15,12 +15,15 @@ from torch import Tensor
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.sensor import Exposure, Sensor
+from spadsr.architectures import AnyNetworkConfig, Network, build
 from spadsr.intervals import Intervals
 from spadsr.measurement import mean_counts, measure
-from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
+from spadsr.network import SCALES, NetworkConfig
+from spadsr.window_network import WindowAttentionConfig
 
 SHIPPED = Path(__file__).parent / "weights" / "base.safetensors"
 _FORMAT = "spadsr weights"
+_CONFIG: TypeAdapter[NetworkConfig | WindowAttentionConfig] = TypeAdapter(AnyNetworkConfig)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Restorer:
     """
 
     name: str
-    network: GatedFusionTransformer
+    network: Network
     intervals: Intervals
     provenance: dict[str, Any]
     checksum: str
@@ -82,9 +85,7 @@ class Restorer:
         return self.intervals.factors(photons, scale)[1].flatten()
 
 
-def save_weights(
-    path: Path, network: GatedFusionTransformer, intervals: Intervals, provenance: dict[str, Any]
-) -> None:
+def save_weights(path: Path, network: Network, intervals: Intervals, provenance: dict[str, Any]) -> None:
     """Writes the network's parameters as float32, with its size, the factors of its intervals, and its provenance."""
     metadata = {
         "format": _FORMAT,
@@ -117,13 +118,11 @@ def load_restorer(path: str | Path | None = None, device: str | torch.device = "
     return Restorer(path.stem, network, intervals, _provenance(metadata), checksum)
 
 
-def _built(
-    path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]
-) -> tuple[GatedFusionTransformer, Intervals]:
+def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Network, Intervals]:
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path}: a safetensors file, but not of spadsr weights; give a file made by `spadsr train`")
     try:
-        network = GatedFusionTransformer(NetworkConfig.model_validate_json(metadata["network"]))
+        network = build(_CONFIG.validate_json(metadata["network"]))
         network.load_state_dict(tensors)
         intervals = Intervals.model_validate_json(metadata["intervals"])
     except (KeyError, ValidationError, RuntimeError) as error:

@@ -13,8 +13,8 @@ import yaml
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from spadsr.architectures import Network
 from spadsr.intervals import measured_intervals
-from spadsr.network import GatedFusionTransformer
 from spadsr.pair_source import PairSource, pair_source
 from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
@@ -88,7 +88,7 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
         "samples": state.samples,
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
-    averaged = cast(GatedFusionTransformer, state.averaged.module)
+    averaged = cast(Network, state.averaged.module)
     generator = torch.Generator(state.generator.device).manual_seed(recipe.seed + 2)  # seen by no step
     intervals = measured_intervals(
         averaged, lambda scale: drawn(source, scale, generator), tuple(recipe.scale_shares), recipe.interval_batches

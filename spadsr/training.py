@@ -16,8 +16,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from simulate.pairs import Pair
+from spadsr.architectures import Network, build
 from spadsr.measurement import measure
-from spadsr.network import GatedFusionTransformer, Measurement
+from spadsr.network import Measurement
 from spadsr.optimizer import Optimizer
 from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
@@ -31,7 +32,7 @@ _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 class TrainingState:
     """All that changes during training, and all that is needed to go on to the same next step."""
 
-    network: GatedFusionTransformer
+    network: Network
     averaged: AveragedModel
     optimizer: Optimizer
     generator: torch.Generator
@@ -71,7 +72,7 @@ class TrainingState:
 def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     """A network at its start, by the recipe's seed."""
     torch.manual_seed(recipe.seed)  # the initial weights; every later draw comes from the generator
-    network = GatedFusionTransformer(recipe.network).to(device)
+    network = build(recipe.network).to(device)
     network = network.to(memory_format=torch.channels_last)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     optimizer = Optimizer(network, network.hidden(), recipe.learning_rate, recipe.weight_decay)
