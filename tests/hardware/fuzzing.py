@@ -1,11 +1,12 @@
-"""Reads damaged and hostile recordings under limits: `python fuzzing.py FOLDER MUTANTS [FORMAT ...]`.
+"""Reads damaged and hostile recordings under limits: `python fuzzing.py FOLDER MUTANTS [FORMAT ...] [--seed SEED]`.
 
-Prints a line of JSON for every format: how many files were read and refused, and everything that went wrong. Each
+Another seed gives other mutants, so that a long run can be split into many. Prints a line of JSON for every format: how many files were read and refused, and everything that went wrong. Each
 format has a process of its own, which may take up one GB more than it had before, and is killed when a file takes more
 than five seconds of processor time (other programs may slow it down) or waits for something for a minute. A folder
 beside the files is watched: nothing may be opened in it.
 """
 
+import argparse
 import ctypes
 import faulthandler
 import json
@@ -149,21 +150,17 @@ def limited(form: Format, folder: Path, outside: Path, mutants: int, seed: int) 
     return said
 
 
-def main(folder: Path, mutants: int, names: list[str]) -> None:
+def main(folder: Path, mutants: int, names: list[str], seed: int) -> None:
     """Every format in a process of its own, one after the other."""
     outside = folder / "outside"
-    outside.mkdir()
+    outside.mkdir(parents=True, exist_ok=True)
     for form in formats(folder, outside):
         if names and form.name not in names:
             continue
         child = os.fork()
         if not child:
-            print(
-                json.dumps(
-                    limited(form, folder, outside, mutants, seed=1) | {"seconds": round(time.process_time(), 2)}
-                ),
-                flush=True,
-            )
+            said = limited(form, folder, outside, mutants, seed) | {"seconds": round(time.process_time(), 2)}
+            print(json.dumps(said), flush=True)
             os._exit(0)
         status = os.waitpid(child, 0)[1]
         if status:
@@ -173,4 +170,10 @@ def main(folder: Path, mutants: int, names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("mutants", type=int)
+    parser.add_argument("formats", nargs="*")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    main(given.folder, given.mutants, given.formats, given.seed)
