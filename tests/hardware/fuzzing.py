@@ -1,9 +1,10 @@
 """Reads damaged and hostile recordings under limits: `python fuzzing.py FOLDER MUTANTS [FORMAT ...] [--seed SEED]`.
 
-Another seed gives other mutants, so that a long run can be split into many. Prints a line of JSON for every format: how many files were read and refused, and everything that went wrong. Each
-format has a process of its own, which may take up one GB more than it had before, and is killed when a file takes more
-than five seconds of processor time (other programs may slow it down) or waits for something for a minute. A folder
-beside the files is watched: nothing may be opened in it.
+Another seed gives other mutants, so that a long run can be split into many. Prints a line of JSON for every format:
+how many files were read and refused, and everything that went wrong. Each format has a process of its own, which may
+take up one GB more than it had before, and is killed when a file takes more than five seconds of processor time (other
+programs may slow it down) or waits for something for a minute. A folder beside the files is watched: nothing may be
+opened in it.
 """
 
 import argparse
@@ -14,7 +15,6 @@ import os
 import resource
 import signal
 import struct
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
