@@ -33,7 +33,7 @@ class DiskSide:
         self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
         self._identity = camera.identity()
         self._written = self._taken = self._lost = self._unknown = 0
-        self._saturated = self._first_time = self._last_time = 0.0
+        self._saturated = self._first_arrival = self._first_time = self._last_time = 0.0
         self._queued: list[Block] = []
         self._failure = ""
         self.error: Exception | None = None
@@ -109,6 +109,7 @@ class DiskSide:
 
     def _account(self, block: Block) -> None:
         images = len(block.counts)
+        self._first_arrival = self._first_arrival or block.host_time
         self._first_time = self._first_time or block.host_time - images * block.period
         self._last_time = block.host_time
         self._taken += images
@@ -122,7 +123,8 @@ class DiskSide:
             parts.append(self._next_part(missing))
         counts = parts[0].counts if len(parts) == 1 else np.concatenate([part.counts for part in parts])
         numbers: NDArray[Any] = np.concatenate([np.arange(part.first, part.stop, dtype=np.uint64) for part in parts])
-        file.append(counts, sequence_number=numbers, image_key=self._order.image_key or None)
+        arrived = parts[-1].host_time - self._first_arrival
+        file.append(counts, sequence_number=numbers, image_key=self._order.image_key or None, host_time=arrived)
         self._written += images
 
     def _next_part(self, most: int) -> Block:
@@ -153,7 +155,7 @@ class DiskSide:
         return {
             "start_time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "camera": self._camera.name,
-            "timestamp_source": "start_time is the host's; images have no time but sequence_number times frame_time",
+            "timestamp_source": "start_time is the host's, host_time the seconds since; images have no other time",
             **{name: value for name, value in self._identity.items() if value},
             **self._order.notes,
         }

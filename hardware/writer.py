@@ -15,6 +15,9 @@ from hardware.tree import DETECTOR, UNFINISHED, append, kept_tree, new_tree, wri
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
+#: An entry of `host_time`: the sequence number of an image, and when it arrived (s).
+ARRIVAL = np.dtype([("sequence_number", "<u8"), ("host_time", "<f8")])
+
 
 class CaptureWriter:
     """A context manager that makes the capture file `path` from blocks of counts.
@@ -106,11 +109,13 @@ class CaptureWriter:
         *,
         sequence_number: NDArray[Any] | None = None,
         image_key: int | NDArray[Any] | None = None,
+        host_time: float | None = None,
     ) -> None:
         """Writes a block of images, (n, H, W), and flushes it; blocks of 256 images and more are fast.
 
         `sequence_number` (n,) are the images' indices as acquired; `image_key` is 0 scene, 1 flat, 2 dark, 3 invalid,
-        one for all or (n,).
+        one for all or (n,). `host_time` is when the last of them arrived, in s of a clock that only goes forward; it is
+        kept beside that image's sequence number, which it needs.
         Give each with every block or with none.
         """
         if counts.shape[1:] != self.shape_hw or not np.can_cast(counts.dtype, self.dtype):
@@ -120,6 +125,8 @@ class CaptureWriter:
         append(self._detector, "data", counts.astype(self.dtype, copy=False), "counts", self._compression)
         if image_key is not None:
             append(self._detector, "image_key", np.broadcast_to(np.asarray(image_key, np.uint8), len(counts)))
+        if host_time is not None and sequence_number is not None:
+            append(self._detector, "host_time", np.array([(sequence_number[-1], host_time)], ARRIVAL))
         self._file.flush()
         if sequence_number is not None:
             append(self._detector, "sequence_number", np.asarray(sequence_number, np.uint64))

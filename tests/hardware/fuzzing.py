@@ -153,7 +153,7 @@ def limited(form: Format, folder: Path, outside: Path, mutants: int, seed: int) 
 def main(folder: Path, mutants: int, names: list[str], seed: int) -> None:
     """Every format in a process of its own, one after the other."""
     outside = folder / "outside"
-    outside.mkdir(parents=True, exist_ok=True)
+    outside.mkdir(parents=True)
     for form in formats(folder, outside):
         if names and form.name not in names:
             continue

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
@@ -14,7 +14,7 @@ import pytest
 from counting_camera import CountingCamera, numbered
 
 from hardware import recorder_source, writer
-from hardware.camera import CameraSettings, open_camera
+from hardware.camera import Block, CameraSettings, open_camera
 from hardware.capture import Capture, open_capture
 from hardware.recorder import record
 from hardware.recording import Order, Progress
@@ -71,6 +71,24 @@ def test_images_and_seconds_are_kept_to(tmp_path: Path) -> None:
         done = record(camera, Order(tmp_path / "b.h5", ASKED, seconds=0.2))
     assert 0.2 <= done.seconds < 0.3
     assert done.images == pytest.approx(done.seconds / 1e-5, rel=0.5)
+
+
+def test_when_images_arrived_is_kept(tmp_path: Path) -> None:
+    class Witness:
+        blocks: ClassVar[list[Block]] = []
+
+        def begin(self, applied: CameraSettings) -> None: ...
+
+        def see(self, block: Block) -> None:
+            self.blocks.append(block)
+
+    with CountingCamera(60, 500, period=2e-5) as camera:
+        record(camera, Order(tmp_path / "a.h5", ASKED), onlooker=Witness())
+    with h5py.File(tmp_path / "a.h5") as file:
+        arrived = file[DETECTOR]["host_time"][()]
+    numbers, times = arrived["sequence_number"].astype(int), [block.host_time for block in Witness.blocks]
+    assert numbers.tolist() == [*range(1023, 30000, 1024), 29999]
+    np.testing.assert_allclose(arrived["host_time"], [times[number // 500] - times[0] for number in numbers], atol=1e-9)
 
 
 def test_lost_images_are_gaps(tmp_path: Path) -> None:
