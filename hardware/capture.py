@@ -173,6 +173,7 @@ class Capture:
             counter_bits=self.counter_bits,
             pixel_mask=mask,
             source=f"header of {self.path.name}",
+            measured=False,
         )
 
     def _checked(self, block: Counts, start: int) -> Counts:

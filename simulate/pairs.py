@@ -163,4 +163,5 @@ def _unknown(sensor: Sensor) -> Sensor:
         afterpulse_probability=0.0,
         trap_lifetime=0.0,
         crosstalk=torch.zeros(1, 1, device=sensor.pde.device),
+        measured=False,
     )

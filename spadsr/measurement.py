@@ -26,7 +26,7 @@ def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
     photons = scale * exposure.count_time * exposure.cycles
     context = _context(counts, good, photons, scale, exposure, sensor)
-    statistics = torch.cat([rate.clamp(-2, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
+    statistics = torch.cat([rate.clamp(-2.0, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
     return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
@@ -65,15 +65,17 @@ def _context(
     counts: Tensor, good: Tensor, photons: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor
 ) -> list[Tensor]:
     """Channels that say how far the rates can be trusted."""
-    full = float(exposure.cycles)
+    full: float = exposure.cycles
     if not sensor.binary:
-        full *= exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits
+        full = full * (exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits)
+    cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32, device=counts.device)
     channels = [
         counts / full,
         torch.log(photons).expand(counts.shape),
-        torch.log(torch.tensor(float(exposure.cycles), device=counts.device)).expand(counts.shape),
+        torch.log(cycles).expand(counts.shape),
         torch.log1p(sensor.dark_count_rate / scale).expand(counts.shape),
         (10 * (sensor.pde / sensor.mean_pde - 1)).expand(counts.shape),
         (~good).to(torch.float32),
+        torch.full_like(photons, float(sensor.measured)).expand(counts.shape),
     ]
     return [channel[:, None].to(torch.float32) for channel in channels]

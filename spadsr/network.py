@@ -9,12 +9,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from torch import Tensor, nn
 
 SCALES = (1, 2, 4, 8, 16)
-STATISTICS = 9
+STATISTICS = 10
 
 #: What can be left out of the network, to learn what it is worth.
 Part: TypeAlias = Literal["window_attention", "channel_attention", "gated_fusion", "photon_statistics", "sensor_maps"]
 
-_CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8)}  # of the statistics
+_CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8, 9)}  # of the statistics
 
 
 class NetworkConfig(BaseModel):
@@ -45,7 +45,7 @@ class Measurement:
     """What one image says, in units that do not depend on the flux: every rate is over `scale`, the image's mean rate.
 
     Attributes:
-        statistics: (B, 9, H, W) input channels.
+        statistics: (B, 10, H, W) input channels.
         rate: (B, 1, H, W) rate estimate over scale.
         amplitude: (B, 1, H, W) local brightness, at least 1: what the network's answers are multiples of.
         log_variance: (B, 1, H, W) of `rate`, from photon statistics.
