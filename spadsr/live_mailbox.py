@@ -60,4 +60,5 @@ class Mailbox:
 
     @property
     def _image(self) -> NDArray[np.uint32]:
-        return np.frombuffer(self._pixels, np.uint32).reshape(self.shape)
+        words: NDArray[np.uint32] = np.ctypeslib.as_array(self._pixels)
+        return words.reshape(self.shape)
