@@ -1,4 +1,5 @@
-"""What a careful user would do without a network: the inverse response, denoised or not, enlarged bicubically."""
+"""What a careful user would do without training: the inverse response, denoised or not, enlarged bicubically or by a
+network that a package ships."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,7 +22,18 @@ Table: TypeAlias = NDArray[np.float64]
 #: counts (H, W), exposure, sensor, scale s -> rate (s H, s W), counts/s per native pixel area.
 Baseline: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Image]
 
+#: Noisy (H, W) of one variance, its standard deviation, counts of a mean pixel -> (H, W) without noise.
+Denoiser: TypeAlias = Callable[[Table, float, float], Table]
+
 _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
+
+#: Counts of a mean pixel, and there the strengths, in standard deviations of the noise, of the highest mean PSNR at x4
+#: on training pictures (tests/spadsr/strengths.py); between them they are interpolated over the logarithm.
+STRENGTH_KNOTS = (0.08, 0.32, 1.3, 5.0, 20.0)
+STRENGTHS: Mapping[str, tuple[float, ...]] = {
+    "nlm": (0.8, 0.8, 0.8, 0.8, 0.8),
+    "tv": (1.4, 1.4, 1.0, 1.0, 0.7),
+}
 
 
 def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
@@ -29,16 +41,58 @@ def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> I
     return enlarge(_rate(counts, exposure, sensor), scale)
 
 
-def bm3d_bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
-    """BM3D on variance-stabilised counts, its exact unbiased inverse, then as `bicubic`.
+def denoised(denoiser: Denoiser) -> Baseline:
+    """`bicubic` of counts that were stabilised to one variance, denoised, and inverted without bias."""
+
+    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+        return enlarge(_rate(denoised_counts(counts, exposure, sensor, denoiser), exposure, sensor), scale)
+
+    return restore
+
+
+def bm3d(noisy: Table, sigma: float, mean_counts: float) -> Table:
+    """Block matching and 3-D filtering (Dabov et al., IEEE TIP 16 (2007) 2080).
 
     Raises:
         InputError: the package bm3d is not installed.
     """
-    return enlarge(_rate(bm3d_counts(counts, exposure, sensor), exposure, sensor), scale)
+    try:
+        from bm3d import bm3d as denoise
+    except ImportError as error:
+        raise InputError("bm3d: the package is not installed; run: pip install 'spadsr[baseline]'") from error
+    padding = [(0, max(0, _SMALLEST_FIELD - side)) for side in noisy.shape]
+    clean = denoise(np.pad(noisy, padding, mode="symmetric"), sigma)
+    return np.asarray(clean[: noisy.shape[0], : noisy.shape[1]])
 
 
-BASELINES: Mapping[str, Baseline] = {"bicubic": bicubic, "bm3d": bm3d_bicubic}
+def nlm(noisy: Table, sigma: float, mean_counts: float, strength: float | None = None) -> Table:
+    """Non-local means (Buades et al., CVPR 2005): patches of 7 x 7 in 23 x 23 pixels, `strength` = h / sigma."""
+    from skimage.restoration import denoise_nl_means
+
+    h = sigma * (strength or _strength("nlm", mean_counts))
+    clean = denoise_nl_means(noisy, patch_size=7, patch_distance=11, h=h, fast_mode=True)  # type: ignore[no-untyped-call]
+    return np.asarray(clean)
+
+
+def tv(noisy: Table, sigma: float, mean_counts: float, strength: float | None = None) -> Table:
+    """Total variation (Chambolle, JMIV 20 (2004) 89), `strength` = weight / sigma."""
+    from skimage.restoration import denoise_tv_chambolle
+
+    weight = sigma * (strength or _strength("tv", mean_counts))
+    clean = denoise_tv_chambolle(noisy, weight, eps=1e-5, max_num_iter=500)  # type: ignore[no-untyped-call]
+    return np.asarray(clean)
+
+
+BASELINES: Mapping[str, Baseline] = {
+    "bicubic": bicubic,
+    "bm3d": denoised(bm3d),
+    "nlm": denoised(nlm),
+    "tv": denoised(tv),
+}
+
+
+def _strength(name: str, mean_counts: float) -> float:
+    return float(np.interp(np.log(max(mean_counts, 1e-9)), np.log(STRENGTH_KNOTS), STRENGTHS[name]))
 
 
 def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
@@ -51,17 +105,10 @@ def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
     return np.asarray(wide[0, 0].numpy())
 
 
-def bm3d_counts(counts: Counts, exposure: Exposure, sensor: Sensor) -> NDArray[np.float64]:
-    """(H, W) mean counts that BM3D estimates, in the domain where counts have one variance."""
-    try:
-        from bm3d import bm3d
-    except ImportError as error:
-        raise InputError("bm3d: the package is not installed; run: pip install 'spadsr[baseline]'") from error
+def denoised_counts(counts: Counts, exposure: Exposure, sensor: Sensor, denoiser: Denoiser) -> Table:
+    """(H, W) mean counts, estimated in the domain where counts have one variance."""
     values, sigma = stabiliser(exposure, sensor)
-    padding = [(0, max(0, _SMALLEST_FIELD - side)) for side in counts.shape]
-    noisy = np.pad(values[counts], padding, mode="symmetric")
-    clean = bm3d(noisy, sigma)[: counts.shape[0], : counts.shape[1]]
-    return unbiased_inverse(clean, exposure, sensor)
+    return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), exposure, sensor)
 
 
 def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:

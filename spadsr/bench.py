@@ -159,11 +159,11 @@ def bench_infer(restorer: Restorer) -> list[NetworkSpeed]:
         restorer.restore(frames[:batch], exposure, sensor, 4)[0].cpu()
 
     single, batched, reference = interleaved(lambda: ours(1), lambda: ours(16), theirs)
-    size, cost = _parameters(restorer.network), _gmac(lambda: ours(1))
+    size, cost = parameters(restorer.network), gmac(lambda: ours(1))
     return [
         NetworkSpeed("spadsr", size, cost, 1, 1 / single),
         NetworkSpeed("spadsr", size, cost, 16, 16 / batched),
-        NetworkSpeed("published size", _parameters(published), _gmac(theirs), 1, 1 / reference),
+        NetworkSpeed("published size", parameters(published), gmac(theirs), 1, 1 / reference),
     ]
 
 
@@ -184,11 +184,11 @@ def as_rows(measured: list[SamplingSpeed] | list[NetworkSpeed]) -> list[dict[str
     return [asdict(each) for each in measured]
 
 
-def _parameters(network: torch.nn.Module) -> int:
+def parameters(network: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _gmac(job: Callable[[], object]) -> float:
+def gmac(job: Callable[[], object]) -> float:
     """Billions of multiplications of matrix products and convolutions."""
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -63,15 +63,23 @@ Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = bin
 class ManyFlats(typer.core.TyperCommand):
     """Takes `--flat A B C` for `--flat A --flat B --flat C`."""
 
+    many = "--flat"
+
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Every argument after a flat, up to the next option, is a flat."""
         spelt: list[str] = []
         for place, word in enumerate(args):
             before = args[place - 1] if place else ""
-            if not word.startswith("-") and len(spelt) > 1 and spelt[-2] == "--flat" and before != "--flat":
-                spelt.append("--flat")
+            if not word.startswith("-") and len(spelt) > 1 and spelt[-2] == self.many and before != self.many:
+                spelt.append(self.many)
             spelt.append(word)
         return super().parse_args(ctx, spelt)
+
+
+class ManyPeers(ManyFlats):
+    """The same of `--peers`."""
+
+    many = "--peers"
 
 
 def main() -> None:
@@ -292,7 +300,9 @@ def evaluate(
     bits: Annotated[str | None, typer.Option(help="bit depths b instead of frames: N = 2^b, comma-separated")] = None,
     flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
     mode: Annotated[Mode, typer.Option(help="the array: binary, or counting with T / dead time = 17.5")] = Mode.binary,
-    methods: Annotated[str, typer.Option(help="of bicubic, bm3d, spadsr; comma-separated")] = "bicubic,bm3d,spadsr",
+    methods: Annotated[
+        str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan, spadsr; comma-separated")
+    ] = "bicubic,bm3d,spadsr",
     limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
     weights: Weights = None,
     device: Device = "cpu",
@@ -310,7 +320,7 @@ def evaluate(
     restorer = load_restorer(weights, device)
     sums = _numbers(frames, int) if bits is None else _numbers(bits, lambda bit: 1 << int(bit))
     conditions = conditions_of(mode.value, _numbers(scales, int), _numbers(flux, float), sums)
-    named = methods_named([name.strip() for name in methods.split(",")], restorer)
+    named = methods_named([name.strip() for name in methods.split(",")], {"spadsr": restorer})
     with progress("measuring") as report:
         measured = run(images, conditions, named, seed, limit, lambda done, total, row: report(done, total))
     for path, reason in measured.skipped.items():
@@ -531,6 +541,68 @@ def bench_infer(weights: Weights = None, device: Device = "cpu", json_file: Json
     header = ["network", "parameters", "GMAC", "batch", "frames/s", "times the published size"]
     table("restoring 64x32 to 256x128", header, rows)
     _write_json(json_file, as_rows(measured))
+
+
+@bench.command("quality", cls=ManyPeers)
+def bench_quality(
+    images: Annotated[Path, typer.Argument(help="folder of pictures to measure on")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for Markdown, CSV and plots")] = Path(
+        "quality"
+    ),
+    weights: Weights = None,
+    peers: Annotated[
+        list[Path] | None, typer.Option("--peers", metavar="FILE...", help="weight files of other networks")
+    ] = None,
+    baselines: Annotated[
+        str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan; comma-separated")
+    ] = "bicubic,bm3d,nlm,tv",
+    scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
+    modes: Annotated[str, typer.Option(help="arrays: binary, counting; comma-separated")] = "binary",
+    flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
+    frames: Annotated[str, typer.Option(help="hardware frames summed, comma-separated")] = "1,4,16,64,256",
+    bits: Annotated[str | None, typer.Option(help="bit depths b instead of frames: N = 2^b, comma-separated")] = None,
+    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+) -> None:
+    """Every method on the same counts in one run: PSNR, SSIM, worst 5 %, time and size, side by side.
+
+    Examples: `spadsr bench quality pictures/ --peers light.safetensors large.safetensors` ·
+    `spadsr bench quality pictures/ --scales 8,16 --bits 1,4,8 --baselines bicubic`
+    """
+    from spadsr.evaluation import conditions_of
+    from spadsr.quality import OURS, compare, distinct_names
+    from spadsr.quality_tables import cost_table, quality_tables, write_comparison
+    from spadsr.restorer import load_restorer
+
+    files = distinct_names(peers or [])
+    networks = {name: load_restorer(file, device) for name, file in files.items()}
+    networks[OURS] = load_restorer(weights, device)
+    sums = _numbers(frames, int) if bits is None else _numbers(bits, lambda bit: 1 << int(bit))
+    conditions = [
+        condition
+        for mode in _modes(modes)
+        for condition in conditions_of(mode.value, _numbers(scales, int), _numbers(flux, float), sums)
+    ]
+    names = [name.strip() for name in baselines.split(",") if name.strip()]
+    with progress("measuring") as report:
+        done = compare(images, conditions, names, networks, seed, limit, report)
+    for path, reason in done.evaluation.skipped.items():
+        warn(f"skipped {path}: {reason}")
+    checksums = {name: restorer.checksum for name, restorer in networks.items()}
+    header = {"command": shlex.join(["spadsr", *sys.argv[1:]]), "seed": seed, "device": device, "sha256": checksums}
+    summaries = write_comparison(done, output, header)
+    for title, (head, *rows) in [("what they take", cost_table(done.costs)), *quality_tables(summaries)]:
+        table(title, head, rows)
+    out.print(f"{output / 'quality.md'}\n{output / 'summary.png'}", markup=False, soft_wrap=True)
+
+
+def _modes(text: str) -> list[Mode]:
+    known = [mode.value for mode in Mode]
+    for name in text.split(","):
+        if name not in known:
+            raise InputError(f"--modes {name}: no such array; choose from {', '.join(known)}")
+    return [Mode(name) for name in text.split(",")]
 
 
 def _say_skipped(files: list[Path]) -> None:

@@ -19,6 +19,7 @@ from noise_model.sensor import Exposure, Sensor
 from spadsr.baselines import BASELINES, Baseline, Counts
 from spadsr.metrics import Image, Radiometry, coverage, psnr, ssim
 from spadsr.network import SCALES
+from spadsr.pretrained import ENLARGERS, enlarged_by
 from spadsr.restorer import Restorer
 
 Mode: TypeAlias = Literal["binary", "counting"]
@@ -132,15 +133,15 @@ def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], fr
     return [Condition(mode, *values) for values in itertools.product(scales, fluxes, frames)]
 
 
-def methods_named(names: Sequence[str], restorer: Restorer | None) -> dict[str, Method]:
-    """The named methods: `bicubic`, `bm3d`, and `spadsr`, which needs a restorer.
+def methods_named(names: Sequence[str], networks: Mapping[str, Restorer]) -> dict[str, Method]:
+    """The named methods, which are baselines or one of the networks.
 
     Raises:
         InputError: no such method.
     """
-    known: dict[str, Method] = {name: _without_sd(baseline) for name, baseline in BASELINES.items()}
-    if restorer is not None:
-        known["spadsr"] = _network(restorer)
+    baselines = {**BASELINES, **{name: enlarged_by(name) for name in ENLARGERS}}
+    known: dict[str, Method] = {name: _without_sd(baseline) for name, baseline in baselines.items()}
+    known |= {name: _network(restorer) for name, restorer in networks.items()}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(f"--methods {unknown[0]}: no such method; choose from {', '.join(known)}")

@@ -32,7 +32,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
         InputError: the folder cannot be written to.
     """
     summaries = summarised(evaluation)
-    header = {**header, "versions": _versions(), "skipped": evaluation.skipped}
+    header = made_by(evaluation, header)
     with whole_file(folder / "rows.csv") as partial:
         _write_csv(evaluation.rows, partial, header)
     with whole_file(folder / "summary.md") as partial:
@@ -45,9 +45,14 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
     return summaries
 
 
+def made_by(evaluation: Evaluation, header: Mapping[str, Any]) -> dict[str, Any]:
+    """The header with versions and skipped files."""
+    return {**header, "versions": _versions(), "skipped": evaluation.skipped}
+
+
 def markdown(summaries: Sequence[Summary], header: Mapping[str, Any]) -> str:
     """A header of what made the figures, and a table for every mode, scale and series of conditions."""
-    lines = ["# Evaluation", "", *(f"- {line}" for line in _said(header))]
+    lines = ["# Evaluation", "", *(f"- {line}" for line in said(header))]
     for series in by_scale(summaries):
         lines += ["", f"## {title(series)}", "", *_table(series)]
     return "\n".join(lines) + "\n"
@@ -116,7 +121,7 @@ def _write_csv(rows: Sequence[Row], path: Path, header: Mapping[str, Any]) -> No
     """A line for every row, below what made them in lines that begin with #. Text is quoted, numbers are not."""
     names = "image mode scale flux frames method psnr ssim total_ratio within_68 within_95 sharpness"
     with path.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in _said(header))
+        file.writelines(f"# {line}\n" for line in said(header))
         file.write(names.replace(" ", ",") + "\n")
         writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
         for row in rows:
@@ -147,7 +152,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _said(header: Mapping[str, Any]) -> Iterator[str]:
+def said(header: Mapping[str, Any]) -> Iterator[str]:
     """Lines of text; what is empty is left out, zero is not."""
     for name, value in header.items():
         if value not in (None, "", {}):

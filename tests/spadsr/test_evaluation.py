@@ -89,7 +89,7 @@ def test_impossible_conditions_are_refused() -> None:
     with pytest.raises(InputError, match="--frames 0"):
         conditions_of("binary", [4], [0.2], [1, 0])
     with pytest.raises(InputError, match="--methods magic"):
-        methods_named(["bicubic", "magic"], None)
+        methods_named(["bicubic", "magic"], {})
     assert len(conditions_of("binary", [1, 4], [0.1, 0.2], [1, 2, 4])) == 12
 
 
@@ -126,7 +126,7 @@ def test_every_picture_is_measured_and_bad_ones_are_named(pictures: Path) -> Non
 
 def test_the_same_seed_gives_the_same_counts_whatever_else_is_measured(pictures: Path) -> None:
     conditions = conditions_of("counting", [2, 4], [3.0], [1, 4])
-    bicubic = methods_named(["bicubic"], None)
+    bicubic = methods_named(["bicubic"], {})
     all_of_them = evaluate(pictures, conditions, bicubic)
     one = evaluate(pictures, conditions[-1:], bicubic, limit=2)
     assert [row for row in all_of_them.rows if row.condition == conditions[-1]][:2] == one.rows
@@ -136,12 +136,12 @@ def test_the_same_seed_gives_the_same_counts_whatever_else_is_measured(pictures:
 def test_progress_counts_rows(pictures: Path) -> None:
     seen: list[tuple[int, int]] = []
     conditions = conditions_of("binary", [4], [0.2], [1, 16])
-    evaluate(pictures, conditions, methods_named(["bicubic"], None), limit=2, progress=lambda *at: seen.append(at[:2]))
+    evaluate(pictures, conditions, methods_named(["bicubic"], {}), limit=2, progress=lambda *at: seen.append(at[:2]))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
 def test_a_network_is_measured_with_its_error_bars(pictures: Path, small_weights: Path) -> None:
-    methods = methods_named(["bicubic", "spadsr"], load_restorer(small_weights))
+    methods = methods_named(["bicubic", "spadsr"], {"spadsr": load_restorer(small_weights)})
     rows = evaluate(pictures, [NORMAL], methods, limit=1).rows
     assert [row.method for row in rows] == ["bicubic", "spadsr"]
     assert rows[0].within_68 is None
@@ -156,7 +156,7 @@ def test_folders_without_a_picture_are_refused(tmp_path: Path, content: str) -> 
     if content == "small":
         cv2.imwrite(str(tmp_path / "a.png"), np.full((20, 20), 9, np.uint8))
     with pytest.raises(InputError, match=str(tmp_path)):
-        evaluate(tmp_path, [NORMAL], methods_named(["bicubic"], None))
+        evaluate(tmp_path, [NORMAL], methods_named(["bicubic"], {}))
 
 
 def invented() -> Evaluation:
