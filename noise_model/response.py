@@ -85,17 +85,17 @@ def apparent_rate(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, dark_
 
 def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:
     """Mean avalanches that neighbours firing `mean` times (..., H, W) would cause in each armed pixel."""
-    kernel = sensor.crosstalk
-    if not bool((kernel != 0).any()):
+    shares = sensor.crosstalk_shares
+    if not shares:
         return torch.zeros_like(mean)
-    reach = kernel.shape[-1] // 2
+    reach = sensor.crosstalk.shape[-1] // 2
     around = F.pad(mean, (reach, reach, reach, reach))
     height, width = mean.shape[-2:]
     total = torch.zeros_like(mean)
-    for row, column in kernel.nonzero().tolist():
-        # What the centre does to the pixel at (row, column), a pixel suffers from the one opposite.
-        top, left = 2 * reach - row, 2 * reach - column
-        total.add_(around[..., top : top + height, left : left + width], alpha=float(kernel[row, column]))
+    for down, right, share in shares:
+        # What the centre does to the pixel at (down, right), a pixel suffers from the one opposite.
+        top, left = reach - down, reach - right
+        total.add_(around[..., top : top + height, left : left + width], alpha=share)
     return total
 
 
@@ -124,7 +124,7 @@ def _binary_rate(mean: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tens
 def _counting_rate(mean: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, Tensor]:
     b = sensor.dead_time / exposure.count_time
     seen = (mean + 0.5 / exposure.cycles).clamp(min=0.5 / exposure.cycles)  # no counts are not a sure zero
-    if b > 0:
+    if sensor.dead_time > 0:
         mean, seen = mean.clamp(max=SATURATED_LOAD / b), seen.clamp(max=SATURATED_LOAD / b)
     x = mean / (1 - mean * b)
     for _ in range(3):  # the corrections are small: each pass shrinks the error by their size
@@ -150,6 +150,10 @@ def _intervals(x: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Tensor, T
     release = exposure.count_time / sensor.trap_lifetime
     overtaken = x * -math.expm1(-sensor.dead_time / sensor.trap_lifetime)
     a_armed = a * release / (release + overtaken)
-    missing = x / release * -math.expm1(-release)
+    missing = x / release * -_expm1(-release)
     interval = 1 - a_armed + load
     return interval, (load.square() - 2 * a_armed * (load + missing)) / (2 * interval.square())
+
+
+def _expm1(x: float | Tensor) -> float | Tensor:
+    return x.expm1() if isinstance(x, Tensor) else math.expm1(x)  # a tensor where exposures are inputs of a graph

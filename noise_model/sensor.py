@@ -79,6 +79,13 @@ class Sensor:
         return self.pde.mean(dim=(-2, -1), keepdim=True)
 
     @property
+    def crosstalk_shares(self) -> tuple[tuple[int, int, float], ...]:
+        """(rows down, columns right, chance) of each neighbour that an avalanche can fire."""
+        reach = self.crosstalk.shape[-1] // 2
+        kernel = self.crosstalk.tolist() if reach > 0 else []
+        return tuple((i - reach, j - reach, p) for i, row in enumerate(kernel) for j, p in enumerate(row) if p)
+
+    @property
     def good(self) -> Tensor:
         """(H, W) bool: pixels whose mask is clear."""
         if self.pixel_mask is None:
