@@ -29,8 +29,10 @@ OPTIONS = {"flux": 2e4, "drift": 8.0, "even": 0.0, "loss": 0.0, "seed": 0.0}
 SHORTEST_PERIOD = 1e-5
 #: s; a block holds about as much, and the camera keeps so much for a receiver that is late.
 BLOCK_TIME, MEMORY_TIME = 0.01, 1.0
-#: Images of a block at most; blocks that are drawn ahead where drawing is slower than the camera.
-MOST_IMAGES, RING = 1024, 4
+#: Images of a block at most.
+MOST_IMAGES = 1024
+#: Images drawn ahead where drawing is slower than the camera, as far as so many s and bytes allow.
+RING_IMAGES, RING_TIME, RING_BYTES = 4096, 3.0, 1 << 28
 #: Images lost in one go, on average and at least.
 MEAN_LOSS = 64
 #: Fine rows and columns of the scene in the longer side of the sensor, at least: how smoothly it drifts.
@@ -213,9 +215,11 @@ class SimulatedCamera:
         if time.monotonic() - began < images * period / 2:
             self._drawn = "each drawn when it is due"
             return draw
-        ring += [draw(images * number) for number in range(2, RING + 1)]
-        self._drawn = f"{RING * images} images, drawn before the start and repeated"
-        return lambda first: ring[first // images % RING].copy()
+        most = min(RING_IMAGES // images, RING_BYTES // ring[0].nbytes)
+        while len(ring) < most and time.monotonic() - began < RING_TIME:
+            ring.append(draw(images * (len(ring) + 1)))
+        self._drawn = f"{len(ring) * images} images, drawn before the start and repeated"
+        return lambda first: ring[first // images % len(ring)].copy()
 
     def _drawer(self, applied: CameraSettings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
         sensor = replace(self._sensor, counter_bits=applied.counter_bits)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from hardware import simulated
 from hardware.camera import Block, Camera, CameraError, CameraSettings, open_camera
 from hardware.simulated import moving_scene
 from noise_model.sampling import sample_counts
@@ -83,6 +84,14 @@ def test_it_says_whether_images_are_repeated(period: float, told: str) -> None:
     with open_camera("simulated:spc3") as camera:
         camera.configure(CameraSettings(5e-6, counter_bits=8, frame_time=period))
         assert told in camera.identity()["images"]
+
+
+def test_a_sum_of_images_does_not_repeat_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images drawn ahead are many, however few there are in a block: here ten."""
+    monkeypatch.setattr(simulated.time, "monotonic", iter([0.0, 1.0, *np.linspace(1, 2, 1000)]).__next__)  # slow
+    with open_camera("simulated:spc3") as camera:
+        camera.configure(CameraSettings(5e-6, counter_bits=8, frame_time=1e-3))
+        assert camera.identity()["images"] == "4090 images, drawn before the start and repeated"
 
 
 @pytest.mark.parametrize(("loss", "tolerance"), [(0.2, 0.06), (0.02, 0.03)])  # five standard deviations
