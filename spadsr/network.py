@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from spadsr.orientations import Orientation, turned
+
 SCALES = (1, 2, 4, 8, 16)
 STATISTICS = 10
 
@@ -59,6 +61,11 @@ class Measurement:
     log_variance: Tensor
     scale: Tensor
     mean_counts: Tensor
+
+    def turned(self, orientation: Orientation) -> "Measurement":
+        """Of the turned image."""
+        parts = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        return Measurement(**{name: turned(part, orientation) for name, part in parts})
 
 
 class GatedFusionTransformer(nn.Module):

@@ -18,7 +18,8 @@ from noise_model.sensor import Exposure, Sensor
 from spadsr.architectures import AnyNetworkConfig, Network, build
 from spadsr.intervals import Intervals
 from spadsr.measurement import mean_counts, measure
-from spadsr.network import SCALES, NetworkConfig
+from spadsr.network import SCALES, Measurement, NetworkConfig
+from spadsr.orientations import ORIENTATIONS, Orientation, turned_back
 from spadsr.window_network import WindowAttentionConfig
 
 SHIPPED = Path(__file__).parent / "weights" / "base.safetensors"
@@ -54,13 +55,17 @@ class Restorer:
         return _fast_bfloat16(self.device)
 
     @torch.inference_mode()
-    def restore(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Tensor, Tensor]:
+    def restore(
+        self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int, *, orientations: int = 1
+    ) -> tuple[Tensor, Tensor]:
         """Photon detection rate at `scale` times the resolution, and its standard uncertainty.
 
         Args:
             counts: (B, H, W) whole numbers.
             exposure, sensor: how they were taken, as far as known.
             scale: 1, 2, 4, 8 or 16.
+            orientations: how many of the eight turned and mirrored ones are restored and averaged: better, and as many
+                times slower.
 
         Returns:
             Two (B, s H, s W) float32 tensors in counts/s per native pixel area, on the network's device. One standard
@@ -72,11 +77,17 @@ class Restorer:
         if scale not in SCALES:
             raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
         measurement = measure(counts.to(self.device), exposure, sensor.to(self.device))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            [(rate, log_variance)] = self.network(measurement, (scale,))
+        answers = [self._turned_answer(measurement, scale, each) for each in ORIENTATIONS[:orientations]]
+        rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
         standard, _ = self.intervals.factors(measurement.mean_counts, scale)
         rate = (rate * measurement.scale)[:, 0].clamp(min=0)
         return rate, (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
+
+    def _turned_answer(self, measurement: Measurement, scale: int, orientation: Orientation) -> tuple[Tensor, Tensor]:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            [answer] = self.network(measurement.turned(orientation), (scale,))
+        rate, log_variance = (turned_back(part, orientation) for part in answer)
+        return rate, log_variance
 
     @torch.inference_mode()
     def coverage_factor(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> Tensor:

@@ -19,6 +19,7 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from spadsr.intervals import Intervals
 from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
+from spadsr.orientations import ORIENTATIONS, turned, turned_back
 from spadsr.restorer import SHIPPED, load_restorer, save_weights, usable_device
 
 Make = Callable[[NetworkConfig], GatedFusionTransformer]
@@ -154,6 +155,29 @@ def test_a_device_that_does_not_exist(device: str) -> None:
     with pytest.raises(InputError, match="choose cpu") as caught:
         usable_device(device)
     assert "\n" not in str(caught.value)
+
+
+def test_averaged_orientations_make_the_answer_turn_with_the_image(small_weights: Path) -> None:
+    """The network has no preferred direction any more: it commutes with all eight. One orientation does not."""
+    restorer = load_restorer(small_weights)
+    counts = torch.randint(0, 17, (2, 16, 8), generator=torch.Generator().manual_seed(3))
+    answers = restorer.restore(counts, EXPOSURE, ideal((16, 8)), 4, orientations=8)
+    for orientation in ORIENTATIONS[1:]:
+        other = turned(counts, orientation)
+        again = restorer.restore(other, EXPOSURE, ideal((other.shape[1], other.shape[2])), 4, orientations=8)
+        for one, two in zip(answers, again, strict=True):
+            torch.testing.assert_close(turned(one, orientation), two, rtol=2e-2, atol=1e-2 * float(one.mean()))
+    alone = restorer.restore(counts, EXPOSURE, ideal((16, 8)), 4)[0]
+    mirrored = restorer.restore(counts.flip(-1), EXPOSURE, ideal((16, 8)), 4)[0].flip(-1)
+    assert (alone - mirrored).abs().max() > 0.05 * alone.mean()
+
+
+def test_orientations_are_undone() -> None:
+    image = torch.arange(6.0).reshape(2, 3)
+    seen = {tuple(turned(image, each).flatten().tolist()) for each in ORIENTATIONS}
+    assert len(seen) == 8
+    assert all(torch.equal(turned_back(turned(image, each), each), image) for each in ORIENTATIONS)
+    assert torch.equal(turned(image, ORIENTATIONS[0]), image)
 
 
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path, random_network: Make) -> None:

@@ -1,0 +1,26 @@
+"""The eight orientations of an image: quarter turns, and their mirror images."""
+
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+#: Quarter turns anticlockwise, and whether mirrored left to right after them.
+Orientation: TypeAlias = tuple[int, bool]
+
+#: As it is, then the others.
+ORIENTATIONS: tuple[Orientation, ...] = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
+
+
+def turned(images: Tensor, orientation: Orientation) -> Tensor:
+    """(..., H, W) in that orientation."""
+    turns, mirrored = orientation
+    images = torch.rot90(images, turns, (-2, -1))
+    return images.flip(-1) if mirrored else images
+
+
+def turned_back(images: Tensor, orientation: Orientation) -> Tensor:
+    """Undoes `turned`."""
+    turns, mirrored = orientation
+    images = images.flip(-1) if mirrored else images
+    return torch.rot90(images, -turns, (-2, -1))
