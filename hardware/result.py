@@ -18,7 +18,19 @@ from hardware.tree import DETECTOR, SETTINGS, append, creator, new_tree, plain, 
 from noise_model.errors import InputError
 
 PROCESS = "/entry/process"
+PHYSICS_CHECK = f"{PROCESS}/physics_check"
 UNITS = "counts/s"
+
+#: What is written of the check of an answer against its counts, for each image.
+CHECKS = {
+    "chi_squared": "weighted mean over pixels of (counts - expected)^2 / variance, as the restored rates imply both:"
+    " about 1; less where the answer follows the noise; far more where it contradicts the counts",
+    "spread": "standard deviation of chi_squared were the restored rates the true ones",
+    "balance": "counts over the counts expected of the restored rates: about 1",
+    "balance_spread": "standard deviation of balance were the restored rates the true ones",
+    "hot": "pixels far above the answer and their neighbours, taken for hot; the check leaves them out",
+    "residual": "(counts - expected) / sqrt(variance + 1) of every native pixel; 0 where left out",
+}
 
 #: Fields of `Provenance` that are stored as text, and as JSON.
 TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "versions")
@@ -70,6 +82,7 @@ class ResultWriter:
         self._file["/entry/data/data_errors"] = h5py.SoftLink(f"{DETECTOR}/uncertainty")
         process = self._file.create_group(PROCESS)
         process.attrs["NX_class"] = text("NXprocess")
+        self._file.create_group(PHYSICS_CHECK).attrs["NX_class"] = text("NXcollection")
         for name, value in _process(self.capture, self.scale, self.provenance).items():
             process[name] = text(value) if isinstance(value, str) else value
         return self
@@ -78,15 +91,20 @@ class ResultWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
+            for name, figures in self._file[PHYSICS_CHECK].items():
+                figures.attrs["long_name"] = text(CHECKS[name])
             self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
         self._stack.__exit__(kind, error, trace)
 
-    def append(self, rate: NDArray[Any], uncertainty: NDArray[Any]) -> None:
-        """Writes and flushes a block: rates and their standard deviations, counts/s per native pixel, (n, s*H, s*W)."""
+    def append(self, rate: NDArray[Any], uncertainty: NDArray[Any], checks: Mapping[str, NDArray[Any]]) -> None:
+        """Writes and flushes a block: rates and their standard deviations, counts/s per native pixel, (n, s*H, s*W),
+        and what `CHECKS` names, (n,), but the residual, (n, H, W)."""
         if rate.shape != uncertainty.shape or rate.shape[1:] != self.shape_hw:
             raise ValueError(f"blocks {rate.shape} and {uncertainty.shape}; expected (n, *{self.shape_hw})")
         append(self._file[DETECTOR], "data", rate.astype(np.float32, copy=False), UNITS)
         append(self._file[DETECTOR], "uncertainty", uncertainty.astype(np.float32, copy=False), UNITS)
+        for name in CHECKS:
+            append(self._file[PHYSICS_CHECK], name, checks[name])
         self._file.flush()
 
 
@@ -131,6 +149,11 @@ class Result:
                     detector["uncertainty"][start : start + size],
                 )
             yield rate, uncertainty
+
+    def check(self, name: str) -> NDArray[Any]:
+        """What `CHECKS` says under that name, of all images."""
+        with blaming(self.path, "result"):
+            return np.asarray(self.file[PHYSICS_CHECK][name][()])
 
 
 def read_result(path: str | Path) -> Result:

@@ -55,26 +55,25 @@ class Pair:
     sensor: Sensor
 
 
-def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, generator: torch.Generator) -> Pair:
+def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") -> Pair:
     """Captures of scenes at random flux by random sensors, with one exposure.
 
     Args:
         scenes: (B, s H, s W) relative flux, 1 = white.
         scale: resolution of the scenes over that of the sensor; targets come at it and at each smaller power of two.
-        generator: the only source of randomness, on the device of the scenes.
+        draws: the only source of randomness, on the device of the scenes.
     """
     targets = targets_of(scenes, scale)
     shape = targets[1].shape
-    draw = _Draws(generator)
-    exposure, sensor = _draw_sensor(shape, recipe, draw)
+    exposure, sensor, dark = _draw_sensor(shape, recipe, draws)
     low, high = recipe.binary_white if sensor.binary else recipe.counting_white
     low = max(low, recipe.least_counts / exposure.cycles)
-    white = draw.log_uniform((low, high), (shape[0], 1, 1)) / exposure.count_time
-    counts = sample_counts(targets[1] * white, exposure, sensor, generator)
+    white = draws.log_uniform_map((low, high), (shape[0], 1, 1)) / exposure.count_time
+    counts = sample_counts(targets[1] * white, exposure, sensor, draws.maps)
     rates = {s: target * white for s, target in targets.items()}
-    if draw.uniform() < recipe.known_share:
+    if draws.uniform() < recipe.known_share:
         return Pair(counts, rates, exposure, sensor)
-    return Pair(counts, _apparent(rates, exposure, sensor), exposure, _unknown(sensor))
+    return Pair(counts, _apparent(rates, exposure, sensor, dark), exposure, _unknown(sensor))
 
 
 def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
@@ -87,70 +86,80 @@ def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
     return targets
 
 
-class _Draws:
-    """Random numbers on the device of the generator."""
+class Draws:
+    """Random numbers by a seed.
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    Attributes:
+        host: for single numbers: no choice waits for a GPU.
+        maps: for tensors, on the device.
+    """
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.host = torch.Generator().manual_seed(seed)
+        self.maps = self.host if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
 
     def uniform(self) -> float:
-        return float(torch.rand((), generator=self.generator, device=self.generator.device))
+        return float(torch.rand((), generator=self.host))
 
     def choice(self, options: tuple[_T, ...]) -> _T:
         return options[int(self.uniform() * len(options))]
 
-    def log_uniform(self, ends: tuple[float, float], shape: tuple[int, ...] = (1,)) -> Tensor:
-        u = torch.rand(shape, generator=self.generator, device=self.generator.device)
+    def log_uniform(self, ends: tuple[float, float]) -> float:
+        return float(ends[0] * (ends[1] / ends[0]) ** self.uniform())
+
+    def log_uniform_map(self, ends: tuple[float, float], shape: tuple[int, ...]) -> Tensor:
+        u = torch.rand(shape, generator=self.maps, device=self.maps.device)
         return ends[0] * (ends[1] / ends[0]) ** u
 
 
-def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draw: _Draws) -> tuple[Exposure, Sensor]:
-    """A sensor for each of a batch: maps of their own, common numbers. Time is measured in exposures of one frame."""
-    binary = draw.uniform() < recipe.binary_share
+def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Exposure, Sensor, float]:
+    """A sensor for each of a batch: maps of their own, common numbers; and the dark rate of its ordinary pixels. Time
+    is measured in exposures of one frame."""
+    binary = draws.uniform() < recipe.binary_share
     statistics = SensorStatistics(
         pde_mean=0.5,
-        pde_spread=float(draw.log_uniform(recipe.pde_spread)),
-        dark_bulk=float(draw.log_uniform(recipe.dark_bulk)),
-        hot_fraction=recipe.hot_fraction * draw.uniform() ** 3,
-        hot_median=float(draw.log_uniform(recipe.hot_median)),
+        pde_spread=draws.log_uniform(recipe.pde_spread),
+        dark_bulk=draws.log_uniform(recipe.dark_bulk),
+        hot_fraction=recipe.hot_fraction * draws.uniform() ** 3,
+        hot_median=draws.log_uniform(recipe.hot_median),
         hot_sigma=1.9,
         hot_ceiling=2.0 if binary else 20.0,
     )
-    pde, dark = statistics.draw(tuple(shape), draw.generator)
-    dead_time = 0.0 if binary else 1 / draw.choice(recipe.relative_exposure)
+    pde, dark = statistics.draw(tuple(shape), draws.maps)
+    dead_time = 0.0 if binary else 1 / draws.choice(recipe.relative_exposure)
     sensor = Sensor(
         name="drawn",
         pde=pde,
         dark_count_rate=dark,
         dead_time=dead_time,
         counter_bits=1 if binary else 9,
-        afterpulse_probability=draw.choice(recipe.afterpulse_probability),
+        afterpulse_probability=draws.choice(recipe.afterpulse_probability),
         trap_lifetime=2 * dead_time,
-        crosstalk=_kernel(draw.choice(recipe.crosstalk), pde.device),
+        crosstalk=_kernel(draws.choice(recipe.crosstalk)),
     )
-    if draw.uniform() < recipe.masked_share:
-        sensor = _with_dead_pixels(sensor, draw)
-    cycles = draw.choice(recipe.binary_cycles if binary else recipe.counting_cycles)
-    return Exposure(count_time=1.0, cycles=cycles), sensor
+    if draws.uniform() < recipe.masked_share:
+        sensor = _with_dead_pixels(sensor, draws)
+    cycles = draws.choice(recipe.binary_cycles if binary else recipe.counting_cycles)
+    return Exposure(count_time=1.0, cycles=cycles), sensor, statistics.dark_bulk
 
 
-def _kernel(nearest: float, device: torch.device) -> Tensor:
-    """Nearest and diagonal neighbours in the proportion measured on arrays of 500 um pitch."""
+def _kernel(nearest: float) -> Tensor:
+    """Nearest and diagonal neighbours in the proportion measured on arrays of 500 um pitch. Kept on the host, which is
+    where its numbers are looked at."""
     diagonal = 0.16 * nearest
     rows = [[diagonal, nearest, diagonal], [nearest, 0.0, nearest], [diagonal, nearest, diagonal]]
-    return torch.tensor(rows, device=device)
+    return torch.tensor(rows)
 
 
-def _with_dead_pixels(sensor: Sensor, draw: _Draws) -> Sensor:
-    share = 0.03 * draw.uniform()
-    dead = torch.rand(sensor.pde.shape, generator=draw.generator, device=sensor.pde.device) < share
+def _with_dead_pixels(sensor: Sensor, draws: Draws) -> Sensor:
+    share = 0.03 * draws.uniform()
+    dead = torch.rand(sensor.pde.shape, generator=draws.maps, device=sensor.pde.device) < share
     return replace(sensor, pde=sensor.pde.masked_fill(dead, 1e-3), pixel_mask=dead.to(torch.int32) * USER)
 
 
-def _apparent(rates: dict[int, Tensor], exposure: Exposure, sensor: Sensor) -> dict[int, Tensor]:
+def _apparent(rates: dict[int, Tensor], exposure: Exposure, sensor: Sensor, dark: float) -> dict[int, Tensor]:
     """What can be known without knowing the sensor: ordinary dark counts, afterpulses and crosstalk look like photons.
     Hot pixels do not."""
-    dark = float(sensor.dark_count_rate.median())
     return {s: apparent_rate(rate, exposure, sensor, dark) for s, rate in rates.items()}
 
 
@@ -162,6 +171,6 @@ def _unknown(sensor: Sensor) -> Sensor:
         dark_count_rate=torch.zeros_like(sensor.dark_count_rate),
         afterpulse_probability=0.0,
         trap_lifetime=0.0,
-        crosstalk=torch.zeros(1, 1, device=sensor.pde.device),
+        crosstalk=torch.zeros(1, 1),
         measured=False,
     )

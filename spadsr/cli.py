@@ -277,14 +277,19 @@ def train(
 ) -> None:
     """Train the network. The run folder gets a checkpoint every minute, the curves, and `weights.safetensors`.
 
-    Examples: `spadsr train` · `spadsr train smoke` · `spadsr train photos scenes.photos=DIR --device cuda`
+    Examples: `spadsr train` · `spadsr train smoke` · `spadsr train photos scenes.photos=DIR --device cuda` ·
+    `torchrun --nproc-per-node 4 -m spadsr train gpu --device cuda`
     """
+    from spadsr.distributed import leads
     from spadsr.runs import run_training
 
     if recipe is not None and "=" in recipe:
         overrides, recipe = [recipe, *(overrides or [])], None
-    with progress("preparing scenes") as report, progress("training") as report_steps:
+    shown = leads()
+    with progress("preparing scenes", shown=shown) as report, progress("training", shown=shown) as report_steps:
         finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
+    if finished is None:  # another process speaks for all
+        return
     _say_skipped(finished.skipped)
     out.print(f"{finished.weights}\n{finished.curves}", markup=False, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError
+from spadsr.interrupts import Interrupted
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -21,7 +22,7 @@ _INTERRUPTED = 130
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Report]:
+def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
     """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal."""
     columns = (
         TextColumn("{task.description}"),
@@ -30,7 +31,7 @@ def progress(label: str) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+    with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
@@ -58,12 +59,15 @@ def warn(message: str) -> None:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C."""
+    """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
     try:
         yield
     except InputError as error:
         err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
+    except Interrupted as stop:
+        err.print(str(stop), style="yellow", markup=False, soft_wrap=True)
+        sys.exit(stop.exit_code)
     except SystemExit as end:  # typer turns Ctrl-C into this
         if end.code == _INTERRUPTED:
             err.print("stopped; files already finished are whole", style="yellow")

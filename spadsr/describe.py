@@ -15,6 +15,8 @@ from hardware.result import Result, is_result, read_result
 from hardware.source import blaming, regular_file
 from noise_model.errors import InputError
 from simulate.shards import KIND as PAIRS
+from spadsr.onnx_facts import onnx_facts
+from spadsr.physics_check import summary
 
 Rows = list[tuple[str, str]]
 
@@ -35,6 +37,8 @@ def describe(path: str | Path, **options: Any) -> Rows:
     regular_file(path)
     if path.suffix == ".safetensors":
         return _weights(path)
+    if path.suffix == ".onnx":
+        return onnx_facts(path)
     kind = _kind(path)
     if kind == PAIRS:
         return _pairs(path)
@@ -94,6 +98,7 @@ def _result(result: Result) -> Rows:
         ("images", f"{_extent(result.shape)}, counts/s per native pixel"),
         ("scale", f"x{result.scale}"),
         ("made from", result.source),
+        ("physics check", summary(result.check("chi_squared"))),
         *((name, f"{value:g}") for name, value in result.settings.known().items()),
         ("model", f"{made.model} (sha256 {made.model_sha256[:12]})"),
         ("sensor", str(made.sensor.get("name", "not named"))),

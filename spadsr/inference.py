@@ -13,8 +13,10 @@ from hardware.result import Provenance, ResultWriter
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.sensor import Sensor
+from spadsr.physics_check import CheckSummary, physics_check, summary
 from spadsr.report import sheet
 from spadsr.restorer import Restorer
+from spadsr.training_range import TrainingRange
 from spadsr.versions import versions
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -28,12 +30,14 @@ class Restored:
         result: the `.sr.h5` file.
         picture: the PNG sheet of its first image.
         images: how many were restored.
+        check: how well the answer explains the counts, in words.
         warnings: what the user should know about them.
     """
 
     result: Path
     picture: Path
     images: int
+    check: str
     warnings: tuple[str, ...]
 
 
@@ -62,18 +66,24 @@ def restore_capture(
     provenance = _provenance(restorer, known, capture, scale)
     picture = result.with_suffix(".png")
     notes = {"Weights": f"{restorer.name} {restorer.checksum}", "Command": provenance.command}
-    done = 0
+    done, checks = 0, CheckSummary()
+    trained = TrainingRange(restorer, capture, known, calibrated=sensor is not None and sensor.measured)
     with whole_file(picture) as partial, ResultWriter(result, capture, scale, provenance) as writer:
-        writer.warnings += warnings
         for counts in capture.blocks(max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))):
-            rate, sd = restorer.restore(torch.from_numpy(counts.astype("int64")), capture.exposure, known, scale)
-            writer.append(rate.cpu().numpy(), sd.cpu().numpy())
+            image = torch.from_numpy(counts.astype("int64"))
+            rate, sd = restorer.restore(image, capture.exposure, known, scale)
+            check = physics_check(image, rate, capture.exposure, known)
+            writer.append(rate.cpu().numpy(), sd.cpu().numpy(), vars(check))
+            checks.add(check)
+            trained.add(counts)
             if done == 0:
-                sheet(counts[0], rate[0].cpu().numpy(), sd[0].cpu().numpy(), capture, partial, notes)
+                shown, remark = (rate[0].cpu().numpy(), sd[0].cpu().numpy()), summary(check.chi_squared[:1])
+                sheet(counts[0], *shown, capture, partial, notes, residual=check.residual[0], remark=remark)
             done += len(counts)
             report(done, capture.shape[0])
+        writer.warnings += [*warnings, *trained.warnings(), *checks.warnings()]
         said = tuple(writer.warnings)
-    return Restored(result, picture, done, said)
+    return Restored(result, picture, done, checks.sentence, said)
 
 
 def result_path(capture: Path, output: Path | None) -> Path:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from simulate.dataset import PairDataset, joined
-from simulate.pairs import Pair, draw_pair
+from simulate.pairs import Draws, Pair, draw_pair
 from spadsr.recipe import TrainingRecipe
 from spadsr.scene_bank import Report, SceneBank
 
@@ -18,10 +18,10 @@ _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
 
 
 class PairSource(Protocol):
-    """An endless row of random pairs, and a fixed batch to measure progress on."""
+    """Endless random pairs, and a fixed batch to measure progress on."""
 
-    def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
-        """The pairs of one step, each a batch of one exposure, with targets up to `scale`."""
+    def pair(self, scale: int, seed: int) -> Pair:
+        """The captures of one exposure in a step, with targets up to `scale`: for the same seed the same."""
         ...
 
     def validation(self) -> Pair:
@@ -49,17 +49,17 @@ class ScenePairs:
         self.bank = SceneBank(recipe.scenes, recipe.seed, device, report)
         self.skipped = self.bank.skipped
 
-    def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
-        recipe, size = self.recipe, min(self.recipe.native * scale, _LARGEST_SCENE)
-        each = recipe.batch // recipe.exposures
-        scenes = [self.bank.crops(each, size, generator) for _ in range(recipe.exposures)]
-        return [draw_pair(scene, scale, recipe.pairs, generator) for scene in scenes]
+    def pair(self, scale: int, seed: int) -> Pair:
+        recipe, draws = self.recipe, Draws(seed, self.device)
+        size = min(recipe.native * scale, _LARGEST_SCENE)
+        scenes = self.bank.crops(recipe.batch // recipe.exposures, size, draws.host)
+        return draw_pair(scenes, scale, recipe.pairs, draws)
 
     def validation(self) -> Pair:
-        generator = torch.Generator(self.device).manual_seed(self.recipe.seed + 1)
+        draws = Draws(self.recipe.seed + 1, self.device)
         plain = {"binary_share": 1.0, "binary_cycles": (_VALIDATION_CYCLES,), "binary_white": (0.2, 0.2)}
-        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, generator)
-        return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), generator)
+        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.host)
+        return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), draws)
 
 
 class StoredPairs:
@@ -76,17 +76,16 @@ class StoredPairs:
                 "larger ones, or a smaller native=, a multiple of 16"
             )
 
-    def pairs(self, scale: int, generator: torch.Generator) -> list[Pair]:
-        return [self._pair(scale, generator) for _ in range(self.recipe.exposures)]
-
-    def _pair(self, scale: int, generator: torch.Generator) -> Pair:
-        stored = self.sets[scale]
+    def pair(self, scale: int, seed: int) -> Pair:
+        stored, generator = self.sets[scale], torch.Generator().manual_seed(seed)
         each, per_exposure = self.recipe.batch // self.recipe.exposures, len(stored) // len(stored.exposures)
-        depth = int(_uniform(1, generator) * len(stored.exposures))
-        items = depth * per_exposure + (_uniform(each, generator) * per_exposure).long()
+        depth = int(torch.rand((), generator=generator) * len(stored.exposures))
+        items = depth * per_exposure + (torch.rand(each, generator=generator) * per_exposure).long()
         native = min(self.recipe.native, _LARGEST_SCENE // scale)
         whole = joined([stored[item] for item in items.tolist()])
-        top, left = (_uniform(2, generator) * (torch.tensor(stored.sensor.shape) - native + 1)).long().tolist()
+        top, left = (
+            (torch.rand(2, generator=generator) * (torch.tensor(stored.sensor.shape) - native + 1)).long().tolist()
+        )
         return _on_device(_window(whole, top, left, native), self.device)
 
     def validation(self) -> Pair:
@@ -96,10 +95,6 @@ class StoredPairs:
         first = depth * (len(stored) // len(stored.exposures))
         pair = joined([stored[first + item] for item in range(min(16, stored.scenes))])
         return _on_device(_window(pair, 0, 0, self.recipe.native), self.device)
-
-
-def _uniform(count: int, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator, device=generator.device).cpu()
 
 
 def _window(pair: Pair, top: int, left: int, side: int) -> Pair:

@@ -30,10 +30,10 @@ class TrainingRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
     steps: int = Field(default=20_000, gt=0)
     batch: int = Field(default=16, gt=0, description="captures a step")
-    exposures: int = Field(default=4, gt=0, description="different sensors and exposures in a batch")
+    exposures: int = Field(default=4, gt=0, description="different ones in a batch; processes share them out")
     native: int = Field(default=32, ge=16, multiple_of=16, description="rows and columns of a training capture")
     learning_rate: float = Field(default=2e-3, gt=0)
     warm_up: int = Field(default=200, ge=0, description="steps")

@@ -28,6 +28,8 @@ _DPI = 100
 _PANEL = 768  # pixels on the longer side of a panel, at most
 _EDGE, _TOP, _GAP = 24, 64, 16  # pixels
 _HEADING, _SHORTEST_BAR = 320, 384  # a panel's heading needs such a width, the bar's labels such a height
+_MOST_SD = 4  # standard deviations, at the ends of the colours of residuals
+_RESIDUAL = f"counts beside the answer, blue -{_MOST_SD} to red +{_MOST_SD} sd"
 _BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
 
 
@@ -39,8 +41,11 @@ def sheet(
     path: Path,
     notes: Mapping[str, str] | None = None,
     stretch: Stretch = "auto",
+    residual: Picture | None = None,
+    remark: str = "",
 ) -> None:
-    """Writes a PNG: the recorded image beside the restored one, at one rate scale, and its standard deviation.
+    """Writes a PNG: the recorded image beside the restored one, at one rate scale, its standard deviation, and where
+    the counts are not those that the restored rates lead to.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
     counts that such a rate gives in one recorded image. The standard deviation has a scale of its own, linear.
@@ -48,25 +53,32 @@ def sheet(
     Args:
         counts: (H, W).
         rate, sd: (s H, s W), counts/s per native pixel area.
+        residual: (H, W), counts less those expected, in standard deviations or so: red where there are more.
+        remark: for the headline.
         notes: goes into the file's metadata: seed, checksum of the weights.
         stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.
     """
+    from matplotlib.colors import Normalize
+
     sensor, scale = capture.sensor(), rate.shape[0] // counts.shape[0]
     recorded, _ = detection_rate(torch.from_numpy(counts.astype(np.float32)), capture.exposure, sensor)
     norm = rate_scale(rate, stretch)
     panels = [
-        (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm),
-        (f"restored x{scale}, {_size(rate)}", rate, norm),
+        (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm, "gray"),
+        (f"restored x{scale}, {_size(rate)}", rate, norm, "gray"),
     ]
     if sd is not None:
         own = rate_scale(sd, "linear")
-        panels.append((f"standard deviation, white = {_in_units(own.vmax)}", sd, own))
-    figure, axes, bar = _laid_out(rate.shape, [heading for heading, _, _ in panels])
-    for place, (_, picture, shades) in zip(axes, panels, strict=True):
-        place.imshow(picture, cmap="gray", norm=shades, interpolation="antialiased")  # smooths only what it shrinks
+        panels.append((f"standard deviation, white = {_in_units(own.vmax)}", sd, own, "gray"))
+    if residual is not None:
+        panels.append((_RESIDUAL, enlarged(residual, scale), Normalize(-_MOST_SD, _MOST_SD, clip=True), "RdBu_r"))
+    figure, axes, bar = _laid_out(rate.shape, [heading for heading, *_ in panels])
+    for place, (_, picture, shades, colours) in zip(axes, panels, strict=True):
+        place.imshow(picture, cmap=colours, norm=shades, interpolation="antialiased")  # smooths only what it shrinks
     _rate_bar(bar, norm, capture.exposure, sensor)
     exposure = f"N = {capture.exposure.cycles} x {in_seconds(capture.exposure.count_time)}"
-    figure.suptitle(f"{capture.path.name}   ·   {exposure}", fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
+    headline = "   ·   ".join(filter(None, (capture.path.name, exposure, remark)))
+    figure.suptitle(headline, fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
     _save(figure, path, notes)
 
 

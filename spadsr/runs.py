@@ -1,7 +1,9 @@
 """A training run as a folder: recipe, checkpoint, curves, weights."""
 
 import csv
+import itertools
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,11 +16,13 @@ import yaml
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.architectures import Network
+from spadsr.distributed import Team, joined, own_device
+from spadsr.interrupts import noted_signals
 from spadsr.intervals import measured_intervals
 from spadsr.pair_source import PairSource, pair_source
 from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
-from spadsr.training import TrainingState, drawn, new_state, train
+from spadsr.training import INTERVALS, Batch, TrainingState, drawn, new_state, number, train
 from spadsr.versions import versions
 
 if TYPE_CHECKING:
@@ -44,33 +48,93 @@ def run_training(
     resume: bool,
     preparing: Callable[[int, int], None],
     training: Callable[[int, int], None],
-) -> FinishedRun:
+) -> FinishedRun | None:
     """Trains by a recipe file (see `load_recipe`), or goes on with the run in `folder` by the recipe kept there.
 
+    Returns None in all processes of a team but the first.
+
     Raises:
-        InputError: a bad recipe, no photographs, a run that is there already (without `resume`) or is not (with it).
+        InputError: a bad recipe, no photographs, a run that is there already (without `resume`) or is not (with it);
+            training diverged; memory or the disk is full; another process ended.
+        Interrupted: by Ctrl-C or SIGTERM while training; a checkpoint is written.
     """
+    with _memory(device):
+        with joined(device) as team:
+            place = own_device(device)
+            run = team.together(lambda: _prepared(recipe, overrides, folder, place, resume, preparing, team))
+            run.train(training)
+        return run.finish() if team.leads else None
+
+
+def _prepared(
+    recipe: str | None,
+    overrides: list[str],
+    folder: Path,
+    device: str,
+    resume: bool,
+    preparing: Callable[[int, int], None],
+    team: Team,
+) -> "_Run":
     kept = folder / "recipe.yaml"
     if not resume and (folder / "checkpoint.pt").exists():
         raise InputError(f"{folder}: holds a run already; go on with --resume, or choose another folder with -o")
     if resume and not kept.exists():
         raise InputError(f"{folder}: no run to resume; start without --resume")
     settled = load_recipe(kept if resume else recipe, overrides)
+    team.share(settled.exposures)
     place = usable_device(device)
     state = new_state(settled, place)
     if resume:
         state.restore(folder / "checkpoint.pt")
-        for leftover in folder.glob(".checkpoint.*"):  # of a run that was killed
-            leftover.unlink()
-    source = pair_source(settled, place, preparing)
-    _keep(settled, kept)
-    with _board(folder, state.step) as log:
-        for step in train(settled, state, source, folder):
-            training(step, settled.steps)
-            if state.history and state.history[-1]["step"] == step:
-                log(state.history[-1])
-                _write_curves(state.history, folder)
-    return FinishedRun(_finish(settled, state, source, folder), folder / "curves.png", source.skipped)
+    return _Run(settled, state, pair_source(settled, place, preparing), folder, team)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Ready to train."""
+
+    recipe: TrainingRecipe
+    state: TrainingState
+    source: PairSource
+    folder: Path
+    team: Team
+
+    def train(self, report: Callable[[int, int], None]) -> None:
+        with noted_signals() as interrupted:
+            steps = train(self.recipe, self.state, self.source, self.folder, self.team, interrupted)
+            if not self.team.leads:
+                deque(steps, maxlen=0)
+                return
+            for leftover in self.folder.glob(".checkpoint.*"):  # of a run that was killed
+                leftover.unlink()
+            _keep(self.recipe, self.folder / "recipe.yaml")
+            with _board(self.folder, self.state.step) as log:
+                for step in steps:
+                    report(step, self.recipe.steps)
+                    self._show(step, log)
+
+    def _show(self, step: int, log: Callable[[dict[str, float]], None]) -> None:
+        history = self.state.history
+        if history and history[-1]["step"] == step:
+            log(history[-1])
+            _write_curves(history, self.folder)
+
+    def finish(self) -> FinishedRun:
+        weights = _finish(self.recipe, self.state, self.source, self.folder)
+        return FinishedRun(weights, self.folder / "curves.png", self.source.skipped)
+
+
+@contextmanager
+def _memory(device: str) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+            raise
+        raise InputError(
+            f"training: out of memory on {device}; lower batch= or native=, or share the batch out among more "
+            "processes (scenes.photos and scenes.drawn are kept in memory too)"
+        ) from error
 
 
 def _keep(recipe: TrainingRecipe, path: Path) -> None:
@@ -89,10 +153,15 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
     averaged = cast(Network, state.averaged.module)
-    generator = torch.Generator(state.generator.device).manual_seed(recipe.seed + 2)  # seen by no step
-    intervals = measured_intervals(
-        averaged, lambda scale: drawn(source, scale, generator), tuple(recipe.scale_shares), recipe.interval_batches
-    )
+    batches = itertools.count()
+
+    def fresh(scale: int) -> Batch:
+        batch = next(batches)
+        return drawn(
+            source, scale, [number(INTERVALS, recipe.seed, batch, exposure) for exposure in range(recipe.exposures)]
+        )
+
+    intervals = measured_intervals(averaged, fresh, tuple(recipe.scale_shares), recipe.interval_batches)
     save_weights(weights, averaged, intervals, provenance)
     return weights
 

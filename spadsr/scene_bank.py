@@ -32,8 +32,8 @@ class SceneBank:
             report(i + 1, recipe.drawn)
 
     def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
-        """(count, size, size) relative flux, randomly turned and mirrored."""
-        draws = torch.rand(count, 8, generator=generator, device=generator.device).tolist()
+        """(count, size, size) relative flux, randomly turned and mirrored, by a generator on the host."""
+        draws = torch.rand(count, 8, generator=generator).tolist()
         return torch.stack([self._crop(size, draw) for draw in draws])
 
     def _crop(self, size: int, draw: list[float]) -> Tensor:

@@ -1,13 +1,17 @@
 """The training loop."""
 
+import io
 import math
 import pickle
+import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -17,6 +21,8 @@ from noise_model.errors import InputError
 from noise_model.files import whole_file
 from simulate.pairs import Pair
 from spadsr.architectures import Network, build
+from spadsr.distributed import Team
+from spadsr.interrupts import Interrupted
 from spadsr.measurement import measure
 from spadsr.network import Measurement
 from spadsr.optimizer import Optimizer
@@ -24,18 +30,24 @@ from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
 
 _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError)
+_TRAINING, _SCALES, INTERVALS = range(3)  # what random numbers are for
+ALONE = Team()
+
+#: The network's input and, for each resolution, the true rates over each image's scale.
+Batch: TypeAlias = tuple[Measurement, dict[int, Tensor]]
+
 _VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes first
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 
 
 @dataclass
 class TrainingState:
-    """All that changes during training, and all that is needed to go on to the same next step."""
+    """All that changes during training, and all that is needed to go on to the same next step: what that step sees
+    follows from its number."""
 
     network: Network
     averaged: AveragedModel
     optimizer: Optimizer
-    generator: torch.Generator
     step: int = 0
     samples: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -45,13 +57,14 @@ class TrainingState:
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "generator": self.generator.get_state(),
             "step": self.step,
             "samples": self.samples,
             "history": self.history,
         }
+        packed = io.BytesIO()  # what goes wrong on the disk is then an OSError, with its reason
+        torch.save(content, packed)
         with whole_file(path) as partial:
-            torch.save(content, partial)
+            partial.write_bytes(packed.getbuffer())
 
     def restore(self, path: Path) -> None:
         """Raises InputError where the file is missing or is not a checkpoint of this network."""
@@ -60,7 +73,6 @@ class TrainingState:
             self.network.load_state_dict(content["network"])
             self.averaged.load_state_dict(content["averaged"])
             self.optimizer.load_state_dict(content["optimizer"])
-            self.generator.set_state(content["generator"].cpu())
             self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
@@ -71,52 +83,108 @@ class TrainingState:
 
 def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     """A network at its start, by the recipe's seed."""
-    torch.manual_seed(recipe.seed)  # the initial weights; every later draw comes from the generator
+    torch.manual_seed(recipe.seed)  # the initial weights; every later draw has a seed of its own
     network = build(recipe.network).to(device)
     network = network.to(memory_format=torch.channels_last)
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     optimizer = Optimizer(network, network.hidden(), recipe.learning_rate, recipe.weight_decay)
-    return TrainingState(network, averaged, optimizer, torch.Generator(device).manual_seed(recipe.seed))
+    return TrainingState(network, averaged, optimizer)
 
 
-def train(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Iterator[int]:
-    """Trains until the recipe's last step, yielding the number of steps done after each; writes checkpoints.
+def train(
+    recipe: TrainingRecipe,
+    state: TrainingState,
+    source: PairSource,
+    folder: Path,
+    team: Team = ALONE,
+    interrupted: Callable[[], int] = lambda: 0,
+) -> Iterator[int]:
+    """Trains until the recipe's last step, yielding the number of steps done after each; the team's first process
+    writes checkpoints. A checkpoint is written when the next gradient is known to be finite: it never holds the step
+    that ruined the weights.
+
+    Args:
+        interrupted: tells the number of a signal that asked to stop, 0 if none did.
 
     Raises:
-        InputError: the loss is no longer finite. The last checkpoint is intact.
+        InputError: loss or gradient are no longer finite. The last checkpoint is intact.
+        Interrupted: a process was asked to stop. The checkpoint holds all steps done.
     """
-    forward: Callable[..., Any] = torch.compile(state.network) if recipe.compiled else state.network
+    forward: Callable[..., Any] = torch.compile(state.network, dynamic=False) if recipe.compiled else state.network
     validation = source.validation()
     saved = time.monotonic()
-    while state.step < recipe.steps:
-        loss = _step(recipe, state, source, forward)
-        if state.step % recipe.record_every == 0 or state.step == recipe.steps:
-            _record(recipe, state, validation, loss)
-        if time.monotonic() - saved > recipe.checkpoint_seconds or state.step == recipe.steps:
+    batch = _batch(recipe, source, state.step, team)
+    while True:
+        outcome = _gradients(recipe, state, batch, forward, team, interrupted())
+        last = state.step >= recipe.steps
+        if not last:
+            batch = _batch(recipe, source, state.step + 1, team)  # made while a GPU still works at the gradients
+        loss, norm, stop = outcome.tolist()
+        _check_finite(recipe, state, loss, norm, team)
+        if team.leads and (last or stop or time.monotonic() - saved > recipe.checkpoint_seconds):
             state.save(folder / "checkpoint.pt")
             saved = time.monotonic()
+        if last:
+            return
+        if stop:
+            raise _stopped(recipe, state, folder, team, interrupted())
+        _apply(recipe, state)
+        if team.leads and (state.step % recipe.record_every == 0 or state.step == recipe.steps):
+            _record(recipe, state, validation, loss)
         yield state.step
 
 
-def _step(recipe: TrainingRecipe, state: TrainingState, source: PairSource, forward: Callable[..., Any]) -> float:
-    measurement, targets = drawn(source, _scale(recipe, state.generator), state.generator)
-    device = measurement.rate.device.type
-    with torch.autocast(device, torch.bfloat16, enabled=recipe.bfloat16):
+def _batch(recipe: TrainingRecipe, source: PairSource, step: int, team: Team) -> Batch:
+    """This process's share of what all see in a step: every exposure has a seed of its own, whoever draws it."""
+    seeds = [number(_TRAINING, recipe.seed, step, exposure) for exposure in team.share(recipe.exposures)]
+    return drawn(source, _scale(recipe, step), seeds)
+
+
+def _gradients(
+    recipe: TrainingRecipe,
+    state: TrainingState,
+    batch: Batch,
+    forward: Callable[..., Any],
+    team: Team,
+    stop: int,
+) -> Tensor:
+    """Leaves the gradients of the whole batch in the network; returns loss, their norm, and whether anyone wants to
+    stop, as one tensor, so that a GPU is waited for once."""
+    measurement, targets = batch
+    with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=recipe.bfloat16):
         answers = forward(measurement, tuple(targets))
     loss = _loss(answers, list(targets.values()), recipe.beta)
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
-    norm = torch.nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
-    if not math.isfinite(loss.item() + norm.item()):
-        raise InputError(
-            f"training: the loss became {loss.item()} at step {state.step}; resume from the last checkpoint "
-            f"with a lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
-        )
+    loss = loss.detach()
+    wish = torch.full_like(loss, float(stop))
+    parameters = [parameter for parameter in state.network.parameters() if parameter.grad is not None]
+    team.average([*(cast(Tensor, parameter.grad) for parameter in parameters), loss, wish])
+    return torch.stack([loss, torch.nn.utils.clip_grad_norm_(parameters, recipe.clip), wish])
+
+
+def _apply(recipe: TrainingRecipe, state: TrainingState) -> None:
     state.optimizer.step(_learning_rate(recipe, state.step))
     state.averaged.update_parameters(state.network)
     state.step += 1
     state.samples += recipe.batch
-    return loss.item()
+
+
+def _check_finite(recipe: TrainingRecipe, state: TrainingState, loss: float, norm: float, team: Team) -> None:
+    for name, value in (("loss", loss), ("gradient", norm)):
+        if not math.isfinite(value):
+            raise team.common(
+                InputError(
+                    f"training: the {name} became {value} at step {state.step}; resume from the last checkpoint with a "
+                    f"lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
+                )
+            )
+
+
+def _stopped(recipe: TrainingRecipe, state: TrainingState, folder: Path, team: Team, signalled: int) -> BaseException:
+    line = f"stopped after step {state.step} of {recipe.steps}; to go on: spadsr train -o {folder} --resume"
+    stop = Interrupted(line, signalled or signal.SIGTERM)  # the signal may have come to another process
+    return team.common(stop, stop.exit_code)
 
 
 def _learning_rate(recipe: TrainingRecipe, step: int) -> float:
@@ -127,16 +195,23 @@ def _learning_rate(recipe: TrainingRecipe, step: int) -> float:
     return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
 
-def drawn(source: PairSource, scale: int, generator: torch.Generator) -> tuple[Measurement, dict[int, Tensor]]:
-    """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W)."""
-    pairs = source.pairs(scale, generator)
+def number(*key: int) -> int:
+    """A random number, always the same for the same key of four numbers (its first one says what for)."""
+    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
+
+
+def drawn(source: PairSource, scale: int, seeds: list[int]) -> Batch:
+    """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W). One
+    exposure for each seed."""
+    pairs = [source.pair(scale, seed) for seed in seeds]
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
     return _joined(measurements), _targets(pairs, measurements)
 
 
-def _scale(recipe: TrainingRecipe, generator: torch.Generator) -> int:
-    shares = torch.tensor(list(recipe.scale_shares.values()), device=generator.device)
-    return list(recipe.scale_shares)[int(torch.multinomial(shares, 1, generator=generator))]
+def _scale(recipe: TrainingRecipe, step: int) -> int:
+    """The same for all exposures of a step."""
+    scales, shares = zip(*recipe.scale_shares.items(), strict=True)
+    return int(random.Random(number(_SCALES, recipe.seed, step, 0)).choices(scales, shares)[0])
 
 
 def _joined(parts: list[Measurement]) -> Measurement:

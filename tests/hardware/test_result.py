@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hardware.capture import open_capture
-from hardware.result import Provenance, ResultWriter, read_result
+from hardware.result import CHECKS, PHYSICS_CHECK, Provenance, ResultWriter, read_result
 from noise_model.errors import InputError
 
 MADE = Provenance(
@@ -21,6 +21,13 @@ MADE = Provenance(
 )
 
 
+def checks(images: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Made-up figures of a check: of every image its number, of every pixel too."""
+    number = np.arange(images, dtype=np.float64)
+    figures = dict.fromkeys(CHECKS, number)
+    return figures | {"residual": np.broadcast_to(number[:, None, None], (images, 3, 5)).astype(np.float32)}
+
+
 def written(save: Any, folder: Path) -> tuple[Path, np.ndarray[Any, Any]]:
     rates = np.random.default_rng(0).random((6, 12, 20)).astype(np.float32)
     with (
@@ -28,7 +35,8 @@ def written(save: Any, folder: Path) -> tuple[Path, np.ndarray[Any, Any]]:
         ResultWriter(folder / "a.sr.h5", capture.summed(2), 4, MADE) as writer,
     ):
         for start in (0, 4):
-            writer.append(rates[start : start + 4], rates[start : start + 4] / 10)
+            part = rates[start : start + 4]
+            writer.append(part, part / 10, checks(len(part)))
         writer.warnings.append("guesswork")
     return folder / "a.sr.h5", rates
 
@@ -45,6 +53,17 @@ def test_results_are_read_back(save: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.concatenate(deviations), rates / 10)
 
 
+def test_the_check_of_every_image_is_kept_and_says_what_it_is(save: Any, tmp_path: Path) -> None:
+    path, _ = written(save, tmp_path)
+    with read_result(path) as result:
+        for name in CHECKS:
+            shape = (6, 3, 5) if name == "residual" else (6,)
+            assert result.check(name).shape == shape
+            assert result.check(name).reshape(6, -1)[:, 0].tolist() == [0, 1, 2, 3, 0, 1]
+    with h5py.File(path) as file:
+        assert "about 1" in file[f"{PHYSICS_CHECK}/chi_squared"].attrs["long_name"].decode()
+
+
 def test_a_generic_viewer_finds_rates_and_error_bars(save: Any, tmp_path: Path) -> None:
     path, rates = written(save, tmp_path)
     with h5py.File(path) as file:
@@ -59,7 +78,7 @@ def test_failed_results_leave_nothing(save: Any, tmp_path: Path) -> None:
         pytest.raises(ValueError, match="expected"),
         ResultWriter(tmp_path / "a.sr.h5", capture, 2, MADE) as writer,
     ):
-        writer.append(np.ones((1, 3, 5)), np.ones((1, 3, 5)))
+        writer.append(np.ones((1, 3, 5)), np.ones((1, 3, 5)), checks(1))
     assert list(tmp_path.iterdir()) == []
 
 

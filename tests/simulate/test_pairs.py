@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from noise_model.response import expected_counts, firing_rate
-from simulate.pairs import Pair, PairRecipe, draw_pair, targets_of
+from simulate.pairs import Draws, Pair, PairRecipe, draw_pair, targets_of
 
 PLAIN = {  # one ideal binary array, p = 0.2 in white
     "binary_share": 1.0,
@@ -30,8 +30,12 @@ def scenes(side: int, batch: int = 3, seed: int = 0) -> torch.Tensor:
     return torch.rand(batch, side, side, generator=seeded(seed))
 
 
+def draws(seed: int) -> Draws:
+    return Draws(seed, torch.device("cpu"))
+
+
 def drawn(scale: int, seed: int, **changes: object) -> Pair:
-    return draw_pair(scenes(8 * scale), scale, PairRecipe.model_validate(changes), seeded(seed))
+    return draw_pair(scenes(8 * scale), scale, PairRecipe.model_validate(changes), draws(seed))
 
 
 @settings(max_examples=40)
@@ -81,7 +85,7 @@ def test_counts_have_the_mean_of_their_targets() -> None:
 def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
     kinds, cycles = set(), set()
     for seed in range(60):
-        pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(), seeded(seed))
+        pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(), draws(seed))
         kinds.add(pair.sensor.binary)
         cycles.add(pair.exposure.cycles)
         low, high = (0.02, 1.5) if pair.sensor.binary else (0.2, 80.0)
@@ -105,7 +109,7 @@ def test_an_unknown_sensor_tells_no_more_than_a_header() -> None:
 def test_dead_pixels_count_next_to_nothing() -> None:
     quiet = PLAIN | {"masked_share": 1.0, "binary_white": (1.0, 1.0)}
     for seed in range(8):
-        pair = draw_pair(torch.ones(4, 32, 32), 1, PairRecipe.model_validate(quiet), seeded(seed))
+        pair = draw_pair(torch.ones(4, 32, 32), 1, PairRecipe.model_validate(quiet), draws(seed))
         dead = ~pair.sensor.good
         assert dead.float().mean() < 0.04
         if dead.any():

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from hardware.capture import open_capture
-from hardware.result import Provenance, ResultWriter
+from hardware.result import CHECKS, Provenance, ResultWriter
 from hardware.writer import CaptureWriter
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
@@ -62,10 +62,12 @@ def test_a_result(capture: Path) -> None:
     path = capture.with_name("a.sr.h5")
     made = Provenance("default", "ab" * 32, {"name": "spc3"}, versions={"torch": "2.11"})
     with open_capture(capture) as opened, ResultWriter(path, opened, 2, made) as writer:
-        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)))
+        figures = dict.fromkeys(CHECKS, np.full(1, 1.5))
+        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)), figures)
     rows = dict(describe(path))
     assert rows["images"] == "1 image of 8 x 8, counts/s per native pixel"
     assert (rows["scale"], rows["made from"], rows["sensor"]) == ("x2", "a.h5", "spc3")
+    assert rows["physics check"] == "chi-squared per pixel 1.50"
     assert rows["model"] == "default (sha256 abababababab)"
 
 

@@ -23,6 +23,7 @@ from noise_model.errors import InputError
 from noise_model.response import detection_rate
 from noise_model.sensor import HOT, USER, Exposure, Sensor
 from spadsr.inference import Restored, distinct_results, restore_capture, result_path, sensor_of
+from spadsr.physics_check import physics_check
 from spadsr.restorer import Restorer, load_restorer
 
 Record = Callable[..., Path]
@@ -83,6 +84,40 @@ def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer)
     np.testing.assert_array_equal(sd, expected[1].numpy())
 
 
+def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Restorer) -> None:
+    """A network of random parameters contradicts the counts; the figures are those of the check, image by image."""
+    path = recorded(300, 16, 16)
+    done = restored(path, restorer, 2)
+    rate, _ = answer(done.result)
+    with open_capture(path) as capture:
+        counts = torch.from_numpy(capture.read(0, 300).astype(np.int64))
+        expected = physics_check(counts, torch.from_numpy(rate), capture.exposure, capture.sensor())
+    with read_result(done.result) as result:
+        for name, values in vars(expected).items():
+            np.testing.assert_allclose(result.check(name), values, rtol=1e-5, atol=1e-5)
+        assert result.warnings == done.warnings
+    assert expected.contradicts.any()
+    [line] = [warning for warning in done.warnings if "contradicts" in warning]
+    assert f"{expected.contradicts.sum()} of 300 images" in line
+    assert f"(image {expected.chi_squared.argmax()})" in done.check
+
+
+def test_shipped_weights_explain_an_ordinary_capture(recorded: Record) -> None:
+    """Nothing to be warned of, and a chi-squared of 1, or less where the answer follows the noise."""
+    done = restored(recorded(8, 32, 32), load_restorer(), 4)
+    assert done.warnings == ()
+    with read_result(done.result) as result:
+        assert 0.7 < np.median(result.check("chi_squared")) < 1.1
+
+
+def test_a_capture_unlike_those_trained_with_is_told_so(recorded: Record) -> None:
+    """Summed, it has more frames than any; the result file holds the line too."""
+    done = restored(recorded(512, 16, 16), load_restorer(), 1, sum=512)
+    assert any("N = 8192 hardware frames an image; the weights" in warning for warning in done.warnings)
+    with read_result(done.result) as result:
+        assert result.warnings == done.warnings
+
+
 @settings(max_examples=12)
 @given(st.integers(1, 19), st.integers(1, 19), st.sampled_from([1, 2, 4]))
 def test_any_number_of_rows_and_columns(
@@ -113,7 +148,7 @@ def test_sums(recorded: Record, restorer: Restorer) -> None:
     path = recorded(10, 6, 7)
     done = restored(path, restorer, 2, sum=4)
     assert done.images == 2
-    assert done.warnings == ("2 of 10 images fill no group of 4 scene images and are left out",)
+    assert done.warnings[0] == "2 of 10 images fill no group of 4 scene images and are left out"
     with read_result(done.result) as result:
         assert result.settings.cycles == 64
     with open_capture(path) as capture:
