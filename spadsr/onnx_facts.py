@@ -1,0 +1,35 @@
+"""What an exported ONNX file says of itself, in rows of words."""
+
+from pathlib import Path
+from typing import Any
+
+from noise_model.errors import InputError
+
+
+def onnx_facts(path: Path) -> list[tuple[str, str]]:
+    """Inputs, outputs with their sizes and meanings, and all that is written in the file.
+
+    Raises:
+        InputError: the onnx package is missing, or the file is no ONNX model.
+    """
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ImportError as error:
+        raise InputError(f"{path}: reading it needs onnx; install it with: pip install 'spadsr[export]'") from error
+    try:
+        model = onnx.load(str(path))
+    except (DecodeError, OSError) as error:
+        raise InputError(f"{path}: not an ONNX file ({error}); give one made by `spadsr export`") from error
+    opset = model.opset_import[0].version if model.opset_import else 0
+    return [
+        ("file", f"{path} (ONNX, opset {opset}, {model.producer_name} {model.producer_version})"),
+        *((f"input {each.name}", _extent(each)) for each in model.graph.input),
+        *((f"output {each.name}", _extent(each)) for each in model.graph.output),
+        *((each.key, each.value) for each in model.metadata_props),
+    ]
+
+
+def _extent(value: Any) -> str:
+    sizes = (size.dim_param or str(size.dim_value) for size in value.type.tensor_type.shape.dim)
+    return f"{' x '.join(sizes)}: {value.doc_string}"
