@@ -31,7 +31,7 @@ _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a 
 #: on training pictures (tests/spadsr/strengths.py); between them they are interpolated over the logarithm.
 STRENGTH_KNOTS = (0.08, 0.32, 1.3, 5.0, 20.0)
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
-    "nlm": (0.8, 0.8, 0.8, 0.8, 0.8),
+    "nlm": (2.0, 1.0, 0.75, 0.75, 0.75),
     "tv": (1.4, 1.4, 1.0, 1.0, 0.7),
 }
 

@@ -21,9 +21,6 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tables import part, parts
 from simulate.workers import one_thread
-from spadsr.intervals import Intervals
-from spadsr.restorer import Restorer
-from spadsr.window_network import PUBLISHED, WindowAttentionNetwork
 
 _REPEATS = 7
 
@@ -55,17 +52,6 @@ class SamplingSpeed:
     @property
     def ratio(self) -> float:
         return self.counts_per_second / self.numpy_per_second
-
-
-@dataclass(frozen=True)
-class NetworkSpeed:
-    """One network at 64x32, x4."""
-
-    name: str
-    parameters: int
-    gmac: float
-    batch: int
-    frames_per_second: float
 
 
 def bench_simulate(other: Generator | None = None) -> Iterator[SamplingSpeed]:
@@ -144,29 +130,6 @@ def _others(sample: Generator, shape: tuple[int, int], frames: int, white: float
     return math.prod(shape) / (time.perf_counter() - began)
 
 
-def bench_infer(restorer: Restorer) -> list[NetworkSpeed]:
-    """64x32 to 256x128 on the threads there are: one frame at a time, then in batches, and a network of the published
-    size, which gets the same arithmetic."""
-    sensor, exposure = Sensor.load("spc3").uniform((64, 32)), Exposure(10.4e-6, 16)
-    frames = torch.randint(0, 60, (16, 64, 32), generator=torch.Generator().manual_seed(0))
-    published = WindowAttentionNetwork(PUBLISHED).eval().to(restorer.device, memory_format=torch.channels_last)
-    other = Restorer("published size", published, Intervals(), {}, "")
-
-    def theirs() -> None:
-        other.restore(frames[:1], exposure, sensor, 4)[0].cpu()
-
-    def ours(batch: int) -> None:
-        restorer.restore(frames[:batch], exposure, sensor, 4)[0].cpu()
-
-    single, batched, reference = interleaved(lambda: ours(1), lambda: ours(16), theirs)
-    size, cost = parameters(restorer.network), gmac(lambda: ours(1))
-    return [
-        NetworkSpeed("spadsr", size, cost, 1, 1 / single),
-        NetworkSpeed("spadsr", size, cost, 16, 16 / batched),
-        NetworkSpeed("published size", parameters(published), gmac(theirs), 1, 1 / reference),
-    ]
-
-
 def interleaved(*jobs: Callable[[], object]) -> list[float]:
     """Median seconds of each job, after one run that is not counted; they take turns, so that all see the same load."""
     times: list[list[float]] = [[] for _ in jobs]
@@ -179,19 +142,6 @@ def interleaved(*jobs: Callable[[], object]) -> list[float]:
     return [statistics.median(taken) for taken in times]
 
 
-def as_rows(measured: list[SamplingSpeed] | list[NetworkSpeed]) -> list[dict[str, object]]:
+def as_rows(measured: list[SamplingSpeed]) -> list[dict[str, object]]:
     """Plain data, for JSON."""
     return [asdict(each) for each in measured]
-
-
-def parameters(network: torch.nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def gmac(job: Callable[[], object]) -> float:
-    """Billions of multiplications of matrix products and convolutions."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with FlopCounterMode(display=False) as counter:
-        job()
-    return float(counter.get_total_flops()) / 2e9

@@ -12,7 +12,7 @@ import torch
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
 from spadsr.baselines import Counts, enlarge
-from spadsr.bench import gmac, parameters
+from spadsr.bench_networks import gmac, parameters
 from spadsr.evaluation import Answer, Condition, Evaluation, Method, evaluate, methods_named
 from spadsr.restorer import Restorer
 from spadsr.window_network import SCALE, WindowAttentionNetwork

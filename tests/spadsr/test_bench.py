@@ -1,23 +1,12 @@
 """Benches: what is compared is what is said; the figures themselves depend on the machine."""
 
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from noise_model.sensor import Sensor
 from spadsr import bench
-from spadsr.restorer import load_restorer
-
-
-def test_inference_beside_the_published_size(small_weights: Path) -> None:
-    single, batched, published = bench.bench_infer(load_restorer(small_weights))
-    assert (single.batch, batched.batch, published.batch) == (1, 16, 1)
-    assert published.gmac == pytest.approx(28.0, rel=0.05)
-    assert single.gmac < 0.1
-    assert single.frames_per_second > published.frames_per_second
-    assert bench.as_rows([single])[0]["frames_per_second"] == single.frames_per_second
 
 
 def test_sampling_beside_numpy() -> None:

@@ -1,0 +1,34 @@
+"""Speed of networks: what is compared is what is said; the figures themselves depend on the machine."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from spadsr import bench, bench_networks
+from spadsr.bench_networks import bench_infer, gmac
+from spadsr.restorer import load_restorer
+
+
+def test_inference_beside_window_attention(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "_REPEATS", 1)
+    monkeypatch.setitem(bench_networks._BATCHES, "cpu", (1, 2))
+    measured = bench_infer(load_restorer(small_weights))
+    cases = [(each.name, each.batch) for each in measured.networks]
+    published, light = "window attention, published", "window attention, light"
+    assert cases == [("spadsr", 1), ("spadsr", 2), (published, 1), (light, 1), (light, 2)]
+    ours, _, large, small, *_ = measured.networks
+    assert (large.parameters / 1e6, large.gmac) == pytest.approx((11.7, 28.0), rel=0.05)
+    assert (small.parameters / 1e6, small.gmac) == pytest.approx((0.92, 2.2), rel=0.02)
+    assert ours.gmac < 0.1
+    assert ours.frames_per_second > small.frames_per_second > large.frames_per_second
+    for each in measured.networks:
+        assert each.peak_share == pytest.approx(each.gmac * each.frames_per_second / measured.peak_gmac_per_second)
+        assert 0 < each.peak_share < 1.5
+    assert measured.peak_gmac_per_second > 0.1
+    assert "thread" in measured.device
+
+
+def test_multiplications_are_counted() -> None:
+    a, b = torch.ones(50, 20), torch.ones(20, 30)
+    assert gmac(lambda: a @ b) == pytest.approx(50 * 20 * 30 / 1e9)
