@@ -148,9 +148,17 @@ def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> A
         input_names=["counts", *(["cycles", "count_time", *MAPS] if opened else [])],
         output_names=["rate", "standard_uncertainty", *(["coverage_factor"] if opened else [])],
         dynamic_shapes=tuple(shapes),
+        custom_translation_table={torch.ops.aten.log1p.default: _log1p},
     )
     assert program is not None
     return program.model_proto
+
+
+def _log1p(x: Any) -> Any:
+    """log(1 + x) = 2 artanh(x / (2 + x)): ONNX has no log1p, and log(1 + x) loses the rates of nearly empty images."""
+    from onnxscript import opset20 as op
+
+    return op.Mul(op.Atanh(op.Div(x, op.Add(x, op.CastLike(2.0, x)))), op.CastLike(2.0, x))
 
 
 def _describe(proto: Any, restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure | None) -> None:
