@@ -124,8 +124,8 @@ def _description(folder: Path, restorer: Restorer, sensor: Sensor, scale: int, e
         "authors": [{"name": "The spadsr developers"}],
         "cite": [{"text": _PAPER, "doi": _DOI}],
         "license": "BSD-3-Clause",
-        "documentation": "README.md",
-        "covers": ["cover.png"],
+        "documentation": {"source": "README.md"},
+        "covers": [{"source": "cover.png"}],
         "tags": ["single-photon", "spad", "super-resolution", "denoising", "restoration", "2d", "pytorch"],
         "inputs": [_tensor(sensor, None, "counts", "count")],
         "outputs": [_tensor(sensor, scale, name, "s^-1") for name in ("rate", "standard_uncertainty")],
@@ -146,4 +146,4 @@ def _tensor(sensor: Sensor, scale: int | None, name: str, unit: str) -> dict[str
             size = pixels if sensor.measured else {"min": _LEAST, "step": 1}
             axes.append({"type": "space", "id": axis, "size": size})
     text = MEANINGS[name].split("(")[0].strip()
-    return {"id": name, "description": text, "axes": axes, "data": kind, "test_tensor": f"{name}.npy"}
+    return {"id": name, "description": text, "axes": axes, "data": kind, "test_tensor": {"source": f"{name}.npy"}}
