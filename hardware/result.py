@@ -20,6 +20,7 @@ from noise_model.errors import InputError
 PROCESS = "/entry/process"
 PHYSICS_CHECK = f"{PROCESS}/physics_check"
 UNITS = "counts/s"
+COVERAGE_FACTOR = "coverage_factor_95"
 
 #: What is written of the check of an answer against its counts, for each image.
 CHECKS = {
@@ -91,18 +92,29 @@ class ResultWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
+            if COVERAGE_FACTOR in self._file[DETECTOR]:
+                said = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
+                self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(said)
             for name, figures in self._file[PHYSICS_CHECK].items():
                 figures.attrs["long_name"] = text(CHECKS[name])
             self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
         self._stack.__exit__(kind, error, trace)
 
-    def append(self, rate: NDArray[Any], uncertainty: NDArray[Any], checks: Mapping[str, NDArray[Any]]) -> None:
-        """Writes and flushes a block: rates and their standard deviations, counts/s per native pixel, (n, s*H, s*W),
-        and what `CHECKS` names, (n,), but the residual, (n, H, W)."""
+    def append(
+        self,
+        rate: NDArray[Any],
+        uncertainty: NDArray[Any],
+        coverage_factor: NDArray[Any],
+        checks: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Writes and flushes a block: rates and their standard uncertainties, counts/s per native pixel, (n, s*H, s*W);
+        the factors by which those are multiplied to cover 95 %, (n,); and what `CHECKS` names, (n,), but the residual,
+        (n, H, W)."""
         if rate.shape != uncertainty.shape or rate.shape[1:] != self.shape_hw:
             raise ValueError(f"blocks {rate.shape} and {uncertainty.shape}; expected (n, *{self.shape_hw})")
         append(self._file[DETECTOR], "data", rate.astype(np.float32, copy=False), UNITS)
         append(self._file[DETECTOR], "uncertainty", uncertainty.astype(np.float32, copy=False), UNITS)
+        append(self._file[DETECTOR], COVERAGE_FACTOR, coverage_factor.astype(np.float32, copy=False))
         for name in CHECKS:
             append(self._file[PHYSICS_CHECK], name, checks[name])
         self._file.flush()
@@ -149,6 +161,11 @@ class Result:
                     detector["uncertainty"][start : start + size],
                 )
             yield rate, uncertainty
+
+    def coverage_factor(self) -> NDArray[np.float32]:
+        """(T,): so many standard uncertainties cover 95 % of the pixels."""
+        with blaming(self.path, "result"):
+            return np.asarray(self.file[DETECTOR][COVERAGE_FACTOR][()])
 
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""

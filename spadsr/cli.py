@@ -105,6 +105,9 @@ def infer(
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
     sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
+    orientations: Annotated[
+        int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
+    ] = 1,
     weights: Weights = None,
     device: Device = "cpu",
     count_time: CountTime = None,
@@ -127,7 +130,7 @@ def infer(
 
     distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
-    restorer = load_restorer(weights, device)
+    restorer = load_restorer(weights, device, orientations)
     said: dict[str, list[str]] = {}
     options = _options(count_time, cycles, dead_time, bits, array, layout)
     for path in captures:

@@ -73,7 +73,8 @@ def restore_capture(
             image = torch.from_numpy(counts.astype("int64"))
             rate, sd = restorer.restore(image, capture.exposure, known, scale)
             check = physics_check(image, rate, capture.exposure, known)
-            writer.append(rate.cpu().numpy(), sd.cpu().numpy(), vars(check))
+            factor = restorer.coverage_factor(image, capture.exposure, known, scale)
+            writer.append(rate.cpu().numpy(), sd.cpu().numpy(), factor.cpu().numpy(), vars(check))
             checks.add(check)
             trained.add(counts)
             if done == 0:
@@ -144,7 +145,12 @@ def _provenance(restorer: Restorer, sensor: Sensor, capture: Capture, scale: int
         model_sha256=restorer.checksum,
         sensor=description(sensor),
         command=" ".join(sys.argv),
-        config={"scale": scale, "cycles": capture.exposure.cycles, "device": str(restorer.device)},
+        config={
+            "scale": scale,
+            "cycles": capture.exposure.cycles,
+            "orientations": restorer.orientations,
+            "device": str(restorer.device),
+        },
         versions=versions(),
     )
 

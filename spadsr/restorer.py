@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from noise_model.errors import InputError
@@ -37,6 +37,8 @@ class Restorer:
         intervals: what its standard deviations are multiplied by.
         provenance: how it was trained.
         checksum: SHA-256 of the weight file.
+        orientations: how many of the eight turned and mirrored images are restored and averaged: better, and as many
+            times slower.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Restorer:
     intervals: Intervals
     provenance: dict[str, Any]
     checksum: str
+    orientations: int = 1
 
     @property
     def device(self) -> torch.device:
@@ -55,17 +58,13 @@ class Restorer:
         return _fast_bfloat16(self.device)
 
     @torch.inference_mode()
-    def restore(
-        self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int, *, orientations: int = 1
-    ) -> tuple[Tensor, Tensor]:
+    def restore(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Tensor, Tensor]:
         """Photon detection rate at `scale` times the resolution, and its standard uncertainty.
 
         Args:
             counts: (B, H, W) whole numbers.
             exposure, sensor: how they were taken, as far as known.
             scale: 1, 2, 4, 8 or 16.
-            orientations: how many of the eight turned and mirrored ones are restored and averaged: better, and as many
-                times slower.
 
         Returns:
             Two (B, s H, s W) float32 tensors in counts/s per native pixel area, on the network's device. One standard
@@ -77,7 +76,7 @@ class Restorer:
         if scale not in SCALES:
             raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
         measurement = measure(counts.to(self.device), exposure, sensor.to(self.device))
-        answers = [self._turned_answer(measurement, scale, each) for each in ORIENTATIONS[:orientations]]
+        answers = [self._turned_answer(measurement, scale, each) for each in ORIENTATIONS[: self.orientations]]
         rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
         standard, _ = self.intervals.factors(measurement.mean_counts, scale)
         rate = (rate * measurement.scale)[:, 0].clamp(min=0)
@@ -105,16 +104,21 @@ def save_weights(path: Path, network: Network, intervals: Intervals, provenance:
         "provenance": json.dumps(provenance, sort_keys=True, default=str),
     }
     tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    packed = save(tensors, metadata)  # what goes wrong on the disk is then an OSError, with its reason
     with whole_file(path) as partial:
-        save_file(tensors, partial, metadata=metadata)
+        partial.write_bytes(packed)
 
 
-def load_restorer(path: str | Path | None = None, device: str | torch.device = "cpu") -> Restorer:
+def load_restorer(
+    path: str | Path | None = None, device: str | torch.device = "cpu", orientations: int = 1
+) -> Restorer:
     """The network of a weight file; without a path, of the weights that are shipped.
 
     Raises:
-        InputError: no such file, not a weight file of this program, or no such device.
+        InputError: no such file, not a weight file of this program, no such device, or no such number of orientations.
     """
+    if not 1 <= orientations <= len(ORIENTATIONS):
+        raise InputError(f"orientations {orientations}: expected 1 to {len(ORIENTATIONS)}")
     path = Path(path) if path is not None else SHIPPED
     try:
         with safe_open(str(path), framework="pt") as file:
@@ -126,7 +130,7 @@ def load_restorer(path: str | Path | None = None, device: str | torch.device = "
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
     network, intervals = _built(path, metadata, tensors)
     network = network.eval().to(usable_device(device), memory_format=torch.channels_last)
-    return Restorer(path.stem, network, intervals, _provenance(metadata), checksum)
+    return Restorer(path.stem, network, intervals, _provenance(metadata), checksum, orientations)
 
 
 def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Network, Intervals]:

@@ -36,7 +36,7 @@ def written(save: Any, folder: Path) -> tuple[Path, np.ndarray[Any, Any]]:
     ):
         for start in (0, 4):
             part = rates[start : start + 4]
-            writer.append(part, part / 10, checks(len(part)))
+            writer.append(part, part / 10, np.full(len(part), 2.25), checks(len(part)))
         writer.warnings.append("guesswork")
     return folder / "a.sr.h5", rates
 
@@ -51,6 +51,7 @@ def test_results_are_read_back(save: Any, tmp_path: Path) -> None:
         pictures, deviations = zip(*result.blocks(5), strict=True)
         np.testing.assert_array_equal(np.concatenate(pictures), rates)
         np.testing.assert_array_equal(np.concatenate(deviations), rates / 10)
+        assert result.coverage_factor().tolist() == [2.25] * 6
 
 
 def test_the_check_of_every_image_is_kept_and_says_what_it_is(save: Any, tmp_path: Path) -> None:
@@ -78,7 +79,7 @@ def test_failed_results_leave_nothing(save: Any, tmp_path: Path) -> None:
         pytest.raises(ValueError, match="expected"),
         ResultWriter(tmp_path / "a.sr.h5", capture, 2, MADE) as writer,
     ):
-        writer.append(np.ones((1, 3, 5)), np.ones((1, 3, 5)), checks(1))
+        writer.append(np.ones((1, 3, 5)), np.ones((1, 3, 5)), np.ones(1), checks(1))
     assert list(tmp_path.iterdir()) == []
 
 

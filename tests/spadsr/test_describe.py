@@ -63,7 +63,7 @@ def test_a_result(capture: Path) -> None:
     made = Provenance("default", "ab" * 32, {"name": "spc3"}, versions={"torch": "2.11"})
     with open_capture(capture) as opened, ResultWriter(path, opened, 2, made) as writer:
         figures = dict.fromkeys(CHECKS, np.full(1, 1.5))
-        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)), figures)
+        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)), np.ones(1), figures)
     rows = dict(describe(path))
     assert rows["images"] == "1 image of 8 x 8, counts/s per native pixel"
     assert (rows["scale"], rows["made from"], rows["sensor"]) == ("x2", "a.h5", "spc3")

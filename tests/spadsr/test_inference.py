@@ -79,9 +79,13 @@ def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer)
     rate, sd = answer(restored(path, restorer, 8).result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 3).astype(np.int64))
-        expected = restorer.restore(counts, capture.exposure, capture.sensor(), 8)
+        known = counts, capture.exposure, capture.sensor(), 8
+        expected, factor = restorer.restore(*known), restorer.coverage_factor(*known)
     np.testing.assert_array_equal(rate, expected[0].numpy())
     np.testing.assert_array_equal(sd, expected[1].numpy())
+    with read_result(path.with_name("capture.sr.h5")) as result:
+        np.testing.assert_array_equal(result.coverage_factor(), factor.numpy())
+        assert result.provenance.config["orientations"] == 1
 
 
 class Doubling(Restorer):

@@ -159,17 +159,23 @@ def test_a_device_that_does_not_exist(device: str) -> None:
 
 def test_averaged_orientations_make_the_answer_turn_with_the_image(small_weights: Path) -> None:
     """The network has no preferred direction any more: it commutes with all eight. One orientation does not."""
-    restorer = load_restorer(small_weights)
+    single, restorer = (load_restorer(small_weights, orientations=number) for number in (1, 8))
     counts = torch.randint(0, 17, (2, 16, 8), generator=torch.Generator().manual_seed(3))
-    answers = restorer.restore(counts, EXPOSURE, ideal((16, 8)), 4, orientations=8)
+    answers = restorer.restore(counts, EXPOSURE, ideal((16, 8)), 4)
     for orientation in ORIENTATIONS[1:]:
         other = turned(counts, orientation)
-        again = restorer.restore(other, EXPOSURE, ideal((other.shape[1], other.shape[2])), 4, orientations=8)
+        again = restorer.restore(other, EXPOSURE, ideal((other.shape[1], other.shape[2])), 4)
         for one, two in zip(answers, again, strict=True):
             torch.testing.assert_close(turned(one, orientation), two, rtol=2e-2, atol=1e-2 * float(one.mean()))
-    alone = restorer.restore(counts, EXPOSURE, ideal((16, 8)), 4)[0]
-    mirrored = restorer.restore(counts.flip(-1), EXPOSURE, ideal((16, 8)), 4)[0].flip(-1)
+    alone = single.restore(counts, EXPOSURE, ideal((16, 8)), 4)[0]
+    mirrored = single.restore(counts.flip(-1), EXPOSURE, ideal((16, 8)), 4)[0].flip(-1)
     assert (alone - mirrored).abs().max() > 0.05 * alone.mean()
+
+
+@pytest.mark.parametrize("number", [0, 9, -1])
+def test_impossible_numbers_of_orientations(small_weights: Path, number: int) -> None:
+    with pytest.raises(InputError, match="expected 1 to 8"):
+        load_restorer(small_weights, orientations=number)
 
 
 def test_orientations_are_undone() -> None:
