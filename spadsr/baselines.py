@@ -70,7 +70,7 @@ def nlm(noisy: Table, sigma: float, mean_counts: float, strength: float | None =
     from skimage.restoration import denoise_nl_means
 
     h = sigma * (strength or _strength("nlm", mean_counts))
-    clean = denoise_nl_means(noisy, patch_size=7, patch_distance=11, h=h, fast_mode=True)  # type: ignore[no-untyped-call]
+    clean = denoise_nl_means(noisy, patch_size=7, patch_distance=11, h=h, fast_mode=True)
     return np.asarray(clean)
 
 

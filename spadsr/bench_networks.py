@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 from torch import Tensor
@@ -15,7 +18,9 @@ from spadsr.window_network import LIGHT, PUBLISHED, WindowAttentionConfig, Windo
 #: What ours is compared with; only their cost matters here, so their weights are random.
 PEERS = {"window attention, published": PUBLISHED, "window attention, light": LIGHT}
 
-_EXPOSURE = Exposure(10.4e-6, 16)
+ONNX = "spadsr, ONNX Runtime"
+
+_EXPOSURE = Exposure(875e-9, 4)
 
 #: Frames at once: one by one, and as many as fill the device; the largest network not so on a processor.
 _BATCHES = {"cpu": (1, 16), "cuda": (1, 256)}
@@ -52,20 +57,22 @@ class InferenceSpeed:
 
 
 def bench_infer(restorer: Restorer) -> InferenceSpeed:
-    """Ours beside the plain window-attention networks, all in the same arithmetic, taking turns with a large matrix
-    product. Answers stay on the device."""
+    """Ours beside the plain window-attention networks, all in the same arithmetic, and ours in ONNX Runtime (float32)
+    where it is installed, taking turns with a large matrix product. Answers stay on the device."""
     device, dtype = restorer.device, torch.bfloat16 if restorer.bfloat16 else torch.float32
     restorers = {"spadsr": restorer, **{name: _random(config, device) for name, config in PEERS.items()}}
     costs = {name: gmac(_job(each, 1)) for name, each in restorers.items()}
     jobs = {
         (name, batch): _job(each, batch) for name, each in restorers.items() for batch in _batches(device, costs[name])
     }
+    jobs |= {(ONNX, batch): job for batch, job in _exported_jobs(restorer).items()}
     side = _PEAK_SIDE[device.type]
     *seconds, product = interleaved(*jobs.values(), _product(side, dtype, device))
     peak = side**3 / product / 1e9
     speeds = []
     for (name, batch), taken in zip(jobs, seconds, strict=True):
-        size, cost, rate = parameters(restorers[name].network), costs[name], batch / taken
+        network = "spadsr" if name == ONNX else name
+        size, cost, rate = parameters(restorers[network].network), costs[network], batch / taken
         speeds.append(NetworkSpeed(name, size, cost, batch, rate, cost * rate / peak))
     return InferenceSpeed(speeds, peak, str(dtype).removeprefix("torch."), _called(device))
 
@@ -85,7 +92,8 @@ def gmac(job: Callable[[], object]) -> float:
 
 
 def _random(config: WindowAttentionConfig, device: torch.device) -> Restorer:
-    network = WindowAttentionNetwork(config).eval().to(device, memory_format=torch.channels_last)
+    network = WindowAttentionNetwork(config).eval().to(device)
+    network = network.to(memory_format=torch.channels_last)
     return Restorer("random", network, Intervals(), {}, "")
 
 
@@ -110,6 +118,24 @@ def _sensor() -> Sensor:
 
 def _frames(batch: int) -> Tensor:
     return torch.randint(0, 60, (batch, 64, 32), generator=torch.Generator().manual_seed(0))
+
+
+def _exported_jobs(restorer: Restorer) -> dict[int, Callable[[], object]]:
+    """The same frames in ONNX Runtime, on as many threads of the processor; none where it is not installed."""
+    if restorer.device.type != "cpu" or not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
+        return {}
+    from spadsr.model_export import export_onnx, session
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "network.onnx"
+        export_onnx(restorer, _sensor(), 4, file, _EXPOSURE)
+        runtime = session(file, torch.get_num_threads())
+
+    def job(batch: int) -> Callable[[], object]:
+        counts = _frames(batch)[:, None].float().numpy()
+        return lambda: runtime.run(None, {"counts": counts})
+
+    return {batch: job(batch) for batch in _BATCHES["cpu"]}
 
 
 def _product(side: int, dtype: torch.dtype, device: torch.device) -> Callable[[], None]:

@@ -119,8 +119,9 @@ class AttentionLayer(nn.Module):
         self.position = nn.Parameter(torch.zeros(config.heads, (2 * config.window - 1) ** 2))
         self.offsets: Tensor
         self.register_buffer("offsets", window_offsets(config.window), persistent=False)
-        self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
-        for layer in (self.qkv, self.out, self.mlp[0], self.mlp[2]):
+        wider, back = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.mlp = nn.Sequential(wider, nn.GELU(), back)
+        for layer in (self.qkv, self.out, wider, back):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
 

@@ -6,22 +6,25 @@ import pytest
 import torch
 
 from spadsr import bench, bench_networks
-from spadsr.bench_networks import bench_infer, gmac
+from spadsr.bench_networks import ONNX, PEERS, bench_infer, gmac
 from spadsr.restorer import load_restorer
+from spadsr.window_network import LIGHT, PUBLISHED
 
 
 def test_inference_beside_window_attention(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the light one alone, and of few frames, to be quick."""
+    assert list(PEERS.values()) == [PUBLISHED, LIGHT]
     monkeypatch.setattr(bench, "_REPEATS", 1)
     monkeypatch.setitem(bench_networks._BATCHES, "cpu", (1, 2))
+    monkeypatch.delitem(PEERS, "window attention, published")
     measured = bench_infer(load_restorer(small_weights))
     cases = [(each.name, each.batch) for each in measured.networks]
-    published, light = "window attention, published", "window attention, light"
-    assert cases == [("spadsr", 1), ("spadsr", 2), (published, 1), (light, 1), (light, 2)]
-    ours, _, large, small, *_ = measured.networks
-    assert (large.parameters / 1e6, large.gmac) == pytest.approx((11.7, 28.0), rel=0.05)
-    assert (small.parameters / 1e6, small.gmac) == pytest.approx((0.92, 2.2), rel=0.02)
+    assert cases == [(name, batch) for name in ("spadsr", "window attention, light", ONNX) for batch in (1, 2)]
+    ours, _, light, _, exported, _ = measured.networks
+    assert (light.parameters / 1e6, light.gmac) == pytest.approx((0.92, 2.2), rel=0.02)
+    assert (exported.parameters, exported.gmac) == (ours.parameters, ours.gmac)
     assert ours.gmac < 0.1
-    assert ours.frames_per_second > small.frames_per_second > large.frames_per_second
+    assert ours.frames_per_second > light.frames_per_second
     for each in measured.networks:
         assert each.peak_share == pytest.approx(each.gmac * each.frames_per_second / measured.peak_gmac_per_second)
         assert 0 < each.peak_share < 1.5
