@@ -62,7 +62,7 @@ def bench_infer(restorer: Restorer) -> InferenceSpeed:
     device, dtype = restorer.device, torch.bfloat16 if restorer.bfloat16 else torch.float32
     restorers = {"spadsr": restorer, **{name: _random(config, device) for name, config in PEERS.items()}}
     costs = {name: gmac(_job(each, 1)) for name, each in restorers.items()}
-    jobs = {
+    jobs: dict[tuple[str, int], Callable[[], object]] = {
         (name, batch): _job(each, batch) for name, each in restorers.items() for batch in _batches(device, costs[name])
     }
     jobs |= {(ONNX, batch): job for batch, job in _exported_jobs(restorer).items()}
