@@ -217,8 +217,8 @@ def _honesty(
     if answer.uncertainty is None:
         return None, None, None
     uncertainty = answer.uncertainty / np.float32(white)
-    shares = (coverage(rate, uncertainty, truth, factor) for factor in (1.0, answer.coverage_factor))
-    return *shares, float(uncertainty.mean())
+    within_68, within_95 = (coverage(rate, uncertainty, truth, factor) for factor in (1.0, answer.coverage_factor))
+    return within_68, within_95, float(uncertainty.mean())
 
 
 def scene(picture: Image, scale: int) -> Image:

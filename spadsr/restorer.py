@@ -129,7 +129,7 @@ def load_restorer(
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
     network, intervals = _built(path, metadata, tensors)
-    network = network.eval().to(usable_device(device), memory_format=torch.channels_last)
+    network = network.eval().to(usable_device(device)).to(memory_format=torch.channels_last)
     return Restorer(path.stem, network, intervals, _provenance(metadata), checksum, orientations)
 
 
