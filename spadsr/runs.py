@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 import yaml
@@ -16,6 +16,7 @@ import yaml
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.architectures import Network
+from spadsr.board import Log, board
 from spadsr.distributed import Team, joined, own_device
 from spadsr.interrupts import noted_signals
 from spadsr.intervals import measured_intervals
@@ -24,9 +25,6 @@ from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
 from spadsr.training import INTERVALS, Batch, TrainingState, drawn, new_state, number, train
 from spadsr.versions import versions
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 History = list[dict[str, float]]
 
@@ -105,19 +103,19 @@ class _Run:
             if not self.team.leads:
                 deque(steps, maxlen=0)
                 return
-            for leftover in self.folder.glob(".checkpoint.*"):  # of a run that was killed
+            for leftover in self.folder.glob(".*.*"):  # files that a killed run had begun
                 leftover.unlink()
             _keep(self.recipe, self.folder / "recipe.yaml")
-            with _board(self.folder, self.state.step) as log:
+            with board(self.folder / "tensorboard", self.state.step) as log:
                 for step in steps:
                     report(step, self.recipe.steps)
                     self._show(step, log)
 
-    def _show(self, step: int, log: Callable[[dict[str, float]], None]) -> None:
+    def _show(self, step: int, log: Log) -> None:
         history = self.state.history
         if history and history[-1]["step"] == step:
-            log(history[-1])
             _write_curves(history, self.folder)
+            log(step, {name: history[-1][name] for name in ("loss", "learning_rate", "gain_db")})
 
     def finish(self) -> FinishedRun:
         weights = _finish(self.recipe, self.state, self.source, self.folder)
@@ -185,20 +183,3 @@ def _plot(history: History, path: Path) -> None:
         axes.set(xlabel="captures seen", ylabel=label)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120, format="png")
-
-
-@contextmanager
-def _board(folder: Path, step: int) -> Iterator[Callable[[dict[str, float]], None]]:
-    """TensorBoard curves in the run folder, where tensorboard is installed."""
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        yield lambda row: None
-        return
-    with SummaryWriter(str(folder / "tensorboard"), purge_step=step) as writer:
-        yield lambda row: _log(writer, row)
-
-
-def _log(writer: "SummaryWriter", row: dict[str, float]) -> None:
-    for name in ("loss", "learning_rate", "gain_db"):
-        writer.add_scalar(name, row[name], int(row["step"]))

@@ -210,7 +210,7 @@ def drawn(source: PairSource, scale: int, seeds: list[int]) -> Batch:
 
 def _scale(recipe: TrainingRecipe, step: int) -> int:
     """The same for all exposures of a step."""
-    scales, shares = zip(*recipe.scale_shares.items(), strict=True)
+    scales, shares = zip(*sorted(recipe.scale_shares.items()), strict=True)
     return int(random.Random(number(_SCALES, recipe.seed, step, 0)).choices(scales, shares)[0])
 
 

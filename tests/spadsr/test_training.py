@@ -1,11 +1,6 @@
 """Training: it learns, goes on to the same weights after any interruption, and says in one line what is wrong."""
 
 import csv
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -342,29 +337,3 @@ def test_a_simulated_set_that_does_not_fit(tmp_path: Path, simulated: Path, run:
     with pytest.raises(InputError, match="not the manifest of a simulated set"):
         run(tmp_path / "run", f"simulated={tmp_path}")
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_run_resumes(tmp_path: Path, run: Callable[..., FinishedRun], how: signal.Signals) -> None:
-    """To the same weights as one that was left alone."""
-    folder, path = tmp_path / "run", tmp_path / "tiny.yaml"
-    command = [sys.executable, "-m", "spadsr", "train", str(path), "steps=100000", "-o", str(folder)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        while not (folder / "checkpoint.pt").exists():
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
-        process.send_signal(how)
-        _, errors = process.communicate()
-    assert process.returncode == (130 if how == signal.SIGINT else -how)
-    assert errors == (b"stopped; files already finished are whole\n" if how == signal.SIGINT else b"")
-    state = new_state(recipe(steps=100000), CPU)
-    state.restore(folder / "checkpoint.pt")
-    assert state.step > 0
-    left = recipe(steps=100000)
-    whole = new_state(left, CPU)
-    list(islice(train(left, whole, pair_source(left, CPU, quiet), tmp_path / "whole"), state.step))
-    assert equal(everything(whole), everything(state))
-    finished = run(folder, f"steps={state.step + 1}", resume=True)
-    assert load_restorer(finished.weights).provenance["steps"] == state.step + 1
-    assert not list(folder.glob(".*"))
