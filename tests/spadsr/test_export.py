@@ -1,6 +1,8 @@
-"""Exported files: they answer as the network does, at any size, say what they are, and are refused where they do not."""
+"""Exported files: they answer as the network does at any size, say what they are, and are not left where they err."""
 
 import json
+import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +19,14 @@ from spadsr import model_export
 from spadsr.cli import app
 from spadsr.describe import describe
 from spadsr.model_agreement import CheckCapture, check_captures, difference
-from spadsr.model_export import AGREEMENT, Exported, export_onnx, inputs_of, sensor_to_export, session
+from spadsr.model_export import AGREEMENT, MEANINGS, Exported, export_onnx, inputs_of, sensor_to_export, session
 from spadsr.model_graph import Float32Restorer
 from spadsr.restorer import Restorer, load_restorer
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
+PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 SIZES = ((1, 64, 32), (3, 37, 51), (1, 128, 96), (1, 1, 1))
 KERNEL = torch.tensor([[0.0, 2e-3, 0.0], [1e-3, 0.0, 1e-3], [0.0, 3e-3, 0.0]])  # not the same in all directions
 
@@ -91,6 +94,18 @@ def test_says_what_it_is(counting_file: Exported, restorer: Restorer) -> None:
     assert rows["output rate"].startswith("batch x 1 x 4 height x 4 width: photon detection rate, counts/s")
     assert str(Path(__file__).parents[2]).encode() not in counting_file.path.read_bytes()
     onnx.checker.check_model(str(counting_file.path), full_check=True)
+
+
+def test_the_page(counting_file: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its code runs, and it names every input and output."""
+    assert set(re.findall(r"^\| `(\w+)` \|", PAGE.read_text(), re.MULTILINE)) == set(MEANINGS)
+    shutil.copy(counting_file.path, tmp_path / "base_x4.onnx")
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(compile(block, str(PAGE), "exec"), found)
+    assert found["low"].shape == found["high"].shape == (1, 1, 256, 128)
+    assert (found["low"] < found["high"]).all()
 
 
 def test_a_file_that_disagrees_is_not_left(
