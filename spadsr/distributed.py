@@ -57,7 +57,8 @@ class Team:
                 InputError("training: another process of this run ended; its own line says why; go on with --resume")
             ) from error
         together /= self.size
-        for tensor, mean in zip(tensors, together.split([tensor.numel() for tensor in tensors]), strict=True):
+        sizes = [tensor.numel() for tensor in tensors]
+        for tensor, mean in zip(tensors, torch.split(together, sizes), strict=True):
             tensor.copy_(mean.view(tensor.shape))
 
     def together(self, work: Callable[[], _T]) -> _T:
