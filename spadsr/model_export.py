@@ -156,8 +156,7 @@ def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> A
 
 def _log1p(x: Any) -> Any:
     """log(1 + x) = 2 artanh(x / (2 + x)): ONNX has no log1p, and log(1 + x) loses the rates of nearly empty images."""
-    from onnxscript import opset20 as op
-
+    op = needed("onnxscript")[0].opset20
     return op.Mul(op.Atanh(op.Div(x, op.Add(x, op.CastLike(2.0, x)))), op.CastLike(2.0, x))
 
 
