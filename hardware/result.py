@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hardware.capture import Capture
 from hardware.source import Settings, blaming, regular_file, stack_shape
+from hardware.stored import whole_value
 from hardware.tree import DETECTOR, SETTINGS, append, creator, new_tree, plain, text, write_settings
 from noise_model.errors import InputError
 
@@ -165,12 +166,12 @@ class Result:
     def coverage_factor(self) -> NDArray[np.float32]:
         """(T,): so many standard uncertainties cover 95 % of the pixels."""
         with blaming(self.path, "result"):
-            return np.asarray(self.file[DETECTOR][COVERAGE_FACTOR][()])
+            return np.asarray(whole_value(self.path, self.file[DETECTOR][COVERAGE_FACTOR]))
 
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""
         with blaming(self.path, "result"):
-            return np.asarray(self.file[PHYSICS_CHECK][name][()])
+            return np.asarray(whole_value(self.path, self.file[PHYSICS_CHECK][name]))
 
 
 def read_result(path: str | Path) -> Result:
@@ -198,18 +199,19 @@ def _result(path: Path, file: h5py.File) -> Result:
     if not is_result(file):
         raise InputError(f"{path}: not a result; expected a file that spadsr infer wrote")
     detector, process = file[DETECTOR], file[PROCESS]
-    made = {name: plain(process[name][()]) for name in (*TEXTS, *TABLES)}
+    made = {name: plain(whole_value(path, process[name])) for name in (*TEXTS, *TABLES)}
     made |= {name: json.loads(made[name]) for name in TABLES}
     return Result(
         path=path,
         shape=stack_shape(path, detector["data"].shape),
-        scale=int(process["scale"][()]),
+        scale=int(whole_value(path, process["scale"])),
         settings=Settings.of(
-            path, **{key: plain(detector[name][()]) for key, name in SETTINGS.items() if name in detector}
+            path,
+            **{key: plain(whole_value(path, detector[name])) for key, name in SETTINGS.items() if name in detector},
         ),
-        source=plain(process["source"][()]),
+        source=plain(whole_value(path, process["source"])),
         provenance=Provenance(**made),
-        warnings=tuple(json.loads(process["warnings"][()])),
+        warnings=tuple(json.loads(whole_value(path, process["warnings"]))),
         creator=plain(file.attrs["creator"]),
         file=file,
     )

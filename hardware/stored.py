@@ -33,6 +33,18 @@ def check_stored(path: Path, data: h5py.Dataset, images: int | None = None) -> N
         raise InputError(f"{path}: chunks of more than {LARGEST_PIECE} bytes; make them smaller with h5repack")
 
 
+def whole_value(path: Path, data: h5py.Dataset) -> Any:
+    """All of a dataset, which is small.
+
+    Raises:
+        InputError: fewer bytes are stored than its type takes. HDF5 does not look: it would take what lies behind them
+            for text of a length found there, and crash.
+    """
+    if data.chunks is None and data.id.get_storage_size() < data.size * data.id.get_type().get_size():
+        raise InputError(f"{path}: {data.name} is damaged: less is stored than it needs; record or copy it again")
+    return data[()]
+
+
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     size = dtype.itemsize
     for extent in shape:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.source import Choice, Counts, Settings, Source, counts_dtype, stack_shape
-from hardware.stored import bomb_check, check_stored
+from hardware.stored import bomb_check, check_stored, whole_value
 from hardware.tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
 from hardware.unfinished import whole_images
 from noise_model.errors import InputError
@@ -101,10 +101,10 @@ class _Fields:
         field = self._field(name)
         if field is None:
             return None
-        values = np.asarray(field[()]) if field.size == 1 else np.empty(0)
-        if values.dtype.kind not in "iufb" or values.size != 1:
+        if field.dtype.kind not in "iufb" or field.size != 1:
             raise InputError(f"{self.path}: {name} has shape {field.shape} and type {field.dtype}; expected one number")
-        return self._in_seconds(name, plain(field.attrs.get("units")), values.reshape(-1)[0].item())
+        value = np.asarray(whole_value(self.path, field)).item()
+        return self._in_seconds(name, plain(field.attrs.get("units")), value)
 
     def _in_seconds(self, name: str, unit: Any, value: float) -> float:
         if not name.endswith("_time") or unit in (None, "s"):
@@ -126,7 +126,8 @@ class _Fields:
         field = self._stored(name, shape)
         if field is None:
             return None
-        array: NDArray[Any] = (field[()] if field.ndim == 2 else _reader(self.path, field)(0, shape[0])).astype(dtype)
+        whole = field[()] if field.ndim == 2 else _reader(self.path, field)(0, shape[0])
+        array: NDArray[Any] = whole.astype(dtype)
         return array
 
     def _stored(self, name: str, shape: tuple[int, ...]) -> h5py.Dataset | None:
@@ -153,5 +154,5 @@ def _notes(path: Path, file: h5py.File) -> dict[str, Any]:
     for name, place in NAMED_NOTES.items():
         field = inside(path, file, place)
         if isinstance(field, h5py.Dataset) and field.size == 1:
-            notes[name] = plain(field[()])
+            notes[name] = plain(whole_value(path, field))
     return notes

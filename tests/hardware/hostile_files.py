@@ -72,7 +72,7 @@ def _hdf5(folder: Path, outside: Path) -> Format:
     other = _captured(outside / "other.h5")
     ordinary = [_captured(folder / "o.h5").read_bytes(), _edited(folder, _gzip), _edited(folder, _lz4)]
     traps = [_edited(folder, change) for change in (*_links(other), _bomb, *_shuffled(), _twice, _giant, _many)]
-    return Format("hdf5", "a.h5", ordinary, tuple(traps))
+    return Format("hdf5", "a.h5", ordinary, (*traps, _texts_for_bits(ordinary[0])))
 
 
 def _captured(path: Path) -> Path:
@@ -87,6 +87,12 @@ def _edited(folder: Path, change: Callable[[h5py.File], None]) -> bytes:
     with h5py.File(path, "r+") as file:
         change(file)
     return path.read_bytes()
+
+
+def _texts_for_bits(whole: bytes) -> bytes:
+    """A bit is said to be text of any length: HDF5 takes its length and its place from what lies beside the bit."""
+    start = whole.rindex(b"\x18\2\0\0\1\0\0\0")  # an enumeration of two values of one byte
+    return whole[:start] + b"\x19" + whole[start + 1 :]
 
 
 def _gzip(file: h5py.File) -> None:
