@@ -201,6 +201,7 @@ def _result(path: Path, file: h5py.File) -> Result:
     detector, process = file[DETECTOR], file[PROCESS]
     made = {name: plain(whole_value(path, process[name])) for name in (*TEXTS, *TABLES)}
     made |= {name: json.loads(made[name]) for name in TABLES}
+    kept = {key: detector[name] for key, name in SETTINGS.items() if name in detector}
     return Result(
         path=path,
         shape=stack_shape(path, detector["data"].shape),
