@@ -206,10 +206,7 @@ def _result(path: Path, file: h5py.File) -> Result:
         path=path,
         shape=stack_shape(path, detector["data"].shape),
         scale=int(whole_value(path, process["scale"])),
-        settings=Settings.of(
-            path,
-            **{key: plain(whole_value(path, detector[name])) for key, name in SETTINGS.items() if name in detector},
-        ),
+        settings=Settings.of(path, **{key: plain(whole_value(path, field)) for key, field in kept.items()}),
         source=plain(whole_value(path, process["source"])),
         provenance=Provenance(**made),
         warnings=tuple(json.loads(whole_value(path, process["warnings"]))),
