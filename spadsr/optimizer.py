@@ -26,7 +26,7 @@ class Optimizer:
             "muon": torch.optim.Muon(
                 self.matrices, learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
             ),
-            "adamw": torch.optim.AdamW(rest, learning_rate, weight_decay=weight_decay),
+            "adamw": torch.optim.AdamW(rest, learning_rate, weight_decay=weight_decay, fused=_on_gpu(rest)),
         }
 
     def zero_grad(self) -> None:
@@ -52,6 +52,10 @@ class Optimizer:
         """Raises KeyError or ValueError where it is that of another network."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+
+
+def _on_gpu(parameters: list[nn.Parameter]) -> bool:
+    return all(parameter.is_cuda for parameter in parameters) and bool(parameters)
 
 
 def _as_matrix(tensor: Tensor, kernel: Tensor) -> Tensor:
