@@ -1,5 +1,6 @@
 """A network too small to be good, and captures for it."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from noise_model.sensor import Exposure
 from spadsr.intervals import Intervals
 from spadsr.network import GatedFusionTransformer, NetworkConfig
 from spadsr.restorer import save_weights
+
+sys.path.insert(0, str(Path(__file__).parent))  # what tests of this folder share
 
 SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 
