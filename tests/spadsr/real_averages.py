@@ -3,7 +3,7 @@
     python tests/spadsr/real_averages.py [WEIGHTS]      # prints the table
 
 The public averages of n frames lie within that of 256 (`tests/noise_model/test_real_sensors.py`). So the reference of n
-frames is the 256 - n others, whose noise has nothing to do with theirs: with the n among them, whoever copies the counts
+frames is the 256 - n others, whose noise has nothing to do with theirs: with the n among them, whoever copies counts
 would be rewarded. White is the rate that one pixel in a thousand of the 256 frames exceeds. The reference is noisy
 itself: `Score.perfect` is what the true rates would score, by counting noise alone.
 """
@@ -76,7 +76,7 @@ def average(shared: Path, n: int) -> Frames:
 
 
 def others(every: Frames, some: Frames) -> Frames:
-    """The frames that `some` leaves. The public average of 64 was altered: a few of its pixels contradict that of 256."""
+    """The frames that `some` leaves. The public average of 64 was altered: a few pixels contradict that of 256."""
     rest = every.frames - some.frames
     return Frames(np.clip(every.counts - some.counts, 0, rest), rest)
 

@@ -1,0 +1,54 @@
+"""Real frames, restored, beside what was published of them.
+
+    python docs/make_contact_sheet.py INPUT PUBLISHED OUTPUT [WEIGHTS]
+
+Writes OUTPUT/contact.png, all frames of the folder INPUT (single TIFF frames of one camera), and OUTPUT/<name>.png,
+each by itself and larger: as recorded, as published (`<name>.jpg` in PUBLISHED, where there is one), x4, and its standard
+uncertainty. The published pictures belong to others: keep them out of the repository.
+"""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from hardware.capture import open_capture
+from spadsr.baselines import bicubic
+from spadsr.report import Strip, contact_sheet, enlarged
+from spadsr.restorer import Restorer, load_restorer
+
+SCALE, ZOOM, COLUMNS = 4, 3, 4
+
+
+def strip(path: Path, published: Path, restorer: Restorer) -> Strip:
+    """One frame: recorded and restored at one brightness scale, the others at their own."""
+    with open_capture(path) as capture:
+        counts, exposure, sensor = capture.read(0, 1).astype(np.int64), capture.exposure, capture.sensor()
+    rate, sd = restorer.restore(torch.from_numpy(counts), exposure, sensor, SCALE)
+    recorded = np.asarray(enlarged(bicubic(counts[0], exposure, sensor, 1), SCALE))
+    others = {"uncertainty": sd[0].numpy()}
+    if published.is_file():
+        others["published"] = cv2.imread(str(published), cv2.IMREAD_GRAYSCALE).astype(np.float32)
+    return Strip(path.stem, {"recorded": recorded, "spadsr": rate[0].numpy()}, others)
+
+
+def zoomed(one: Strip) -> Strip:
+    rates, others = ({name: enlarged(p, ZOOM) for name, p in part.items()} for part in (one.rates, one.references))
+    return Strip(one.label, rates, others)
+
+
+def main() -> None:
+    source, published, output = map(Path, sys.argv[1:4])
+    output.mkdir(parents=True, exist_ok=True)
+    restorer = load_restorer(*sys.argv[4:5])
+    paths = sorted(source.glob("*.tiff"), key=lambda path: int(path.stem) if path.stem.isdigit() else 0)
+    strips = [strip(path, published / f"{path.stem}.jpg", restorer) for path in paths]
+    contact_sheet(strips, output / "contact.png", COLUMNS)
+    for one in strips:
+        contact_sheet([zoomed(one)], output / f"{one.label}.png", columns=1)
+
+
+if __name__ == "__main__":
+    main()
