@@ -3,8 +3,8 @@
     python docs/make_contact_sheet.py INPUT PUBLISHED OUTPUT [WEIGHTS]
 
 Writes OUTPUT/contact.png, all frames of the folder INPUT (single TIFF frames of one camera), and OUTPUT/<name>.png,
-each by itself and larger: as recorded, as published (`<name>.jpg` in PUBLISHED, where there is one), x4, and its standard
-uncertainty. The published pictures belong to others: keep them out of the repository.
+each by itself and larger: as recorded, restored x4, its standard uncertainty, and as published (`<name>.jpg` in
+PUBLISHED, where there is one). The published pictures belong to others: keep them out of the repository.
 """
 
 import sys
