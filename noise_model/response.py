@@ -76,11 +76,14 @@ def detection_rate(counts: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[
 
 def apparent_rate(photon_rate: Tensor, exposure: Exposure, sensor: Sensor, dark_rate: float) -> Tensor:
     """What a photon detection rate is taken for by someone who knows nothing of the sensor's crosstalk, afterpulsing
-    and common dark rate (counts/s): they add to it, and nothing in a picture tells them from photons. Any shape."""
-    mean = fraction(photon_rate + dark_rate, exposure, sensor)
+    and common dark rate (counts/s): they add to it, and nothing in a picture tells them from photons. Any shape.
+
+    In double precision: a binary pixel that fires in all frames but one in 2^24 has no finite rate in single.
+    """
+    mean = fraction(photon_rate.double() + dark_rate, exposure, sensor)
     ideal = replace(sensor, afterpulse_probability=0.0)
     rate, _ = (_binary_rate if sensor.binary else _counting_rate)(mean, Exposure(exposure.count_time, _ENDLESS), ideal)
-    return rate * (1 + float(sensor.crosstalk.sum()))
+    return (rate * (1 + float(sensor.crosstalk.sum()))).to(photon_rate.dtype)
 
 
 def neighbours(mean: Tensor, sensor: Sensor) -> Tensor:

@@ -11,6 +11,7 @@ from laws_by_hand import CROSS, binary, counting, rates, seeded
 
 from noise_model.response import (
     SATURATED_LOAD,
+    apparent_rate,
     detection_rate,
     expected_counts,
     firing_rate,
@@ -151,3 +152,13 @@ def test_a_leading_shape_changes_nothing() -> None:
     one, its_sd = detection_rate(counts[1, 2], exposure, sensor)
     assert torch.equal(rate[1, 2], one)
     assert torch.equal(sd[1, 2], its_sd)
+
+
+def test_the_apparent_rate_of_blinding_light_is_finite() -> None:
+    """A binary pixel that stays dark once in 10^11 frames has a rate still; what never does has a large one."""
+    sensor = Sensor("binary", torch.ones(1, 4), torch.zeros(1, 4), 0.0, 1)
+    photons = torch.tensor([[0.5, 17.5, 25.0, 500.0]])
+    apparent = apparent_rate(photons, Exposure(1.0), sensor, 0.0)
+    assert apparent.dtype == torch.float32
+    torch.testing.assert_close(apparent[:, :3], photons[:, :3], rtol=1e-3, atol=0)
+    assert 27 < float(apparent[0, 3]) < 30
