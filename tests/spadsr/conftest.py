@@ -14,7 +14,8 @@ from spadsr.intervals import Intervals
 from spadsr.network import GatedFusionTransformer, NetworkConfig
 from spadsr.restorer import save_weights
 
-sys.path.insert(0, str(Path(__file__).parent))  # what tests of this folder share
+# What tests of this folder share, and the scripts of the guides.
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "docs")]
 
 SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 

@@ -11,7 +11,7 @@ from spadsr.restorer import Restorer, load_restorer
 
 #: Lead, dB: over the best of all Gaussian blurs at x1, over bicubic at x4. What the weights reach, less 0.1 or so. At
 #: one and four frames of 0.1 detections a pixel the best blur, whose width only the reference tells, is still ahead.
-LEAST_LEADS = {1: {1: -0.5, 4: -0.25, 16: 0.25, 64: 0.2}, 4: {1: 6.8, 4: 2.85, 16: 0.9, 64: 0.3}}
+LEAST_LEADS = {1: {1: -0.6, 4: -0.25, 16: 0.25, 64: 0.2}, 4: {1: 6.8, 4: 2.85, 16: 0.9, 64: 0.3}}
 
 
 @cache

@@ -1,0 +1,159 @@
+"""The pictures and figures of docs/limits.md: nothing is needed but the package.
+
+python docs/make_limits.py [WEIGHTS]        # writes docs/images/limits_*.png and the tables inside docs/limits.md
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from limits_cases import CASES, CONTROLS, FRAME, NATIVE, SCALE, Case, Image, array
+
+from noise_model.response import detection_rate
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Exposure
+from spadsr.evaluation import block_mean
+from spadsr.physics_check import physics_check
+from spadsr.report import enlarged
+from spadsr.restorer import Restorer, load_restorer
+
+DOCS = Path(__file__).parent
+PANEL = 1.75  # inches
+BLOCKS = (1, 2, 4, 8, 16)
+FRAMES = (1, 4, 16, 64, 256)
+PICTURES = ("camera", "coins", "brick", "grass", "gravel", "moon", "clock", "cell")
+CUTS = 4  # of each picture
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rate and standard uncertainty, detections a frame and native pixel area, the factor that covers 95 %, and
+    chi-squared of the counts."""
+
+    rate: Image
+    sd: Image
+    factor: float
+    chi_squared: float
+
+
+def answer_to(case: Case, restorer: Restorer) -> Answer:
+    asked = torch.from_numpy(case.counts)[None], case.exposure, case.sensor, case.scale
+    rate, sd = restorer.restore(*asked)
+    check = physics_check(asked[0], rate, case.exposure, case.sensor)
+    factor = float(restorer.coverage_factor(*asked))
+    return Answer(rate[0].numpy(), sd[0].numpy(), factor, float(check.chi_squared[0]))
+
+
+def row(label: str, case: Case, answer: Answer) -> str:
+    """The figures of one case, as a row of a table."""
+    error, truth = (answer.rate - case.truth)[case.region], case.truth[case.region]
+    relative = np.abs(error) / answer.sd[case.region]
+    figures = (
+        f"{truth.mean():.3g}",
+        f"{answer.rate[case.region].mean():.3g}",
+        f"{np.sqrt(np.mean(error**2)):.3g}",
+        f"{np.sqrt(np.mean(answer.sd[case.region] ** 2)):.3g}",
+        f"{np.mean(relative <= 1):.0%}",
+        f"{np.mean(relative <= answer.factor):.0%}",
+        f"{answer.chi_squared:.2f}",
+    )
+    return " | ".join((f"| {label}", *figures)) + " |"
+
+
+def draw(case: Case, answer: Answer, path: Path) -> None:
+    """Recorded, answer and truth at one brightness scale; |error| and standard uncertainty at another one."""
+    from matplotlib.figure import Figure
+
+    recorded, _ = detection_rate(torch.from_numpy(case.counts.astype(np.float32)), case.exposure, case.sensor)
+    white = float(np.percentile(case.truth, 99.5))
+    unsure = float(np.percentile(np.abs(answer.rate - case.truth), 99))
+    panels = (
+        ("recorded", enlarged(recorded.numpy(), case.scale), white),
+        ("answer", answer.rate, white),
+        ("truth", case.truth, white),
+        ("|error|", np.abs(answer.rate - case.truth), unsure),
+        ("uncertainty", answer.sd, unsure),
+    )
+    figure = Figure(figsize=(len(panels) * PANEL, PANEL + 0.5), layout="constrained", facecolor="white")
+    for axes, (heading, picture, top) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+        if heading == "truth" and not case.region.all():
+            axes.contour(case.region, [0.5], colors="#e9a23b", linewidths=0.6)
+        axes.set_title(heading, fontsize=8)
+        axes.set_axis_off()
+    figure.suptitle(f"{case.title}   (white = {white:.3g} and {unsure:.3g} detections a frame)", fontsize=8)
+    figure.savefig(path, dpi=110, format="png")
+
+
+def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, float]]:
+    """For means over blocks of so many pixels on a side, over cuts of photographs at x4: the shares whose truth lies
+    within one uncertainty, if errors of neighbours were independent, and if they were the same."""
+    exposure, inside = Exposure(FRAME, frames), {side: np.zeros(2) for side in BLOCKS}
+    scenes = cuts()
+    for seed, truth in enumerate(scenes):
+        native = torch.from_numpy(block_mean(truth, SCALE))
+        counts = sample_counts(native, exposure, array(), torch.Generator().manual_seed(seed))
+        rate, sd = (part[0].numpy() for part in restorer.restore(counts[None], exposure, array(), SCALE))
+        for side, total in inside.items():
+            error = np.abs(block_mean(rate - truth, side))
+            independent = np.sqrt(block_mean(sd**2, side)) / side
+            total += np.mean(error <= independent), np.mean(error <= block_mean(sd, side))
+    return {side: (float(a), float(b)) for side, (a, b) in ((s, t / len(scenes)) for s, t in inside.items())}
+
+
+def cuts() -> list[Image]:
+    """(128, 128) each, white = 0.2 detections a frame: of scikit-image's photographs, none of which was trained on."""
+    import skimage.data
+
+    found = []
+    for name in PICTURES:
+        picture = np.asarray(getattr(skimage.data, name)(), np.float32) / np.float32(255)
+        side = NATIVE * SCALE
+        for place in range(CUTS):
+            top = (picture.shape[0] - side) * (place // 2)
+            left = (picture.shape[1] - side) * (place % 2)
+            found.append(np.float32(0.2) * picture[top : top + side, left : left + side])
+    return found
+
+
+def block_table(restorer: Restorer) -> list[str]:
+    headings = " | ".join(f"{side} x {side}" for side in BLOCKS)
+    lines = [f"| N | {headings} |", "| ---: |" + " ---: |" * len(BLOCKS)]
+    for frames in FRAMES:
+        found = block_coverage(restorer, frames).values()
+        lines.append(f"| {frames} | " + " | ".join(f"{apart:.0%}, {same:.0%}" for apart, same in found) + " |")
+    return lines
+
+
+def put(page: Path, name: str, lines: list[str]) -> None:
+    """Writes lines between `<!-- name -->` and `<!-- end -->` of the page."""
+    text = page.read_text()
+    start = text.index(f"<!-- {name} -->") + len(f"<!-- {name} -->")
+    end = text.index("<!-- end -->", start)
+    page.write_text(text[:start] + "\n\n" + "\n".join(lines) + "\n\n" + text[end:])
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    restorer, rows = load_restorer(*sys.argv[1:2]), []
+    for make in CASES:
+        case = make()
+        answer = answer_to(case, restorer)
+        draw(case, answer, DOCS / "images" / f"limits_{case.name}.png")
+        rows.append(row(f"[{case.name}](#{case.name})", case, answer))
+    rows += [
+        row(label, case, answer_to(case, restorer))
+        for label, case in ((label, make()) for label, make in CONTROLS.items())
+    ]
+    print("\n".join(rows), flush=True)
+    head = "| | truth | answer | error | uncertainty | inside 68 % | inside 95 % | chi-squared |"
+    put(DOCS / "limits.md", "cases", [head, "| --- |" + " ---: |" * 7, *rows])
+    table = block_table(restorer)
+    print("\n".join(table))
+    put(DOCS / "limits.md", "blocks", table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What docs/limits.md says of the shipped weights, and that its pictures are there."""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import limits_cases as cases
+import numpy as np
+import pytest
+from make_limits import DOCS, Answer, answer_to, block_coverage, draw
+
+from spadsr.restorer import Restorer, load_restorer
+
+
+@cache
+def _restorer() -> Restorer:
+    return load_restorer()
+
+
+def _inside(case: cases.Case, answer: Answer) -> float:
+    error = np.abs(answer.rate - case.truth)[case.region]
+    return float(np.mean(error <= answer.sd[case.region]))
+
+
+def _mean(case: cases.Case) -> tuple[float, float]:
+    """Of the answer and the truth, where the figures are taken."""
+    return float(answer_to(case, _restorer()).rate[case.region].mean()), float(case.truth[case.region].mean())
+
+
+def test_the_page_has_every_case_and_picture() -> None:
+    page = (DOCS / "limits.md").read_text()
+    pictures = {f"limits_{make().name}.png" for make in cases.CASES}
+    assert set(re.findall(r"images/(limits_\w+\.png)", page)) == pictures
+    assert pictures == {path.name for path in (DOCS / "images").glob("limits_*.png")}
+    assert sum((DOCS / "images" / name).stat().st_size for name in pictures) < 1_500_000
+    assert all(f"\n| {label} |" in page for label in cases.CONTROLS)
+
+
+def test_bars_below_the_native_pitch_are_invented_and_nothing_shows_it() -> None:
+    case = cases.gratings()
+    answer = answer_to(case, _restorer())
+    assert _inside(case, answer) < 0.3
+    assert answer.chi_squared < 1.5
+
+
+def test_stars_of_one_pixel_vanish_unless_optics_blur_them() -> None:
+    lost, truth = _mean(cases.points())
+    assert lost < 0.5 * truth
+    kept, truth = _mean(cases.points(blur=1.0))
+    assert kept > 0.6 * truth
+    assert answer_to(cases.points(), _restorer()).chi_squared > 2  # infer warns
+
+
+def test_saturated_rates_are_a_lower_limit() -> None:
+    answer, truth = _mean(cases.saturated())
+    assert answer < 0.9 * truth
+
+
+def test_neither_uncertainty_nor_check_knows_of_motion() -> None:
+    still, moved = ((case, answer_to(case, _restorer())) for case in (cases.moving(speed=0), cases.moving()))
+    assert _inside(*moved) < _inside(*still) - 0.1
+    assert moved[1].chi_squared < 1.5
+
+
+def test_unknown_crosstalk_adds_its_part_and_known_crosstalk_none() -> None:
+    """1 + 4 x 0.03 x 1.16 = 1.14 times the rate, nearly."""
+    answer, truth = _mean(cases.crosstalk())
+    assert answer / truth == pytest.approx(1.13, abs=0.03)
+    answer, truth = _mean(cases.crosstalk(calibrated=True))
+    assert answer / truth == pytest.approx(1, abs=0.02)
+
+
+def test_errors_of_neighbours_go_together() -> None:
+    """Block means are far less sure than independent errors would make them."""
+    found = block_coverage(_restorer(), 16)
+    assert 0.6 < found[1][0] < 0.8
+    assert found[4][0] < 0.45
+    assert found[16][0] < found[4][0]
+    assert all(same > 0.65 for _, same in found.values())
+
+
+def test_a_case_is_drawn(tmp_path: Path) -> None:
+    case = cases.gratings()
+    draw(case, answer_to(case, _restorer()), tmp_path / "case.png")
+    assert (tmp_path / "case.png").read_bytes().startswith(b"\x89PNG")
