@@ -141,7 +141,7 @@ def infer(
             done = restore_capture(capture.summed(sum), restorer, scale, known, output, report)
         for warning in done.warnings:
             said.setdefault(warning, []).append(path.name)
-        said_of_it = f"{done.images} images, x{scale}, {done.check}"
+        said_of_it = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
         out.print(f"{done.result}  {said_of_it}\n{done.picture}", markup=False, soft_wrap=True)
     for warning, names in said.items():
         warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {warning}")

@@ -118,17 +118,28 @@ def test_infer(spadsr: Callable[..., Said], recorded: Record, small_weights: Pat
     path = recorded(6, 5, 7)
     said = spadsr("infer", path, "-o", tmp_path / "new", "--scale", 2, "--sum", 4, "--weights", small_weights)
     assert said.code == 0, said.err
-    assert said.out.splitlines() == [
-        f"{tmp_path / 'new' / 'capture.sr.h5'}  1 images, x2",
-        str(tmp_path / "new" / "capture.sr.png"),
-    ]
-    assert said.err == "note: capture.h5: 2 of 6 images fill no group of 4 scene images and are left out\n"
+    first, second = said.out.splitlines()
+    assert first.startswith(f"{tmp_path / 'new' / 'capture.sr.h5'}  1 image, x2, chi-squared per pixel ")
+    assert second == str(tmp_path / "new" / "capture.sr.png")
+    left_out, untold = said.err.splitlines()
+    assert left_out == "note: capture.h5: 2 of 6 images fill no group of 4 scene images and are left out"
+    assert "the weights do not say what they were trained for" in untold
     with read_result(tmp_path / "new" / "capture.sr.h5") as result:
         assert result.shape == (1, 10, 14)
         assert (
             result.provenance.command
             == f"spadsr infer {path} -o {tmp_path / 'new'} --scale 2 --sum 4 --weights {small_weights}"
         )
+
+
+def test_infer_averages_orientations(
+    spadsr: Callable[..., Said], recorded: Record, small_weights: Path, tmp_path: Path
+) -> None:
+    path = recorded(1, 8, 8)
+    assert spadsr("infer", path, "--weights", small_weights, "--orientations", 8).code == 0
+    with read_result(path.with_name("capture.sr.h5")) as result:
+        assert result.provenance.config["orientations"] == 8
+    refused(spadsr("infer", path, "--weights", small_weights, "--orientations", 9), "expected 1 to 8")
 
 
 def test_several_captures_share_a_note(spadsr: Callable[..., Said], small_weights: Path, tmp_path: Path) -> None:
