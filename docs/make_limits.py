@@ -16,7 +16,7 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure
 from spadsr.evaluation import block_mean
 from spadsr.physics_check import physics_check
-from spadsr.report import enlarged
+from spadsr.report import enlarged, rate_scale
 from spadsr.restorer import Restorer, load_restorer
 
 DOCS = Path(__file__).parent
@@ -63,27 +63,29 @@ def row(label: str, case: Case, answer: Answer) -> str:
 
 
 def draw(case: Case, answer: Answer, path: Path) -> None:
-    """Recorded, answer and truth at one brightness scale; |error| and standard uncertainty at another one."""
+    """Recorded, answer and truth at one brightness scale; |error| and standard uncertainty at another one, linear."""
+    from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
     recorded, _ = detection_rate(torch.from_numpy(case.counts.astype(np.float32)), case.exposure, case.sensor)
-    white = float(np.percentile(case.truth, 99.5))
-    unsure = float(np.percentile(np.abs(answer.rate - case.truth), 99))
+    light = rate_scale(case.truth)
+    dark = Normalize(0, float(np.percentile(np.abs(answer.rate - case.truth), 99)), clip=True)
     panels = (
-        ("recorded", enlarged(recorded.numpy(), case.scale), white),
-        ("answer", answer.rate, white),
-        ("truth", case.truth, white),
-        ("|error|", np.abs(answer.rate - case.truth), unsure),
-        ("uncertainty", answer.sd, unsure),
+        ("recorded", enlarged(recorded.numpy(), case.scale), light),
+        ("answer", answer.rate, light),
+        ("truth", case.truth, light),
+        ("|error|", np.abs(answer.rate - case.truth), dark),
+        ("uncertainty", answer.sd, dark),
     )
     figure = Figure(figsize=(len(panels) * PANEL, PANEL + 0.5), layout="constrained", facecolor="white")
-    for axes, (heading, picture, top) in zip(figure.subplots(1, len(panels)), panels, strict=True):
-        axes.imshow(picture, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+    for axes, (heading, picture, norm) in zip(figure.subplots(1, len(panels)), panels, strict=True):
+        axes.imshow(picture, cmap="gray", norm=norm, interpolation="nearest")
         if heading == "truth" and not case.region.all():
             axes.contour(case.region, [0.5], colors="#e9a23b", linewidths=0.6)
         axes.set_title(heading, fontsize=8)
         axes.set_axis_off()
-    figure.suptitle(f"{case.title}   (white = {white:.3g} and {unsure:.3g} detections a frame)", fontsize=8)
+    whites = f"white = {light.vmax:.3g} and {dark.vmax:.3g} detections a frame"
+    figure.suptitle(f"{case.title}   ({whites})", fontsize=8)
     figure.savefig(path, dpi=110, format="png")
 
 
