@@ -47,7 +47,7 @@ class Case:
 
     @property
     def scale(self) -> int:
-        return self.truth.shape[0] // self.counts.shape[0]
+        return int(self.truth.shape[0] // self.counts.shape[0])
 
 
 def array(bits: int = 1, dead_time: float = 0.0) -> Sensor:
@@ -91,7 +91,7 @@ def gratings() -> Case:
 def page() -> Case:
     from skimage.data import page as scan
 
-    truth = _grey(scan())[20:148, 60:188] * np.float32(0.6)
+    truth = _grey(scan())[20:148, 60:188] * np.float32(0.6)  # type: ignore[no-untyped-call]
     return capture("text", "small print, N = 256", truth, truth < 0.7 * np.median(truth), 256)
 
 
@@ -105,7 +105,7 @@ def face() -> Case:
 def texture() -> Case:
     from skimage.data import grass
 
-    truth = _grey(grass())[:128, :128] * np.float32(0.5)
+    truth = _grey(grass())[:128, :128] * np.float32(0.5)  # type: ignore[no-untyped-call]
     return capture("texture", "grass, N = 4", truth, everywhere(truth), 4)
 
 
@@ -206,7 +206,7 @@ CONTROLS: dict[str, Callable[[], Case]] = {
 def _grey_camera() -> Image:
     from skimage.data import camera
 
-    return _grey(camera())
+    return _grey(camera())  # type: ignore[no-untyped-call]
 
 
 def _cameraman() -> Image:

@@ -10,9 +10,9 @@ PUBLISHED, where there is one). The published pictures belong to others: keep th
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
+from skimage.io import imread
 
 from hardware.capture import open_capture
 from spadsr.baselines import bicubic
@@ -30,7 +30,7 @@ def strip(path: Path, published: Path, restorer: Restorer) -> Strip:
     recorded = np.asarray(enlarged(bicubic(counts[0], exposure, sensor, 1), SCALE))
     others = {"uncertainty": sd[0].numpy()}
     if published.is_file():
-        others["published"] = cv2.imread(str(published), cv2.IMREAD_GRAYSCALE).astype(np.float32)
+        others["published"] = imread(published, as_gray=True).astype(np.float32)
     return Strip(path.stem, {"recorded": recorded, "spadsr": rate[0].numpy()}, others)
 
 
@@ -42,7 +42,7 @@ def zoomed(one: Strip) -> Strip:
 def main() -> None:
     source, published, output = map(Path, sys.argv[1:4])
     output.mkdir(parents=True, exist_ok=True)
-    restorer = load_restorer(*sys.argv[4:5])
+    restorer = load_restorer(sys.argv[4] if len(sys.argv) > 4 else None)
     paths = sorted(source.glob("*.tiff"), key=lambda path: int(path.stem) if path.stem.isdigit() else 0)
     strips = [strip(path, published / f"{path.stem}.jpg", restorer) for path in paths]
     contact_sheet(strips, output / "contact.png", COLUMNS)

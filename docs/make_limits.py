@@ -139,7 +139,7 @@ def put(page: Path, name: str, lines: list[str]) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    restorer, rows = load_restorer(*sys.argv[1:2]), []
+    restorer, rows = load_restorer(sys.argv[1] if len(sys.argv) > 1 else None), []
     for make in CASES:
         case = make()
         answer = answer_to(case, restorer)

@@ -147,7 +147,7 @@ def _decibels(ratio: float) -> float:
 
 def main() -> None:
     shared = Path(__file__).parents[3] / "shared"
-    restorer, every = load_restorer(*sys.argv[1:2]), average(shared, ALL)
+    restorer, every = load_restorer(sys.argv[1] if len(sys.argv) > 1 else None), average(shared, ALL)
     hot, peak = hot_pixels(every), white(every)
     print(f"white = {peak:.3f} detections a frame; {hot.sum()} pixels look hot ({hot.mean():.3%})")
     print("reference    frames  scale   ours   opponent   lead   beyond noise   perfect")
