@@ -84,9 +84,12 @@ def wait_for(happened: Callable[[], bool], process: subprocess.Popen[bytes]) -> 
         time.sleep(0.01)
 
 
-def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(tmp_path: Path, path: Path) -> None:
+def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
+    tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Five times, at random moments."""
     folder, wait = tmp_path / "run", random.Random(0)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums depend on their number
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload(["spadsr.runs", "tensorboard.summary", "noise_model.kernels"])
     for start in range(5):
