@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import yaml
@@ -19,6 +20,8 @@ from simulate.shards import KIND, SceneMaker, is_shard, open_shard, read_sensor
 from simulate.workers import write_shards
 
 MANIFEST = "set.yaml"
+
+_Index = TypeVar("_Index", int, Tensor)
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,10 @@ class PairDataset(Dataset[Pair]):
 
     def __len__(self) -> int:
         return self.scenes * len(self.white_rates) * len(self.exposures)
+
+    def item(self, depth: _Index, flux: _Index, scene: _Index) -> _Index:
+        """The number of the item that shows scene `scene` at bit depth number `depth` and flux number `flux`."""
+        return (depth * len(self.white_rates) + flux) * self.scenes + scene
 
     def __getitem__(self, item: int) -> Pair:
         if not 0 <= item < len(self):

@@ -1,6 +1,7 @@
 """Intervals that cover what they promise: how a network's own standard deviations must be stretched to do so, measured
 on fresh captures after training and kept in its weight file."""
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Annotated, TypeAlias
 
@@ -20,6 +21,9 @@ _NORMAL_68 = 0.6827
 
 #: (wanted scale) -> a batch: the network's input and, for that scale and those below it, the true rates over its scale.
 Draw = Callable[[int], tuple[Measurement, dict[int, Tensor]]]
+
+#: Log mean counts of images (n,), and |error| over standard deviation of some of their pixels (n, pixels).
+_Errors: TypeAlias = tuple[Tensor, Tensor]
 
 Factors: TypeAlias = Annotated[tuple[PositiveFloat, ...], Field(min_length=len(KNOTS), max_length=len(KNOTS))]
 
@@ -55,24 +59,27 @@ def measured_intervals(network: Network, draw: Draw, scales: tuple[int, ...], ba
     """The factors of a trained network, from so many batches for each scale; a knot takes the images nearest to it.
 
     Args:
-        scales: that can be drawn; 4 among them, since 2 and 1 are measured with it. Others keep the factors of normal
-            errors.
+        scales: that can be drawn; 1 and 2 are measured with 4 as well, on what scenes are like at that resolution.
+            Scales that are not measured keep the factors of normal errors.
     """
-    plain = Intervals()
-    standard, coverage = dict(plain.standard), dict(plain.coverage)
+    errors: dict[int, list[_Errors]] = defaultdict(list)
     for scale in scales:
-        errors = _relative_errors(network, draw, scale, (1, 2, 4) if scale == 4 else (scale,), batches)
-        for s, (place, relative) in errors.items():
-            standard[s], coverage[s] = _factors(place, relative)
-    return Intervals(standard=standard, coverage=coverage)
+        answered = (1, 2, 4) if scale == 4 else (scale,)
+        for s, found in _relative_errors(network, draw, scale, answered, batches).items():
+            errors[s].append(found)
+    plain = Intervals()
+    factors = {s: _factors(*map(torch.cat, zip(*found, strict=True))) for s, found in errors.items()}
+    return Intervals(
+        standard=plain.standard | {s: standard for s, (standard, _) in factors.items()},
+        coverage=plain.coverage | {s: coverage for s, (_, coverage) in factors.items()},
+    )
 
 
 @torch.inference_mode()
 def _relative_errors(
     network: Network, draw: Draw, scale: int, answered: tuple[int, ...], batches: int
-) -> dict[int, tuple[Tensor, Tensor]]:
-    """For each scale: log mean counts (n,), and |error| over standard deviation of some pixels (n, pixels)."""
-    found: dict[int, list[tuple[Tensor, Tensor]]] = {s: [] for s in answered}
+) -> dict[int, _Errors]:
+    found: dict[int, list[_Errors]] = {s: [] for s in answered}
     for _ in range(batches):
         measurement, targets = draw(scale)
         place = measurement.mean_counts.log().flatten()

@@ -11,7 +11,7 @@ from noise_model.errors import InputError
 from simulate.dataset import PairDataset, joined
 from simulate.pairs import Draws, Pair, draw_pair
 from spadsr.recipe import TrainingRecipe
-from spadsr.scene_bank import Report, SceneBank
+from spadsr.scene_bank import Report, SceneBank, trained_and_held_out
 
 _VALIDATION_SCALE, _VALIDATION_CYCLES = 4, 16
 _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
@@ -20,12 +20,16 @@ _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
 class PairSource(Protocol):
     """Endless random pairs, and a fixed batch to measure progress on."""
 
-    def pair(self, scale: int, seed: int) -> Pair:
-        """The captures of one exposure in a step, with targets up to `scale`: for the same seed the same."""
+    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
+        """The captures of one exposure in a step, with targets up to `scale`: for the same seed the same.
+
+        Args:
+            held_out: of the scenes that are not trained on, instead of those that are.
+        """
         ...
 
     def validation(self) -> Pair:
-        """Always the same captures, 16 frames of a binary array, with targets up to x4."""
+        """Always the same captures, 16 frames of a binary array, with targets up to x4, of scenes held out."""
         ...
 
     @property
@@ -46,19 +50,19 @@ class ScenePairs:
 
     def __init__(self, recipe: TrainingRecipe, device: torch.device, report: Report) -> None:
         self.recipe, self.device = recipe, device
-        self.bank = SceneBank(recipe.scenes, recipe.seed, device, report)
+        self.bank = SceneBank(recipe.scenes, recipe.held_out, recipe.seed, device, report)
         self.skipped = self.bank.skipped
 
-    def pair(self, scale: int, seed: int) -> Pair:
+    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
         recipe, draws = self.recipe, Draws(seed, self.device)
         size = min(recipe.native * scale, _LARGEST_SCENE)
-        scenes = self.bank.crops(recipe.batch // recipe.exposures, size, draws.host)
+        scenes = self.bank.crops(recipe.batch // recipe.exposures, size, draws.host, held_out=held_out)
         return draw_pair(scenes, scale, recipe.pairs, draws)
 
     def validation(self) -> Pair:
         draws = Draws(self.recipe.seed + 1, self.device)
         plain = {"binary_share": 1.0, "binary_cycles": (_VALIDATION_CYCLES,), "binary_white": (0.2, 0.2)}
-        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.host)
+        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.host, held_out=True)
         return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), draws)
 
 
@@ -76,11 +80,14 @@ class StoredPairs:
                 "larger ones, or a smaller native=, a multiple of 16"
             )
 
-    def pair(self, scale: int, seed: int) -> Pair:
+    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
         stored, generator = self.sets[scale], torch.Generator().manual_seed(seed)
-        each, per_exposure = self.recipe.batch // self.recipe.exposures, len(stored) // len(stored.exposures)
-        depth = int(torch.rand((), generator=generator) * len(stored.exposures))
-        items = depth * per_exposure + (torch.rand(each, generator=generator) * per_exposure).long()
+        each = self.recipe.batch // self.recipe.exposures
+        scenes = torch.tensor(trained_and_held_out(stored.scenes, self.recipe.held_out)[held_out])
+        some = scenes[torch.randint(len(scenes), (each,), generator=generator)]
+        flux = torch.randint(len(stored.white_rates), (each,), generator=generator)
+        depth = torch.randint(len(stored.exposures), (1,), generator=generator)
+        items = stored.item(depth, flux, some)
         native = min(self.recipe.native, _LARGEST_SCENE // scale)
         whole = joined([stored[item] for item in items.tolist()])
         top, left = (
@@ -92,8 +99,8 @@ class StoredPairs:
         stored = self.sets[_VALIDATION_SCALE]
         cycles = [exposure.cycles for exposure in stored.exposures]
         depth = min(range(len(cycles)), key=lambda at: abs(cycles[at] - _VALIDATION_CYCLES))
-        first = depth * (len(stored) // len(stored.exposures))
-        pair = joined([stored[first + item] for item in range(min(16, stored.scenes))])
+        _, scenes = trained_and_held_out(stored.scenes, self.recipe.held_out)
+        pair = joined([stored[stored.item(depth, 0, scene)] for scene in scenes[:16]])
         return _on_device(_window(pair, 0, 0, self.recipe.native), self.device)
 
 

@@ -44,7 +44,13 @@ class TrainingRecipe(BaseModel):
     scale_shares: dict[int, float] = Field(default={4: 0.8, 8: 0.1, 16: 0.1}, description="resolutions trained for")
     record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
     checkpoint_seconds: float = Field(default=60, ge=0, description="between checkpoints")
-    interval_batches: int = Field(default=100, gt=0, description="fresh ones, for each scale, that set the intervals")
+    held_out: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="share of the scenes never trained on: curves and intervals are of these",
+    )
+    interval_batches: int = Field(default=100, gt=0, description="held out, for each scale: they set the intervals")
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
@@ -62,8 +68,8 @@ class TrainingRecipe(BaseModel):
     @field_validator("scale_shares")
     @classmethod
     def _of_known_scales(cls, shares: dict[int, float]) -> dict[int, float]:
-        if not shares or not set(shares) <= set(SCALES[1:]) or min(shares.values()) <= 0:
-            raise ValueError(f"expected shares above 0 of the scales {', '.join(map(str, SCALES[1:]))}")
+        if not shares or not set(shares) <= set(SCALES) or min(shares.values()) <= 0:
+            raise ValueError(f"expected shares above 0 of the scales {', '.join(map(str, SCALES))}")
         return shares
 
 

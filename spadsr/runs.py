@@ -155,9 +155,8 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
 
     def fresh(scale: int) -> Batch:
         batch = next(batches)
-        return drawn(
-            source, scale, [number(INTERVALS, recipe.seed, batch, exposure) for exposure in range(recipe.exposures)]
-        )
+        seeds = [number(INTERVALS, recipe.seed, batch, exposure) for exposure in range(recipe.exposures)]
+        return drawn(source, scale, seeds, held_out=True)
 
     intervals = measured_intervals(averaged, fresh, tuple(recipe.scale_shares), recipe.interval_batches)
     save_weights(weights, averaged, intervals, provenance)

@@ -1,7 +1,9 @@
 """All scenes of a training run, in memory on the device, and random crops of them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -13,40 +15,72 @@ from spadsr.recipe import SceneRecipe
 
 Report = Callable[[int, int], None]
 
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Photographs as uint8, at full and half size, and drawn scenes as float16."""
+
+    photos: list[list[Tensor]]
+    drawn: list[Tensor]
+
 
 class SceneBank:
-    """Photographs as uint8, at full and half size, and drawn scenes as float16.
+    """Scenes to train on, and others to measure on.
+
+    Args:
+        held_out: share of the scenes to measure on.
 
     Attributes:
         skipped: files that are not readable photographs.
     """
 
-    def __init__(self, recipe: SceneRecipe, seed: int, device: torch.device, report: Report) -> None:
+    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, report: Report) -> None:
         self.recipe = recipe
-        self.photos, self.skipped = _photos(recipe.photos, device, report)
-        source = ProceduralScenes(seed)
-        self.drawn = []
-        for i in range(recipe.drawn):
-            scene = torch.from_numpy(source.scene(i, (recipe.drawn_size, recipe.drawn_size)))
-            self.drawn.append(scene.to(device, torch.float16))
-            report(i + 1, recipe.drawn)
+        photos, self.skipped = _photos(recipe.photos, device, report)
+        drawn = _drawn(recipe, seed, device, report)
+        halves = zip(_parted(photos, held_out), _parted(drawn, held_out), strict=True)
+        self.trained, self.held_out = (Scenes(*half) for half in halves)
 
-    def crops(self, count: int, size: int, generator: torch.Generator) -> Tensor:
+    def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
         """(count, size, size) relative flux, randomly turned and mirrored, by a generator on the host."""
+        scenes = self.held_out if held_out else self.trained
         draws = torch.rand(count, 8, generator=generator).tolist()
-        return torch.stack([self._crop(size, draw) for draw in draws])
+        return torch.stack([self._crop(scenes, size, draw) for draw in draws])
 
-    def _crop(self, size: int, draw: list[float]) -> Tensor:
+    def _crop(self, scenes: Scenes, size: int, draw: list[float]) -> Tensor:
         kind, which, half, top, left, turn, mirror, linear = draw
-        if self.photos and kind < self.recipe.photo_share:
-            sizes = self.photos[int(which * len(self.photos))]
+        if scenes.photos and kind < self.recipe.photo_share:
+            sizes = scenes.photos[int(which * len(scenes.photos))]
             fitting = [image for image in sizes if min(image.shape) >= size] or sizes[:1]
             scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
             scene = scene.square() if linear < self.recipe.squared_share else scene
         else:
-            scene = _window(self.drawn[int(which * len(self.drawn))], size, top, left).float()
+            scene = _window(scenes.drawn[int(which * len(scenes.drawn))], size, top, left).float()
         scene = torch.rot90(scene, int(turn * 4))
         return scene.flip(1) if mirror < 0.5 else scene
+
+
+def trained_and_held_out(number: int, share: float) -> tuple[list[int], list[int]]:
+    """Which of so many scenes to train on, and which to measure on: evenly spread. A single one is both."""
+    held_out = list(range(0, number, round(1 / share)))
+    trained = sorted({*range(number)} - {*held_out})
+    return trained or held_out, held_out
+
+
+def _parted(scenes: list[_T], share: float) -> tuple[list[_T], list[_T]]:
+    trained, held_out = trained_and_held_out(len(scenes), share)
+    return [scenes[i] for i in trained], [scenes[i] for i in held_out]
+
+
+def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, report: Report) -> list[Tensor]:
+    source, shape = ProceduralScenes(seed), (recipe.drawn_size, recipe.drawn_size)
+    drawn = []
+    for i in range(recipe.drawn):
+        drawn.append(torch.from_numpy(source.scene(i, shape)).to(device, torch.float16))
+        report(i + 1, recipe.drawn)
+    return drawn
 
 
 def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[list[list[Tensor]], list[Path]]:

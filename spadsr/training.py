@@ -137,7 +137,7 @@ def train(
 def _batch(recipe: TrainingRecipe, source: PairSource, step: int, team: Team) -> Batch:
     """This process's share of what all see in a step: every exposure has a seed of its own, whoever draws it."""
     seeds = [number(_TRAINING, recipe.seed, step, exposure) for exposure in team.share(recipe.exposures)]
-    return drawn(source, _scale(recipe, step), seeds)
+    return drawn(source, _scale(recipe, step), seeds, held_out=False)
 
 
 def _gradients(
@@ -200,10 +200,10 @@ def number(*key: int) -> int:
     return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
 
 
-def drawn(source: PairSource, scale: int, seeds: list[int]) -> Batch:
+def drawn(source: PairSource, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
     """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W). One
     exposure for each seed."""
-    pairs = [source.pair(scale, seed) for seed in seeds]
+    pairs = [source.pair(scale, seed, held_out=held_out) for seed in seeds]
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
     return _joined(measurements), _targets(pairs, measurements)
 

@@ -24,6 +24,7 @@ from spadsr.pair_source import PairSource, pair_source
 from spadsr.recipe import TrainingRecipe
 from spadsr.restorer import load_restorer
 from spadsr.runs import FinishedRun, run_training
+from spadsr.scene_bank import SceneBank, trained_and_held_out
 from spadsr.training import TrainingState, new_state, train
 
 CPU = torch.device("cpu")
@@ -91,9 +92,10 @@ def everything(state: TrainingState) -> dict[str, Any]:
 
 
 def test_it_learns(tmp_path: Path) -> None:
-    """With seeds 0 to 10, 40 steps ended 8.2, 4.3, 10.6, 7.1, 11.2, 10.4, 2.3, 9.1, 6.3, 8.2 and 9.7 dB above bicubic:
-    three scenes are few."""
-    settled = recipe(steps=40, record_every=1, learning_rate=5e-3, ema=0.8, scale_shares={4: 1})
+    """From eleven scenes, for the twelfth. How far depends on that one: with seeds 0, 1 and 2 the gain goes from 4.9 to
+    11.5, from 2.0 to 1.4 (a scene that bicubic suits) and from 5.7 to 15.6 dB."""
+    scenes = TINY["scenes"] | {"drawn": 12}
+    settled = recipe(steps=40, record_every=1, learning_rate=5e-3, ema=0.8, scale_shares={4: 1}, scenes=scenes)
     state = new_state(settled, CPU)
     steps = list(train(settled, state, pair_source(settled, CPU, quiet), tmp_path))
     gains = [row["gain_db"] for row in state.history]
@@ -224,9 +226,9 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Pat
         skipped: tuple[Path, ...] = ()
         calls = 0
 
-        def pair(self, scale: int, seed: int) -> Pair:
+        def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
             self.calls += 1
-            pair = source.pair(scale, seed)
+            pair = source.pair(scale, seed, held_out=held_out)
             if self.calls <= 4:
                 return pair
             return replace(pair, targets={s: t * torch.nan for s, t in pair.targets.items()})
@@ -324,12 +326,45 @@ def test_training_on_a_simulated_set(tmp_path: Path, simulated: Path, run: Calla
 def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
     stored = pair_source(recipe(simulated=str(simulated)), CPU, quiet)
     for seed in range(2):
-        pair = stored.pair(4, seed)
+        pair = stored.pair(4, seed, held_out=False)
         assert pair.counts.shape == (2, 16, 16)
         assert list(pair.targets) == [4, 2, 1]
         assert pair.targets[4].shape == (2, 64, 64)
         assert pair.sensor.pde.shape == (2, 16, 16)
     assert stored.validation().exposure.cycles == 16
+
+
+def test_some_pairs_of_a_simulated_set_are_not_trained_on(simulated: Path) -> None:
+    """Of four scenes two, with half of them held out; at two fluxes."""
+    stored = pair_source(recipe(simulated=str(simulated), held_out=0.5), CPU, quiet)
+    drawn = [[stored.pair(4, seed, held_out=held_out) for seed in range(20)] for held_out in (False, True)]
+    trained, held_out = ({hash(t.numpy().tobytes()) for pair in pairs for t in pair.targets[1]} for pairs in drawn)
+    scenes, fluxes = 2, 2
+    assert len(trained) == len(held_out) == scenes * fluxes
+    assert not trained & held_out
+
+
+def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
+    """Ten photographs, each of one grey."""
+    for i in range(10):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64), 20 * i, np.uint8))
+    settled = recipe(held_out=0.2, scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
+    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    trained, held_out = (
+        {
+            round(255 * level) // 20
+            for level in bank.crops(200, 32, torch.Generator(), held_out=held).mean((1, 2)).tolist()
+        }
+        for held in (False, True)
+    )
+    assert (trained, held_out) == ({1, 2, 3, 4, 6, 7, 8, 9}, {0, 5})
+
+
+@pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
+def test_scenes_to_train_and_to_measure_on(number: int, share: float, held_out: list[int]) -> None:
+    trained, measured = trained_and_held_out(number, share)
+    assert measured == held_out
+    assert trained == ([0] if number == 1 else [i for i in range(number) if i not in held_out])
 
 
 def test_a_simulated_set_that_does_not_fit(tmp_path: Path, simulated: Path, run: Callable[..., FinishedRun]) -> None:
