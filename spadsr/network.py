@@ -119,10 +119,11 @@ class GatedFusionTransformer(nn.Module):
         if s == 1:
             return rate, log_variance
         detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)
-        base = F.interpolate(rate, scale_factor=float(s), mode="bicubic", align_corners=False)
-        size = base.shape[-2:]
-        contrast = F.interpolate(amplitude, size=size, mode="nearest")
-        return base + contrast * detail, F.interpolate(log_variance, size=size, mode="nearest") + spread
+        base, contrast, log_variance = (
+            F.interpolate(native, scale_factor=float(s), mode=mode, align_corners=False)
+            for native, mode in ((rate, "bicubic"), (amplitude, "bilinear"), (log_variance, "bilinear"))
+        )
+        return base + contrast * detail, log_variance + spread
 
 
 class Group(nn.Module):

@@ -38,6 +38,7 @@ Batch: TypeAlias = tuple[Measurement, dict[int, Tensor]]
 
 _VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes first
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
+_HIGH_LOSS, _MANY = 200.0, 20  # a loss is of order one, thousands after divergence; one batch may be odd, not many
 
 
 @dataclass
@@ -100,19 +101,20 @@ def train(
     interrupted: Callable[[], int] = lambda: 0,
 ) -> Iterator[int]:
     """Trains until the recipe's last step, yielding the number of steps done after each; the team's first process
-    writes checkpoints. A checkpoint is written when the next gradient is known to be finite: it never holds the step
-    that ruined the weights.
+    writes checkpoints. A checkpoint is written when the next gradient is known to be finite and the next loss is not
+    high: it never holds the step that ruined the weights.
 
     Args:
         interrupted: tells the number of a signal that asked to stop, 0 if none did.
 
     Raises:
-        InputError: loss or gradient are no longer finite. The last checkpoint is intact.
+        InputError: training diverged: loss or gradient are no longer finite, or the loss is high and stays so. The last
+            checkpoint is of before.
         Interrupted: a process was asked to stop. The checkpoint holds all steps done.
     """
     forward: Callable[..., Any] = torch.compile(state.network, dynamic=False) if recipe.compiled else state.network
     validation = source.validation()
-    saved = time.monotonic()
+    saved, high = time.monotonic(), 0
     batch = _batch(recipe, source, state.step, team)
     while True:
         outcome = _gradients(recipe, state, batch, forward, team, interrupted())
@@ -120,8 +122,10 @@ def train(
         if not last:
             batch = _batch(recipe, source, state.step + 1, team)  # made while a GPU still works at the gradients
         loss, norm, stop = outcome.tolist()
-        _check_finite(recipe, state, loss, norm, team)
-        if team.leads and (last or stop or time.monotonic() - saved > recipe.checkpoint_seconds):
+        high = high + 1 if loss > _HIGH_LOSS else 0
+        _check_healthy(recipe, state, loss, norm, high, team)
+        due = not high and time.monotonic() - saved > recipe.checkpoint_seconds
+        if team.leads and (last or stop or due):
             state.save(folder / "checkpoint.pt")
             saved = time.monotonic()
         if last:
@@ -170,13 +174,19 @@ def _apply(recipe: TrainingRecipe, state: TrainingState) -> None:
     state.samples += recipe.batch
 
 
-def _check_finite(recipe: TrainingRecipe, state: TrainingState, loss: float, norm: float, team: Team) -> None:
-    for name, value in (("loss", loss), ("gradient", norm)):
-        if not math.isfinite(value):
+def _check_healthy(
+    recipe: TrainingRecipe, state: TrainingState, loss: float, norm: float, high: int, team: Team
+) -> None:
+    """`high`: how many losses in a row, this one included, were high."""
+    for name, value, ruined in (
+        ("loss", loss, high == _MANY or not math.isfinite(loss)),
+        ("gradient", norm, not math.isfinite(norm)),
+    ):
+        if ruined:
             raise team.common(
                 InputError(
-                    f"training: the {name} became {value} at step {state.step}; resume from the last checkpoint with a "
-                    f"lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
+                    f"training: the {name} became {value:.4g} at step {state.step}; resume from the last checkpoint "
+                    f"with a lower learning rate (learning_rate={recipe.learning_rate / 3:.1e})"
                 )
             )
 

@@ -244,6 +244,42 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Pat
     assert restored.step == 1  # of the second step nobody knows what it did
 
 
+class Glaring:
+    """Gives the good pairs of some steps, then truths a thousand times as bright as the captures for some others."""
+
+    skipped: tuple[Path, ...] = ()
+
+    def __init__(self, source: PairSource, good: int, bad: int) -> None:
+        self.source, self.good, self.bad, self.calls = source, good, bad, 0
+
+    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
+        step, self.calls = self.calls // 2, self.calls + 1
+        pair = self.source.pair(scale, seed, held_out=held_out)
+        if not self.good <= step < self.good + self.bad:
+            return pair
+        return replace(pair, targets={s: 1e3 * t for s, t in pair.targets.items()})
+
+    def validation(self) -> Pair:
+        return self.source.validation()
+
+
+def test_a_loss_that_stays_high_stops_and_leaves_the_checkpoint(tmp_path: Path, source: PairSource) -> None:
+    state = new_state(recipe(steps=40), CPU)
+    with pytest.raises(
+        InputError, match=r"training: the loss became [0-9.e+]+ at step 22; resume from the last .*7e-04"
+    ):
+        list(train(recipe(steps=40), state, Glaring(source, 3, 40), tmp_path))  # type: ignore[arg-type]
+    restored = new_state(recipe(), CPU)
+    restored.restore(tmp_path / "checkpoint.pt")
+    assert restored.step == 2  # the third may have begun it
+
+
+def test_a_single_odd_batch_stops_nothing(tmp_path: Path, source: PairSource) -> None:
+    state = new_state(recipe(steps=6), CPU)
+    list(train(recipe(steps=6), state, Glaring(source, 3, 2), tmp_path))  # type: ignore[arg-type]
+    assert state.step == 6
+
+
 @pytest.mark.parametrize("steps", [1, 3])
 def test_the_step_that_ruined_the_weights_is_never_kept(tmp_path: Path, source: PairSource, steps: int) -> None:
     """Neither in the middle nor at the end: the first step is as large as can be."""
