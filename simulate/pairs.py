@@ -35,6 +35,11 @@ class PairRecipe(BaseModel):
     hot_median: tuple[float, float] = (1e-4, 0.3)
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
+    dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
+    starred_share: float = Field(default=0.1, ge=0, le=1, description="captures with points of light added")
+    star_fraction: tuple[float, float] = Field(default=(1e-3, 1e-2), description="points over native pixels")
+    star_flux: tuple[float, float] = Field(default=(0.3, 30.0), description="that of so many white native pixels")
+    star_sigma: tuple[float, float] = Field(default=(0.1, 0.6), description="Gaussian, native pixels")
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,8 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
         scale: resolution of the scenes over that of the sensor; targets come at it and at each smaller power of two.
         draws: the only source of randomness, on the device of the scenes.
     """
+    if draws.uniform() < recipe.starred_share:
+        scenes = _with_stars(scenes, scale, recipe, draws)
     targets = targets_of(scenes, scale)
     shape = targets[1].shape
     exposure, sensor, dark = _draw_sensor(shape, recipe, draws)
@@ -112,6 +119,25 @@ class Draws:
         return ends[0] * (ends[1] / ends[0]) ** u
 
 
+def _with_stars(scenes: Tensor, scale: int, recipe: PairRecipe, draws: Draws) -> Tensor:
+    """Points of light as small as a native pixel, which only a known sensor tells from hot pixels; one size in all."""
+    shape, native = scenes.shape, scenes[0].numel() // scale**2
+    number = max(1, round(native * draws.log_uniform(recipe.star_fraction)))
+    flux = scale**2 * draws.log_uniform_map(recipe.star_flux, (shape[0], number))
+    place = torch.rand(shape[0], number, generator=draws.maps, device=scenes.device) * scenes[0].numel()
+    stars = torch.zeros(shape[0], scenes[0].numel(), device=scenes.device).scatter_add_(1, place.long(), flux)
+    return scenes + _blurred(stars.view(shape), scale * draws.log_uniform(recipe.star_sigma))
+
+
+def _blurred(images: Tensor, sigma: float) -> Tensor:
+    """Gaussian; nothing comes in at the edges."""
+    reach = int(3 * sigma) + 1
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / sigma).square())
+    kernel = kernel / kernel.sum()
+    across = F.conv2d(images[:, None], kernel.view(1, 1, 1, -1), padding=(0, reach))
+    return F.conv2d(across, kernel.view(1, 1, -1, 1), padding=(reach, 0))[:, 0]
+
+
 def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Exposure, Sensor, float]:
     """A sensor for each of a batch: maps of their own, common numbers; and the dark rate of its ordinary pixels. Time
     is measured in exposures of one frame."""
@@ -138,7 +164,7 @@ def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[E
         crosstalk=_kernel(draws.choice(recipe.crosstalk)),
     )
     if draws.uniform() < recipe.masked_share:
-        sensor = _with_dead_pixels(sensor, draws)
+        sensor = _with_dead_pixels(sensor, recipe.dead_fraction, draws)
     cycles = draws.choice(recipe.binary_cycles if binary else recipe.counting_cycles)
     return Exposure(count_time=1.0, cycles=cycles), sensor, statistics.dark_bulk
 
@@ -151,8 +177,8 @@ def _kernel(nearest: float) -> Tensor:
     return torch.tensor(rows)
 
 
-def _with_dead_pixels(sensor: Sensor, draws: Draws) -> Sensor:
-    share = 0.03 * draws.uniform()
+def _with_dead_pixels(sensor: Sensor, dead_fraction: float, draws: Draws) -> Sensor:
+    share = dead_fraction * draws.uniform()
     dead = torch.rand(sensor.pde.shape, generator=draws.maps, device=sensor.pde.device) < share
     return replace(sensor, pde=sensor.pde.masked_fill(dead, 1e-3), pixel_mask=dead.to(torch.int32) * USER)
 

@@ -27,7 +27,7 @@ _BLOCK = 8  # rows and columns that brightness is a mean over
 _UNUSUAL = 0.05  # chance of counts of the brightest pixels
 _SLACK = 0.25  # of the pixels of a block: scatter between images, and hot pixels
 _BLIND = 0.5  # share of the time from which dead time below the range shows
-_MASKED = 0.06  # share of the pixels; training masks up to 0.03. With 0.05 nothing is lost, with 0.1 intervals fail
+_MASKED = 2.0  # times the share that training masks. With 0.05 for 0.03 nothing is lost, with 0.1 intervals fail
 _HOT_TIMES = 1.5  # brighter than the neighbours: no fixed pattern is so strong
 _HOT_TELLING = 0.01  # share of pixels that look hot from which calibrating gains some tenths of a dB
 _LEAST_HOT = 3  # pixels: one or two may be stars
@@ -242,7 +242,7 @@ def _of_sensor(recipe: PairRecipe, sensor: Sensor, calibrated: bool) -> Iterator
         if value > _OCTAVE * most:
             yield f"{name} {value:.2g}; the weights were trained with up to {most:g}"
     masked = 1 - float(sensor.good.float().mean())
-    if masked > (_MASKED if recipe.masked_share > 0 else 0):
+    if masked > (_MASKED * recipe.dead_fraction if recipe.masked_share > 0 else 0):
         yield f"{masked:.1%} of the pixels are masked, more than the weights were trained with"
     if calibrated and recipe.known_share == 0:
         yield "the weights were trained without maps of the sensor, and make little of --sensor"

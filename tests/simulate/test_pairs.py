@@ -19,6 +19,7 @@ PLAIN = {  # one ideal binary array, p = 0.2 in white
     "hot_fraction": 0.0,
     "masked_share": 0.0,
     "known_share": 1.0,
+    "starred_share": 0.0,
 }
 
 
@@ -85,7 +86,7 @@ def test_counts_have_the_mean_of_their_targets() -> None:
 def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
     kinds, cycles = set(), set()
     for seed in range(60):
-        pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(), draws(seed))
+        pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(starred_share=0.0), draws(seed))
         kinds.add(pair.sensor.binary)
         cycles.add(pair.exposure.cycles)
         low, high = (0.02, 1.5) if pair.sensor.binary else (0.2, 80.0)
@@ -95,6 +96,24 @@ def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
         assert pair.sensor.binary == (pair.sensor.dead_time == 0)
     assert kinds == {True, False}
     assert {1, 1024} <= cycles
+
+
+@pytest.mark.parametrize("scale", [1, 4, 16])
+def test_stars_are_small_and_of_the_flux_asked_for(scale: int) -> None:
+    """In a dark field of 64 x 64 pixels 41 of a white pixel's flux each; at the edges some of it falls outside."""
+    stars = {"star_fraction": (0.01, 0.01), "star_flux": (1.0, 1.0), "star_sigma": (0.3, 0.3), "starred_share": 1.0}
+    recipe = PairRecipe.model_validate(PLAIN | stars)
+    pair = draw_pair(torch.zeros(2, 64 * scale, 64 * scale), scale, recipe, draws(0))
+    flux = pair.targets[1] / 0.2231  # white
+    assert ((flux.sum(dim=(1, 2)) > 0.9 * 41) & (flux.sum(dim=(1, 2)) <= 41.01)).all()
+    assert flux.amax() > 0.6
+    assert ((flux > 0.01).float().mean(dim=(1, 2)) < 9 * 41 / 64**2).all()
+
+
+def test_so_many_captures_have_stars() -> None:
+    recipe = PairRecipe.model_validate(PLAIN | {"starred_share": 0.25})
+    lit = sum(bool(draw_pair(torch.zeros(1, 8, 8), 1, recipe, draws(seed)).targets[1].any()) for seed in range(400))
+    assert abs(lit - 100) < 4.5 * (400 * 0.25 * 0.75) ** 0.5
 
 
 def test_an_unknown_sensor_tells_no_more_than_a_header() -> None:
