@@ -99,6 +99,7 @@ def session(path: Path, threads: int = 1) -> Any:
     runtime = needed("onnxruntime")[0]
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
     return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
