@@ -13,7 +13,7 @@ from noise_model.errors import InputError
 from noise_model.sensor import Sensor
 from spadsr.live import LiveCount, LiveView
 from spadsr.live_painter import LiveOrder
-from spadsr.versions import versions
+from spadsr.provenance import versions
 
 SCENE, FLAT, DARK = 0, 1, 2
 

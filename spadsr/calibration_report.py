@@ -15,7 +15,7 @@ from noise_model.sensor import Exposure
 from spadsr import calibration_figures as figures
 from spadsr import check_figures
 from spadsr.drawing import png
-from spadsr.versions import versions
+from spadsr.provenance import versions
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 import json
 import os
-import shlex
-import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer.core
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.console import err, out, plain_errors, progress, status_line, table, warn
+from spadsr.provenance import command_line
 
 app = typer.Typer(
     help="From single-photon counts to pictures, in counts/s, with their uncertainty.",
@@ -178,7 +177,7 @@ def calibrate(
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
     options = _options(count_time, cycles, dead_time, bits, array, layout)
-    command = shlex.join(["spadsr", *sys.argv[1:]])
+    command = command_line()
     if check is not None:
         _check(check, sensor, output, options, command)
         return
@@ -381,7 +380,7 @@ def evaluate(
         measured = run(images, conditions, named, seed, limit, lambda done, total, row: report(done, total))
     for path, reason in measured.skipped.items():
         warn(f"skipped {path}: {reason}")
-    header = {"command": " ".join(sys.argv), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
+    header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     summaries = write_evaluation(measured, output, header)
     table(f"{mode.value}, mean over pictures", list(COLUMNS), [rows_of(summary) for summary in summaries])
     out.print(f"{output / 'summary.md'}\n{output / 'summary.png'}\n{output / 'rows.csv'}", markup=False, soft_wrap=True)
@@ -521,7 +520,7 @@ def acquire(
             compression=compression.value,
             reconnect=reconnect,
             sensor=sensor,
-            command=shlex.join(["spadsr", *sys.argv[1:]]),
+            command=command_line(),
             live=live,
             look=lambda now: show(acquiring.progress_line(now, frames)),
             say=warn,
@@ -652,7 +651,7 @@ def bench_quality(
     for path, reason in done.evaluation.skipped.items():
         warn(f"skipped {path}: {reason}")
     checksums = {name: restorer.checksum for name, restorer in networks.items()}
-    header = {"command": shlex.join(["spadsr", *sys.argv[1:]]), "seed": seed, "device": device, "sha256": checksums}
+    header = {"command": command_line(), "seed": seed, "device": device, "sha256": checksums}
     summaries = write_comparison(done, output, header)
     for title, (head, *rows) in [("what they take", cost_table(done.costs)), *quality_tables(summaries)]:
         table(title, head, rows)
@@ -682,7 +681,7 @@ def _numbers(text: str, kind: Callable[[str], Number]) -> list[Number]:
 
 def _write_json(path: Path | None, rows: list[dict[str, object]]) -> None:
     if path is not None:
-        from spadsr.versions import versions
+        from spadsr.provenance import versions
 
         with whole_file(path) as partial:
             partial.write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1) + "\n")

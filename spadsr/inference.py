@@ -1,6 +1,5 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +13,10 @@ from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.sensor import Sensor
 from spadsr.physics_check import CheckSummary, physics_check, summary
+from spadsr.provenance import command_line, versions
 from spadsr.report import sheet
 from spadsr.restorer import Restorer
 from spadsr.training_range import TrainingRange
-from spadsr.versions import versions
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
 
@@ -144,7 +143,7 @@ def _provenance(restorer: Restorer, sensor: Sensor, capture: Capture, scale: int
         model=restorer.name,
         model_sha256=restorer.checksum,
         sensor=description(sensor),
-        command=" ".join(sys.argv),
+        command=command_line(),
         config={
             "scale": scale,
             "cycles": capture.exposure.cycles,

@@ -17,8 +17,8 @@ from noise_model.sensor import Exposure, Sensor
 from spadsr.model_agreement import CheckCapture, check_captures, difference
 from spadsr.model_graph import ClosedGraph, OpenGraph
 from spadsr.network import SCALES
+from spadsr.provenance import versions
 from spadsr.restorer import Restorer
-from spadsr.versions import versions
 
 #: Largest difference from the network itself, over white, that a written file may show.
 AGREEMENT = 1e-4

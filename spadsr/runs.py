@@ -2,7 +2,6 @@
 
 import csv
 import itertools
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,10 +20,10 @@ from spadsr.distributed import Team, joined, own_device
 from spadsr.interrupts import noted_signals
 from spadsr.intervals import measured_intervals
 from spadsr.pair_source import PairSource, pair_source
+from spadsr.provenance import command_line, versions
 from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
 from spadsr.training import INTERVALS, Batch, TrainingState, drawn, new_state, number, train
-from spadsr.versions import versions
 
 History = list[dict[str, float]]
 
@@ -144,7 +143,7 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
     weights = folder / "weights.safetensors"
     provenance: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
-        "command": " ".join(sys.argv),
+        "command": command_line(),
         "versions": versions(),
         "steps": state.step,
         "samples": state.samples,

@@ -12,8 +12,8 @@ from typing import Any
 from noise_model.files import whole_file
 from spadsr.evaluation import Evaluation, Row
 from spadsr.evaluation_figures import figures
+from spadsr.provenance import versions
 from spadsr.summaries import Summary, by_scale, summarised, title
-from spadsr.versions import versions
 
 _MEASURING = ("scikit-image", "opencv-python-headless", "bm3d")
 

@@ -10,12 +10,15 @@ import torch
 
 from hardware.writer import CaptureWriter
 from noise_model.sensor import Exposure
+from spadsr.cli import main
 from spadsr.intervals import Intervals
 from spadsr.network import GatedFusionTransformer, NetworkConfig
 from spadsr.restorer import save_weights
 
 # What tests of this folder share, and the scripts of the guides.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "docs")]
+
+from command import Said  # noqa: E402
 
 SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 
@@ -66,3 +69,16 @@ def recorded(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def spadsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """spadsr(*arguments) runs the command in this process."""
+
+    def call(*arguments: object) -> Said:
+        monkeypatch.setattr(sys, "argv", ["/somewhere/spadsr", *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            main()
+        return Said(int(end.value.code or 0), *capsys.readouterr())
+
+    return call

@@ -5,43 +5,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command import Said
 
 from hardware.capture import open_capture
 from hardware.recording import Progress
 from hardware.writer import CaptureWriter
 from noise_model.sensor import Exposure
 from spadsr.acquiring import State, progress_line
-from spadsr.cli import main
 from spadsr.live import LiveCount
 
 Run = Callable[..., "Said"]
 
 FAST = ["--camera", "simulated:spc3,seed=1", "--frame-time", "1e-4"]
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def spadsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """spadsr(*arguments) runs the command in this process."""
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["spadsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 def test_dark_recordings_say_so_and_how_they_were_made(tmp_path: Path, spadsr: Run) -> None:

@@ -5,13 +5,14 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from command import Said
 
 from hardware.capture import open_capture
 from hardware.writer import CaptureWriter
@@ -24,26 +25,6 @@ from spadsr.cli import main
 SHAPE = (24, 16)
 FRAME = Exposure(10e-6)
 KEY = {"flat": 1, "dark": 2}
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def spadsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """spadsr(*arguments) runs the command in this process."""
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["/somewhere/spadsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 def array() -> Sensor:

@@ -2,9 +2,8 @@
 
 import base64
 import re
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from command import Said
 
 from hardware.capture import open_capture
 from hardware.writer import CaptureWriter
 from noise_model.sampling import sample_counts
 from noise_model.sensor import DEAD, Exposure, Sensor
 from spadsr.checking import _examined
-from spadsr.cli import main
 
 SHAPE = (16, 12)
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def spadsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """spadsr(*arguments) runs the command in this process."""
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["spadsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 def array(name: str = "spc3") -> Sensor:

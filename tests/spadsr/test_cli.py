@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,15 @@ import numpy as np
 import pytest
 import typer
 import yaml
+from command import Said
 from safetensors.numpy import save_file
 
 from hardware.result import read_result
 from hardware.tree import DETECTOR
-from spadsr.cli import app, main
+from spadsr.cli import app
 
 DATA = f"{DETECTOR}/data"
 Record = Callable[..., Path]
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def spadsr(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
-    """spadsr(*arguments) runs the command in this process."""
-
-    def call(*arguments: object) -> Said:
-        monkeypatch.setattr(sys, "argv", ["spadsr", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        return Said(int(end.value.code or 0), *capsys.readouterr())
-
-    return call
 
 
 def outside(*command: object, **how: Any) -> subprocess.CompletedProcess[str]:
