@@ -71,8 +71,8 @@ class Measurement:
 class GatedFusionTransformer(nn.Module):
     """Groups of convolution and content-adaptive attention at native resolution, fused through gates; a head a scale.
 
-    The body is shared by all scales. Each head adds detail to the interpolated native answer, which is itself a
-    gated mixture of what was measured and what the body infers.
+    The body is shared by all scales. The native answer is a gated mixture of what was measured and what the body
+    infers; the heads of x2 and x4 add detail to it, interpolated, and those of x8 and x16 to the answer at x4.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
@@ -102,8 +102,12 @@ class GatedFusionTransformer(nn.Module):
         trust, inferred, spread = self.native(fused).float().chunk(3, dim=1)
         gate = torch.sigmoid(trust)
         rate = gate * measurement.rate + measurement.amplitude * inferred
-        log_variance = measurement.log_variance + spread
-        return [self._at_scale(s, fused, rate, log_variance, measurement.amplitude) for s in scales]
+        native = rate, measurement.log_variance + spread
+        answers: dict[int, tuple[Tensor, Tensor]] = {1: native}
+        for s in sorted({4, *scales} if max(scales) > 4 else scales):
+            if s > 1:
+                answers[s] = self._detailed(answers[4 if s > 4 else 1], s, fused, measurement.amplitude)
+        return [answers[s] for s in scales]
 
     def hidden(self) -> list[nn.Module]:
         """The modules between hidden features, neither the first nor the last ones."""
@@ -113,15 +117,15 @@ class GatedFusionTransformer(nn.Module):
         channels = torch.tensor(self.unseen, dtype=torch.long, device=statistics.device)
         return statistics.index_fill(1, channels, 0.0) if self.unseen else statistics
 
-    def _at_scale(
-        self, s: int, fused: Tensor, rate: Tensor, log_variance: Tensor, amplitude: Tensor
+    def _detailed(
+        self, coarse: tuple[Tensor, Tensor], s: int, fused: Tensor, amplitude: Tensor
     ) -> tuple[Tensor, Tensor]:
-        if s == 1:
-            return rate, log_variance
+        """The answer at scale s, from one at a lower scale."""
         detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)
+        size, (rate, log_variance) = detail.shape[-2:], coarse
         base, contrast, log_variance = (
-            F.interpolate(native, scale_factor=float(s), mode=mode, align_corners=False)
-            for native, mode in ((rate, "bicubic"), (amplitude, "bilinear"), (log_variance, "bilinear"))
+            F.interpolate(part, size=size, mode=mode, align_corners=False)
+            for part, mode in ((rate, "bicubic"), (amplitude, "bilinear"), (log_variance, "bilinear"))
         )
         return base + contrast * detail, log_variance + spread
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.sensor import Exposure, Sensor
@@ -76,14 +77,18 @@ def test_the_shipped_recipes_keep_to_the_budget(recipe: str | None) -> None:
 
 
 def test_training_starts_from_the_interpolated_measurement() -> None:
+    """And above x4 from the answer at x4, so that it is never worse than that, interpolated."""
+
+    def enlarged(image: Tensor, factor: int, mode: str) -> Tensor:
+        return F.interpolate(image, scale_factor=float(factor), mode=mode, align_corners=False)
+
     measurement = measured(12, 20)
-    for scale, (rate, log_variance) in zip(SCALES, GatedFusionTransformer(SMALL)(measurement, SCALES), strict=True):
-        start = measurement.rate / 2  # the gate starts in its middle
-        if scale > 1:
-            start = F.interpolate(start, scale_factor=float(scale), mode="bicubic", align_corners=False)
-        torch.testing.assert_close(rate, start)
-        blocks = F.avg_pool2d(log_variance, scale)
-        torch.testing.assert_close(blocks, measurement.log_variance)
+    answers = dict(zip(SCALES, GatedFusionTransformer(SMALL)(measurement, SCALES), strict=True))
+    native = measurement.rate / 2, measurement.log_variance  # the gate starts in its middle
+    torch.testing.assert_close(answers[1], native)
+    for scale, coarse, factor in ((2, native, 2), (4, native, 4), (8, answers[4], 2), (16, answers[4], 4)):
+        expected = enlarged(coarse[0], factor, "bicubic"), enlarged(coarse[1], factor, "bilinear")
+        torch.testing.assert_close(answers[scale], expected)
 
 
 def test_an_answer_at_one_scale_is_the_same_among_others(random_network: Make) -> None:
