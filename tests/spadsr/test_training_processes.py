@@ -37,7 +37,10 @@ RECIPE = TrainingRecipe.model_validate(
     }
 )
 ENDED = "training: another process of this run ended; its own line says why; go on with --resume"
-LOSSES_AGREE = 1e-5  # relative; 1.1e-7 measured over 7 steps, and weights that differ by up to 1e-6
+# Kernels that round differently move the losses of nine steps by up to 3e-5 of them, and weights whose gradients are
+# nearly nothing by up to 2e-3; a learning rate 0.1 % off moves the losses by 1e-3, half the captures by a half.
+LOSSES_AGREE = 2e-4  # relative
+WEIGHTS_AGREE = 5e-3
 
 
 def quiet(done: int, total: int) -> None:
@@ -117,7 +120,7 @@ def check_same(together: TrainingState, alone: TrainingState) -> None:
     assert [row["step"] for row in together.history] == [row["step"] for row in alone.history]
     for mine, yours in zip(together.history, alone.history, strict=True):
         assert mine["loss"] == pytest.approx(yours["loss"], rel=LOSSES_AGREE)
-    torch.testing.assert_close(together.network.state_dict(), alone.network.state_dict(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(together.network.state_dict(), alone.network.state_dict(), rtol=0, atol=WEIGHTS_AGREE)
 
 
 class Colleagues:
