@@ -28,7 +28,7 @@ class NetworkConfig(BaseModel):
 
     width: int = Field(default=48, gt=0, description="channels")
     groups: int = Field(default=4, gt=0)
-    blocks: int = Field(default=2, gt=0, description="convolution blocks in a group")
+    blocks: int = Field(default=5, gt=0, description="convolution blocks in a group")
     attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
     heads: int = Field(default=2, gt=0, description="attention heads")
     window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
@@ -123,11 +123,10 @@ class GatedFusionTransformer(nn.Module):
         """The answer at scale s, from one at a lower scale."""
         detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)
         size, (rate, log_variance) = detail.shape[-2:], coarse
-        base, contrast, log_variance = (
-            F.interpolate(part, size=size, mode=mode, align_corners=False)
-            for part, mode in ((rate, "bicubic"), (amplitude, "bilinear"), (log_variance, "bilinear"))
+        contrast, log_variance = (
+            F.interpolate(part, size=size, mode="bilinear", align_corners=False) for part in (amplitude, log_variance)
         )
-        return base + contrast * detail, log_variance + spread
+        return limited_bicubic(rate, size) + contrast * detail, log_variance + spread
 
 
 class Group(nn.Module):
@@ -241,6 +240,16 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
+
+
+def limited_bicubic(images: Tensor, size: torch.Size) -> Tensor:
+    """Bicubic interpolation that stays within the range of the 3x3 pixels around: no dark rim beside a bright line."""
+    smooth = F.interpolate(images, size=size, mode="bicubic", align_corners=False)
+    highest, negated_lowest = (
+        F.interpolate(F.max_pool2d(part, 3, stride=1, padding=1), size=size, mode="nearest")
+        for part in (images, -images)
+    )
+    return smooth.minimum(highest).maximum(-negated_lowest)
 
 
 def window_offsets(window: int) -> Tensor:

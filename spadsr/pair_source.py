@@ -61,7 +61,12 @@ class ScenePairs:
 
     def validation(self) -> Pair:
         draws = Draws(self.recipe.seed + 1, self.device)
-        plain = {"binary_share": 1.0, "binary_cycles": (_VALIDATION_CYCLES,), "binary_white": (0.2, 0.2)}
+        plain = {
+            "binary_share": 1.0,
+            "binary_cycles": (_VALIDATION_CYCLES,),
+            "binary_white": (0.2, 0.2),
+            "starred_share": 0.0,
+        }
         scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.host, held_out=True)
         return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), draws)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.sensor import Exposure, Sensor
 from spadsr.measurement import measure
-from spadsr.network import SCALES, GatedFusionTransformer, Measurement, NetworkConfig, Part
+from spadsr.network import SCALES, GatedFusionTransformer, Measurement, NetworkConfig, Part, limited_bicubic
 from spadsr.recipe import load_recipe
 
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -80,7 +81,10 @@ def test_training_starts_from_the_interpolated_measurement() -> None:
     """And above x4 from the answer at x4, so that it is never worse than that, interpolated."""
 
     def enlarged(image: Tensor, factor: int, mode: str) -> Tensor:
-        return F.interpolate(image, scale_factor=float(factor), mode=mode, align_corners=False)
+        size = torch.Size(factor * side for side in image.shape[-2:])
+        if mode == "bicubic":
+            return limited_bicubic(image, size)
+        return F.interpolate(image, size=size, mode=mode, align_corners=False)
 
     measurement = measured(12, 20)
     answers = dict(zip(SCALES, GatedFusionTransformer(SMALL)(measurement, SCALES), strict=True))
@@ -89,6 +93,25 @@ def test_training_starts_from_the_interpolated_measurement() -> None:
     for scale, coarse, factor in ((2, native, 2), (4, native, 4), (8, answers[4], 2), (16, answers[4], 4)):
         expected = enlarged(coarse[0], factor, "bicubic"), enlarged(coarse[1], factor, "bilinear")
         torch.testing.assert_close(answers[scale], expected)
+
+
+def test_interpolation_is_bicubic_where_a_picture_is_smooth() -> None:
+    rows, columns = torch.meshgrid(torch.arange(12.0), torch.arange(20.0), indexing="ij")
+    slope = (0.3 * rows + 0.7 * columns + 1)[None, None]
+    bicubic = F.interpolate(slope, size=(48, 80), mode="bicubic", align_corners=False)
+    inner = (..., slice(8, -8), slice(8, -8))
+    torch.testing.assert_close(limited_bicubic(slope, torch.Size((48, 80)))[inner], bicubic[inner])
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([2, 4]), st.integers(0, 1000))
+def test_interpolation_stays_within_the_pixels_around(height: int, width: int, factor: int, seed: int) -> None:
+    """Of the 3x3 around each, however much one outshines the others: nothing negative, nothing brighter."""
+    image = torch.randn((1, 1, height, width), generator=torch.Generator().manual_seed(seed)).mul(3).exp()
+    larger = limited_bicubic(image, torch.Size((factor * height, factor * width)))[0, 0]
+    for row, column in np.ndindex(larger.shape):
+        r, c = row // factor, column // factor
+        around = image[0, 0, max(0, r - 1) : r + 2, max(0, c - 1) : c + 2]
+        assert around.min() <= larger[row, column] <= around.max()
 
 
 def test_an_answer_at_one_scale_is_the_same_among_others(random_network: Make) -> None:

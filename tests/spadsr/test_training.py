@@ -308,6 +308,14 @@ def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:
     assert set(one.targets) == {4, 2, 1}
 
 
+def test_no_points_of_light_among_the_validation_captures(source: PairSource) -> None:
+    """Beside them whatever else is in a picture counts for nothing, and the gain would depend on the seed."""
+    starred = pair_source(recipe(pairs={"starred_share": 1.0}), CPU, quiet)
+    assert starred.validation().counts.equal(source.validation().counts)
+    brightest = max(float(target.max()) for target in starred.validation().targets.values())
+    assert brightest < 0.25  # white, 0.2, and dark counts
+
+
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """A folder of four photographs, of which two are tiny, and a corrupt one."""
