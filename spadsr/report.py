@@ -89,7 +89,7 @@ class Strip:
     Attributes:
         label: printed below, beside the white level.
         rates: counts/s; all at the scale of the last of them.
-        references: of other origin, in units of their own: each from 0 to its largest value.
+        references: of other origin, in units of their own: each from 0 to a level that one pixel in 500 exceeds.
     """
 
     label: str
@@ -209,12 +209,10 @@ def _ticks(largest: float, place: Callable[[float], float]) -> list[float]:
 
 
 def _panels(strip: Strip, norm: "Normalize") -> Iterator[tuple[str, Picture, "Normalize"]]:
-    from matplotlib.colors import Normalize
-
     for heading, picture in strip.rates.items():
         yield heading, picture, norm
     for heading, picture in strip.references.items():
-        yield heading, picture, Normalize(0, max(float(picture.max()), 1e-30))
+        yield heading, picture, rate_scale(picture, "linear")
 
 
 def _largest(strips: Sequence[Strip]) -> tuple[int, int]:

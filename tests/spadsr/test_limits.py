@@ -43,12 +43,21 @@ def test_bars_below_the_native_pitch_are_invented_and_nothing_shows_it() -> None
     assert answer.chi_squared < 1.5
 
 
-def test_stars_of_one_pixel_vanish_unless_optics_blur_them() -> None:
+def test_stars_of_one_pixel_vanish_on_an_unknown_sensor_and_the_check_sees_it() -> None:
     lost, truth = _mean(cases.points())
     assert lost < 0.5 * truth
+    assert answer_to(cases.points(), _restorer()).chi_squared > 2  # infer warns
+
+
+def test_stars_of_one_pixel_stay_on_a_known_sensor() -> None:
+    kept, truth = _mean(cases.points(calibrated=True))
+    assert kept > 0.6 * truth
+
+
+@pytest.mark.xfail(strict=True, reason="58 % of their brightness: captures with points of light teach to doubt them")
+def test_stars_that_optics_blur_stay_on_an_unknown_sensor() -> None:
     kept, truth = _mean(cases.points(blur=1.0))
     assert kept > 0.6 * truth
-    assert answer_to(cases.points(), _restorer()).chi_squared > 2  # infer warns
 
 
 def test_saturated_rates_are_a_lower_limit() -> None:
