@@ -114,6 +114,25 @@ def test_interpolation_stays_within_the_pixels_around(height: int, width: int, f
         assert around.min() <= larger[row, column] <= around.max()
 
 
+@given(st.floats(-30, 30), st.integers(0, 1000))
+def test_no_answer_is_less_certain_than_rates_can_vary(bias: float, seed: int) -> None:
+    """Whatever the spread: at most twice the sum of the answer and what surrounds it; below that it is left alone."""
+    torch.manual_seed(0)
+    network, measurement = GatedFusionTransformer(SMALL), measured(6, 9, seed=seed)
+    assert network.native.bias is not None
+    torch.nn.init.constant_(network.native.bias[2], bias)
+    for rate, log_variance in network(measurement, SCALES):
+        size = rate.shape[-2:]
+        around, spread = (
+            F.interpolate(part, size=size, mode="bilinear", align_corners=False)
+            for part in (measurement.amplitude, measurement.log_variance + bias)
+        )
+        most = 2 * torch.log(2 * (rate.abs() + around))
+        assert (log_variance <= most + 1e-5).all()
+        if size == measurement.rate.shape[-2:]:
+            torch.testing.assert_close(log_variance, torch.minimum(spread, most))
+
+
 def test_an_answer_at_one_scale_is_the_same_among_others(random_network: Make) -> None:
     network, measurement = random_network(SMALL), measured(9, 9)
     together = dict(zip(SCALES, network(measurement, SCALES), strict=True))

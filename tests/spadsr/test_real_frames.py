@@ -36,6 +36,7 @@ def test_a_real_frame_becomes_a_picture_that_explains_it(shared: Path, restorer:
     assert bool(torch.isfinite(rate).all())
     assert bool((rate >= 0).all())
     assert bool((sd > 0).all())
+    assert float(sd.max()) < 5 * float(rate.max())  # saturated pixels too
     again = expected_counts(torch.nn.functional.avg_pool2d(rate[None], 4)[0], exposure, sensor)
     missed = float(again.sum()) / int(counts.sum()) - 1
     assert abs(missed) < 0.1 + 3 / np.sqrt(int(counts.sum()))
