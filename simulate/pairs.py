@@ -21,9 +21,9 @@ class PairRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     binary_share: float = Field(default=0.7, ge=0, le=1, description="binary arrays; the rest count")
-    binary_cycles: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+    binary_cycles: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
     binary_white: tuple[float, float] = (0.04, 1.0)
-    counting_cycles: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 32, 64)
+    counting_cycles: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 32, 64, 256, 1024)
     counting_white: tuple[float, float] = (0.2, 80.0)
     least_counts: float = Field(default=0.1, gt=0, description="of a white pixel, over all frames")
     relative_exposure: tuple[float, ...] = Field(default=(8.0, 17.5, 17.5, 40.0, 104.0), description="T / dead time")
@@ -36,10 +36,10 @@ class PairRecipe(BaseModel):
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
     dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
-    starred_share: float = Field(default=0.1, ge=0, le=1, description="captures with points of light added")
+    starred_share: float = Field(default=0.06, ge=0, le=1, description="captures with points of light added")
     star_fraction: tuple[float, float] = Field(default=(1e-3, 1e-2), description="points over native pixels")
     star_flux: tuple[float, float] = Field(default=(0.3, 30.0), description="that of so many white native pixels")
-    star_sigma: tuple[float, float] = Field(default=(0.1, 0.6), description="Gaussian, native pixels")
+    star_sigma: tuple[float, float] = Field(default=(0.1, 1.2), description="Gaussian, native pixels")
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Draws:
 
 
 def _with_stars(scenes: Tensor, scale: int, recipe: PairRecipe, draws: Draws) -> Tensor:
-    """Points of light as small as a native pixel, which only a known sensor tells from hot pixels; one size in all."""
+    """Points of light, one size in all; the smallest are told from hot pixels only where the sensor is known."""
     shape, native = scenes.shape, scenes[0].numel() // scale**2
     number = max(1, round(native * draws.log_uniform(recipe.star_fraction)))
     flux = scale**2 * draws.log_uniform_map(recipe.star_flux, (shape[0], number))

@@ -1,5 +1,7 @@
 """What a file is, in rows of words: captures, results, weights and simulated sets."""
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,8 +122,32 @@ def _weights(path: Path) -> Rows:
         ("file", f"{path} (weights)"),
         ("tensors", str(len(sizes))),
         ("parameters", f"{sum(sizes):,}"),
-        *sorted(metadata.items()),
+        ("sha256", hashlib.sha256(path.read_bytes()).hexdigest()),
+        *(row for name, text in sorted(metadata.items()) for row in _leaves(name, _parsed(text))),
     ]
+
+
+def _parsed(text: str) -> Any:
+    """JSON, or the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A row for each value in nested ones."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _leaves(f"{name}.{key}", inner)
+    elif isinstance(value, list):
+        yield name, ", ".join(map(_in_short, value))
+    elif value is not None:
+        yield name, _in_short(value)
+
+
+def _in_short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _pairs(path: Path) -> Rows:

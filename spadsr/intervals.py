@@ -14,7 +14,7 @@ from spadsr.architectures import Network
 from spadsr.network import SCALES, Measurement
 
 #: Counts of a mean pixel at which the factors are measured; between them they are interpolated over the logarithm.
-KNOTS = (0.05, 0.2, 0.8, 3.2, 12.8, 51.2, 204.8)
+KNOTS = tuple(0.025 * 2**k for k in range(18))
 
 _PIXELS = 512  # of each image, so that all images count alike
 _NORMAL_68 = 0.6827

@@ -31,6 +31,7 @@ class TrainingRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0, lt=1 << 32)
+    start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
     steps: int = Field(default=20_000, gt=0)
     batch: int = Field(default=16, gt=0, description="captures a step")
     exposures: int = Field(default=4, gt=0, description="different ones in a batch; processes share them out")
@@ -50,7 +51,7 @@ class TrainingRecipe(BaseModel):
         le=0.5,
         description="share of the scenes never trained on: curves and intervals are of these",
     )
-    interval_batches: int = Field(default=100, gt=0, description="held out, for each scale: they set the intervals")
+    interval_batches: int = Field(default=200, gt=0, description="held out, for each scale: they set the intervals")
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")

@@ -112,7 +112,7 @@ def save_weights(path: Path, network: Network, intervals: Intervals, provenance:
 def load_restorer(
     path: str | Path | None = None, device: str | torch.device = "cpu", orientations: int = 1
 ) -> Restorer:
-    """The network of a weight file; without a path, of the weights that are shipped.
+    """The network of a weight file; without a path, or by their name, of the weights that are shipped.
 
     Raises:
         InputError: no such file, not a weight file of this program, no such device, or no such number of orientations.
@@ -120,6 +120,7 @@ def load_restorer(
     if not 1 <= orientations <= len(ORIENTATIONS):
         raise InputError(f"orientations {orientations}: expected 1 to {len(ORIENTATIONS)}")
     path = Path(path) if path is not None else SHIPPED
+    path = SHIPPED if path == Path(SHIPPED.stem) and not path.exists() else path
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}

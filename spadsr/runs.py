@@ -83,6 +83,8 @@ def _prepared(
     state = new_state(settled, place)
     if resume:
         state.restore(folder / "checkpoint.pt")
+    elif settled.start is not None:
+        state.begin_with(settled.start)
     return _Run(settled, state, pair_source(settled, place, preparing), folder, team)
 
 
@@ -147,6 +149,7 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
         "versions": versions(),
         "steps": state.step,
         "samples": state.samples,
+        "origin": state.origin,
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
     averaged = cast(Network, state.averaged.module)

@@ -28,6 +28,7 @@ from spadsr.network import Measurement
 from spadsr.optimizer import Optimizer
 from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
+from spadsr.restorer import load_restorer
 
 _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError)
 _TRAINING, _SCALES, INTERVALS = range(3)  # what random numbers are for
@@ -44,7 +45,7 @@ _HIGH_LOSS, _MANY = 200.0, 20  # a loss is of order one, thousands after diverge
 @dataclass
 class TrainingState:
     """All that changes during training, and all that is needed to go on to the same next step: what that step sees
-    follows from its number."""
+    follows from its number. `origin` is the provenance of the weights it began with, empty where these were random."""
 
     network: Network
     averaged: AveragedModel
@@ -52,6 +53,24 @@ class TrainingState:
     step: int = 0
     samples: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def begin_with(self, weights: Path) -> None:
+        """Takes the parameters of a weight file.
+
+        Raises:
+            InputError: no such file, not a weight file, or one of another network.
+        """
+        restorer = load_restorer(weights)
+        theirs, ours = restorer.network.config.model_dump(), self.network.config.model_dump()
+        other = {name: value for name, value in theirs.items() if ours.get(name) != value}
+        if theirs.keys() != ours.keys() or other:
+            raise InputError(
+                f"{weights}: weights of a network with {_listed(other)}, the recipe's has "
+                f"{_listed({name: ours.get(name) for name in other})}; set network.KEY to what the weights have"
+            )
+        self.network.load_state_dict(restorer.network.state_dict())
+        self.origin = {"checksum": restorer.checksum, **restorer.provenance}
 
     def save(self, path: Path) -> None:
         content = {
@@ -61,6 +80,7 @@ class TrainingState:
             "step": self.step,
             "samples": self.samples,
             "history": self.history,
+            "origin": self.origin,
         }
         packed = io.BytesIO()  # what goes wrong on the disk is then an OSError, with its reason
         torch.save(content, packed)
@@ -75,6 +95,7 @@ class TrainingState:
             self.averaged.load_state_dict(content["averaged"])
             self.optimizer.load_state_dict(content["optimizer"])
             self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
+            self.origin = content["origin"]
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
         except _UNREADABLE as error:
@@ -136,6 +157,10 @@ def train(
         if team.leads and (state.step % recipe.record_every == 0 or state.step == recipe.steps):
             _record(recipe, state, validation, loss)
         yield state.step
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _batch(recipe: TrainingRecipe, source: PairSource, step: int, team: Team) -> Batch:

@@ -95,7 +95,7 @@ def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
         assert (white <= 1.001 * high).all()
         assert pair.sensor.binary == (pair.sensor.dead_time == 0)
     assert kinds == {True, False}
-    assert {1, 1024} <= cycles
+    assert {1, 16384} <= cycles
 
 
 @pytest.mark.parametrize("scale", [1, 4, 16])

@@ -1,5 +1,7 @@
 """What `spadsr info` says of each kind of file."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,14 @@ def test_weights(tmp_path: Path) -> None:
     save_file(tensors, tmp_path / "a.safetensors", metadata={"recipe": "smoke"})
     rows = dict(describe(tmp_path / "a.safetensors"))
     assert (rows["tensors"], rows["parameters"], rows["recipe"]) == ("2", "17", "smoke")
+    assert rows["sha256"] == hashlib.sha256((tmp_path / "a.safetensors").read_bytes()).hexdigest()
+    metadata = {"made": json.dumps({"by": {"steps": 12000, "rates": [0.123456, 2], "from": None}}), "size": "{3"}
+    save_file(tensors, tmp_path / "a.safetensors", metadata=metadata)
+    assert list(describe(tmp_path / "a.safetensors"))[-3:] == [
+        ("made.by.steps", "12000"),
+        ("made.by.rates", "0.1235, 2"),
+        ("size", "{3"),
+    ]
     (tmp_path / "b.safetensors").write_bytes(b"not weights")
     with pytest.raises(InputError, match="not a safetensors weight file"):
         describe(tmp_path / "b.safetensors")

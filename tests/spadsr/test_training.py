@@ -21,7 +21,7 @@ from simulate.recipe import SimulationRecipe
 from simulate.scenes import ProceduralScenes
 from simulate.shards import SceneMaker
 from spadsr.pair_source import PairSource, pair_source
-from spadsr.recipe import TrainingRecipe
+from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import load_restorer
 from spadsr.runs import FinishedRun, run_training
 from spadsr.scene_bank import SceneBank, trained_and_held_out
@@ -146,6 +146,41 @@ def test_a_run_folder(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
     assert restorer.provenance["recipe"] == kept
     assert (restorer.provenance["steps"], restorer.provenance["samples"]) == (6, 24)
     assert restorer.provenance["versions"]["torch"] in torch.__version__
+
+
+def test_a_run_that_begins_with_weights(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
+    """Without a learning rate the end is the beginning; the weights say what they began with, after a break too."""
+    first = load_restorer(run(tmp_path / "first").weights)
+    start = f"start={tmp_path / 'first' / 'weights.safetensors'}"
+    run(tmp_path / "second", start, "learning_rate=1e-12", "steps=2")
+    (tmp_path / "first" / "weights.safetensors").rename(tmp_path / "moved.safetensors")
+    second = load_restorer(run(tmp_path / "second", "steps=4", resume=True).weights)
+    for name, tensor in first.network.state_dict().items():
+        assert torch.allclose(second.network.state_dict()[name], tensor, atol=1e-6), name
+    assert second.provenance["origin"] == {"checksum": first.checksum, **first.provenance}
+    assert (first.provenance["origin"], second.provenance["samples"]) == ({}, 16)
+
+
+@pytest.mark.parametrize(
+    ("start", "network", "words"),
+    [
+        ("none.safetensors", {}, "none.safetensors: no such file"),
+        ("base", {}, r"base: weights of a network with width=48, .*the recipe's has width=8, .*network\.KEY"),
+        ("base", {"kind": "window_attention"}, "base: weights of a network with kind=gated_fusion"),
+    ],
+)
+def test_weights_that_a_run_cannot_begin_with(start: str, network: dict[str, Any], words: str) -> None:
+    state = new_state(recipe(network=network or TINY["network"]), CPU)
+    with pytest.raises(InputError, match=words):
+        state.begin_with(Path(start))
+
+
+def test_the_tuning_recipe_begins_with_the_shipped_weights() -> None:
+    tune = load_recipe("tune", [])
+    assert tune.start is not None
+    state = new_state(tune, CPU)
+    state.begin_with(tune.start)
+    assert state.origin["checksum"] == load_restorer().checksum
 
 
 def test_a_run_is_not_overwritten_and_a_missing_one_not_resumed(

@@ -85,8 +85,8 @@ def test_an_ordinary_counting_capture_is_told_nothing(lines: Lines, relative: fl
 
 
 def test_frames_out_of_range(lines: Lines) -> None:
-    [said] = lines(binary(0.2, 4096), 4096)
-    assert "N = 4096 hardware frames an image; the weights were trained with 1 to 1024 of a binary array" in said
+    [said] = lines(binary(0.2, 65536), 65536)
+    assert "N = 65536 hardware frames an image; the weights were trained with 1 to 16384 of a binary array" in said
     [said] = lines(binary(0.2, 16), 16, binary_cycles=(64, 128))
     assert "N = 16" in said
 
