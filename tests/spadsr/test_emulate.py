@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from hardware.camera import CameraError, CameraSettings, open_camera
-from spadsr.cli import emulate_spad512
+from spadsr.cli_cameras import emulate_spad512
 
 
 def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None:
