@@ -62,13 +62,12 @@ def common_exposure(sensor: Sensor) -> Exposure:
 
 
 def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer: Restorer, scale: int) -> float:
-    """Largest difference of rates or standard uncertainties from the network's, over white, or over the rate where it
-    is brighter (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
+    """Largest difference of rates or standard uncertainties from the network's, over white, or over themselves where
+    they are larger (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
     exact = Float32Restorer(**vars(restorer))
     asked = capture.counts, capture.exposure, capture.sensor, scale
     expected = [each[:, None].cpu().numpy() for each in exact.restore(*asked)]
-    size = np.maximum(expected[0], capture.white)
-    apart = [(np.abs(a - e) / size).max() for a, e in zip(answers[:2], expected, strict=True)]
+    apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
     factor = exact.coverage_factor(*asked).cpu().numpy()
     return float(np.max([*apart, *(np.abs(each / factor - 1).max() for each in answers[2:])]))
 

@@ -124,8 +124,8 @@ def test_shipped_weights_explain_an_ordinary_capture(recorded: Record) -> None:
 
 def test_a_capture_unlike_those_trained_with_is_told_so(recorded: Record) -> None:
     """Summed, it has more frames than any; the result file holds the line too."""
-    done = restored(recorded(512, 16, 16), load_restorer(), 1, sum=512)
-    assert any("N = 8192 hardware frames an image; the weights" in warning for warning in done.warnings)
+    done = restored(recorded(4096, 16, 16), load_restorer(), 1, sum=4096)
+    assert any("N = 65536 hardware frames an image; the weights" in warning for warning in done.warnings)
     with read_result(done.result) as result:
         assert result.warnings == done.warnings
 
