@@ -1,5 +1,6 @@
-"""Files that are either whole or absent, and where the shipped configuration lives."""
+"""Files that are either whole or absent, their checksums, and where the shipped configuration lives."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -34,6 +35,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise InputError(f"{path}: writing failed ({error.strerror or error}); check the disk and try again") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, read in pieces. Raises OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _umask() -> int:

@@ -1,6 +1,5 @@
 """From captures to a calibrated sensor, written with its maps and a report."""
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from noise_model.calibration.calibrate import Calibration, calibrate
 from noise_model.calibration.refusals import Kind, refuse
 from noise_model.calibration.streams import Stream, StreamStatistics, gather
 from noise_model.errors import InputError
+from noise_model.files import checksum
 from noise_model.sensor import Exposure, Sensor
 from spadsr.calibration_report import Used, write_calibration
 
@@ -182,6 +182,5 @@ def _check_output(output: Path, captures: Sequence[Path]) -> None:
 
 def used_of(capture: Capture, kind: str, shape: tuple[int, ...], exposure: Exposure) -> Used:
     """What a report says of images of a capture, by their shape (n, H, W) and exposure."""
-    with capture.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Used(capture.path.name, kind, (shape[0], shape[1], shape[2]), exposure, digest, capture.assumptions)
+    extent = (shape[0], shape[1], shape[2])
+    return Used(capture.path.name, kind, extent, exposure, checksum(capture.path), capture.assumptions)

@@ -1,6 +1,5 @@
 """What a file is, in rows of words: captures, results, weights and simulated sets."""
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from hardware.capture import Capture, open_capture
 from hardware.result import Result, is_result, read_result
 from hardware.source import blaming, regular_file
 from noise_model.errors import InputError
+from noise_model.files import checksum
 from simulate.shards import KIND as PAIRS
 from spadsr.onnx_facts import onnx_facts
 from spadsr.physics_check import summary
@@ -122,7 +122,7 @@ def _weights(path: Path) -> Rows:
         ("file", f"{path} (weights)"),
         ("tensors", str(len(sizes))),
         ("parameters", f"{sum(sizes):,}"),
-        ("sha256", hashlib.sha256(path.read_bytes()).hexdigest()),
+        ("sha256", checksum(path)),
         *(row for name, text in sorted(metadata.items()) for row in _leaves(name, _parsed(text))),
     ]
 

@@ -1,6 +1,5 @@
 """Weight files: safetensors with the network's size and provenance in the metadata. Loading never unpickles."""
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import checksum, whole_file
 from noise_model.sensor import Exposure, Sensor
 from spadsr.architectures import AnyNetworkConfig, Network, build
 from spadsr.intervals import Intervals
@@ -125,13 +124,13 @@ def load_restorer(
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        checksum = hashlib.sha256(path.read_bytes()).hexdigest()
+        sha256 = checksum(path)
     except (OSError, SafetensorError) as error:
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
         raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
     network, intervals = _built(path, metadata, tensors)
     network = network.eval().to(usable_device(device)).to(memory_format=torch.channels_last)
-    return Restorer(path.stem, network, intervals, _provenance(metadata), checksum, orientations)
+    return Restorer(path.stem, network, intervals, _provenance(metadata), sha256, orientations)
 
 
 def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Network, Intervals]:
