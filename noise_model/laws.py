@@ -8,9 +8,10 @@ Sources: dead time: Mueller, NIM 117 (1974) 401 (non-paralysable, live at t = 0)
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from functools import lru_cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -30,6 +31,7 @@ _LARGEST_LOAD = 20.0  # r tau
 _MOST_TURNS = 4  # of a counter that wraps and that no dead time slows down
 _LEAST_X = 1e-9
 _DIM, _NEVER_IN_DIM = 8.0, 64  # x of a dim pixel, and counts that it never has
+_NODES = 40
 
 #: For a block of rates: the count of the first column (R,), int64, and chances (R, C) of first + c counts.
 Window = tuple[Tensor, Tensor]
@@ -156,7 +158,7 @@ class Shape:
         pmf = frame_law(x, self)
         mean = self.cycles * (pmf @ torch.arange(pmf.shape[1], dtype=torch.float64))
         spectrum = torch.fft.rfft(_folded(pmf, self.width), dim=1)
-        return _window(_power(spectrum, self.cycles, torch.mul), mean, self.width, self._all_counts)
+        return _window(_power(spectrum, self.cycles), mean, self.width, self._all_counts)
 
 
 @dataclass(frozen=True)
@@ -232,24 +234,41 @@ def _by_moments(x: Tensor, shape: Shape) -> Tensor:
 
 
 def _followed(x: Tensor, shape: Shape) -> Tensor:
-    """(R, K) the same, exactly: in armed time, avalanches and filled traps are a Markovian arrival process.
+    """(R, K) the same, exactly, for x up to _DIM: they are entire functions of x, so that polynomials through Chebyshev
+    nodes are as good as a double."""
+    order = torch.arange(_NODES, dtype=torch.float64)
+    at_nodes = torch.cos(math.pi * (order[:, None] + 0.5) / _NODES * order)
+    at_nodes[:, 0] /= 2
+    there = torch.cos(torch.arccos((2 * x / _DIM - 1).clamp(-1, 1))[:, None] * order)
+    return (there @ (2 / _NODES * at_nodes.T @ _followed_at_nodes(shape))).clamp_(0, 1)
+
+
+@lru_cache(maxsize=4)
+def _followed_at_nodes(shape: Shape) -> Tensor:
+    """(nodes, K) chances: in armed time, avalanches and filled traps are a Markovian arrival process.
 
     With rates `quiet` between states without an avalanche and `fired` with one, the generating function of the number
     of avalanches in a time S is exp(S (quiet + z fired)) (Neuts, J. Appl. Prob. 16 (1979) 764).
     """
+    x = _DIM / 2 * (1 + torch.cos(math.pi * (torch.arange(_NODES, dtype=torch.float64) + 0.5) / _NODES))
     after = _through_dead_time(shape)
     release = torch.arange(len(after), dtype=torch.float64) / shape.relative_trap_lifetime
     quiet = torch.diag_embed(-(x[:, None] + release))
     fired = x[:, None, None] * after + release[:, None] * after.roll(1, 0)
     z = torch.exp(-2j * math.pi * torch.arange(_NEVER_IN_DIM // 2 + 1, dtype=torch.float64) / _NEVER_IN_DIM)
-    values, vectors = torch.linalg.eig(quiet[:, None] + z[:, None, None] * fired[:, None])
-    ends = torch.linalg.solve(vectors, torch.ones_like(values)[..., None])[..., 0]
+    rates = quiet[:, None] + z[:, None, None] * fired[:, None]
     most = min(shape.most_counts, _NEVER_IN_DIM)
-    spectrum = ((vectors[..., 0, :] * ends)[..., None] * torch.exp(values[..., None] * _live(shape)[:most])).sum(dim=2)
-    fewer = torch.fft.irfft(spectrum, n=_NEVER_IN_DIM, dim=1).cumsum(dim=1)  # (R, avalanches, n)
-    reached = torch.zeros(len(x), shape.most_counts, dtype=torch.float64)
+    live = _live(shape)[:most]
+    dead_time = torch.linalg.matrix_exp(shape.relative_dead_time * rates)
+    state = torch.linalg.matrix_exp(live[-1] * rates).sum(dim=-1, keepdim=True)
+    spectrum = [state[..., 0, 0]]  # n = most, most - 1, ..., 1: each has a dead time more to live
+    for _ in range(most - 1):
+        state = dead_time @ state
+        spectrum.append(state[..., 0, 0])
+    fewer = torch.fft.irfft(torch.stack(spectrum[::-1], dim=2), n=_NEVER_IN_DIM, dim=1).cumsum(dim=1)
+    reached = torch.zeros(_NODES, shape.most_counts, dtype=torch.float64)
     reached[:, :most] = 1 - fewer.diagonal(dim1=1, dim2=2)[:, :most]
-    return reached.clamp_(0, 1)
+    return reached
 
 
 def _armed_time(x: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
@@ -324,33 +343,33 @@ def _chain_spectrum(p: Tensor, a: float, n: int, width: int) -> Tensor:
     z = torch.exp(-2j * math.pi * torch.arange(width // 2 + 1, dtype=torch.float64) / width)[None, :]
     p = p[:, None]
     if a == 0:
-        return _power(1 - p + p * z, n, torch.mul)
+        return _power(1 - p + p * z, n)
     empty = (1 - p) * (1 - a)  # after a full frame
     full = p / (1 - a * (1 - p))
-    c00, c01, c10, c11 = _power((1 - p + 0 * z, p * z, empty + 0 * z, (1 - empty) * z), n, _product)
-    return (1 - full) * (c00 + c01) + full * (c10 + c11)
+    one = (1 - full) * (1 - p + p * z) + full * (empty + (1 - empty) * z)
+    trace = 1 - p + (1 - empty) * z
+    u, v, _ = _lucas(trace, (1 - p) * a * z, n)
+    return u * (one - trace / 2) + v / 2  # Cayley and Hamilton
 
 
-_Matrix = tuple[Tensor, Tensor, Tensor, Tensor]  # 2 x 2, row by row
-_T = TypeVar("_T")
+def _lucas(trace: Tensor, determinant: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """(l^n - m^n) / (l - m), l^n + m^n and (l m)^n of the eigenvalues l, m of 2 x 2 matrices, equal ones too."""
+    if n == 1:
+        return torch.ones_like(trace), trace, determinant
+    u, v, q = _lucas(trace, determinant, n // 2)
+    u, v, q = u * v, v * v - 2 * q, q * q
+    if n % 2:
+        u, v = (trace * u + v) / 2, ((trace * trace - 4 * determinant) * u + trace * v) / 2
+        q = q * determinant
+    return u, v, q
 
 
-def _product(a: _Matrix, b: _Matrix) -> _Matrix:
-    return (
-        a[0] * b[0] + a[1] * b[2],
-        a[0] * b[1] + a[1] * b[3],
-        a[2] * b[0] + a[3] * b[2],
-        a[2] * b[1] + a[3] * b[3],
-    )
-
-
-def _power(base: _T, exponent: int, product: Callable[[_T, _T], _T]) -> _T:
+def _power(base: Tensor, exponent: int) -> Tensor:
     """By squaring; torch's own power of complex numbers takes a logarithm each."""
     if exponent == 1:
         return base
-    half = _power(base, exponent // 2, product)
-    square = product(half, half)
-    return product(square, base) if exponent % 2 else square
+    half = _power(base, exponent // 2)
+    return half * half * base if exponent % 2 else half * half
 
 
 def _window(spectrum: Tensor, mean: Tensor, width: int, all_counts: float) -> Window:
