@@ -17,7 +17,7 @@ from hardware.capture import readers
 MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
 FORMATS = ["hdf5", "spc3", "tiff", "png", "png folder", "npy", "spad512", "mat 5", "mat 7.3", "text"]
 
-pytestmark = pytest.mark.timeout(max(300, MUTANTS // 5))
+pytestmark = pytest.mark.timeout(max(900, MUTANTS // 5))
 
 
 @pytest.fixture(scope="module")

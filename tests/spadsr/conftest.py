@@ -23,12 +23,6 @@ from command import Said  # noqa: E402
 SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Small tensors only: more threads would be slower, and sums could depend on their number."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def random_network() -> Callable[[NetworkConfig], GatedFusionTransformer]:
     """random_network(size): every parameter is away from zero, so that every branch has a say."""

@@ -84,7 +84,7 @@ def test_ctrl_c_closes_the_file(tmp_path: Path) -> None:
             time.sleep(0.05)
         time.sleep(0.5)
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
     with open_capture(path) as capture:
         assert capture.shape[0] > 0

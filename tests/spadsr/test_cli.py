@@ -257,8 +257,8 @@ def recipe(tmp_path: Path) -> Path:
     """The smallest training there is."""
     path = tmp_path / "tiny.yaml"
     small = {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8}
-    how = {"steps": 2, "batch": 2, "exposures": 1, "native": 16, "scenes": {"drawn": 1, "drawn_size": 256}}
-    path.write_text(yaml.safe_dump(how | {"network": small}))
+    how = {"steps": 2, "batch": 2, "exposures": 1, "native": 16, "interval_batches": 1}
+    path.write_text(yaml.safe_dump(how | {"network": small, "scenes": {"drawn": 1, "drawn_size": 256}}))
     return path
 
 

@@ -22,7 +22,7 @@ PROGRAM = [sys.executable, "-W", "ignore"]
 
 
 def run(*arguments: str, folder: Path) -> str:
-    done = subprocess.run([*PROGRAM, *arguments], cwd=folder, capture_output=True, text=True, timeout=280)
+    done = subprocess.run([*PROGRAM, *arguments], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

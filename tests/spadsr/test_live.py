@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hardware import simulated
 from hardware.camera import Block, Camera, CameraSettings, open_camera
 from hardware.capture import open_capture
 from hardware.recorder import record
@@ -77,8 +78,8 @@ def test_a_recording_is_the_same_with_live_pictures(
     tmp_path: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plain, watched = tmp_path / "a.h5", tmp_path / "b.h5"
-    with camera() as simulated:
-        record(simulated, Order(plain, SETTINGS, images=1500))
+    with camera() as source:
+        record(source, Order(plain, SETTINGS, images=1500))
     infer = ["--infer", "--sum", "16", "--scale", "2", "--weights", str(small_weights)]
     words = ["spadsr", "acquire", "--camera", f"replay:{plain}", "-o", str(watched), *infer]
     monkeypatch.setattr(sys, "argv", words)
@@ -103,15 +104,18 @@ def test_a_recording_is_the_same_with_live_pictures(
 
 
 @pytest.fixture
-def watched(tmp_path: Path, small_weights: Path) -> Callable[[Callable[[LiveView], None]], list[str]]:
+def watched(
+    tmp_path: Path, small_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[LiveView], None]], list[str]]:
     """watched(do) records a second, and calls `do` after the first images; returns what was said."""
+    monkeypatch.setattr(simulated, "MEMORY_TIME", 100.0)  # none is lost for what else runs here
 
     def run(do: Callable[[LiveView], None]) -> list[str]:
         said: list[str] = []
         done: list[int] = []
         with (
-            camera() as simulated,
-            LiveView(LiveOrder(tmp_path / "a.h5", 4, 2, small_weights), simulated, said.append) as view,
+            camera() as source,
+            LiveView(LiveOrder(tmp_path / "a.h5", 4, 2, small_weights), source, said.append) as view,
         ):
 
             def look(progress: Progress) -> None:
@@ -120,7 +124,7 @@ def watched(tmp_path: Path, small_weights: Path) -> Callable[[Callable[[LiveView
                     done.append(progress.images)
                 view.look()
 
-            ended = record(simulated, Order(tmp_path / "a.h5", SETTINGS, images=1000), look, view)
+            ended = record(source, Order(tmp_path / "a.h5", SETTINGS, images=1000), look, view)
         assert ended.whole
         assert done[0] < 1000
         with open_capture(tmp_path / "a.h5") as capture:
@@ -174,8 +178,8 @@ def test_a_process_that_does_not_come_to_an_end_is_ended(
     ],
 )
 def test_what_cannot_be_restored_is_said_before_the_recording(tmp_path: Path, order: LiveOrder, words: str) -> None:
-    with camera() as simulated, pytest.raises(InputError, match=words), LiveView(order, simulated, print) as view:
-        record(simulated, Order(tmp_path / "a.h5", SETTINGS), onlooker=view)
+    with camera() as source, pytest.raises(InputError, match=words), LiveView(order, source, print) as view:
+        record(source, Order(tmp_path / "a.h5", SETTINGS), onlooker=view)
     assert multiprocessing.active_children() == []
     assert list(tmp_path.iterdir()) == []
 
@@ -199,7 +203,7 @@ def test_no_process_outlives_the_recorder(tmp_path: Path, small_weights: Path, s
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
         assert children
         os.kill(running.pid, sent)
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=300)
     assert running.returncode == (0 if sent == signal.SIGINT else -signal.SIGKILL), said
     until(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
     recorded = tmp_path / ("a.h5" if sent == signal.SIGINT else "a.part.h5")
