@@ -27,7 +27,8 @@ class Scenes:
 
 
 class SceneBank:
-    """Scenes to train on, and others to measure on.
+    """Scenes to train on, and others to measure on: photographs, if any are given, as drawn ones are easier to restore
+    and would make intervals too narrow for them.
 
     Args:
         held_out: share of the scenes to measure on.
@@ -45,13 +46,13 @@ class SceneBank:
 
     def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
         """(count, size, size) relative flux, randomly turned and mirrored, by a generator on the host."""
-        scenes = self.held_out if held_out else self.trained
+        scenes, share = (self.held_out, 1.0) if held_out else (self.trained, self.recipe.photo_share)
         draws = torch.rand(count, 8, generator=generator).tolist()
-        return torch.stack([self._crop(scenes, size, draw) for draw in draws])
+        return torch.stack([self._crop(scenes, share, size, draw) for draw in draws])
 
-    def _crop(self, scenes: Scenes, size: int, draw: list[float]) -> Tensor:
+    def _crop(self, scenes: Scenes, photo_share: float, size: int, draw: list[float]) -> Tensor:
         kind, which, half, top, left, turn, mirror, linear = draw
-        if scenes.photos and kind < self.recipe.photo_share:
+        if scenes.photos and kind < photo_share:
             sizes = scenes.photos[int(which * len(scenes.photos))]
             fitting = [image for image in sizes if min(image.shape) >= size] or sizes[:1]
             scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255

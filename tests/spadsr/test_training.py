@@ -439,6 +439,16 @@ def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
     assert (trained, held_out) == ({1, 2, 3, 4, 6, 7, 8, 9}, {0, 5})
 
 
+def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
+    settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
+    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    measured, trained = (bank.crops(100, 32, torch.Generator(), held_out=held) for held in (True, False))
+    assert torch.equal(measured, torch.full_like(measured, 0.8))
+    even = (trained == 0.8).flatten(1).all(dim=1)
+    assert 30 < int(even.sum()) < 70  # of a hundred, each with a chance of one half
+
+
 @pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
 def test_scenes_to_train_and_to_measure_on(number: int, share: float, held_out: list[int]) -> None:
     trained, measured = trained_and_held_out(number, share)
