@@ -36,7 +36,9 @@ class Compression(Enum):
 
 
 Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
-Weights = Annotated[Path | None, typer.Option(help="weight file made by `spadsr train`; default: the one shipped")]
+Weights = Annotated[
+    Path | None, typer.Option(help="base, the default; tiny, for speed; or a file made by `spadsr train`")
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
 CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")]

@@ -21,7 +21,8 @@ from spadsr.network import SCALES, Measurement, NetworkConfig
 from spadsr.orientations import ORIENTATIONS, Orientation, turned_back
 from spadsr.window_network import WindowAttentionConfig
 
-SHIPPED = Path(__file__).parent / "weights" / "base.safetensors"
+SHIPPED = {path.stem: path for path in sorted((Path(__file__).parent / "weights").glob("*.safetensors"))}
+USUAL = "base"
 _FORMAT = "spadsr weights"
 _CONFIG: TypeAdapter[NetworkConfig | WindowAttentionConfig] = TypeAdapter(AnyNetworkConfig)
 
@@ -111,15 +112,15 @@ def save_weights(path: Path, network: Network, intervals: Intervals, provenance:
 def load_restorer(
     path: str | Path | None = None, device: str | torch.device = "cpu", orientations: int = 1
 ) -> Restorer:
-    """The network of a weight file; without a path, or by their name, of the weights that are shipped.
+    """The network of a weight file, or of shipped weights by their name; without a path, of the usual ones.
 
     Raises:
         InputError: no such file, not a weight file of this program, no such device, or no such number of orientations.
     """
     if not 1 <= orientations <= len(ORIENTATIONS):
         raise InputError(f"orientations {orientations}: expected 1 to {len(ORIENTATIONS)}")
-    path = Path(path) if path is not None else SHIPPED
-    path = SHIPPED if path == Path(SHIPPED.stem) and not path.exists() else path
+    path = Path(USUAL if path is None else path)
+    path = path if path.is_file() else SHIPPED.get(str(path), path)
     try:
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
@@ -127,7 +128,8 @@ def load_restorer(
         sha256 = checksum(path)
     except (OSError, SafetensorError) as error:
         reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
-        raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train`") from error
+        names = ", ".join(SHIPPED)
+        raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train` or a name ({names})") from error
     network, intervals = _built(path, metadata, tensors)
     network = network.eval().to(usable_device(device)).to(memory_format=torch.channels_last)
     return Restorer(path.stem, network, intervals, _provenance(metadata), sha256, orientations)

@@ -66,7 +66,7 @@ def test_every_file_that_is_needed_is_inside_and_none_is_large(wheel: Path) -> N
     assert {f"{package}/py.typed" for package in BELOW} <= there
     configs = {f"noise_model/configs/{path.relative_to(ROOT / 'configs')}" for path in ROOT.glob("configs/*/*.yaml")}
     assert {f"noise_model/configs/sensors/{name}.yaml" for name in ("spc3", "spad512")} <= configs <= there
-    assert "spadsr/weights/base.safetensors" in there
+    assert {f"spadsr/weights/{name}.safetensors" for name in ("base", "tiny")} <= there
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in there)
     assert max(entry.file_size for entry in zipfile.ZipFile(wheel).infolist()) <= 16e6
 
@@ -92,18 +92,18 @@ from spadsr.restorer import SHIPPED, load_restorer
 for package in (noise_model, simulate, hardware, spadsr):
     print(Path(package.__file__).parents[1])
 print(shipped_configs().parents[1])
-print(SHIPPED.parents[2])
+print(SHIPPED["tiny"].parents[2])
 print(*[Sensor.load(name).shape for name in ("spc3", "spad512")])
 print(SimulationRecipe.load().shape)
 print(*[load_recipe(path.stem, []).steps > 0 for path in shipped_configs().glob("train/*.yaml")])
-print(load_restorer().name)
+print(load_restorer().name, load_restorer("tiny").name)
 """
 
 
 def test_presets_recipes_and_weights_load_outside_the_checkout(installed: Path) -> None:
     *places, sensors, shape, recipes, weights = run(installed, "-c", _LOAD).splitlines()
     assert places == [str(installed)] * 6
-    assert (sensors, shape, weights) == ("(64, 32) (512, 512)", "(64, 32)", "base")
+    assert (sensors, shape, weights) == ("(64, 32) (512, 512)", "(64, 32)", "base tiny")
     assert set(recipes.split()) == {"True"}
 
 

@@ -207,11 +207,11 @@ def picture(name: str) -> NDArray[np.float32]:
     return np.asarray(grey[20:276, 100:356])
 
 
-@pytest.fixture(scope="module")
-def shipped_answers() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]]:
+@pytest.fixture(scope="module", params=SHIPPED)
+def shipped_answers(request: pytest.FixtureRequest) -> list[tuple[torch.Tensor, ...]]:
     """Truth, bicubic, restored and its sd, over white, at x4, of 16 binary frames of 64 x 64 with p = 0.2 in white: for
     each of three pictures, four draws."""
-    restorer, answers = load_restorer(), []
+    restorer, answers = load_restorer(request.param), []
     for seed, name in enumerate(("camera", "coins", "astronaut")):
         truth = torch.from_numpy(picture(name))[None]
         native, sensor = F.avg_pool2d(truth, 4), ideal((64, 64))
@@ -224,9 +224,10 @@ def shipped_answers() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor, to
     return answers
 
 
-def test_the_shipped_weights_say_where_they_come_from() -> None:
-    restorer = load_restorer()
-    assert SHIPPED.stat().st_size <= 16e6
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_weights_say_where_they_come_from(name: str) -> None:
+    restorer = load_restorer(name)
+    assert SHIPPED[name].stat().st_size <= 16e6
     assert restorer.provenance["steps"] > 0
 
 
