@@ -105,8 +105,7 @@ def _factors(place: Tensor, relative: Tensor) -> tuple[tuple[float, ...], tuple[
 
 def _interpolated(place: Tensor, values: tuple[float, ...]) -> Tensor:
     """Piecewise linear over the logarithm of the knots, constant beyond: as a sum of ramps, which every runtime has."""
-    ends = torch.tensor(KNOTS).log().tolist()
-    result = torch.full_like(place, values[0])
-    for low, high, before, after in zip(ends, ends[1:], values, values[1:], strict=False):
-        result = result + (after - before) * ((place - low) / (high - low)).clamp(0, 1)
-    return result
+    ends, heights = (torch.tensor(row, device=place.device) for row in (KNOTS, values))
+    ends = ends.log()
+    ramps = ((place[..., None] - ends[:-1]) / ends.diff()).clamp(0, 1)
+    return heights[0] + (ramps * heights.diff()).sum(dim=-1)

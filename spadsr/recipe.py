@@ -32,6 +32,7 @@ class TrainingRecipe(BaseModel):
 
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
+    teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
     steps: int = Field(default=20_000, gt=0)
     batch: int = Field(default=16, gt=0, description="captures a step")
     exposures: int = Field(default=4, gt=0, description="different ones in a batch; processes share them out")

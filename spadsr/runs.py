@@ -23,6 +23,7 @@ from spadsr.pair_source import PairSource, pair_source
 from spadsr.provenance import command_line, versions
 from spadsr.recipe import TrainingRecipe, load_recipe
 from spadsr.restorer import save_weights, usable_device
+from spadsr.teacher import Teacher
 from spadsr.training import INTERVALS, Batch, TrainingState, drawn, new_state, number, train
 
 History = list[dict[str, float]]
@@ -85,7 +86,8 @@ def _prepared(
         state.restore(folder / "checkpoint.pt")
     elif settled.start is not None:
         state.begin_with(settled.start)
-    return _Run(settled, state, pair_source(settled, place, preparing), folder, team)
+    teacher = Teacher(settled.teacher, place, settled.bfloat16) if settled.teacher is not None else None
+    return _Run(settled, state, pair_source(settled, place, preparing), teacher, folder, team)
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,13 @@ class _Run:
     recipe: TrainingRecipe
     state: TrainingState
     source: PairSource
+    teacher: Teacher | None
     folder: Path
     team: Team
 
     def train(self, report: Callable[[int, int], None]) -> None:
         with noted_signals() as interrupted:
-            steps = train(self.recipe, self.state, self.source, self.folder, self.team, interrupted)
+            steps = train(self.recipe, self.state, self.source, self.folder, self.team, interrupted, self.teacher)
             if not self.team.leads:
                 deque(steps, maxlen=0)
                 return
@@ -119,7 +122,7 @@ class _Run:
             log(step, {name: history[-1][name] for name in ("loss", "learning_rate", "gain_db")})
 
     def finish(self) -> FinishedRun:
-        weights = _finish(self.recipe, self.state, self.source, self.folder)
+        weights = _finish(self.recipe, self.state, self.source, self.teacher, self.folder)
         return FinishedRun(weights, self.folder / "curves.png", self.source.skipped)
 
 
@@ -141,7 +144,9 @@ def _keep(recipe: TrainingRecipe, path: Path) -> None:
         partial.write_text(yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
 
 
-def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, folder: Path) -> Path:
+def _finish(
+    recipe: TrainingRecipe, state: TrainingState, source: PairSource, teacher: Teacher | None, folder: Path
+) -> Path:
     weights = folder / "weights.safetensors"
     provenance: dict[str, Any] = {
         "recipe": recipe.model_dump(mode="json"),
@@ -150,6 +155,7 @@ def _finish(recipe: TrainingRecipe, state: TrainingState, source: PairSource, fo
         "steps": state.step,
         "samples": state.samples,
         "origin": state.origin,
+        "teacher": teacher.checksum if teacher else None,
         "gain_db": state.history[-1]["gain_db"] if state.history else None,
     }
     averaged = cast(Network, state.averaged.module)

@@ -29,6 +29,7 @@ from spadsr.optimizer import Optimizer
 from spadsr.pair_source import PairSource
 from spadsr.recipe import TrainingRecipe
 from spadsr.restorer import load_restorer
+from spadsr.teacher import Teacher
 
 _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError)
 _TRAINING, _SCALES, INTERVALS = range(3)  # what random numbers are for
@@ -36,6 +37,9 @@ ALONE = Team()
 
 #: The network's input and, for each resolution, the true rates over each image's scale.
 Batch: TypeAlias = tuple[Measurement, dict[int, Tensor]]
+
+#: A batch, and the rates over each image's scale that are to be learnt, for each resolution.
+Lesson: TypeAlias = tuple[Measurement, dict[int, Tensor], dict[int, Tensor]]
 
 _VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes first
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
@@ -120,6 +124,7 @@ def train(
     folder: Path,
     team: Team = ALONE,
     interrupted: Callable[[], int] = lambda: 0,
+    teacher: Teacher | None = None,
 ) -> Iterator[int]:
     """Trains until the recipe's last step, yielding the number of steps done after each; the team's first process
     writes checkpoints. A checkpoint is written when the next gradient is known to be finite and the next loss is not
@@ -127,6 +132,7 @@ def train(
 
     Args:
         interrupted: tells the number of a signal that asked to stop, 0 if none did.
+        teacher: whose rates are learnt instead of the true ones. Variances are of the truth all the same.
 
     Raises:
         InputError: training diverged: loss or gradient are no longer finite, or the loss is high and stays so. The last
@@ -136,12 +142,13 @@ def train(
     forward: Callable[..., Any] = torch.compile(state.network, dynamic=False) if recipe.compiled else state.network
     validation = source.validation()
     saved, high = time.monotonic(), 0
-    batch = _batch(recipe, source, state.step, team)
+    lesson = _lesson(recipe, source, teacher, state.step, team)
     while True:
-        outcome = _gradients(recipe, state, batch, forward, team, interrupted())
+        outcome = _gradients(recipe, state, lesson, forward, team, interrupted())
         last = state.step >= recipe.steps
         if not last:
-            batch = _batch(recipe, source, state.step + 1, team)  # made while a GPU still works at the gradients
+            # made while a GPU still works at the gradients
+            lesson = _lesson(recipe, source, teacher, state.step + 1, team)
         loss, norm, stop = outcome.tolist()
         high = high + 1 if loss > _HIGH_LOSS else 0
         _check_healthy(recipe, state, loss, norm, high, team)
@@ -163,26 +170,27 @@ def _listed(values: dict[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
-def _batch(recipe: TrainingRecipe, source: PairSource, step: int, team: Team) -> Batch:
+def _lesson(recipe: TrainingRecipe, source: PairSource, teacher: Teacher | None, step: int, team: Team) -> Lesson:
     """This process's share of what all see in a step: every exposure has a seed of its own, whoever draws it."""
     seeds = [number(_TRAINING, recipe.seed, step, exposure) for exposure in team.share(recipe.exposures)]
-    return drawn(source, _scale(recipe, step), seeds, held_out=False)
+    measurement, truth = drawn(source, _scale(recipe, step), seeds, held_out=False)
+    return measurement, truth, teacher.rates(measurement, tuple(truth), step) if teacher else truth
 
 
 def _gradients(
     recipe: TrainingRecipe,
     state: TrainingState,
-    batch: Batch,
+    lesson: Lesson,
     forward: Callable[..., Any],
     team: Team,
     stop: int,
 ) -> Tensor:
     """Leaves the gradients of the whole batch in the network; returns loss, their norm, and whether anyone wants to
     stop, as one tensor, so that a GPU is waited for once."""
-    measurement, targets = batch
+    measurement, truth, wanted = lesson
     with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=recipe.bfloat16):
-        answers = forward(measurement, tuple(targets))
-    loss = _loss(answers, list(targets.values()), recipe.beta)
+        answers = forward(measurement, tuple(truth))
+    loss = _loss(answers, list(truth.values()), [wanted[s] for s in truth], recipe.beta)
     state.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     loss = loss.detach()
@@ -262,16 +270,20 @@ def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Te
     }
 
 
-def _loss(answers: list[tuple[Tensor, Tensor]], targets: list[Tensor], beta: float) -> Tensor:
+def _loss(answers: list[tuple[Tensor, Tensor]], truth: list[Tensor], wanted: list[Tensor], beta: float) -> Tensor:
     """Over all resolutions; the highest, which comes first, counts as much as all the others."""
     losses = torch.stack(
-        [_beta_weighted(*answer, target, beta) for answer, target in zip(answers, targets, strict=True)]
+        [
+            _beta_weighted(rate, log_variance, true, goal, beta)
+            for (rate, log_variance), true, goal in zip(answers, truth, wanted, strict=True)
+        ]
     )
     return losses[0] + losses[1:].sum() / max(1, len(losses) - 1)
 
 
-def _beta_weighted(rate: Tensor, log_variance: Tensor, target: Tensor, beta: float) -> Tensor:
-    """Squared error of the rate and Gaussian likelihood of its variance, apart: the variance cannot starve the rate.
+def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, wanted: Tensor, beta: float) -> Tensor:
+    """Squared error of the rate from the one wanted and Gaussian likelihood of its variance from the truth, apart: the
+    variance cannot starve the rate.
 
     The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,
     ICLR 2022), over the mean of its power beta in each image: images of any noise count alike. Weights depend on the
@@ -279,10 +291,10 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, target: Tensor, beta: flo
     bright parts are biased.
     """
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
-    error = (rate - target).square()
+    error = (rate - wanted).square()
     variance = log_variance.detach().exp()
     weight = variance ** (beta - 1) / (variance**beta).mean(dim=(-2, -1), keepdim=True)
-    likelihood = error.detach() * torch.exp(-log_variance) + log_variance
+    likelihood = (rate.detach() - truth).square() * torch.exp(-log_variance) + log_variance
     return 0.5 * (weight * error + _VARIANCE_SHARE * likelihood).mean()
 
 

@@ -12,63 +12,20 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from small_run import CPU, SMALL, recipe, run, source_of
 
 from noise_model.errors import InputError
-from noise_model.sensor import Sensor
-from simulate.dataset import SimulatedSet
 from simulate.pairs import Pair
-from simulate.recipe import SimulationRecipe
-from simulate.scenes import ProceduralScenes
-from simulate.shards import SceneMaker
-from spadsr.pair_source import PairSource, pair_source
-from spadsr.recipe import TrainingRecipe, load_recipe
+from spadsr.pair_source import PairSource
+from spadsr.recipe import load_recipe
 from spadsr.restorer import load_restorer
-from spadsr.runs import FinishedRun, run_training
-from spadsr.scene_bank import SceneBank, trained_and_held_out
+from spadsr.runs import FinishedRun
 from spadsr.training import TrainingState, new_state, train
-
-CPU = torch.device("cpu")
-TINY: dict[str, Any] = {
-    "steps": 6,
-    "batch": 4,
-    "exposures": 2,
-    "native": 16,
-    "warm_up": 2,
-    "ema": 0.9,
-    "record_every": 3,
-    "checkpoint_seconds": 0,
-    "interval_batches": 2,
-    "bfloat16": False,
-    "network": {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2},
-    "scenes": {"drawn": 3, "drawn_size": 256},
-}
-
-
-def quiet(done: int, total: int) -> None:
-    pass
-
-
-def recipe(**changes: Any) -> TrainingRecipe:
-    return TrainingRecipe.model_validate(TINY | changes)
 
 
 @pytest.fixture(scope="module")
 def source() -> PairSource:
-    return pair_source(recipe(), CPU, quiet)
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Callable[..., FinishedRun]:
-    """run(folder, *overrides, resume=False) trains by the tiny recipe."""
-    path = tmp_path / "tiny.yaml"
-    path.write_text(yaml.safe_dump(TINY))
-
-    def start(folder: Path, *overrides: str, resume: bool = False) -> FinishedRun:
-        done = run_training(None if resume else str(path), list(overrides), folder, "cpu", resume, quiet, quiet)
-        assert done is not None
-        return done
-
-    return start
+    return source_of(recipe())
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -94,10 +51,10 @@ def everything(state: TrainingState) -> dict[str, Any]:
 def test_it_learns(tmp_path: Path) -> None:
     """From eleven scenes, for the twelfth. How far depends on that one: with seeds 0, 1 and 2 the gain goes from 4.9 to
     11.5, from 2.0 to 1.4 (a scene that bicubic suits) and from 5.7 to 15.6 dB."""
-    scenes = TINY["scenes"] | {"drawn": 12}
+    scenes = SMALL["scenes"] | {"drawn": 12}
     settled = recipe(steps=40, record_every=1, learning_rate=5e-3, ema=0.8, scale_shares={4: 1}, scenes=scenes)
     state = new_state(settled, CPU)
-    steps = list(train(settled, state, pair_source(settled, CPU, quiet), tmp_path))
+    steps = list(train(settled, state, source_of(settled), tmp_path))
     gains = [row["gain_db"] for row in state.history]
     assert steps == list(range(1, 41))
     assert gains[-1] > max(7, gains[0] + 3), gains[::5]
@@ -130,7 +87,7 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(
     assert equal(everything(whole), everything(resumed))
 
 
-def test_a_run_folder(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
+def test_a_run_folder(tmp_path: Path) -> None:
     finished = run(tmp_path / "run", "seed=3")
     folder = tmp_path / "run"
     assert finished == FinishedRun(folder / "weights.safetensors", folder / "curves.png", [])
@@ -148,7 +105,7 @@ def test_a_run_folder(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
     assert restorer.provenance["versions"]["torch"] in torch.__version__
 
 
-def test_a_run_that_begins_with_weights(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
+def test_a_run_that_begins_with_weights(tmp_path: Path) -> None:
     """Without a learning rate the end is the beginning; the weights say what they began with, after a break too."""
     first = load_restorer(run(tmp_path / "first").weights)
     start = f"start={tmp_path / 'first' / 'weights.safetensors'}"
@@ -170,7 +127,7 @@ def test_a_run_that_begins_with_weights(tmp_path: Path, run: Callable[..., Finis
     ],
 )
 def test_weights_that_a_run_cannot_begin_with(start: str, network: dict[str, Any], words: str) -> None:
-    state = new_state(recipe(network=network or TINY["network"]), CPU)
+    state = new_state(recipe(network=network or SMALL["network"]), CPU)
     with pytest.raises(InputError, match=words):
         state.begin_with(Path(start))
 
@@ -183,9 +140,7 @@ def test_the_tuning_recipe_begins_with_the_shipped_weights() -> None:
     assert state.origin["checksum"] == load_restorer().checksum
 
 
-def test_a_run_is_not_overwritten_and_a_missing_one_not_resumed(
-    tmp_path: Path, run: Callable[..., FinishedRun]
-) -> None:
+def test_a_run_is_not_overwritten_and_a_missing_one_not_resumed(tmp_path: Path) -> None:
     run(tmp_path / "run", "steps=1")
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
     with pytest.raises(InputError, match="holds a run already; go on with --resume"):
@@ -199,7 +154,7 @@ def test_a_run_is_not_overwritten_and_a_missing_one_not_resumed(
         run(tmp_path / "run", resume=True)
 
 
-def test_a_finished_run_can_go_on_for_longer(tmp_path: Path, run: Callable[..., FinishedRun]) -> None:
+def test_a_finished_run_can_go_on_for_longer(tmp_path: Path) -> None:
     run(tmp_path / "run", "steps=2")
     finished = run(tmp_path / "run", "steps=4", resume=True)
     assert load_restorer(finished.weights).provenance["steps"] == 4
@@ -238,7 +193,7 @@ def test_a_damaged_checkpoint(tmp_path: Path, source: PairSource, damage: Callab
 
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     new_state(recipe(), CPU).save(tmp_path / "checkpoint.pt")
-    other = new_state(recipe(network=TINY["network"] | {"width": 12}), CPU)
+    other = new_state(recipe(network=SMALL["network"] | {"width": 12}), CPU)
     with pytest.raises(InputError, match="not a checkpoint of this recipe"):
         other.restore(tmp_path / "checkpoint.pt")
 
@@ -345,120 +300,7 @@ def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:
 
 def test_no_points_of_light_among_the_validation_captures(source: PairSource) -> None:
     """Beside them whatever else is in a picture counts for nothing, and the gain would depend on the seed."""
-    starred = pair_source(recipe(pairs={"starred_share": 1.0}), CPU, quiet)
+    starred = source_of(recipe(pairs={"starred_share": 1.0}))
     assert starred.validation().counts.equal(source.validation().counts)
     brightest = max(float(target.max()) for target in starred.validation().targets.values())
     assert brightest < 0.25  # white, 0.2, and dark counts
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder of four photographs, of which two are tiny, and a corrupt one."""
-    folder, rng = tmp_path / "photos", np.random.default_rng(0)
-    folder.mkdir()
-    for name, shape in {"wide": (300, 400), "tiny": (3, 40), "pixel": (1, 1), "small": (100, 90)}.items():
-        cv2.imwrite(str(folder / f"{name}.png"), rng.integers(0, 256, shape, np.uint8))
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
-    return folder
-
-
-def test_training_on_photographs_of_any_size_names_the_corrupt_one(
-    tmp_path: Path, photos: Path, run: Callable[..., FinishedRun]
-) -> None:
-    shares = "scale_shares={16: 1.0}"
-    finished = run(tmp_path / "run", f"scenes.photos={photos}", "scenes.photo_share=1", "native=32", shares)
-    assert finished.skipped == [photos / "broken.jpg"]
-    assert load_restorer(finished.weights).provenance["recipe"]["scenes"]["photos"] == str(photos)
-
-
-@pytest.mark.parametrize("kind", ["missing", "empty", "corrupt"])
-def test_a_folder_without_photographs(tmp_path: Path, photos: Path, run: Callable[..., FinishedRun], kind: str) -> None:
-    folder = tmp_path / kind
-    if kind != "missing":
-        folder.mkdir()
-    if kind == "corrupt":
-        (photos / "broken.jpg").rename(folder / "broken.jpg")
-    with pytest.raises(InputError, match=r"no such folder|no image|1 images that cannot be read") as caught:
-        run(tmp_path / "run", f"scenes.photos={folder}")
-    assert str(caught.value).startswith(str(folder))
-    assert not (tmp_path / "run").exists()
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A set of four scenes, seen by 16 x 16 pixels."""
-    folder = tmp_path_factory.mktemp("sets") / "set"
-    small = {"shape": (16, 16), "bit_depths": (1, 4, 8), "white_detections": (0.1, 0.4)}
-    settled = SimulationRecipe.load().model_copy(update=small)
-    maker = SceneMaker(ProceduralScenes(1), settled, settled.sensor(Sensor.load("spc3")), 1)
-    list(SimulatedSet(folder, maker, 4, 2).write())
-    return folder
-
-
-def test_training_on_a_simulated_set(tmp_path: Path, simulated: Path, run: Callable[..., FinishedRun]) -> None:
-    finished = run(tmp_path / "run", f"simulated={simulated}")
-    assert load_restorer(finished.weights).provenance["recipe"]["simulated"] == str(simulated)
-    resumed = run(tmp_path / "parts", f"simulated={simulated}", "steps=3"), run(tmp_path / "parts", resume=True)
-    assert load_restorer(resumed[1].weights).provenance["steps"] == 3
-
-
-def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
-    stored = pair_source(recipe(simulated=str(simulated)), CPU, quiet)
-    for seed in range(2):
-        pair = stored.pair(4, seed, held_out=False)
-        assert pair.counts.shape == (2, 16, 16)
-        assert list(pair.targets) == [4, 2, 1]
-        assert pair.targets[4].shape == (2, 64, 64)
-        assert pair.sensor.pde.shape == (2, 16, 16)
-    assert stored.validation().exposure.cycles == 16
-
-
-def test_some_pairs_of_a_simulated_set_are_not_trained_on(simulated: Path) -> None:
-    """Of four scenes two, with half of them held out; at two fluxes."""
-    stored = pair_source(recipe(simulated=str(simulated), held_out=0.5), CPU, quiet)
-    drawn = [[stored.pair(4, seed, held_out=held_out) for seed in range(20)] for held_out in (False, True)]
-    trained, held_out = ({hash(t.numpy().tobytes()) for pair in pairs for t in pair.targets[1]} for pairs in drawn)
-    scenes, fluxes = 2, 2
-    assert len(trained) == len(held_out) == scenes * fluxes
-    assert not trained & held_out
-
-
-def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
-    """Ten photographs, each of one grey."""
-    for i in range(10):
-        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64), 20 * i, np.uint8))
-    settled = recipe(held_out=0.2, scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
-    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
-    trained, held_out = (
-        {
-            round(255 * level) // 20
-            for level in bank.crops(200, 32, torch.Generator(), held_out=held).mean((1, 2)).tolist()
-        }
-        for held in (False, True)
-    )
-    assert (trained, held_out) == ({1, 2, 3, 4, 6, 7, 8, 9}, {0, 5})
-
-
-def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
-    settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
-    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
-    measured, trained = (bank.crops(100, 32, torch.Generator(), held_out=held) for held in (True, False))
-    assert torch.equal(measured, torch.full_like(measured, 0.8))
-    even = (trained == 0.8).flatten(1).all(dim=1)
-    assert 30 < int(even.sum()) < 70  # of a hundred, each with a chance of one half
-
-
-@pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
-def test_scenes_to_train_and_to_measure_on(number: int, share: float, held_out: list[int]) -> None:
-    trained, measured = trained_and_held_out(number, share)
-    assert measured == held_out
-    assert trained == ([0] if number == 1 else [i for i in range(number) if i not in held_out])
-
-
-def test_a_simulated_set_that_does_not_fit(tmp_path: Path, simulated: Path, run: Callable[..., FinishedRun]) -> None:
-    with pytest.raises(InputError, match="captures of 16 x 16; training on 32 x 32 needs larger ones"):
-        run(tmp_path / "run", f"simulated={simulated}", "native=32")
-    with pytest.raises(InputError, match="not the manifest of a simulated set"):
-        run(tmp_path / "run", f"simulated={tmp_path}")
-    assert not (tmp_path / "run").exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from small_run import CPU, SMALL, quiet, source_of
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
@@ -23,27 +24,12 @@ from spadsr.board import board
 from spadsr.distributed import Team
 from spadsr.interrupts import noted_signals
 from spadsr.intervals import Intervals
-from spadsr.pair_source import pair_source
 from spadsr.recipe import TrainingRecipe
 from spadsr.restorer import load_restorer, save_weights
 from spadsr.runs import run_training
 from spadsr.training import TrainingState, new_state, train
 
-CPU = torch.device("cpu")
-ENDLESS = {
-    "steps": 100_000,
-    "batch": 4,
-    "exposures": 2,
-    "native": 16,
-    "warm_up": 2,
-    "ema": 0.9,
-    "record_every": 1,
-    "checkpoint_seconds": 0,
-    "interval_batches": 2,
-    "bfloat16": False,
-    "network": {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2},
-    "scenes": {"drawn": 3, "drawn_size": 256},
-}
+ENDLESS = SMALL | {"steps": 100_000, "record_every": 1}
 RECIPE = TrainingRecipe.model_validate(ENDLESS)
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -56,10 +42,6 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def quiet(done: int, total: int) -> None:
-    pass
-
-
 def restored(folder: Path) -> TrainingState:
     state = new_state(RECIPE, CPU)
     state.restore(folder / "checkpoint.pt")
@@ -69,7 +51,7 @@ def restored(folder: Path) -> TrainingState:
 def left_alone(steps: int, folder: Path) -> TrainingState:
     """A run of one process, after so many steps."""
     state = new_state(RECIPE, CPU)
-    list(islice(train(RECIPE, state, pair_source(RECIPE, CPU, quiet), folder), steps))
+    list(islice(train(RECIPE, state, source_of(RECIPE), folder), steps))
     return state
 
 

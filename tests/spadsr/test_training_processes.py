@@ -14,37 +14,18 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from small_run import CPU, recipe, source_of
 
 from noise_model.errors import InputError
 from spadsr.distributed import Team
-from spadsr.pair_source import pair_source
-from spadsr.recipe import TrainingRecipe
 from spadsr.training import TrainingState, new_state, train
 
-CPU = torch.device("cpu")
-RECIPE = TrainingRecipe.model_validate(
-    {
-        "steps": 100_000,
-        "batch": 4,
-        "exposures": 2,
-        "native": 16,
-        "warm_up": 2,
-        "record_every": 1,
-        "checkpoint_seconds": 0,
-        "bfloat16": False,
-        "network": {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2},
-        "scenes": {"drawn": 3, "drawn_size": 256},
-    }
-)
+RECIPE = recipe(steps=100_000, record_every=1)
 ENDED = "training: another process of this run ended; its own line says why; go on with --resume"
 # Kernels that round differently move the losses of nine steps by up to 3e-5 of them, and weights whose gradients are
 # nearly nothing by up to 2e-3; a learning rate 0.1 % off moves the losses by 1e-3, half the captures by a half.
 LOSSES_AGREE = 2e-4  # relative
 WEIGHTS_AGREE = 5e-3
-
-
-def quiet(done: int, total: int) -> None:
-    pass
 
 
 def restored(folder: Path) -> TrainingState:
@@ -112,7 +93,7 @@ def test_two_processes_train_as_one_stop_together_and_resume(tmp_path: Path) -> 
     assert said in ([], [f"error: {ENDED}"])  # nothing where torchrun was faster to end it
     assert last.step >= first.step + 3  # the fourth was not yet known to be good
     alone = new_state(RECIPE, CPU)
-    list(islice(train(RECIPE, alone, pair_source(RECIPE, CPU, quiet), tmp_path / "alone"), last.step))
+    list(islice(train(RECIPE, alone, source_of(RECIPE), tmp_path / "alone"), last.step))
     check_same(last, alone)
 
 

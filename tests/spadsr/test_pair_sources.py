@@ -1,0 +1,129 @@
+"""What a run learns from: photographs, drawn scenes, simulated sets; and what of them is kept to measure on."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from small_run import CPU, quiet, recipe, run, source_of
+
+from noise_model.errors import InputError
+from noise_model.sensor import Sensor
+from simulate.dataset import SimulatedSet
+from simulate.recipe import SimulationRecipe
+from simulate.scenes import ProceduralScenes
+from simulate.shards import SceneMaker
+from spadsr.restorer import load_restorer
+from spadsr.scene_bank import SceneBank, trained_and_held_out
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of four photographs, of which two are tiny, and a corrupt one."""
+    folder, rng = tmp_path / "photos", np.random.default_rng(0)
+    folder.mkdir()
+    for name, shape in {"wide": (300, 400), "tiny": (3, 40), "pixel": (1, 1), "small": (100, 90)}.items():
+        cv2.imwrite(str(folder / f"{name}.png"), rng.integers(0, 256, shape, np.uint8))
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    return folder
+
+
+def test_training_on_photographs_of_any_size_names_the_corrupt_one(tmp_path: Path, photos: Path) -> None:
+    shares = "scale_shares={16: 1.0}"
+    finished = run(tmp_path / "run", f"scenes.photos={photos}", "scenes.photo_share=1", "native=32", shares)
+    assert finished.skipped == [photos / "broken.jpg"]
+    assert load_restorer(finished.weights).provenance["recipe"]["scenes"]["photos"] == str(photos)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "corrupt"])
+def test_a_folder_without_photographs(tmp_path: Path, photos: Path, kind: str) -> None:
+    folder = tmp_path / kind
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "corrupt":
+        (photos / "broken.jpg").rename(folder / "broken.jpg")
+    with pytest.raises(InputError, match=r"no such folder|no image|1 images that cannot be read") as caught:
+        run(tmp_path / "run", f"scenes.photos={folder}")
+    assert str(caught.value).startswith(str(folder))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A set of four scenes, seen by 16 x 16 pixels."""
+    folder = tmp_path_factory.mktemp("sets") / "set"
+    small = {"shape": (16, 16), "bit_depths": (1, 4, 8), "white_detections": (0.1, 0.4)}
+    settled = SimulationRecipe.load().model_copy(update=small)
+    maker = SceneMaker(ProceduralScenes(1), settled, settled.sensor(Sensor.load("spc3")), 1)
+    list(SimulatedSet(folder, maker, 4, 2).write())
+    return folder
+
+
+def test_training_on_a_simulated_set(tmp_path: Path, simulated: Path) -> None:
+    finished = run(tmp_path / "run", f"simulated={simulated}")
+    assert load_restorer(finished.weights).provenance["recipe"]["simulated"] == str(simulated)
+    resumed = run(tmp_path / "parts", f"simulated={simulated}", "steps=3"), run(tmp_path / "parts", resume=True)
+    assert load_restorer(resumed[1].weights).provenance["steps"] == 3
+
+
+def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
+    stored = source_of(recipe(simulated=str(simulated)))
+    for seed in range(2):
+        pair = stored.pair(4, seed, held_out=False)
+        assert pair.counts.shape == (2, 16, 16)
+        assert list(pair.targets) == [4, 2, 1]
+        assert pair.targets[4].shape == (2, 64, 64)
+        assert pair.sensor.pde.shape == (2, 16, 16)
+    assert stored.validation().exposure.cycles == 16
+
+
+def test_some_pairs_of_a_simulated_set_are_not_trained_on(simulated: Path) -> None:
+    """Of four scenes two, with half of them held out; at two fluxes."""
+    stored = source_of(recipe(simulated=str(simulated), held_out=0.5))
+    drawn = [[stored.pair(4, seed, held_out=held_out) for seed in range(20)] for held_out in (False, True)]
+    trained, held_out = ({hash(t.numpy().tobytes()) for pair in pairs for t in pair.targets[1]} for pairs in drawn)
+    scenes, fluxes = 2, 2
+    assert len(trained) == len(held_out) == scenes * fluxes
+    assert not trained & held_out
+
+
+def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
+    """Ten photographs, each of one grey."""
+    for i in range(10):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64), 20 * i, np.uint8))
+    settled = recipe(held_out=0.2, scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
+    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    trained, held_out = (
+        {
+            round(255 * level) // 20
+            for level in bank.crops(200, 32, torch.Generator(), held_out=held).mean((1, 2)).tolist()
+        }
+        for held in (False, True)
+    )
+    assert (trained, held_out) == ({1, 2, 3, 4, 6, 7, 8, 9}, {0, 5})
+
+
+def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
+    settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
+    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    measured, trained = (bank.crops(100, 32, torch.Generator(), held_out=held) for held in (True, False))
+    assert torch.equal(measured, torch.full_like(measured, 0.8))
+    even = (trained == 0.8).flatten(1).all(dim=1)
+    assert 30 < int(even.sum()) < 70  # of a hundred, each with a chance of one half
+
+
+@pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
+def test_scenes_to_train_and_to_measure_on(number: int, share: float, held_out: list[int]) -> None:
+    trained, measured = trained_and_held_out(number, share)
+    assert measured == held_out
+    assert trained == ([0] if number == 1 else [i for i in range(number) if i not in held_out])
+
+
+def test_a_simulated_set_that_does_not_fit(tmp_path: Path, simulated: Path) -> None:
+    with pytest.raises(InputError, match="captures of 16 x 16; training on 32 x 32 needs larger ones"):
+        run(tmp_path / "run", f"simulated={simulated}", "native=32")
+    with pytest.raises(InputError, match="not the manifest of a simulated set"):
+        run(tmp_path / "run", f"simulated={tmp_path}")
+    assert not (tmp_path / "run").exists()
