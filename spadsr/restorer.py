@@ -76,23 +76,29 @@ class Restorer:
         if scale not in SCALES:
             raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
         measurement = measure(counts.to(self.device), exposure, sensor.to(self.device))
-        answers = [self._turned_answer(measurement, scale, each) for each in ORIENTATIONS[: self.orientations]]
+        answers = [
+            oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
+            for orientation in ORIENTATIONS[: self.orientations]
+        ]
         rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
         standard, _ = self.intervals.factors(measurement.mean_counts, scale)
         rate = (rate * measurement.scale)[:, 0].clamp(min=0)
         return rate, (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
-
-    def _turned_answer(self, measurement: Measurement, scale: int, orientation: Orientation) -> tuple[Tensor, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            [answer] = self.network(measurement.turned(orientation), (scale,))
-        rate, log_variance = (turned_back(part, orientation) for part in answer)
-        return rate, log_variance
 
     @torch.inference_mode()
     def coverage_factor(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> Tensor:
         """k (B,): so many standard uncertainties cover 95 % (GUM, JCGM 100:2008, 6.3). Arguments as for `restore`."""
         photons = mean_counts(counts.to(self.device), exposure, sensor.to(self.device))
         return self.intervals.factors(photons, scale)[1].flatten()
+
+
+def oriented_answers(
+    network: Network, measurement: Measurement, scales: tuple[int, ...], orientation: Orientation, bfloat16: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """What the network answers to the turned image, turned back: as from `network` itself, for each of the scales."""
+    with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=bfloat16):
+        answers = network(measurement.turned(orientation), scales)
+    return [(turned_back(rate, orientation), turned_back(log_variance, orientation)) for rate, log_variance in answers]
 
 
 def save_weights(path: Path, network: Network, intervals: Intervals, provenance: dict[str, Any]) -> None:

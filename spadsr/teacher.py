@@ -1,4 +1,4 @@
-"""What a network is to answer: the truth, or what a trained network makes of the same counts."""
+"""A trained network that another one learns from."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from spadsr.network import Measurement
-from spadsr.orientations import ORIENTATIONS, turned_back
-from spadsr.restorer import load_restorer
+from spadsr.orientations import ORIENTATIONS
+from spadsr.restorer import load_restorer, oriented_answers
 
 
 class Teacher:
@@ -40,6 +40,5 @@ class Teacher:
             InputError: the network has no such scale.
         """
         orientation = ORIENTATIONS[step % len(ORIENTATIONS)]
-        with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=self.bfloat16):
-            answers = self.network(measurement.turned(orientation), scales)
-        return {s: turned_back(rate, orientation) for s, (rate, _) in zip(scales, answers, strict=True)}
+        answers = oriented_answers(self.network, measurement, scales, orientation, self.bfloat16)
+        return {s: rate for s, (rate, _) in zip(scales, answers, strict=True)}

@@ -11,7 +11,7 @@ from noise_model.errors import InputError
 from spadsr.architectures import Network
 from spadsr.intervals import Intervals
 from spadsr.network import Measurement
-from spadsr.orientations import ORIENTATIONS, turned, turned_back
+from spadsr.orientations import ORIENTATIONS, turned_back
 from spadsr.pair_source import PairSource
 from spadsr.recipe import load_recipe
 from spadsr.restorer import load_restorer, save_weights
@@ -36,11 +36,8 @@ def test_it_answers_in_another_orientation_at_every_step(small_weights: Path, so
     rates = [teacher.rates(measurement, (4, 1), step) for step in range(len(ORIENTATIONS))]
     network = load_restorer(small_weights).network
     for orientation, said in zip(ORIENTATIONS, rates, strict=True):
-        turned_measurement = Measurement(
-            **{name: turned(getattr(measurement, name), orientation) for name in Measurement.__dataclass_fields__}
-        )
         with torch.no_grad():
-            answers = network(turned_measurement, (4, 1))
+            answers = network(measurement.turned(orientation), (4, 1))
         for s, (rate, _) in zip((4, 1), answers, strict=True):
             assert said[s].equal(turned_back(rate, orientation))
     assert not rates[0][4].equal(rates[1][4])
