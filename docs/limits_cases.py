@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.evaluation import block_mean
+from spadsr.evaluation.metrics import block_mean
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from skimage.io import imread
 
-from hardware.capture import open_capture
-from spadsr.baselines import bicubic
-from spadsr.report import Strip, contact_sheet, enlarged
-from spadsr.restorer import Restorer, load_restorer
+from hardware.captures.capture import open_capture
+from spadsr.evaluation.baselines import bicubic
+from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 SCALE, ZOOM, COLUMNS = 4, 3, 4
 

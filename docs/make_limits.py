@@ -14,10 +14,11 @@ from limits_cases import CASES, CONTROLS, FRAME, NATIVE, SCALE, Case, Image, arr
 from noise_model.response import detection_rate
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure
-from spadsr.evaluation import block_mean
-from spadsr.physics_check import physics_check
-from spadsr.report import enlarged, rate_scale
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.evaluation.metrics import block_mean
+from spadsr.pictures.sheets import enlarged, rate_scale
+from spadsr.restoration.physics_check import physics_check
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 DOCS = Path(__file__).parent
 PANEL = 1.75  # inches

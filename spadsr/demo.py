@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.capture import open_capture
-from hardware.result import read_result
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.result import read_result
+from hardware.captures.writer import CaptureWriter
 from noise_model.files import whole_file
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.baselines import bicubic
-from spadsr.evaluation import block_mean
-from spadsr.inference import restore_capture
-from spadsr.metrics import psnr
-from spadsr.report import Strip, contact_sheet, enlarged
-from spadsr.restorer import load_restorer
+from spadsr.evaluation.baselines import bicubic
+from spadsr.evaluation.metrics import block_mean, psnr
+from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
+from spadsr.restoration.recordings import restore_capture
+from spadsr.restoration.weights import load_restorer
 
 _SCALE, _SUM, _IMAGES = 4, 128, 256
 _ZOOM = 2  # screen pixels to a pixel of the truth

@@ -87,8 +87,8 @@ import noise_model, simulate, hardware, spadsr
 from noise_model.files import shipped_configs
 from noise_model.sensor import Sensor
 from simulate.recipe import SimulationRecipe
-from spadsr.recipe import load_recipe
-from spadsr.restorer import SHIPPED, load_restorer
+from spadsr.training.recipe import load_recipe
+from spadsr.restoration.weights import SHIPPED, load_restorer
 for package in (noise_model, simulate, hardware, spadsr):
     print(Path(package.__file__).parents[1])
 print(shipped_configs().parents[1])

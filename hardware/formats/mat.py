@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware import matlab5
-from hardware.source import Choice, Counts, Source, counts_dtype, stack_shape
-from hardware.stored import bomb_check, check_stored
+from hardware.hdf5.checks import bomb_check, check_stored
+from hardware.parsing import matlab5
+from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
 from noise_model.errors import InputError
 
 NAME = "MATLAB file"

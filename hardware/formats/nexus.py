@@ -8,10 +8,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.source import Choice, Counts, Settings, Source, counts_dtype, stack_shape
-from hardware.stored import bomb_check, check_stored, whole_value
-from hardware.tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
-from hardware.unfinished import whole_images
+from hardware.hdf5.checks import bomb_check, check_stored, whole_value
+from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
+from hardware.hdf5.unfinished import whole_images
+from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
 NAME = "HDF5 capture"

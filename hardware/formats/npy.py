@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from hardware.packing import looks_packed, unpacked
-from hardware.source import Choice, RawStack, Settings, Source, counts_dtype, stack_shape
+from hardware.parsing.packed_bits import looks_packed, unpacked
+from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
 NAME = "NumPy array"

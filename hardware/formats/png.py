@@ -11,8 +11,8 @@ from typing import ClassVar, Self
 import cv2
 import numpy as np
 
-from hardware.peak_normalised import as_source
-from hardware.source import Choice, Counts, Source, blaming, regular_file, stack_shape
+from hardware.parsing.peak_normalised import as_source
+from hardware.parsing.source import Choice, Counts, Source, blaming, regular_file, stack_shape
 from noise_model.errors import InputError
 
 NAME = "PNG images"

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.packing import unpacked
-from hardware.source import Choice, Counts, RawStack, Settings, Source
+from hardware.parsing.packed_bits import unpacked
+from hardware.parsing.source import Choice, Counts, RawStack, Source
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
 NAME = "SPAD512 raw file"

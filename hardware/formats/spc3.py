@@ -11,7 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from hardware.source import Choice, Counts, RawStack, Settings, Source, stack_shape
+from hardware.parsing.source import Choice, Counts, RawStack, Source, stack_shape
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
 NAME = "SPC3 recording"

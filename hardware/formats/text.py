@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hardware.source import Choice, Source, stack_shape
+from hardware.parsing.source import Choice, Source, stack_shape
 from noise_model.errors import InputError
 
 NAME = "text image"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from hardware.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
-from hardware.peak_normalised import as_source
-from hardware.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
+from hardware.parsing.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
+from hardware.parsing.peak_normalised import as_source
+from hardware.parsing.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
 from noise_model.errors import InputError
 
 NAME = "TIFF stack"

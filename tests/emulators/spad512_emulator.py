@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.spad512_server import Server
+from hardware.cameras.spad512.emulator import Server
 
 
 @contextmanager

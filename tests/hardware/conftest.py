@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from hardware.writer import CaptureWriter
+from hardware.captures.writer import CaptureWriter
 from noise_model.sensor import Exposure
 
 # What the tests of this folder share, and the cameras they talk to.
@@ -55,7 +55,7 @@ def spad512_port() -> Iterator[int]:
     """Port of a pretend SPAD512."""
     from spad512_emulator import serving
 
-    from hardware.spad512_server import Server
+    from hardware.cameras.spad512.emulator import Server
 
     with serving(Server()) as port:
         yield port

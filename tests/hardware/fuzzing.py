@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from hostile_files import Format, formats
 
-from hardware.capture import open_capture
+from hardware.captures.capture import open_capture
 from noise_model.errors import InputError
 
 #: s of work that a file may take, and s until a process that waits for something is given up; bytes.

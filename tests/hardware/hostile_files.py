@@ -13,9 +13,9 @@ import numpy as np
 import tifffile
 from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text, spc3_header
 
-from hardware.bitshuffle import FILTER, load_filter
-from hardware.tree import DETECTOR
-from hardware.writer import CaptureWriter
+from hardware.captures.writer import CaptureWriter
+from hardware.hdf5.bitshuffle import FILTER, load_filter
+from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.sensor import Exposure
 
 DATA = f"{DETECTOR}/data"

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from counting_camera import CountingCamera, numbered
 
-from hardware import recorder
 from hardware.camera import CameraSettings
-from hardware.capture import open_capture
-from hardware.recording import Order, Progress
+from hardware.captures.capture import open_capture
+from hardware.recording import recorder
+from hardware.recording.order import Order, Progress
 
 
 def recording(path: Path, compression: str, flushed: int) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from hardware.capture import open_capture
-from hardware.tree import DETECTOR
+from hardware.captures.capture import open_capture
+from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.errors import InputError
 
 DATA = f"{DETECTOR}/data"

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware import bitshuffle
-from hardware.capture import open_capture
-from hardware.tree import DETECTOR
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
+from hardware.hdf5 import bitshuffle
+from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from spc3_emulator import reset
 
-from hardware.camera import Block, Camera, CameraError, CameraSettings, cameras, open_camera
+from hardware.camera import Block, Camera, CameraError, CameraSettings
+from hardware.cameras.registry import cameras, open_camera
 from noise_model.errors import InputError
 
 
@@ -61,7 +62,7 @@ def spc3_live(request: pytest.FixtureRequest) -> Made:
 
 
 def spad512(request: pytest.FixtureRequest) -> Made:
-    request.getfixturevalue("monkeypatch").setattr("hardware.spad512_link.QUIET", 0.05)
+    request.getfixturevalue("monkeypatch").setattr("hardware.cameras.spad512.link.QUIET", 0.05)
     port = request.getfixturevalue("spad512_port")
     return Made(open_camera(f"spad512:,port={port},frames=3"), CameraSettings(10e-6, cycles=255))
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hardware.capture import Capture, open_capture
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import Capture, open_capture
+from hardware.captures.writer import CaptureWriter
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
@@ -58,7 +58,7 @@ def test_sums_of_consecutive_images_are_exact_and_say_what_they_leave_out(
 
 def test_sums_larger_than_a_block_are_read_in_slabs(save: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = np.arange(60, dtype=np.uint8).reshape(60, 1, 1)
-    monkeypatch.setattr("hardware.capture.BLOCK_BYTES", 7)
+    monkeypatch.setattr("hardware.captures.capture.BLOCK_BYTES", 7)
     with open_capture(save("a.h5", counts)) as capture:
         np.testing.assert_array_equal(whole(capture.summed(20)).ravel(), counts.reshape(3, 20).sum(axis=1))
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hardware.capture import open_capture
+from hardware.captures.capture import open_capture
 from noise_model.errors import InputError
 
 MUTANTS, PATIENCE = 300, 5.0

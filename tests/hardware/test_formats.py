@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text
 from numpy.typing import NDArray
 
-from hardware.capture import Capture, open_capture
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import Capture, open_capture
+from hardware.captures.writer import CaptureWriter
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 

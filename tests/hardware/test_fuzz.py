@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hardware.capture import readers
+from hardware.captures.capture import readers
 
 MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
 FORMATS = ["hdf5", "spc3", "tiff", "png", "png folder", "npy", "spad512", "mat 5", "mat 7.3", "text"]

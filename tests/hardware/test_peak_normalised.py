@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from hardware.capture import open_capture
-from hardware.peak_normalised import largest_count, recover
+from hardware.captures.capture import open_capture
+from hardware.parsing.peak_normalised import largest_count, recover
 from noise_model.sensor import Exposure
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hardware.capture import open_capture
+from hardware.captures.capture import open_capture
 from noise_model.errors import InputError
 
 #: By folder: how many files there are to read, their format, and the sizes of their images.

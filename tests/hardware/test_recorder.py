@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 from counting_camera import CountingCamera, numbered
 
-from hardware import recorder_source, writer
-from hardware.camera import Block, CameraSettings, open_camera
-from hardware.capture import Capture, open_capture
-from hardware.recorder import record
-from hardware.recording import Order, Progress
-from hardware.tree import DETECTOR
-from hardware.writer import CaptureWriter
+from hardware.camera import Block, CameraSettings
+from hardware.cameras.registry import open_camera
+from hardware.captures import writer
+from hardware.captures.capture import Capture, open_capture
+from hardware.captures.writer import CaptureWriter
+from hardware.hdf5.nexus_tree import DETECTOR
+from hardware.recording import camera_side as recorder_source
+from hardware.recording.order import Order, Progress
+from hardware.recording.recorder import record
 from noise_model.errors import InputError
 
 ASKED = CameraSettings(1e-5, counter_bits=8)
@@ -201,11 +203,11 @@ import sys
 from collections import namedtuple
 from pathlib import Path
 from counting_camera import CountingCamera, numbered
-from hardware import recorder_sink
+from hardware.recording import disk_side as recorder_sink
 from hardware.camera import CameraSettings
-from hardware.capture import open_capture
-from hardware.recorder import record
-from hardware.recording import Order
+from hardware.captures.capture import open_capture
+from hardware.recording.recorder import record
+from hardware.recording.order import Order
 path, surprised = Path(sys.argv[1]), sys.argv[2] == "surprised"
 if surprised:  # the disk pretends to have room until it has none
     recorder_sink.shutil.disk_usage = lambda folder: namedtuple("Usage", "free")(1 << 40)

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from hardware.capture import open_capture
-from hardware.result import CHECKS, PHYSICS_CHECK, Provenance, ResultWriter, read_result
+from hardware.captures.capture import open_capture
+from hardware.captures.result import CHECKS, PHYSICS_CHECK, Provenance, ResultWriter, read_result
 from noise_model.errors import InputError
 
 MADE = Provenance(

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from hardware import simulated
-from hardware.camera import Block, Camera, CameraError, CameraSettings, open_camera
-from hardware.simulated import moving_scene
+from hardware.camera import Block, Camera, CameraError, CameraSettings
+from hardware.cameras import simulated
+from hardware.cameras.registry import open_camera
+from hardware.cameras.simulated import moving_scene
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 

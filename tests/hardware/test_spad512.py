@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from spad512_emulator import Babbling, Known, Spoilt, serving
 
-from hardware import spad512, spad512_link
 from hardware.camera import CameraError, CameraSettings
+from hardware.cameras.spad512 import camera as spad512
+from hardware.cameras.spad512 import link as spad512_link
+from hardware.cameras.spad512.emulator import Server, corrected, encoded, requested, scene
 from hardware.formats.spad512 import upright
-from hardware.spad512_server import Server, corrected, encoded, requested, scene
 from noise_model.sensor import Sensor
 
 Start = Callable[..., spad512.Spad512]

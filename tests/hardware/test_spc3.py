@@ -13,9 +13,9 @@ import pytest
 from scipy.stats import chi2
 from spc3_emulator import image_numbers, misuse, pattern, reset
 
-from hardware import spc3
 from hardware.camera import CameraError, CameraSettings
-from hardware.spc3_library import VARIABLE
+from hardware.cameras.spc3 import camera as spc3
+from hardware.cameras.spc3.library import VARIABLE
 
 Start = Callable[..., spc3.Spc3]
 

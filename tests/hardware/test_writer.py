@@ -11,9 +11,9 @@ import h5py
 import numpy as np
 import pytest
 
-from hardware.capture import open_capture
-from hardware.tree import DETECTOR
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
+from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
@@ -106,7 +106,7 @@ def test_settings_no_camera_has(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 import numpy as np
-from hardware.writer import CaptureWriter
+from hardware.captures.writer import CaptureWriter
 from noise_model.sensor import Exposure
 with CaptureWriter(sys.argv[1], (8, 8), "u1", exposure=Exposure(1e-5), dead_time=0, counter_bits=8) as writer:
     for value in range(5):

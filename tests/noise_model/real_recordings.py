@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.io import loadmat
 from skimage.io import imread
 
-from hardware.capture import open_capture
+from hardware.captures.capture import open_capture
 
 Counts = NDArray[np.int64]
 

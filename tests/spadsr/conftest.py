@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from hardware.writer import CaptureWriter
+from hardware.captures.writer import CaptureWriter
 from noise_model.sensor import Exposure
-from spadsr.cli import main
-from spadsr.intervals import Intervals
-from spadsr.network import GatedFusionTransformer, NetworkConfig
-from spadsr.restorer import save_weights
+from spadsr.cli.app import main
+from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.weights import save_weights
 
 # What tests of this folder share, and the scripts of the guides.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "docs")]

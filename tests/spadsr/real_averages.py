@@ -19,9 +19,10 @@ from scipy.ndimage import gaussian_filter
 from skimage.io import imread
 
 from noise_model.sensor import HOT, Exposure, Sensor
-from spadsr.baselines import bicubic
-from spadsr.physics_check import stands_out
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.evaluation.baselines import bicubic
+from spadsr.restoration.hot_pixels import stands_out
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]

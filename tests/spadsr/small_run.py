@@ -6,9 +6,9 @@ from typing import Any
 import torch
 import yaml
 
-from spadsr.pair_source import PairSource, pair_source
-from spadsr.recipe import TrainingRecipe
-from spadsr.runs import FinishedRun, run_training
+from spadsr.training.pair_source import PairSource, pair_source
+from spadsr.training.recipe import TrainingRecipe
+from spadsr.training.run import FinishedRun, run_training
 
 CPU = torch.device("cpu")
 SMALL: dict[str, Any] = {

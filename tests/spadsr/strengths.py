@@ -1,4 +1,4 @@
-"""Which strengths of the denoisers in `spadsr.baselines` give the highest mean PSNR at x4, on pictures of a folder.
+"""Which strengths of the denoisers in `spadsr.evaluation.baselines` give the highest mean PSNR at x4, on pictures.
 
     python tests/spadsr/strengths.py PICTURES [nlm|tv] [N ...]
 
@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from spadsr.baselines import Baseline, denoised, nlm, tv
-from spadsr.evaluation import Answer, Condition, Method, evaluate
+from spadsr.evaluation.baselines import Baseline, denoised, nlm, tv
+from spadsr.evaluation.conditions import Condition
+from spadsr.evaluation.evaluate import evaluate
+from spadsr.evaluation.methods import Answer, Method
 
 DENOISERS = {"nlm": nlm, "tv": tv}
 GRID = {

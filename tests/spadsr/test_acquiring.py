@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from command import Said
 
-from hardware.capture import open_capture
-from hardware.recording import Progress
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
+from hardware.recording.order import Progress
 from noise_model.sensor import Exposure
-from spadsr.acquiring import State, progress_line
-from spadsr.live import LiveCount
+from spadsr.acquisition.acquire import State, progress_line
+from spadsr.acquisition.live_view import LiveCount
 
 Run = Callable[..., "Said"]
 

@@ -8,12 +8,12 @@ import yaml
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr.architectures import build
-from spadsr.network import GatedFusionTransformer, NetworkConfig
-from spadsr.recipe import load_recipe
-from spadsr.restorer import load_restorer
-from spadsr.runs import run_training
-from spadsr.window_network import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.registry import build
+from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.restoration.weights import load_restorer
+from spadsr.training.recipe import load_recipe
+from spadsr.training.run import run_training
 
 OURS = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 PLAIN = WindowAttentionConfig(width=8, groups=1, layers=2, heads=2)

@@ -12,7 +12,7 @@ from noise_model.response import expected_counts, fraction
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from simulate.scenes import ProceduralScenes
-from spadsr.baselines import (
+from spadsr.evaluation.baselines import (
     BASELINES,
     STRENGTH_KNOTS,
     STRENGTHS,
@@ -27,7 +27,7 @@ from spadsr.baselines import (
     tv,
     unbiased_inverse,
 )
-from spadsr.evaluation import block_mean
+from spadsr.evaluation.metrics import block_mean
 
 COUNT_TIME = 875e-9
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from noise_model.sensor import Sensor
-from spadsr import bench
+from spadsr.bench import sampling_speed as bench
 
 
 def test_sampling_beside_numpy() -> None:

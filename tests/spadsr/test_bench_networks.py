@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from spadsr import bench, bench_networks
-from spadsr.bench_networks import ONNX, PEERS, bench_infer, gmac
-from spadsr.restorer import load_restorer
-from spadsr.window_network import LIGHT, PUBLISHED
+from spadsr.bench import network_speed as bench_networks
+from spadsr.bench import sampling_speed as bench
+from spadsr.bench.network_speed import ONNX, PEERS, bench_infer, gmac
+from spadsr.networks.window_attention import LIGHT, PUBLISHED
+from spadsr.restoration.weights import load_restorer
 
 
 def test_inference_beside_window_attention(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

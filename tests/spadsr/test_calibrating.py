@@ -14,13 +14,13 @@ import pytest
 import torch
 from command import Said
 
-from hardware.capture import open_capture
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
 from noise_model.calibration.streams import gather
 from noise_model.sampling import sample_counts
 from noise_model.sensor import GAP, Exposure, Sensor
-from spadsr.calibrating import _recordings
-from spadsr.cli import main
+from spadsr.calibration.calibrate import _recordings
+from spadsr.cli.app import main
 
 SHAPE = (24, 16)
 FRAME = Exposure(10e-6)

@@ -19,9 +19,9 @@ from noise_model.calibration.streams import LAGS, Stream, StreamStatistics, gath
 from noise_model.estimates import Estimate
 from noise_model.sampling import sample_counts
 from noise_model.sensor import DEAD, HOT, Exposure, Sensor
-from spadsr import calibration_figures as figures
-from spadsr.calibration_report import ESTIMATES, Used, assumed, estimate_rows, write_calibration
-from spadsr.drawing import png
+from spadsr.calibration import figures
+from spadsr.calibration.report import ESTIMATES, Used, assumed, estimate_rows, write_calibration
+from spadsr.pictures.plots import png
 
 SHAPE = (20, 14)
 FRAME = Exposure(10e-6)

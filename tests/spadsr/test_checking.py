@@ -14,11 +14,11 @@ import pytest
 import torch
 from command import Said
 
-from hardware.capture import open_capture
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
 from noise_model.sampling import sample_counts
 from noise_model.sensor import DEAD, Exposure, Sensor
-from spadsr.checking import _examined
+from spadsr.calibration.check import _examined
 
 SHAPE = (16, 12)
 

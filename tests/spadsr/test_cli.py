@@ -16,9 +16,9 @@ import yaml
 from command import Said
 from safetensors.numpy import save_file
 
-from hardware.result import read_result
-from hardware.tree import DETECTOR
-from spadsr.cli import app
+from hardware.captures.result import read_result
+from hardware.hdf5.nexus_tree import DETECTOR
+from spadsr.cli.app import app
 
 DATA = f"{DETECTOR}/data"
 Record = Callable[..., Path]

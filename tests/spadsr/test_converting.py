@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import tifffile
 
-from hardware.capture import open_capture
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
-from spadsr.cli import main
-from spadsr.converting import convert_capture
+from spadsr.cli.app import main
+from spadsr.files.convert import convert_capture
 
 NAMES = ["b.h5", "b.npy", "b.tif", "b.ome.tif"]
 

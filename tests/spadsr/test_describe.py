@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from hardware.capture import open_capture
-from hardware.result import CHECKS, Provenance, ResultWriter
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import open_capture
+from hardware.captures.result import CHECKS, Provenance, ResultWriter
+from hardware.captures.writer import CaptureWriter
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
-from spadsr.describe import describe
+from spadsr.files.describe import describe
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from hardware.camera import CameraError, CameraSettings, open_camera
-from spadsr.cli_cameras import emulate_spad512
+from hardware.camera import CameraError, CameraSettings
+from hardware.cameras.registry import open_camera
+from spadsr.cli.cameras import emulate_spad512
 
 
 def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None:

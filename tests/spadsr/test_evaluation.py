@@ -15,21 +15,13 @@ from PIL import Image
 from noise_model.errors import InputError
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.evaluation import (
-    Answer,
-    Condition,
-    Evaluation,
-    Row,
-    block_mean,
-    conditions_of,
-    evaluate,
-    methods_named,
-    scene,
-)
-from spadsr.metrics import Radiometry
-from spadsr.restorer import load_restorer
-from spadsr.summaries import Mean, summarised
-from spadsr.tables import COLUMNS, markdown, rows_of, write_evaluation
+from spadsr.evaluation.conditions import Condition, conditions_of
+from spadsr.evaluation.evaluate import Evaluation, Row, evaluate, scene
+from spadsr.evaluation.methods import Answer, methods_named
+from spadsr.evaluation.metrics import Radiometry, block_mean
+from spadsr.evaluation.summaries import Mean, summarised
+from spadsr.evaluation.tables import COLUMNS, markdown, rows_of, write_evaluation
+from spadsr.restoration.weights import load_restorer
 
 NORMAL = Condition("binary", 4, 0.2, 64)
 

@@ -15,13 +15,14 @@ from typer.testing import CliRunner
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr import model_export
-from spadsr.cli import app
-from spadsr.describe import describe
-from spadsr.model_agreement import CheckCapture, check_captures, difference
-from spadsr.model_export import AGREEMENT, MEANINGS, Exported, export_onnx, inputs_of, sensor_to_export, session
-from spadsr.model_graph import Float32Restorer
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.cli.app import app
+from spadsr.export import onnx_file as model_export
+from spadsr.export.agreement import CheckCapture, check_captures, difference
+from spadsr.export.graph import Float32Restorer
+from spadsr.export.onnx_file import AGREEMENT, MEANINGS, Exported, export_onnx, inputs_of, sensor_to_export, session
+from spadsr.files.describe import describe
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")

@@ -11,9 +11,9 @@ import torch
 import yaml
 
 from noise_model.sensor import Exposure
-from spadsr.model_agreement import CheckCapture, difference
-from spadsr.model_export import AGREEMENT, sensor_to_export
-from spadsr.restorer import load_restorer
+from spadsr.export.agreement import CheckCapture, difference
+from spadsr.export.onnx_file import AGREEMENT, sensor_to_export
+from spadsr.restoration.weights import load_restorer
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("bioimageio.core")

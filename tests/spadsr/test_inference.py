@@ -15,16 +15,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware.capture import Capture, open_capture
-from hardware.result import read_result
-from hardware.tree import DETECTOR
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import Capture, open_capture
+from hardware.captures.result import read_result
+from hardware.captures.writer import CaptureWriter
+from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.errors import InputError
 from noise_model.response import detection_rate
 from noise_model.sensor import HOT, USER, Exposure, Sensor
-from spadsr.inference import Restored, distinct_results, restore_capture, result_path, sensor_of
-from spadsr.physics_check import physics_check
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.restoration.chosen_sensor import sensor_of
+from spadsr.restoration.physics_check import physics_check
+from spadsr.restoration.recordings import Restored, distinct_results, restore_capture, result_path
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 Record = Callable[..., Path]
 
@@ -187,9 +189,9 @@ import resource, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from hardware.capture import open_capture
-from spadsr.inference import restore_capture
-from spadsr.restorer import load_restorer
+from hardware.captures.capture import open_capture
+from spadsr.restoration.recordings import restore_capture
+from spadsr.restoration.weights import load_restorer
 sizes = []
 def report(done, total):
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

@@ -7,8 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from spadsr.intervals import KNOTS, Intervals, measured_intervals
-from spadsr.network import SCALES, Measurement
+from spadsr.networks.measurement import SCALES, Measurement
+from spadsr.restoration.intervals import KNOTS, Intervals
+from spadsr.training.measured_intervals import measured_intervals
 
 
 class Liar(torch.nn.Module):

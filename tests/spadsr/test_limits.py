@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from make_limits import DOCS, Answer, answer_to, block_coverage, draw
 
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 
 @cache

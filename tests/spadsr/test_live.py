@@ -15,16 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware import simulated
-from hardware.camera import Block, Camera, CameraSettings, open_camera
-from hardware.capture import open_capture
-from hardware.recorder import record
-from hardware.recording import Order, Progress
+from hardware.camera import Block, Camera, CameraSettings
+from hardware.cameras import simulated
+from hardware.cameras.registry import open_camera
+from hardware.captures.capture import open_capture
+from hardware.recording.order import Order, Progress
+from hardware.recording.recorder import record
 from noise_model.errors import InputError
-from spadsr import live
-from spadsr.cli import main
-from spadsr.live import LiveCount, LiveView
-from spadsr.live_painter import LiveOrder, picture
+from spadsr.acquisition import live_view as live
+from spadsr.acquisition.live_painter import LiveOrder, picture
+from spadsr.acquisition.live_view import LiveCount, LiveView
+from spadsr.cli.app import main
 
 SETTINGS = CameraSettings(10.4e-6, counter_bits=8, dead_time=50e-9, frame_time=1e-3)
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from noise_model.response import detection_rate
 from noise_model.sensor import HOT, Exposure, Sensor
-from spadsr.measurement import measure
-from spadsr.network import STATISTICS, Measurement
+from spadsr.networks.measurement import STATISTICS, Measurement, measure
 
 KINDS = {"binary": (0.0, 1), "counting": (50e-9, 9), "counting without dead time": (0.0, 9)}
 RATE, DARK, PDE, BAD = 0, 6, 7, 8  # channels

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spadsr.metrics import Radiometry, coverage, psnr, ssim
+from spadsr.evaluation.metrics import Radiometry, coverage, psnr, ssim
 
 
 def flat(value: float, shape: tuple[int, int] = (16, 16)) -> np.ndarray:

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.sensor import Exposure, Sensor
-from spadsr.measurement import measure
-from spadsr.network import SCALES, GatedFusionTransformer, Measurement, NetworkConfig, Part, limited_bicubic
-from spadsr.recipe import load_recipe
+from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig, Part, limited_bicubic
+from spadsr.networks.measurement import SCALES, Measurement, measure
+from spadsr.training.recipe import load_recipe
 
 PARTS: tuple[Part, ...] = get_args(Part)
 SMALL = NetworkConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)

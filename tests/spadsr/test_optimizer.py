@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spadsr.network import GatedFusionTransformer, NetworkConfig
-from spadsr.optimizer import Optimizer
+from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.training.optimizer import Optimizer
 
 SMALL = NetworkConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
 Make = Callable[[NetworkConfig], GatedFusionTransformer]

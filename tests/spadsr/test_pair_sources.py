@@ -14,8 +14,8 @@ from simulate.dataset import SimulatedSet
 from simulate.recipe import SimulationRecipe
 from simulate.scenes import ProceduralScenes
 from simulate.shards import SceneMaker
-from spadsr.restorer import load_restorer
-from spadsr.scene_bank import SceneBank, trained_and_held_out
+from spadsr.restoration.weights import load_restorer
+from spadsr.training.scene_bank import SceneBank, trained_and_held_out
 
 
 @pytest.fixture

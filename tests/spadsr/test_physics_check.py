@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from noise_model.laws import Shape
+from noise_model.moments import moments
 from noise_model.sampling import sample_counts
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.procedural import procedural_scene
-from spadsr.physics_check import CheckSummary, PhysicsCheck, moments, physics_check, stands_out, summary
+from spadsr.restoration.hot_pixels import stands_out
+from spadsr.restoration.physics_check import CheckSummary, PhysicsCheck, physics_check, summary
 
 SECONDS = 10e-6
 SIZE = (48, 40)

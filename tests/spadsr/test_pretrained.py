@@ -5,11 +5,10 @@ import pytest
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr import pretrained
-from spadsr.baselines import enlarge as bicubically
-from spadsr.evaluation import block_mean
-from spadsr.metrics import psnr
-from spadsr.pretrained import ENLARGERS, _loaded, enlarge, enlarged_by
+from spadsr.evaluation import pretrained_peers as pretrained
+from spadsr.evaluation.baselines import enlarge as bicubically
+from spadsr.evaluation.metrics import block_mean, psnr
+from spadsr.evaluation.pretrained_peers import ENLARGERS, _loaded, enlarge, enlarged_by
 
 
 def picture() -> np.ndarray:

@@ -10,14 +10,17 @@ import torch
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr.baselines import enlarge
-from spadsr.evaluation import Answer, Condition, conditions_of, evaluate, methods_named
-from spadsr.intervals import Intervals
-from spadsr.quality import OURS, OURS_ENLARGED, Comparison, compare, distinct_names, up_to_x4
-from spadsr.quality_tables import FIGURES, cost_table, quality_tables, write_comparison
-from spadsr.restorer import Restorer, load_restorer, save_weights
-from spadsr.summaries import summarised
-from spadsr.window_network import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.bench.quality import OURS, OURS_ENLARGED, Comparison, compare, distinct_names, up_to_x4
+from spadsr.bench.quality_tables import FIGURES, cost_table, quality_tables, write_comparison
+from spadsr.evaluation.baselines import enlarge
+from spadsr.evaluation.conditions import Condition, conditions_of
+from spadsr.evaluation.evaluate import evaluate
+from spadsr.evaluation.methods import Answer, methods_named
+from spadsr.evaluation.summaries import summarised
+from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer, save_weights
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hardware.capture import open_capture
+from hardware.captures.capture import open_capture
 from noise_model.response import expected_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 FILAMENT_COLUMNS, FILAMENT_ROWS = slice(2, 36), slice(120, 185)  # of the answer at x4
 

@@ -7,7 +7,7 @@ import yaml
 
 from noise_model.errors import InputError
 from noise_model.files import shipped_configs
-from spadsr.recipe import TrainingRecipe, load_recipe
+from spadsr.training.recipe import TrainingRecipe, load_recipe
 
 SHIPPED = sorted(path.stem for path in (shipped_configs() / "train").glob("*.yaml"))
 

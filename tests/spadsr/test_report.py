@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hardware.capture import open_capture
+from hardware.captures.capture import open_capture
 from noise_model.sensor import Exposure, Sensor
-from spadsr.report import Strip, _rate_bar, contact_sheet, enlarged, rate_scale, sheet
+from spadsr.pictures.sheets import Strip, _rate_bar, contact_sheet, enlarged, rate_scale, sheet
 
 
 def shades(path: Path) -> np.ndarray:

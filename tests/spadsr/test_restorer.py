@@ -17,10 +17,12 @@ from noise_model.errors import InputError
 from noise_model.response import detection_rate
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.intervals import Intervals
-from spadsr.network import SCALES, GatedFusionTransformer, NetworkConfig
-from spadsr.orientations import ORIENTATIONS, turned, turned_back
-from spadsr.restorer import SHIPPED, load_restorer, save_weights, usable_device
+from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.measurement import SCALES
+from spadsr.networks.orientations import ORIENTATIONS, turned, turned_back
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.restorer import usable_device
+from spadsr.restoration.weights import SHIPPED, load_restorer, save_weights
 
 Make = Callable[[NetworkConfig], GatedFusionTransformer]
 SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from real_averages import ALL, FEW, Frames, Score, average, binned, hot_pixels, native, others, white
 
-from spadsr.restorer import Restorer, load_restorer
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.weights import load_restorer
 
 #: Lead, dB: over the best of all Gaussian blurs at x1, over bicubic at x4. What the weights reach, less 0.1 or so. At
 #: one and four frames of 0.1 detections a pixel the best blur, whose width only the reference tells, is still ahead.

@@ -8,16 +8,18 @@ import torch
 from small_run import CPU, recipe, run, source_of
 
 from noise_model.errors import InputError
-from spadsr.architectures import Network
-from spadsr.intervals import Intervals
-from spadsr.network import Measurement
-from spadsr.orientations import ORIENTATIONS, turned_back
-from spadsr.pair_source import PairSource
-from spadsr.recipe import load_recipe
-from spadsr.restorer import load_restorer, save_weights
-from spadsr.teacher import Teacher
-from spadsr.training import drawn, new_state, train
-from spadsr.window_network import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.networks.measurement import Measurement
+from spadsr.networks.orientations import ORIENTATIONS, turned_back
+from spadsr.networks.registry import Network
+from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.weights import load_restorer, save_weights
+from spadsr.training.batches import drawn
+from spadsr.training.loop import train
+from spadsr.training.pair_source import PairSource
+from spadsr.training.recipe import load_recipe
+from spadsr.training.state import new_state
+from spadsr.training.teacher import Teacher
 
 ONE_STEP = {"steps": 1, "warm_up": 0, "weight_decay": 0.0, "scale_shares": {4: 1.0}}
 

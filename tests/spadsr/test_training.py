@@ -16,11 +16,12 @@ from small_run import CPU, SMALL, recipe, run, source_of
 
 from noise_model.errors import InputError
 from simulate.pairs import Pair
-from spadsr.pair_source import PairSource
-from spadsr.recipe import load_recipe
-from spadsr.restorer import load_restorer
-from spadsr.runs import FinishedRun
-from spadsr.training import TrainingState, new_state, train
+from spadsr.restoration.weights import load_restorer
+from spadsr.training.loop import train
+from spadsr.training.pair_source import PairSource
+from spadsr.training.recipe import load_recipe
+from spadsr.training.run import FinishedRun
+from spadsr.training.state import TrainingState, new_state
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,15 @@ from small_run import CPU, SMALL, quiet, source_of
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from spadsr.board import board
-from spadsr.distributed import Team
 from spadsr.interrupts import noted_signals
-from spadsr.intervals import Intervals
-from spadsr.recipe import TrainingRecipe
-from spadsr.restorer import load_restorer, save_weights
-from spadsr.runs import run_training
-from spadsr.training import TrainingState, new_state, train
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.weights import load_restorer, save_weights
+from spadsr.training.distributed import Team
+from spadsr.training.loop import train
+from spadsr.training.recipe import TrainingRecipe
+from spadsr.training.run import run_training
+from spadsr.training.state import TrainingState, new_state
+from spadsr.training.tensorboard_log import board
 
 ENDLESS = SMALL | {"steps": 100_000, "record_every": 1}
 RECIPE = TrainingRecipe.model_validate(ENDLESS)
@@ -73,7 +74,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
     folder, wait = tmp_path / "run", random.Random(0)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # sums depend on their number
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["spadsr.runs", "tensorboard.summary", "noise_model.kernels"])
+    processes.set_forkserver_preload(["spadsr.training.run", "tensorboard.summary", "noise_model.kernels"])
     for start in range(5):
         arguments = (None if start else str(path), ["record_every=4"], folder, "cpu", start > 0, max, max)
         process = processes.Process(target=run_training, args=arguments)
@@ -190,7 +191,7 @@ def test_memory_that_ends_while_training(
         raise error
 
     run_training(str(path), ["steps=2"], tmp_path, "cpu", False, quiet, quiet)
-    monkeypatch.setattr("spadsr.training._loss", fail)
+    monkeypatch.setattr("spadsr.training.loop._loss", fail)
     with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= or native="):
         run_training(None, ["steps=3"], tmp_path, "cpu", True, quiet, quiet)
     assert restored(tmp_path).step == 2
@@ -200,7 +201,7 @@ def test_other_errors_are_not_taken_for_it(tmp_path: Path, path: Path, monkeypat
     def fail(*arguments: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("spadsr.training._loss", fail)
+    monkeypatch.setattr("spadsr.training.loop._loss", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run_training(str(path), [], tmp_path, "cpu", False, quiet, quiet)
 

@@ -17,8 +17,9 @@ import yaml
 from small_run import CPU, recipe, source_of
 
 from noise_model.errors import InputError
-from spadsr.distributed import Team
-from spadsr.training import TrainingState, new_state, train
+from spadsr.training.distributed import Team
+from spadsr.training.loop import train
+from spadsr.training.state import TrainingState, new_state
 
 RECIPE = recipe(steps=100_000, record_every=1)
 ENDED = "training: another process of this run ended; its own line says why; go on with --resume"

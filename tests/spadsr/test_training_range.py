@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from hardware.capture import Capture, open_capture
-from hardware.writer import CaptureWriter
+from hardware.captures.capture import Capture, open_capture
+from hardware.captures.writer import CaptureWriter
 from noise_model.sampling import sample_counts
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.pairs import PairRecipe
-from spadsr.restorer import Restorer, load_restorer
-from spadsr.training_range import TrainingRange, trained_for
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.training_range import TrainingRange, trained_for
+from spadsr.restoration.weights import load_restorer
 
 Counts = np.ndarray[Any, Any]
 Lines = Callable[..., list[str]]

@@ -8,9 +8,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr.measurement import measure
-from spadsr.network import Measurement
-from spadsr.window_network import (
+from spadsr.networks.measurement import Measurement, measure
+from spadsr.networks.window_attention import (
     LIGHT,
     PUBLISHED,
     AttentionLayer,

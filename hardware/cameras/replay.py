@@ -1,0 +1,146 @@
+"""A recording that plays as if it were a camera."""
+
+import math
+import time
+from collections.abc import Iterator
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.captures.capture import Capture, open_capture
+
+ADDRESS = "replay:CAPTURE,speed=1,loop=0"
+OPTIONS = {"speed": 1.0, "loop": 0.0}
+
+#: s; a block holds about as much of the recording.
+BLOCK_TIME = 0.01
+#: Bytes and images of a block at most, and images at least where it is played as fast as it reads.
+BLOCK_BYTES, MOST_IMAGES, FEWEST_IMAGES = 1 << 24, 1024, 256
+
+
+def availability() -> tuple[bool, str]:
+    """Always usable."""
+    return True, "needs a recording of any format that is read; speed=inf plays it as fast as it reads"
+
+
+def connect(what: str, *, speed: float = 1.0, loop: float = 0.0) -> "ReplayCamera":
+    """The recording `what`, `speed` times as fast as recorded; `loop` 1 begins again at its end.
+
+    Raises:
+        CameraError: no recording, or an option is out of range.
+    """
+    if not what:
+        raise CameraError(f"replay: no recording is named; expected {ADDRESS}")
+    if not (speed > 0 and loop in (0, 1)):
+        raise CameraError(f"replay: speed={speed:g}, loop={loop:g}; expected a speed above 0 (or inf), and loop 0 or 1")
+    return ReplayCamera(what, speed, bool(loop))
+
+
+class ReplayCamera:
+    """A recording as a `Camera`. Its settings are those of the recording, whatever is asked for; gaps in its sequence
+    numbers are losses."""
+
+    name = "replay"
+    waits = True
+
+    def __init__(self, path: str, speed: float, loop: bool) -> None:
+        self.shape: tuple[int, int] = (0, 0)
+        self.pixel_mask: NDArray[np.uint32] | None = None
+        self._path, self._speed, self._loop = path, speed, loop
+        self._capture: Capture | None = None
+        self._stopped, self._statistics = Event(), CameraStatistics()
+
+    def __enter__(self) -> Self:
+        """Opens the recording. Raises InputError if it cannot be read."""
+        self._capture = open_capture(self._path)
+        self.shape, self.pixel_mask = self._capture.shape[1:], self._capture.pixel_mask
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        capture, self._capture = self._capture, None
+        if capture is not None:
+            capture.close()
+
+    def configure(self, settings: CameraSettings) -> CameraSettings:
+        """What the recording says, or what is assumed of it."""
+        capture = self._opened()
+        return CameraSettings(
+            count_time=capture.exposure.count_time,
+            cycles=capture.exposure.cycles,
+            counter_bits=capture.counter_bits,
+            dead_time=capture.dead_time,
+            frame_time=capture.frame_time,
+            corrected=capture.corrected,
+            background_subtracted=capture.background_subtracted,
+            largest_count=capture.saturation_value,
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """The images of the recording, once or again and again."""
+        capture = self._opened()
+        self._stopped.clear()
+        self._statistics = CameraStatistics()
+        return self._run(capture)
+
+    def stop(self) -> None:
+        """Ends `blocks`."""
+        self._stopped.set()
+
+    def statistics(self) -> CameraStatistics:
+        """Of the run in progress, or the last one."""
+        return self._statistics
+
+    def identity(self) -> dict[str, str]:
+        """That of the recorded camera, as far as the recording says, and what is played."""
+        capture = self._opened()
+        told: tuple[str, ...] = ("description", "serial_number")
+        known = {name: str(capture.notes[name]) for name in told if name in capture.notes}
+        return {**known, "replayed": capture.path.name, "assumed": "; ".join(capture.assumptions)}
+
+    def _opened(self) -> Capture:
+        if self._capture is None:
+            raise CameraError("replay: not opened; enter the camera first (with camera: ...)")
+        return self._capture
+
+    def _run(self, capture: Capture) -> Iterator[Block]:
+        period = capture.frame_time or capture.exposure.count_time * capture.exposure.cycles
+        start, expected = time.monotonic(), 0
+        while True:
+            for first, counts in _pieces(capture, _block_images(capture, period, self._speed), expected):
+                if self._stopped.wait(
+                    max(0.0, start + (first + len(counts)) * period / self._speed - time.monotonic())
+                ):
+                    return
+                saturated = saturated_share(counts, capture.saturation_value)
+                block = Block(counts, first, period, time.monotonic(), first - expected, True, saturated)
+                self._statistics = self._statistics.after(block)
+                expected = block.stop
+                yield block
+            if not self._loop:
+                return
+
+
+def _block_images(capture: Capture, period: float, speed: float) -> int:
+    held = BLOCK_BYTES // (math.prod(capture.shape[1:]) * capture.dtype.itemsize)
+    wanted = FEWEST_IMAGES if math.isinf(speed) else round(BLOCK_TIME * speed / period)
+    return max(1, min(wanted, MOST_IMAGES, held))
+
+
+def _pieces(capture: Capture, images: int, offset: int) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
+    """The images with their indices as acquired, the first being `offset`, split where some were lost."""
+    zero: int | None = None
+    for start in range(0, capture.shape[0], images):
+        stop = min(start + images, capture.shape[0])
+        recorded = capture.sequence_number(start, stop)
+        numbers = np.arange(start, stop) if recorded is None else recorded.astype(np.int64)
+        zero = int(numbers[0]) if zero is None else zero
+        counts, cuts = capture.read(start, stop), np.flatnonzero(np.diff(numbers) != 1) + 1
+        for part, index in zip(np.split(counts, cuts), np.split(numbers, cuts), strict=True):
+            yield offset + int(index[0]) - zero, part.copy()

@@ -1,0 +1,195 @@
+"""The NeXus tree that captures and results share: names of places, how to write one and how to walk one."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.hdf5 import bitshuffle
+from hardware.settings import Settings
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+
+DETECTOR = "/entry/instrument/detector"
+NOTES = "/entry/notes"
+
+#: Field of `Settings`: its name in the file.
+SETTINGS = {
+    "count_time": "count_time",
+    "cycles": "number_of_cycles",
+    "frame_time": "frame_time",
+    "dead_time": "dead_time",
+    "counter_bits": "bit_depth_readout",
+    "saturation_value": "saturation_value",
+}
+
+#: Notes that NeXus has a place for.
+NAMED_NOTES = {
+    "start_time": "/entry/start_time",
+    "description": f"{DETECTOR}/description",
+    "serial_number": f"{DETECTOR}/serial_number",
+}
+
+CLASSES = {
+    "/entry": "NXentry",
+    "/entry/instrument": "NXinstrument",
+    DETECTOR: "NXdetector",
+    "/entry/data": "NXdata",
+    NOTES: "NXcollection",
+}
+
+LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 14
+
+#: Bytes that are set aside for the index at a time. HDF5 writes down last where the file ends; within a room set aside
+#: before, the index of a file whose writer is killed meanwhile never points beyond that end.
+INDEX_ROOM = 1 << 18
+
+#: Attribute of a capture that is being written, or whose writer was killed.
+UNFINISHED = "unfinished"
+
+#: Filters of a dataset, by name.
+COMPRESSIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "gzip": {"compression": "gzip", "compression_opts": 1, "shuffle": True},
+    "lz4": bitshuffle.FILTER,
+}
+
+
+def creator() -> str:
+    """The program and its version."""
+    try:
+        return f"spadsr {version('spadsr')}"
+    except PackageNotFoundError:
+        return "spadsr (not installed)"
+
+
+@contextmanager
+def new_tree(path: Path) -> Iterator[h5py.File]:
+    """An empty tree, written beside `path` and renamed to it at the end; nothing is left after an error."""
+    with whole_file(path) as partial, tree_at(partial) as file:
+        yield file
+
+
+@contextmanager
+def kept_tree(path: Path) -> Iterator[h5py.File]:
+    """An empty tree, written to `path` with ".part" before its suffix, and renamed to it even after an error.
+
+    Raises:
+        InputError: it cannot be written, or one of the two is there already.
+    """
+    part = free_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.touch()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output with -o") from error
+    try:
+        with tree_at(part) as file:
+            yield file
+    finally:
+        part.rename(path)
+
+
+def free_name(path: Path) -> Path:
+    """What the recording `path` is called until it is finished.
+
+    Raises:
+        InputError: it is there already, finished or not.
+    """
+    part = path.with_suffix(f".part{path.suffix}")
+    for taken in (path, part):
+        if taken.exists():
+            raise InputError(f"{taken}: is there already; recordings replace nothing: move it, or choose another name")
+    return part
+
+
+@contextmanager
+def tree_at(path: Path) -> Iterator[h5py.File]:
+    """An empty tree in the file `path`."""
+    with h5py.File(path, "w", meta_block_size=INDEX_ROOM) as file:
+        file.attrs["default"] = text("entry")
+        file.attrs["creator"] = text(creator())
+        for place, nexus_class in CLASSES.items():
+            file.create_group(place).attrs["NX_class"] = text(nexus_class)
+        file["/entry"].attrs["default"] = text("data")
+        file["/entry/data"].attrs["signal"] = text("data")
+        file["/entry/data/data"] = h5py.SoftLink(f"{DETECTOR}/data")
+        yield file
+
+
+def write_settings(file: h5py.File, settings: Settings, notes: Mapping[str, Any]) -> None:
+    """Writes what is known of `settings`, times with their unit, and `notes` in their places."""
+    for name, value in settings.known().items():
+        field = file[DETECTOR].create_dataset(SETTINGS[name], data=value)
+        if name.endswith("_time"):
+            field.attrs["units"] = text("s")
+    for name, value in notes.items():
+        if name in NAMED_NOTES:
+            file[NAMED_NOTES[name]] = text(str(value))
+        else:
+            file[NOTES].attrs[name] = text(value) if isinstance(value, str) else value
+
+
+def append(
+    group: h5py.Group, name: str, block: NDArray[Any], units: str | None = None, compression: str = "none"
+) -> None:
+    """Appends `block` (n, ...) to the dataset `name`, made at the first call and chunked over its first axis.
+
+    Compressed blocks had better be all of one length: then every chunk is written once and never again.
+    """
+    if name not in group:
+        most, filters = (None, *block.shape[1:]), COMPRESSIONS[compression]
+        chunks = _chunk(block, 1 if filters else SMALLEST_CHUNK)
+        data = group.create_dataset(name, (0, *most[1:]), block.dtype, maxshape=most, chunks=chunks, **filters)
+        if units:
+            data.attrs["units"] = text(units)
+    data = group[name]
+    data.resize(data.shape[0] + len(block), axis=0)
+    data[data.shape[0] - len(block) :] = block
+    data.flush()  # here a full disk is an error; where HDF5 finds out later, h5py may pass over it
+
+
+def _chunk(block: NDArray[Any], least_bytes: int) -> tuple[int, ...]:
+    image_bytes = max(block[:1].nbytes, 1)
+    images = min(len(block), LARGEST_CHUNK // image_bytes)
+    return (max(images, least_bytes // image_bytes, 1), *block.shape[1:])
+
+
+def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:
+    """What lies at `place`, absolute or below `group`, or None. At most `hops` soft links are followed.
+
+    Raises:
+        InputError: the way there leaves the file `path` by an external link, or soft links go round in a circle.
+    """
+    at: Any = group.file if place.startswith("/") else group
+    for part in filter(None, place.split("/")):
+        if not isinstance(at, h5py.Group) or not at.id.links.exists(part.encode()):
+            return None
+        kind = at.id.links.get_info(part.encode()).type
+        if kind == h5py.h5l.TYPE_SOFT and hops:
+            at = inside(path, at, at.id.links.get_val(part.encode()).decode(), hops - 1)
+        elif kind == h5py.h5l.TYPE_HARD:
+            at = at[part]
+        else:
+            raise InputError(f"{path}: {place} is a link out of the file or a circle of links; copy the counts into it")
+    return at
+
+
+def text(value: str) -> NDArray[Any]:
+    """`value` as a string of fixed length: HDF5 keeps others in a heap, over whose damage it may never come back."""
+    encoded = value.encode()
+    return np.array(encoded, h5py.string_dtype("utf-8", max(len(encoded), 1)))
+
+
+def plain(value: Any) -> Any:
+    """An HDF5 value as Python has it: str, int, float, bool, or a list of them."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return [plain(item) for item in value.tolist()] if value.ndim else plain(value.item())
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,67 @@
+"""Frames stretched so that their largest count became 255: the integer counts are still in them."""
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.parsing.source import Counts, Source
+from hardware.settings import Settings
+
+LARGEST = 64
+
+#: What the public 64x32 frames show: a counting array (9-bit counter) that fills up at exposure / dead time = 17.5.
+PUBLIC_CAMERA = Settings(count_time=875e-9, dead_time=50e-9, counter_bits=9)
+
+
+def as_source(source: Source) -> Source | None:
+    """The counts of a peak-normalised frame, or None where `source` is anything else."""
+    if source.shape[0] != 1 or source.dtype != np.uint8:
+        return None
+    image = source.read(0, 1)
+    largest = largest_count(np.unique(image))
+    if largest is None:
+        return None
+    counts = recover(image, largest)
+    binary = Settings(counter_bits=1, cycles=1)
+    return replace(
+        source,
+        read=lambda start, stop: counts[start:stop],
+        usual=binary if largest == 1 else PUBLIC_CAMERA,
+        remarks=(_remark(largest),),
+    )
+
+
+def largest_count(levels: NDArray[np.uint8]) -> int | None:
+    """The smallest M such that the sorted `levels` are round(255 k / M).
+
+    None if they are not, or may well be so by chance. The tolerance admits both ways of rounding a half, as
+    single-precision arithmetic does either.
+    """
+    if levels.size < 2 or levels[-1] != 255:
+        return None
+    inner = levels[(levels > 0) & (levels < 255)].size
+    for largest in range(1, LARGEST + 1):
+        comb = 255 / largest * np.rint(levels * (largest / 255))
+        if np.abs(levels - comb).max() < 0.501:
+            return largest if largest == 1 or _chance(inner, largest) < 0.05 else None
+    return None
+
+
+def recover(image: Counts, largest: int) -> NDArray[np.uint8]:
+    """Counts 0..`largest` of levels round(255 k / largest)."""
+    return np.rint(image * (largest / 255)).astype(np.uint8)
+
+
+def _chance(inner: int, largest: int) -> float:
+    """How many combs up to `largest` would fit `inner` random levels by chance."""
+    return sum(((teeth + 1) / 256) ** inner for teeth in range(2, largest + 1))
+
+
+def _remark(largest: int) -> str:
+    if largest == 1:
+        return "levels 0 and 255 only: read as one binary frame (if they are counts, save them as .npy or .h5)"
+    return (
+        f"peak-normalised: levels are round(255 k / {largest}), integer counts 0 to {largest} recovered, settings of"
+        " the public 64x32 camera unless given (if they are counts as they stand, save them as .npy or .h5)"
+    )

@@ -1,0 +1,178 @@
+"""What a file format hands over: where the counts are, and what the file says about how they were taken."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.settings import NOTHING_SAID, Settings
+from noise_model.errors import InputError
+
+#: The largest image taken for real. The largest SPAD array built has 3.2 million pixels.
+LARGEST_IMAGE = 1 << 24
+
+Counts = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Where in a file the user says that the counts are.
+
+    Attributes:
+        array: name or number of the array, of a file that holds several.
+        layout: how the numbers of an array lie, one of the format's `LAYOUTS`.
+    """
+
+    array: str | None = None
+    layout: str | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened file.
+
+    Attributes:
+        shape: (T, H, W).
+        dtype: as stored; an integer or bool type.
+        read: read(start, stop) -> the images in that range, (stop - start, H, W), unchecked.
+        close: releases the file.
+        said: what the file says.
+        usual: what such a file usually means, for what neither it nor the user says.
+        remarks: sentences for the user about how the file was understood.
+        notes: free acquisition settings.
+        sequence: sequence(start, stop) -> the indices as acquired of the images in that range, (stop - start,) uint64.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype[Any]
+    read: Callable[[int, int], Counts]
+    close: Callable[[], None]
+    said: Settings = NOTHING_SAID
+    usual: Settings = NOTHING_SAID
+    pixel_mask: NDArray[np.uint32] | None = None
+    image_key: NDArray[np.uint8] | None = None
+    corrected: bool = False
+    background_subtracted: bool = False
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+    sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
+
+
+class Format(Protocol):
+    """A module in `hardware/formats`: dropping one in adds the format.
+
+    Attributes:
+        NAME: of the format, for messages.
+        SUFFIXES: of its files.
+        ARRAYS: whether a file can hold several arrays to choose from.
+        LAYOUTS: the ways in which an array can lie, where the file does not tell.
+    """
+
+    NAME: str
+    SUFFIXES: tuple[str, ...]
+    ARRAYS: bool
+    LAYOUTS: tuple[str, ...]
+
+    def recognises(self, path: Path, head: bytes) -> bool:
+        """Whether `path`, beginning with `head` (4096 bytes or all of it; none of a folder), is of this format."""
+
+    def open_source(self, path: Path, choice: Choice) -> Source:
+        """Opens `path`. Raises InputError, or whatever its library does over a damaged file."""
+
+
+@contextmanager
+def blaming(path: Path, what: str) -> Iterator[None]:
+    """Turns whatever a parser raises over a damaged file into an InputError naming `path`.
+
+    File libraries raise nearly every exception there is over mutated bytes, so all of them are caught here.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path}: damaged or not a readable {what} ({reason}); check or copy the file again"
+        ) from error
+
+
+def regular_file(path: Path) -> Path:
+    """`path` itself.
+
+    Raises:
+        InputError: it is not a file.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: a directory without numbered PNG images; give one capture file")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; check the name")
+    if not path.is_file():
+        raise InputError(f"{path}: not a regular file; give one capture file")
+    return path
+
+
+def stack_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """(T, H, W) of an array of `shape` (H, W) or (T, H, W).
+
+    Raises:
+        InputError: another rank, nothing in it, or an image too large to be real.
+    """
+    if len(shape) not in (2, 3):
+        raise InputError(f"{path}: counts of shape {shape}; expected (images, rows, columns) or (rows, columns)")
+    images, rows, columns = (1, *shape) if len(shape) == 2 else shape
+    if images < 1:
+        raise InputError(f"{path}: holds 0 images; expected at least one")
+    if rows < 1 or columns < 1 or rows * columns > LARGEST_IMAGE:
+        raise InputError(f"{path}: images of {rows} x {columns} pixels; expected 1 to {LARGEST_IMAGE} pixels")
+    return images, rows, columns
+
+
+def counts_dtype(path: Path, dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """`dtype` itself.
+
+    Raises:
+        InputError: it is not an integer type.
+    """
+    if dtype.kind == "f":
+        raise InputError(
+            f"{path}: values are {dtype}; expected integer counts (if they are whole, save them as uint16)"
+        )
+    if dtype.kind not in "iub":
+        raise InputError(f"{path}: values are of type {dtype}; expected integer counts")
+    return dtype
+
+
+class RawStack:
+    """Images lying one behind the other in a file from `offset`, row-major, read by seeking.
+
+    Reading instead of mapping keeps the resident memory flat and survives a file that shrinks meanwhile.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], offset: int) -> None:
+        self.path, self.shape, self.dtype, self.offset = path, shape, dtype, offset
+        self.image_bytes = math.prod(shape[1:]) * dtype.itemsize
+        self.file: BinaryIO = path.open("rb")
+        held = os.fstat(self.file.fileno()).st_size - offset
+        if held < shape[0] * self.image_bytes:
+            self.close()
+            promised = shape[0] * self.image_bytes
+            raise InputError(
+                f"{path}: truncated: {promised} bytes of counts promised, {max(held, 0)} there; copy it again"
+            )
+
+    def read(self, start: int, stop: int) -> Counts:
+        """Images `start` to `stop`, (stop - start, H, W)."""
+        self.file.seek(self.offset + start * self.image_bytes)
+        flat = np.fromfile(self.file, self.dtype, (stop - start) * math.prod(self.shape[1:]))
+        return flat.reshape(-1, *self.shape[1:])
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.file.close()

@@ -1,0 +1,110 @@
+"""The camera's side of a recording: takes images, makes an overrun an error, reaches a lost camera again."""
+
+import time
+from contextlib import suppress
+from dataclasses import replace
+
+from hardware.camera import Block, Camera, CameraError, CameraSettings
+from hardware.recording.order import Onlooker, Order, Pipe
+from noise_model.errors import InputError
+
+#: Bytes of counts that wait for the disk at most.
+QUEUE_BYTES = 1 << 28
+#: s; how often a camera that waits is asked again, the first wait for a lost camera, and the longest.
+PAUSE, FIRST_WAIT, LONGEST_WAIT = 0.005, 0.25, 30.0
+
+
+class CameraSide:
+    """Fills a pipe. `run` is for a thread of its own.
+
+    Args:
+        camera: entered and configured.
+        applied: the settings as applied.
+        onlooker: is shown every block.
+    """
+
+    def __init__(
+        self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe, onlooker: Onlooker | None = None
+    ) -> None:
+        self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
+        self._onlooker = onlooker
+        self._offset, self._next, self._left = 0, 0, order.images
+        self._first_time = self._last_time = 0.0
+
+    def run(self) -> None:
+        """Takes images until there are enough, the recording ends, or the camera does."""
+        try:
+            while not self._take_a_run():
+                pass
+        except Exception as error:  # whatever a driver raises must end in the file
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            self._pipe.failure = reason
+        finally:
+            self._pipe.close()
+
+    def _take_a_run(self) -> bool:
+        """Whether the recording is at its end after a run of the camera."""
+        try:
+            for block in self._camera.blocks():
+                if not self._pass_on(self._numbered(block)):
+                    self._camera.stop()
+                    break
+        except CameraError as error:
+            if not self._order.reconnect:
+                raise
+            self._reach_again(error)
+            return self._pipe.ending.is_set()
+        return True
+
+    def _numbered(self, block: Block) -> Block:
+        """`block` numbered from the start of the recording. What was lost between two runs is told from the time."""
+        if block.first == block.lost and self._next:
+            missed = round((block.host_time - self._last_time) / block.period) - len(block.counts)
+            self._offset = self._next + max(1, missed)
+            first = self._offset + block.first
+            return replace(block, first=first, lost=first - self._next, lost_known=False)
+        return replace(block, first=self._offset + block.first)
+
+    def _pass_on(self, block: Block) -> bool:
+        """Whether more is wanted."""
+        self._first_time = self._first_time or block.host_time - len(block.counts) * block.period
+        self._next, self._last_time = block.stop, block.host_time
+        if not self._room():
+            self._pipe.failure = (
+                f"overrun: the disk does not follow; images from number {block.first} on are not recorded;"
+                " use a faster disk, or fewer images a second"
+            )
+            return False
+        if self._left is not None:
+            block = replace(block, counts=block.counts[: self._left])
+            self._left -= len(block.counts)
+        self._pipe.put(block)
+        if self._onlooker is not None:
+            self._onlooker.see(block)
+        over = self._order.seconds is not None and block.host_time - self._first_time >= self._order.seconds
+        return not (over or self._left == 0 or self._pipe.ending.is_set())
+
+    def _room(self) -> bool:
+        while self._camera.waits and self._pipe.waiting_bytes > QUEUE_BYTES and not self._pipe.ending.is_set():
+            time.sleep(PAUSE)
+        return self._pipe.waiting_bytes <= QUEUE_BYTES
+
+    def _reach_again(self, error: CameraError) -> None:
+        """Opens the camera again, until it succeeds or the recording ends.
+
+        Raises:
+            CameraError: it is back with other settings.
+        """
+        self._last_time = self._last_time or time.monotonic()
+        wait = FIRST_WAIT
+        self._camera.__exit__(None, None, None)
+        while not self._pipe.ending.wait(wait):
+            wait = min(2 * wait, LONGEST_WAIT)
+            with suppress(CameraError):
+                self._camera.__enter__()
+                applied = self._camera.configure(self._applied)
+                break
+        else:
+            raise error
+        if applied != self._applied:
+            raise CameraError(f"{self._camera.name}: back with other settings; record to another file") from error

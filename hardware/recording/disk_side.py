@@ -1,0 +1,196 @@
+"""The disk's side of a recording: writes batches, flushes each, and leaves a readable file on a full disk as well."""
+
+import re
+import shutil
+import tempfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.camera import Block, Camera, CameraSettings
+from hardware.captures.writer import CaptureWriter
+from hardware.recording.order import Order, Pipe, Progress
+from noise_model.errors import InputError
+
+#: s, images and bytes of what is written at once, at most; from 5,000 images/s on that is 256 images and more.
+BATCH_TIME, BATCH_IMAGES, BATCH_BYTES = 0.05, 1024, 1 << 24
+#: Bytes of the disk that are held for closing the file, should the rest be full all at once, and that are left free.
+RESERVE = 1 << 23
+
+
+class DiskSide:
+    """Empties a pipe. `run` is for a thread of its own.
+
+    Attributes:
+        error: why there is no recording at all.
+    """
+
+    def __init__(self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe) -> None:
+        self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
+        self._identity = camera.identity()
+        self._written = self._taken = self._lost = self._unknown = 0
+        self._saturated = self._first_arrival = self._first_time = self._last_time = 0.0
+        self._queued: list[Block] = []
+        self._failure = ""
+        self.error: Exception | None = None
+
+    def progress(self) -> Progress:
+        """Now, or at the end."""
+        return Progress(
+            images=self._written,
+            lost=self._lost,
+            unknown=self._unknown,
+            saturated=self._saturated / max(self._taken, 1),
+            seconds=self._last_time - self._first_time,
+            waiting=self._pipe.waiting_images,
+            disk=_free(self._order.path.parent),
+            failure=self._failure or self._pipe.failure,
+        )
+
+    def run(self) -> None:
+        """Writes all that comes."""
+        try:
+            block = self._pipe.take()
+            if block is None:
+                raise InputError(self._pipe.failure or f"{self._camera.name}: no image came")
+            self._record(block)
+        except Exception as error:  # raised again in the caller's thread
+            self.error = error
+        finally:
+            self._pipe.ending.set()
+            self._camera.stop()
+            self._pipe.done.set()
+
+    def _record(self, block: Block) -> None:
+        try:
+            with _reserve(self._order.path.parent) as reserve, self._file(block) as file:
+                try:
+                    self._write_all(file, block)
+                except (OSError, RuntimeError) as error:  # what HDF5 makes of a disk that takes no more
+                    self._failure = f"{self._order.path}: {_reason(error)}"
+                    reserve.close()
+                    file.note(self._closing_notes())
+                    raise  # the file stays marked as unfinished: what lies behind the last sequence number is not whole
+                reserve.close()
+                file.note(self._closing_notes())
+        except (OSError, RuntimeError) as error:
+            self._failure = self._failure or f"{self._order.path}: {_reason(error)}"
+        if not self._written:
+            self._order.path.unlink(missing_ok=True)
+            raise InputError(self._failure)
+
+    def _write_all(self, file: CaptureWriter, block: Block) -> None:
+        """In batches of one length, so that every chunk is written once."""
+        batch, held = _batch(block), 0
+        more: Block | None = block
+        while more is not None:
+            self._account(more)
+            self._queued.append(more)
+            held += len(more.counts)
+            while held >= batch:
+                if not self._fits(batch * more.counts[:1].nbytes):
+                    return
+                self._write(file, batch)
+                held -= batch
+            more = self._pipe.take()
+        if held:
+            self._write(file, held)
+
+    def _fits(self, size: int) -> bool:
+        """Whether the disk has room for so many bytes. Better than to find out by writing, which harms the file."""
+        if _free(self._order.path.parent) > 2 * size + RESERVE:
+            return True
+        self._failure = f"{self._order.path}: the disk is full; free it, or record to another"
+        return False
+
+    def _account(self, block: Block) -> None:
+        images = len(block.counts)
+        self._first_arrival = self._first_arrival or block.host_time
+        self._first_time = self._first_time or block.host_time - images * block.period
+        self._last_time = block.host_time
+        self._taken += images
+        self._lost += block.lost
+        self._unknown += not block.lost_known
+        self._saturated += block.saturated * images
+
+    def _write(self, file: CaptureWriter, images: int) -> None:
+        parts = [self._next_part(images)]
+        while (missing := images - sum(len(part.counts) for part in parts)) > 0:
+            parts.append(self._next_part(missing))
+        counts = parts[0].counts if len(parts) == 1 else np.concatenate([part.counts for part in parts])
+        numbers: NDArray[Any] = np.concatenate([np.arange(part.first, part.stop, dtype=np.uint64) for part in parts])
+        arrived = parts[-1].host_time - self._first_arrival
+        file.append(counts, sequence_number=numbers, image_key=self._order.image_key or None, host_time=arrived)
+        self._written += images
+
+    def _next_part(self, most: int) -> Block:
+        block = self._queued.pop(0)
+        if len(block.counts) > most:
+            self._queued.insert(0, replace(block, counts=block.counts[most:], first=block.first + most))
+        return replace(block, counts=block.counts[:most])
+
+    def _file(self, block: Block) -> CaptureWriter:
+        return CaptureWriter(
+            self._order.path,
+            self._camera.shape,
+            block.counts.dtype,
+            exposure=self._applied.exposure,
+            dead_time=self._applied.dead_time,
+            counter_bits=self._applied.counter_bits,
+            saturation_value=self._applied.saturation_value,
+            frame_time=self._applied.frame_time,
+            pixel_mask=self._camera.pixel_mask,
+            corrected=self._applied.corrected,
+            background_subtracted=self._applied.background_subtracted,
+            compression=self._order.compression,
+            keep=True,
+            notes=self._opening_notes(),
+        )
+
+    def _opening_notes(self) -> dict[str, str]:
+        return {
+            "start_time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "camera": self._camera.name,
+            "timestamp_source": "start_time is the host's, host_time the seconds since; images have no other time",
+            **{name: value for name, value in self._identity.items() if value},
+            **self._order.notes,
+        }
+
+    def _closing_notes(self) -> dict[str, Any]:
+        progress = self.progress()
+        ended = progress.failure or ("stopped by the user" if self._pipe.interrupted else "as ordered")
+        return {
+            "ended": ended,
+            "images_lost": progress.lost,
+            "gaps_of_unknown_length": progress.unknown,
+            "saturated_share": progress.saturated,
+            "seconds": progress.seconds,
+        }
+
+
+def _batch(block: Block) -> int:
+    most = min(BATCH_IMAGES, BATCH_BYTES // block.counts[:1].nbytes)
+    return max(1, min(round(BATCH_TIME / block.period), most))
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder if folder.is_dir() else Path()).free
+
+
+def _reserve(folder: Path) -> Any:
+    """Room on the disk, held by a file without a name until it is closed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
+    file.write(bytes(RESERVE))
+    file.flush()
+    return file
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, out of what HDF5 says of it."""
+    said = re.search(r"error message = '([^']*)'", str(error))
+    return said[1] if said else (getattr(error, "strerror", None) or str(error).splitlines()[0])

@@ -1,0 +1,49 @@
+"""Moments of the counts of one image, over rates: mean, variance and fourth central moment."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noise_model.laws import Shape, root_grid
+
+Floats = NDArray[np.float64]
+
+
+_ROWS = 513  # rates of a table; means between them are interpolated to 1e-5
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean, variance and fourth central moment of the counts of one image, (R,) each, for a grid of rates x = r T."""
+
+    x: Floats
+    mean: Floats
+    variance: Floats
+    fourth: Floats
+
+
+def moments(shape: Shape, brightest: float) -> Moments:
+    """The moments of a law for rates up to `brightest` at least, made once for every power of two of it."""
+    largest = 2.0 ** math.ceil(math.log2(max(brightest, 1.0)))
+    return _moments(replace(shape, brightest=largest))
+
+
+@lru_cache(maxsize=16)
+def _moments(shape: Shape) -> Moments:
+    x = root_grid(shape.largest_x, _ROWS)
+    rows = [_moments_of(*window) for window in shape.windows(x)]
+    mean, variance, fourth = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
+    return Moments(x.numpy(), np.maximum.accumulate(mean), variance, fourth)  # means fall only where a counter wraps
+
+
+def _moments_of(first: Tensor, pmf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    pmf = pmf / pmf.sum(dim=1, keepdim=True)
+    count = torch.arange(pmf.shape[1], dtype=torch.float64)
+    above = pmf @ count
+    off = (count - above[:, None]).square()
+    return first + above, (pmf * off).sum(dim=1), (pmf * off.square()).sum(dim=1)

@@ -1,0 +1,117 @@
+"""Every method on the same counts, in one run: how good, how slow and how large it is."""
+
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from noise_model.errors import InputError
+from noise_model.sensor import Exposure, Sensor
+from spadsr.bench.network_speed import gmac, parameters
+from spadsr.evaluation.baselines import Counts, enlarge
+from spadsr.evaluation.conditions import Condition
+from spadsr.evaluation.evaluate import Evaluation, evaluate
+from spadsr.evaluation.methods import Answer, Method, methods_named
+from spadsr.networks.window_attention import SCALE, WindowAttentionNetwork
+from spadsr.restoration.restorer import Restorer
+
+OURS = "spadsr"
+OURS_ENLARGED = "spadsr x4 + bicubic"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a method takes.
+
+    Attributes:
+        seconds: an image, median of this run.
+        parameters, gmac: of a network; the latter at 64x32 x4, billions of multiplications.
+    """
+
+    seconds: float
+    parameters: int | None = None
+    gmac: float | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured, and what every method takes."""
+
+    evaluation: Evaluation
+    costs: dict[str, Cost]
+
+
+def compare(
+    pictures: Path,
+    conditions: Sequence[Condition],
+    names: Sequence[str],
+    networks: Mapping[str, Restorer],
+    seed: int,
+    limit: int | None,
+    report: Callable[[int, int], None],
+) -> Comparison:
+    """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
+
+    A network that ends at x4 answers beyond by its own x4 answer, enlarged bicubically; so does ours, as a method of
+    its own, where a scale above 4 is asked for.
+
+    Raises:
+        InputError: as `evaluate`, or a baseline that is not installed.
+    """
+    methods = methods_named([*names, *networks], networks)
+    for name, restorer in networks.items():
+        if isinstance(restorer.network, WindowAttentionNetwork):
+            methods[name] = up_to_x4(methods[name])
+    if OURS in networks and max(condition.scale for condition in conditions) > SCALE:
+        methods[OURS_ENLARGED] = up_to_x4(methods[OURS])
+    taken: defaultdict[str, list[float]] = defaultdict(list)
+    timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
+    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: report(done, total))
+    costs = {name: Cost(statistics.median(seconds), *_size(networks.get(name))) for name, seconds in taken.items()}
+    return Comparison(evaluation, costs)
+
+
+def up_to_x4(method: Method) -> Method:
+    """The method, and above x4 its x4 answer enlarged bicubically, which has no error bars."""
+
+    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+        answer = method(counts, exposure, sensor, min(scale, SCALE))
+        return answer if scale <= SCALE else Answer(enlarge(answer.rate, scale // SCALE))
+
+    return restore
+
+
+def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
+    """A name for each weight file: its own, or of its folder where it is called as `spadsr train` calls them all.
+
+    Raises:
+        InputError: two of one name.
+    """
+    named: dict[str, Path] = {}
+    for file in files:
+        name = file.resolve().parent.name if file.stem == "weights" else file.stem
+        if name in {*named, OURS, OURS_ENLARGED}:
+            raise InputError(f"{file}: {name} is taken; rename the file")
+        named[name] = file
+    return named
+
+
+def _timed(method: Method, taken: list[float]) -> Method:
+    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+        began = time.perf_counter()
+        answer = method(counts, exposure, sensor, scale)
+        taken.append(time.perf_counter() - began)
+        return answer
+
+    return restore
+
+
+def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:
+    if restorer is None:
+        return ()
+    counts, sensor = torch.ones(1, 64, 32, dtype=torch.int64), Sensor.load("spc3").uniform((64, 32))
+    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, Exposure(1e-5), sensor, SCALE))

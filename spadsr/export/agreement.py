@@ -1,0 +1,92 @@
+"""Captures on which an exported network is compared with the network itself."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from noise_model.response import expected_counts, firing_rate
+from noise_model.sensor import Exposure, Sensor
+from spadsr.export.graph import Float32Restorer
+from spadsr.restoration.restorer import Restorer
+
+#: Images, rows, columns: some are no whole number of attention windows.
+SIZES = ((2, 64, 32), (1, 37, 51), (3, 37, 51), (1, 128, 96), (1, 5, 3))
+
+
+@dataclass(frozen=True)
+class CheckCapture:
+    """Counts (B, H, W) of a sensor.
+
+    Attributes:
+        white: detection rate of the brightest ordinary pixel, counts/s.
+        fixed: exposure and sensor are known beforehand, and no inputs.
+    """
+
+    counts: Tensor
+    exposure: Exposure
+    sensor: Sensor
+    white: float
+    fixed: bool
+
+
+def check_captures(
+    sensor: Sensor, exposure: Exposure | None, shape: tuple[int, int] | None = None
+) -> Iterator[CheckCapture]:
+    """Images of blocks up to white, a saturated corner, and one image without a count.
+
+    Args:
+        exposure: None takes a common one, and draws maps with hot and bad pixels.
+        shape: the only one, where maps fix it.
+    """
+    taken = exposure or common_exposure(sensor)
+    white = 0.2 / taken.count_time if sensor.binary else 10 / taken.count_time
+    for seed, (images, height, width) in enumerate(SIZES if shape is None else ((1, *shape), (3, *shape))):
+        generator = torch.Generator().manual_seed(seed)
+        known = sensor
+        if shape is None:
+            flat = sensor.uniform((height, width))
+            known = flat if exposure is not None else _drawn(flat, generator)
+        counts = _counts(images, white, taken, known, generator)
+        yield CheckCapture(counts, taken, known, white, exposure is not None)
+
+
+def common_exposure(sensor: Sensor) -> Exposure:
+    """16 frames of 10 us, or of a counting array 4 of 17.5 dead times."""
+    return Exposure(17.5 * sensor.dead_time or 1e-5, 16 if sensor.binary else 4)
+
+
+def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer: Restorer, scale: int) -> float:
+    """Largest difference of rates or standard uncertainties from the network's, over white, or over themselves where
+    they are larger (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
+    exact = Float32Restorer(**vars(restorer))
+    asked = capture.counts, capture.exposure, capture.sensor, scale
+    expected = [each[:, None].cpu().numpy() for each in exact.restore(*asked)]
+    apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
+    factor = exact.coverage_factor(*asked).cpu().numpy()
+    return float(np.max([*apart, *(np.abs(each / factor - 1).max() for each in answers[2:])]))
+
+
+def _drawn(sensor: Sensor, generator: torch.Generator) -> Sensor:
+    spread, dark, bad = torch.rand((3, *sensor.shape), generator=generator)
+    return replace(
+        sensor,
+        pde=sensor.pde * (0.9 + 0.2 * spread),
+        dark_count_rate=100 * torch.exp(3 * dark),
+        pixel_mask=(bad < 0.02).to(torch.int32),
+    )
+
+
+def _counts(images: int, white: float, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
+    blocks = torch.rand((images, 1, 5, 4), generator=generator)
+    rate = white * F.interpolate(blocks, size=sensor.shape, mode="nearest")[:, 0]
+    rate[..., :2, :2] *= 1000
+    mean = expected_counts(firing_rate(rate, sensor), exposure, sensor)
+    counts = torch.poisson(mean, generator=generator).clamp(max=sensor.saturation_value(exposure.cycles))
+    counts[1:2] = 0
+    return counts

@@ -1,0 +1,95 @@
+"""The way from counts to rates as one graph of tensors, traced for export: what `Restorer` does, in float32."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from noise_model.sensor import Exposure, Sensor
+from spadsr.restoration.restorer import Restorer
+
+_restore: Callable[..., tuple[Tensor, Tensor]] = inspect.unwrap(Restorer.restore)  # a graph has no inference mode
+_coverage_factor: Callable[..., Tensor] = inspect.unwrap(Restorer.coverage_factor)
+
+
+class Float32Restorer(Restorer):
+    """Restores in float32 throughout, as exported files do."""
+
+    @property
+    def bfloat16(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class _SensorInGraph(Sensor):
+    """A sensor whose maps may be inputs of the graph, while its crosstalk is a constant of it."""
+
+    shares: tuple[tuple[int, int, float], ...] = ()
+
+    @property
+    def crosstalk_shares(self) -> tuple[tuple[int, int, float], ...]:
+        return self.shares
+
+
+class OpenGraph(nn.Module):
+    """Exposure and maps are inputs; dead time, bits, afterpulsing and crosstalk are those of `sensor`."""
+
+    def __init__(self, restorer: Restorer, sensor: Sensor, scale: int) -> None:
+        super().__init__()
+        self.network, self.scale = restorer.network, scale
+        self.restorer, self.sensor = Float32Restorer(**vars(restorer)), _in_graph(sensor)
+
+    def forward(
+        self,
+        counts: Tensor,
+        cycles: Tensor,
+        count_time: Tensor,
+        dark_count_rate: Tensor,
+        pde: Tensor,
+        bad_pixels: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Rates and standard uncertainties (B, 1, s H, s W), coverage factors (B,).
+
+        Args:
+            counts: (B, 1, H, W).
+            cycles, count_time: (1,).
+            dark_count_rate, pde, bad_pixels: (1, 1, H, W).
+        """
+        # In double precision, as the numbers of an `Exposure` are; alone, they leave float32 images what they are.
+        exposure = Exposure(cast(Any, count_time[0].double()), cast(Any, cycles[0].double()))
+        bad = (bad_pixels[0, 0] != 0).to(torch.int32)
+        known = replace(self.sensor, pde=pde[0, 0], dark_count_rate=dark_count_rate[0, 0], pixel_mask=bad)
+        rate, sd = _restore(self.restorer, counts[:, 0], exposure, known, self.scale)
+        return rate[:, None], sd[:, None], _coverage_factor(self.restorer, counts[:, 0], exposure, known, self.scale)
+
+
+class ClosedGraph(nn.Module):
+    """Counts are the only input: the exposure is fixed, and so are the maps; uniform ones where none were measured."""
+
+    def __init__(self, restorer: Restorer, sensor: Sensor, exposure: Exposure, scale: int) -> None:
+        super().__init__()
+        self.network, self.exposure, self.scale = restorer.network, exposure, scale
+        self.restorer, self.sensor = Float32Restorer(**vars(restorer)), _in_graph(sensor)
+        self.dark_count_rate = float(sensor.dark_count_rate.median())
+        self.maps = nn.ParameterList(
+            [nn.Parameter(m.float(), requires_grad=False) for m in (sensor.pde, sensor.dark_count_rate, ~sensor.good)]
+        )
+
+    def forward(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """Rates and standard uncertainties (B, 1, s H, s W), for counts (B, 1, H, W)."""
+        images = counts[:, 0]
+        if self.sensor.measured:
+            pde, dark, bad = self.maps
+        else:
+            pde, bad = torch.ones_like(images[0]), torch.zeros_like(images[0])
+            dark = torch.full_like(images[0], self.dark_count_rate)
+        known = replace(self.sensor, pde=pde, dark_count_rate=dark, pixel_mask=(bad != 0).to(torch.int32))
+        rate, sd = _restore(self.restorer, images, self.exposure, known, self.scale)
+        return rate[:, None], sd[:, None]
+
+
+def _in_graph(sensor: Sensor) -> _SensorInGraph:
+    return _SensorInGraph(**vars(sensor), shares=sensor.crosstalk_shares)

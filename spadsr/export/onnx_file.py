@@ -1,0 +1,217 @@
+"""The network as one ONNX file, counts in and rates out, for programs without Python; and the proof that it agrees."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+from noise_model.sensor import Exposure, Sensor
+from spadsr.export.agreement import CheckCapture, check_captures, difference
+from spadsr.export.graph import ClosedGraph, OpenGraph
+from spadsr.networks.measurement import SCALES
+from spadsr.provenance import versions
+from spadsr.restoration.restorer import Restorer
+
+#: Largest difference from the network itself, over white, that a written file may show.
+AGREEMENT = 1e-4
+
+MAPS = ("dark_count_rate", "pde", "bad_pixels")
+
+MEANINGS = {
+    "counts": "counts of the images, whole numbers as float32 (batch, 1, height, width), each summed from N frames",
+    "cycles": "N: hardware frames summed into each image (1,)",
+    "count_time": "time one hardware frame counts, s (1,)",
+    "dark_count_rate": "dark counts/s of each pixel (1, 1, height, width); zeros where it is not known",
+    "pde": "photon detection efficiency of each pixel, to any scale (1, 1, height, width); ones where it is not known",
+    "bad_pixels": "not 0: what this pixel counted is not looked at (1, 1, height, width); zeros where none is known",
+    "rate": "photon detection rate, counts/s per native pixel area (batch, 1, scale height, scale width)",
+    "standard_uncertainty": "of the rate, in its unit and shape: one covers 68 % of the pixels",
+    "coverage_factor": "so many standard uncertainties cover 95 % of the pixels of an image (batch,)",
+}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        path: of the file.
+        difference: largest difference from the network, over white.
+    """
+
+    path: Path
+    difference: float
+
+
+def export_onnx(
+    restorer: Restorer, sensor: Sensor, scale: int, path: Path, exposure: Exposure | None = None
+) -> Exported:
+    """Writes the network for one kind of array and one scale as an ONNX file.
+
+    Args:
+        sensor: its dead time, bits, afterpulsing and crosstalk are fixed in the file.
+        exposure: None makes exposure and sensor maps inputs of the file; else they are fixed too, and counts are the
+            only input. The maps of a measured sensor also fix height and width.
+
+    Raises:
+        InputError: no such scale, a package is missing, the file cannot be written, or ONNX Runtime's answers differ
+            from the network's by more than `AGREEMENT` of white: then no file is left.
+    """
+    if scale not in SCALES:
+        raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
+    onnx = needed("onnx", "onnxscript", "onnxruntime")[0]
+    fixed = exposure is not None and sensor.measured
+    captures = list(check_captures(sensor, exposure, sensor.shape if fixed else None))
+    graph = OpenGraph(restorer, sensor, scale) if exposure is None else ClosedGraph(restorer, sensor, exposure, scale)
+    proto = _traced(graph, [torch.from_numpy(each) for each in inputs_of(captures[0]).values()], fixed)
+    _describe(proto, restorer, sensor, scale, exposure)
+    with whole_file(path) as partial:
+        onnx.save(proto, partial)
+        worst = _agreeing(partial, captures, restorer, scale)
+    return Exported(Path(path), worst)
+
+
+def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
+    """What an exported file takes for a capture; a file of fixed exposure takes the first alone."""
+    sensor, exposure = capture.sensor, capture.exposure
+    maps = dict(zip(MAPS, (sensor.dark_count_rate, sensor.pde, (~sensor.good).float()), strict=True))
+    counts = {"counts": capture.counts[:, None].float().numpy()}
+    if capture.fixed:
+        return counts
+    numbers = {"cycles": np.array([exposure.cycles]), "count_time": np.array([exposure.count_time])}
+    return (
+        counts
+        | {name: value.astype(np.float32) for name, value in numbers.items()}
+        | {name: each[None, None].numpy() for name, each in maps.items()}
+    )
+
+
+def session(path: Path, threads: int = 1) -> Any:
+    """ONNX Runtime's session of a file, on so many threads of the processor."""
+    runtime = needed("onnxruntime")[0]
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # idle threads leave the cores to others
+    return runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def needed(*names: str) -> list[Any]:
+    """Modules of the packages that only exporting needs. Raises InputError where one is missing."""
+    from importlib import import_module
+
+    try:
+        return [import_module(name) for name in names]
+    except ImportError as error:
+        raise InputError(f"exporting needs {error.name}; install it with: pip install 'spadsr[export]'") from error
+
+
+def sensor_to_export(name: str | None, dead_time: float | None, bits: int | None) -> Sensor:
+    """The sensor file or preset of that name, or an ideal array; dead time and bits as given.
+
+    Raises:
+        InputError: no such sensor, or too little is said of the array.
+    """
+    if name is not None:
+        known = Sensor.load(name)
+        bits = known.counter_bits if bits is None else bits
+        dead_time = 0.0 if bits == 1 else known.dead_time if dead_time is None else dead_time
+        return replace(known, dead_time=dead_time, counter_bits=bits)
+    if bits == 1:
+        dead_time = 0.0
+    if bits is None or dead_time is None:
+        raise InputError(
+            "which array? Give --sensor (a calibrated YAML or a preset), --bits 1 for a binary one, "
+            "or --bits and --dead-time for a counting one"
+        )
+    ideal = torch.ones(1, 1), torch.zeros(1, 1)
+    return Sensor(f"ideal, {bits} bit", *ideal, dead_time=dead_time, counter_bits=bits, measured=False)
+
+
+def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> Any:
+    """The ONNX model of a graph whose images are free in number and, unless fixed, in height and width."""
+    free = torch.export.Dim.DYNAMIC
+    size = {} if fixed else {2: free, 3: free}
+    opened = len(example) > 1
+    shapes = [{0: free, **size}, *([{}, {}, size, size, size] if opened else [])]
+    program = torch.onnx.export(
+        graph.eval(),
+        tuple(example),
+        dynamo=True,
+        verbose=False,
+        input_names=["counts", *(["cycles", "count_time", *MAPS] if opened else [])],
+        output_names=["rate", "standard_uncertainty", *(["coverage_factor"] if opened else [])],
+        dynamic_shapes=tuple(shapes),
+        custom_translation_table={torch.ops.aten.log1p.default: _log1p},
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _log1p(x: Any) -> Any:
+    """log(1 + x) = 2 artanh(x / (2 + x)): ONNX has no log1p, and log(1 + x) loses the rates of nearly empty images."""
+    op = needed("onnxscript")[0].opset20
+    return op.Mul(op.Atanh(op.Div(x, op.Add(x, op.CastLike(2.0, x)))), op.CastLike(2.0, x))
+
+
+def _describe(proto: Any, restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure | None) -> None:
+    """Says in the file what it is, and takes out where on this machine it was made."""
+    proto.producer_name, proto.producer_version = "spadsr", versions()["spadsr"]
+    proto.doc_string = "Photon detection rates from the counts of a single-photon array; docs/export.md of spadsr"
+    del proto.metadata_props[:], proto.graph.value_info[:], proto.graph.metadata_props[:]
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for name, value in file_facts(restorer, sensor, scale, exposure).items():
+        proto.metadata_props.add(key=name, value=value)
+    for values, factor in ((proto.graph.input, ""), (proto.graph.output, f"{scale} ")):
+        for value in values:
+            value.doc_string = MEANINGS[value.name]
+            _name_sizes(value.type.tensor_type.shape.dim, factor)
+
+
+def _name_sizes(sizes: Any, factor: str) -> None:
+    for size, name in zip(sizes, ("batch", "", f"{factor}height", f"{factor}width"), strict=False):
+        if size.dim_param:
+            size.dim_param = name
+
+
+def file_facts(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure | None) -> dict[str, str]:
+    """Name to value: what is fixed in the file, and where its weights come from."""
+    facts = {
+        "model": restorer.name,
+        "weights_sha256": restorer.checksum,
+        "provenance": json.dumps(restorer.provenance, sort_keys=True, default=str),
+        "versions": json.dumps(versions()),
+        "license": "BSD-3-Clause",
+        "scale": str(scale),
+        "unit": "counts/s per native pixel area",
+        "sensor": sensor.name,
+        "array": "binary" if sensor.binary else "counting",
+        "counter_bits": str(sensor.counter_bits),
+        "dead_time": f"{sensor.dead_time:g}",
+        "afterpulse_probability": f"{sensor.afterpulse_probability:g}",
+        "trap_lifetime": f"{sensor.trap_lifetime:g}",
+        "crosstalk": json.dumps([[float(f"{p:.7g}") for p in row] for row in sensor.crosstalk.tolist()]),
+    }
+    fixed = {} if exposure is None else {"cycles": f"{exposure.cycles}", "count_time": f"{exposure.count_time:g}"}
+    return facts | fixed
+
+
+def _agreeing(path: Path, captures: Sequence[CheckCapture], restorer: Restorer, scale: int) -> float:
+    """The largest difference. Raises InputError where it is too large."""
+    running = session(path)
+    worst = max(difference(running.run(None, inputs_of(each)), each, restorer, scale) for each in captures)
+    if not worst <= AGREEMENT:
+        raise InputError(
+            f"{path.name}: ONNX Runtime differs from the network by {worst:.2g} of white, more than {AGREEMENT:g}; "
+            "nothing was written; other versions of torch and onnxruntime may agree"
+        )
+    return worst

@@ -1,0 +1,64 @@
+"""Converting a recording from any format that is read to one that is written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardware.captures.capture import Capture, open_capture
+from hardware.captures.other_formats import WRITERS, Report, Write, write_capture
+from noise_model.errors import InputError
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written, and what to tell the user.
+
+    Attributes:
+        shape: (T, H, W).
+        notes: what was assumed or lost in reading, and what the new file does not hold.
+    """
+
+    path: Path
+    shape: tuple[int, int, int]
+    notes: tuple[str, ...]
+
+
+def convert_capture(source: Path, target: Path, options: Mapping[str, Any], report: Report) -> Converted:
+    """Writes the counts of `source` to `target`, in the format of its name, in memory that does not depend on T.
+
+    Args:
+        options: keywords of `open_capture`, for a file that does not say.
+
+    Raises:
+        InputError: `source` is not a capture, the name of `target` is of no format that is written, or the format
+            cannot hold the counts.
+    """
+    write = _writer(target)
+    with open_capture(source, **options) as capture:
+        if target.exists() and target.samefile(source):
+            raise InputError(f"{target}: is the recording itself; choose another name")
+        write(capture, target, report)
+        notes = capture.assumptions if write is write_capture else (*capture.assumptions, _left_out(capture, target))
+        return Converted(target, capture.shape, notes)
+
+
+def _writer(target: Path) -> Write:
+    for ending, write in WRITERS.items():
+        if target.name.lower().endswith(ending):
+            return write
+    raise InputError(f"{target}: not a format that is written; expected a name ending in {', '.join(WRITERS)}")
+
+
+def _left_out(capture: Capture, target: Path) -> str:
+    """How to say later what only a capture file keeps."""
+    said = {
+        "--count-time": capture.exposure.count_time,
+        "--cycles": capture.exposure.cycles,
+        "--dead-time": capture.dead_time,
+        "--bits": capture.counter_bits,
+    }
+    options = " ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in said.items()
+    )
+    return f"counts only: to read {target.name} as it was taken, give {options}"

@@ -1,0 +1,234 @@
+"""The restoration network: counts of one sensor in, photon detection rate and its uncertainty out, at five scales."""
+
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from torch import Tensor, nn
+
+from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
+from spadsr.networks.windows import padded, window_offsets
+
+#: What can be left out of the network, to learn what it is worth.
+Part: TypeAlias = Literal["window_attention", "channel_attention", "gated_fusion", "photon_statistics", "sensor_maps"]
+
+#: The largest standard deviation, over the sum of the rate and what surrounds it. One pixel in 2,000 of captures like
+#: those trained on asks for more, and is wrong by less.
+_LEAST_CERTAIN = 2.0
+
+_CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8, 9)}  # of the statistics
+
+
+class NetworkConfig(BaseModel):
+    """Size of the network."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["gated_fusion"] = "gated_fusion"
+
+    width: int = Field(default=48, gt=0, description="channels")
+    groups: int = Field(default=4, gt=0)
+    blocks: int = Field(default=5, gt=0, description="convolution blocks in a group")
+    attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
+    heads: int = Field(default=2, gt=0, description="attention heads")
+    window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
+    without: tuple[Part, ...] = Field(default=(), description="parts left out")
+
+    @field_validator("heads")
+    @classmethod
+    def _of_equal_width(cls, heads: int, info: ValidationInfo) -> int:
+        if info.data.get("attention_width", heads) % heads:
+            raise ValueError(f"attention_width {info.data['attention_width']} is no multiple of it")
+        return heads
+
+
+class GatedFusionTransformer(nn.Module):
+    """Groups of convolution and content-adaptive attention at native resolution, fused through gates; a head a scale.
+
+    The body is shared by all scales. The native answer is a gated mixture of what was measured and what the body
+    infers; the heads of x2 and x4 add detail to it, interpolated, and those of x8 and x16 to the answer at x4.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
+        self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
+        self.fusion = GatedFusion(width, config.groups, gated="gated_fusion" not in config.without)
+        self.native = _zeroed(nn.Conv2d(width, 3, 3, padding=1))
+        self.heads = nn.ModuleDict(
+            {str(s): _zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1}
+        )
+        self.unseen = [channel for part in config.without for channel in _CHANNELS_OF.get(part, ())]
+
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+        height, width = measurement.rate.shape[-2:]
+        statistics = padded(self._seen(measurement.statistics), self.config.window)
+        features = self.stem(statistics)
+        outputs = []
+        current = features
+        for group in self.groups:
+            current = group(current, statistics)
+            outputs.append(current)
+        fused = (features + self.fusion(outputs))[..., :height, :width]
+        trust, inferred, spread = self.native(fused).float().chunk(3, dim=1)
+        gate = torch.sigmoid(trust)
+        rate = gate * measurement.rate + measurement.amplitude * inferred
+        native = rate, _possible(measurement.log_variance + spread, rate, measurement.amplitude)
+        answers: dict[int, tuple[Tensor, Tensor]] = {1: native}
+        for s in sorted({4, *scales} if max(scales) > 4 else scales):
+            if s > 1:
+                answers[s] = self._detailed(answers[4 if s > 4 else 1], s, fused, measurement.amplitude)
+        return [answers[s] for s in scales]
+
+    def hidden(self) -> list[nn.Module]:
+        """The modules between hidden features, neither the first nor the last ones."""
+        return [self.groups, self.fusion]
+
+    def _seen(self, statistics: Tensor) -> Tensor:
+        channels = torch.tensor(self.unseen, dtype=torch.long, device=statistics.device)
+        return statistics.index_fill(1, channels, 0.0) if self.unseen else statistics
+
+    def _detailed(
+        self, coarse: tuple[Tensor, Tensor], s: int, fused: Tensor, amplitude: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The answer at scale s, from one at a lower scale."""
+        detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)
+        size, (rate, log_variance) = detail.shape[-2:], coarse
+        contrast, log_variance = (
+            F.interpolate(part, size=size, mode="bilinear", align_corners=False) for part in (amplitude, log_variance)
+        )
+        rate = limited_bicubic(rate, size) + contrast * detail
+        return rate, _possible(log_variance + spread, rate, contrast)
+
+
+class Group(nn.Module):
+    """Residual convolution blocks, then content-adaptive attention."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*(ConvolutionBlock(config.width) for _ in range(config.blocks)))
+        kinds = {"window_attention", "channel_attention"} - set(config.without)
+        self.attention = ContentAdaptiveAttention(config) if kinds else None
+
+    def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
+        result: Tensor = self.blocks(features)
+        return result if self.attention is None else self.attention(result, statistics)
+
+
+class ConvolutionBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = features + self.second(F.relu(self.first(features)))
+        return result
+
+
+class ContentAdaptiveAttention(nn.Module):
+    """Window attention for detail and channel attention for the whole field, from the same queries, keys and values;
+    a gate, driven by the content and by the photon statistics, chooses between them for every pixel and channel.
+
+    Works on windows of w x w pixels as rows of (window, head, pixel, depth), channels last.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        inner, self.heads, self.window = config.attention_width, config.heads, config.window
+        windows, channels = (part not in config.without for part in ("window_attention", "channel_attention"))
+        self.norm = nn.LayerNorm(config.width)
+        self.project = nn.Linear(config.width + STATISTICS, 4 * inner)
+        self.position = nn.Parameter(torch.zeros(self.heads, (2 * self.window - 1) ** 2)) if windows else None
+        self.temperature = nn.Parameter(torch.ones(self.heads, 1, 1)) if channels else None
+        self.out = nn.Linear(inner, config.width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+        self.offsets: Tensor
+        self.register_buffer("offsets", window_offsets(self.window), persistent=False)
+
+    def forward(self, features: Tensor, statistics: Tensor) -> Tensor:
+        pixels = torch.cat([self.norm(features.permute(0, 2, 3, 1)), statistics.permute(0, 2, 3, 1)], dim=-1)
+        q, k, v, gate = self._split(self.project(pixels)).unbind(0)
+        mixed = self._mixed(torch.sigmoid(gate), q, k, v)
+        result: Tensor = features + self.out(self._joined(mixed, pixels.shape)).permute(0, 3, 1, 2)
+        return result
+
+    def _mixed(self, gate: Tensor, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        if self.temperature is None:
+            return self._in_windows(q, k, v)
+        if self.position is None:
+            return self._across_field(q, k, v)
+        return gate * self._in_windows(q, k, v) + (1 - gate) * self._across_field(q, k, v)
+
+    def _split(self, projected: Tensor) -> Tensor:
+        """(B, H, W, 4 C) -> (4, B, windows, heads, w w, depth)."""
+        batch, height, width, channels = projected.shape
+        w, depth = self.window, channels // 4 // self.heads
+        cells = projected.reshape(batch, height // w, w, width // w, w, 4, self.heads, depth)
+        return cells.permute(5, 0, 1, 3, 6, 2, 4, 7).reshape(4, batch, -1, self.heads, w * w, depth)
+
+    def _joined(self, windows: Tensor, shape: torch.Size) -> Tensor:
+        """(B, windows, heads, w w, depth) -> (B, H, W, C)."""
+        batch, height, width = shape[:3]
+        w, depth = self.window, windows.shape[-1]
+        cells = windows.reshape(batch, height // w, width // w, self.heads, w, w, depth)
+        return cells.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, self.heads * depth)
+
+    def _in_windows(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        assert self.position is not None
+        bias = self.position[:, self.offsets].to(q.dtype)
+        similarity = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5 + bias
+        attended: Tensor = similarity.softmax(dim=-1) @ v
+        return attended
+
+    def _across_field(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Channels attend to channels, by the correlation of their values over the whole image."""
+        assert self.temperature is not None
+        product = (q.transpose(-2, -1) @ k).sum(dim=1, keepdim=True).float()
+        length_q, length_k = (t.float().square().sum(dim=(1, 3), keepdim=True) + 1e-6 for t in (q, k))
+        similarity = product * torch.rsqrt(length_q.transpose(-2, -1) * length_k) * self.temperature
+        return v @ similarity.softmax(dim=-1).to(v.dtype).transpose(-2, -1)
+
+
+class GatedFusion(nn.Module):
+    """Weighs every group's output, per pixel and channel, by a sigmoid gate that sees all of them."""
+
+    def __init__(self, width: int, groups: int, *, gated: bool) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(width * groups, width * groups, 1) if gated else None
+        self.merge = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, outputs: list[Tensor]) -> Tensor:
+        stacked = torch.cat(outputs, dim=1)
+        weighed = stacked if self.gate is None else torch.sigmoid(self.gate(stacked)) * stacked
+        merged: Tensor = self.merge(sum(weighed.chunk(len(outputs), dim=1)))
+        return merged
+
+
+def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
+    """Starts a branch at zero, so that training starts from the interpolated measurement, at half its height."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def _possible(log_variance: Tensor, rate: Tensor, amplitude: Tensor) -> Tensor:
+    """No more than rates can vary: that of blind pixels, which training sees few of, comes to hundreds of times their
+    rate."""
+    return log_variance.minimum(2 * torch.log(_LEAST_CERTAIN * (rate.detach().abs() + amplitude)))
+
+
+def limited_bicubic(images: Tensor, size: torch.Size) -> Tensor:
+    """Bicubic interpolation that stays within the range of the 3x3 pixels around: no dark rim beside a bright line."""
+    smooth = F.interpolate(images, size=size, mode="bicubic", align_corners=False)
+    highest, negated_lowest = (
+        F.interpolate(F.max_pool2d(part, 3, stride=1, padding=1), size=size, mode="nearest")
+        for part in (images, -images)
+    )
+    return smooth.minimum(highest).maximum(-negated_lowest)

@@ -1,0 +1,114 @@
+"""From counts to what the network sees, and back from its answer to counts/s."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from noise_model.response import detection_rate
+from noise_model.sensor import Exposure, Sensor
+from spadsr.networks.orientations import Orientation, turned
+
+_BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
+
+SCALES = (1, 2, 4, 8, 16)
+
+
+STATISTICS = 10
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one image says, in units that do not depend on the flux: every rate is over `scale`, the image's mean rate.
+
+    Attributes:
+        statistics: (B, 10, H, W) input channels.
+        rate: (B, 1, H, W) rate estimate over scale.
+        amplitude: (B, 1, H, W) local brightness, at least 1: what the network's answers are multiples of.
+        log_variance: (B, 1, H, W) of `rate`, from photon statistics.
+        scale: (B, 1, 1, 1) mean detection rate, counts/s.
+        mean_counts: (B, 1, 1, 1) of a pixel, from photons, over all frames; above 0.
+    """
+
+    statistics: Tensor
+    rate: Tensor
+    amplitude: Tensor
+    log_variance: Tensor
+    scale: Tensor
+    mean_counts: Tensor
+
+    def turned(self, orientation: Orientation) -> "Measurement":
+        """Of the turned image."""
+        parts = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        return Measurement(**{name: turned(part, orientation) for name, part in parts})
+
+
+def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
+    """The network's input for counts (B, H, W) of a sensor (as far as it is known).
+
+    Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
+    behind them goes in beside, as their standard deviation and the mean count. What bad pixels counted is not looked
+    at: they take the mean of their neighbours.
+    """
+    good = sensor.good.expand(counts.shape)
+    counts = counts.masked_fill(~good, 0)
+    rate, sd = detection_rate(counts, exposure, sensor)
+    scale = _mean_rate(counts, good, exposure, sensor)
+    rate = _filled(rate / scale, good)[:, None]
+    sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
+    photons = scale * exposure.count_time * exposure.cycles
+    context = _context(counts, good, photons, scale, exposure, sensor)
+    statistics = torch.cat([rate.clamp(-2.0, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
+    local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
+    amplitude = torch.sqrt(1 + local.square())
+    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
+
+
+def mean_counts(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """(B, 1, 1, 1) as in `Measurement`, without the rest of it."""
+    good = sensor.good.expand(counts.shape)
+    rate = _mean_rate(counts.masked_fill(~good, 0), good, exposure, sensor)
+    return (rate * exposure.count_time * exposure.cycles)[:, None]
+
+
+def _mean_rate(counts: Tensor, good: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
+    """(B, 1, 1) rate of the mean count: unlike the mean of the rates it is not carried off by saturated pixels. Half a
+    count in the whole image is the least."""
+    used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
+    mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    uniform = Sensor(
+        sensor.name,
+        torch.ones_like(mean),
+        torch.zeros_like(mean),
+        sensor.dead_time,
+        sensor.counter_bits,
+    )
+    return detection_rate(mean, exposure, uniform)[0]
+
+
+def _filled(rate: Tensor, good: Tensor) -> Tensor:
+    weight = good[:, None].to(rate.dtype)
+    total = F.avg_pool2d(weight * rate[:, None], 5, stride=1, padding=2)
+    share = F.avg_pool2d(weight, 5, stride=1, padding=2)
+    return torch.where(good, rate, torch.where(share > 0, total / share.clamp(min=1e-6), torch.ones_like(share))[:, 0])
+
+
+def _context(
+    counts: Tensor, good: Tensor, photons: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor
+) -> list[Tensor]:
+    """Channels that say how far the rates can be trusted."""
+    full: float = exposure.cycles
+    if not sensor.binary:
+        full = full * (exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits)
+    cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32, device=counts.device)
+    channels = [
+        counts / full,
+        torch.log(photons).expand(counts.shape),
+        torch.log(cycles).expand(counts.shape),
+        torch.log1p(sensor.dark_count_rate / scale).expand(counts.shape),
+        (10 * (sensor.pde / sensor.mean_pde - 1)).expand(counts.shape),
+        (~good).to(torch.float32),
+        torch.full_like(photons, float(sensor.measured)).expand(counts.shape),
+    ]
+    return [channel[:, None].to(torch.float32) for channel in channels]

@@ -1,0 +1,86 @@
+"""Weight files: safetensors with the network's size and provenance in the metadata. Loading never unpickles."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from noise_model.errors import InputError
+from noise_model.files import checksum, whole_file
+from spadsr.networks.gated_fusion import NetworkConfig
+from spadsr.networks.orientations import ORIENTATIONS
+from spadsr.networks.registry import AnyNetworkConfig, Network, build
+from spadsr.networks.window_attention import WindowAttentionConfig
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.restorer import Restorer, usable_device
+
+SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "weights").glob("*.safetensors"))}
+USUAL = "base"
+_FORMAT = "spadsr weights"
+_CONFIG: TypeAdapter[NetworkConfig | WindowAttentionConfig] = TypeAdapter(AnyNetworkConfig)
+
+
+def save_weights(path: Path, network: Network, intervals: Intervals, provenance: dict[str, Any]) -> None:
+    """Writes the network's parameters as float32, with its size, the factors of its intervals, and its provenance."""
+    metadata = {
+        "format": _FORMAT,
+        "network": network.config.model_dump_json(),
+        "intervals": intervals.model_dump_json(),
+        "provenance": json.dumps(provenance, sort_keys=True, default=str),
+    }
+    tensors = {name: tensor.detach().float().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    packed = save(tensors, metadata)  # what goes wrong on the disk is then an OSError, with its reason
+    with whole_file(path) as partial:
+        partial.write_bytes(packed)
+
+
+def load_restorer(
+    path: str | Path | None = None, device: str | torch.device = "cpu", orientations: int = 1
+) -> Restorer:
+    """The network of a weight file, or of shipped weights by their name; without a path, of the usual ones.
+
+    Raises:
+        InputError: no such file, not a weight file of this program, no such device, or no such number of orientations.
+    """
+    if not 1 <= orientations <= len(ORIENTATIONS):
+        raise InputError(f"orientations {orientations}: expected 1 to {len(ORIENTATIONS)}")
+    path = Path(USUAL if path is None else path)
+    path = path if path.is_file() else SHIPPED.get(str(path), path)
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        sha256 = checksum(path)
+    except (OSError, SafetensorError) as error:
+        reason = "no such file" if not path.exists() else f"not a safetensors file ({error})"
+        names = ", ".join(SHIPPED)
+        raise InputError(f"{path}: {reason}; give a weight file made by `spadsr train` or a name ({names})") from error
+    network, intervals = _built(path, metadata, tensors)
+    network = network.eval().to(usable_device(device)).to(memory_format=torch.channels_last)
+    return Restorer(path.stem, network, intervals, _provenance(metadata), sha256, orientations)
+
+
+def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Network, Intervals]:
+    if metadata.get("format") != _FORMAT:
+        raise InputError(f"{path}: a safetensors file, but not of spadsr weights; give a file made by `spadsr train`")
+    try:
+        network = build(_CONFIG.validate_json(metadata["network"]))
+        network.load_state_dict(tensors)
+        intervals = Intervals.model_validate_json(metadata["intervals"])
+    except (KeyError, ValidationError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: its tensors do not fit the network it names ({str(error).splitlines()[0]})"
+        ) from error
+    return network, intervals
+
+
+def _provenance(metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        return dict(json.loads(metadata["provenance"]))
+    except (KeyError, ValueError, TypeError):
+        return {}

@@ -1,0 +1,53 @@
+"""What training minimises, and what its curve shows."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from simulate.pairs import Pair
+from spadsr.networks.measurement import measure
+
+_VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes first
+
+
+_LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
+
+
+def _loss(answers: list[tuple[Tensor, Tensor]], truth: list[Tensor], wanted: list[Tensor], beta: float) -> Tensor:
+    """Over all resolutions; the highest, which comes first, counts as much as all the others."""
+    losses = torch.stack(
+        [
+            _beta_weighted(rate, log_variance, true, goal, beta)
+            for (rate, log_variance), true, goal in zip(answers, truth, wanted, strict=True)
+        ]
+    )
+    return losses[0] + losses[1:].sum() / max(1, len(losses) - 1)
+
+
+def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, wanted: Tensor, beta: float) -> Tensor:
+    """Squared error of the rate from the one wanted and Gaussian likelihood of its variance from the truth, apart: the
+    variance cannot starve the rate.
+
+    The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,
+    ICLR 2022), over the mean of its power beta in each image: images of any noise count alike. Weights depend on the
+    input alone, so that the best answer is the mean of the rates that could have caused these counts: neither dark nor
+    bright parts are biased.
+    """
+    log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
+    error = (rate - wanted).square()
+    variance = log_variance.detach().exp()
+    weight = variance ** (beta - 1) / (variance**beta).mean(dim=(-2, -1), keepdim=True)
+    likelihood = (rate.detach() - truth).square() * torch.exp(-log_variance) + log_variance
+    return 0.5 * (weight * error + _VARIANCE_SHARE * likelihood).mean()
+
+
+@torch.inference_mode()
+def gain(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
+    """Mean PSNR in dB over the bicubic interpolation of the measurement, at x4."""
+    measurement = measure(pair.counts, pair.exposure, pair.sensor)
+    with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
+        [(rate, _)] = network(measurement, (4,))
+    truth = pair.targets[4][:, None] / measurement.scale
+    bicubic = F.interpolate(measurement.rate, scale_factor=4.0, mode="bicubic", align_corners=False)
+    errors = [(answer - truth).square().mean(dim=(1, 2, 3)) for answer in (bicubic, rate)]
+    return float(10 * torch.log10(errors[0] / errors[1]).mean())

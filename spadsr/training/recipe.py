@@ -1,0 +1,129 @@
+"""The training recipe: one YAML file, checked before anything starts."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+
+from noise_model.errors import InputError
+from noise_model.files import shipped_configs
+from simulate.pairs import PairRecipe
+from spadsr.networks.gated_fusion import NetworkConfig
+from spadsr.networks.measurement import SCALES
+from spadsr.networks.registry import KINDS, AnyNetworkConfig
+
+
+class SceneRecipe(BaseModel):
+    """What the scenes are: photographs (if a folder is given) mixed with drawn ones, all kept in memory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    photos: Path | None = Field(default=None, description="folder of photographs")
+    photo_share: float = Field(default=0.75, ge=0, le=1, description="of the scenes, where photographs are given")
+    squared_share: float = Field(default=0.25, ge=0, le=1, description="squared display values, nearer to linear light")
+    drawn: int = Field(default=800, gt=0, description="drawn scenes")
+    drawn_size: int = Field(default=320, ge=256)
+
+
+class TrainingRecipe(BaseModel):
+    """Everything that decides a training run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(default=0, ge=0, lt=1 << 32)
+    start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
+    teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
+    steps: int = Field(default=20_000, gt=0)
+    batch: int = Field(default=16, gt=0, description="captures a step")
+    exposures: int = Field(default=4, gt=0, description="different ones in a batch; processes share them out")
+    native: int = Field(default=32, ge=16, multiple_of=16, description="rows and columns of a training capture")
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warm_up: int = Field(default=200, ge=0, description="steps")
+    weight_decay: float = Field(default=1e-4, ge=0)
+    clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
+    beta: float = Field(default=0.75, ge=0, le=1, description="1 weighs all pixels alike, 0 by their precision")
+    scale_shares: dict[int, float] = Field(default={4: 0.8, 8: 0.1, 16: 0.1}, description="resolutions trained for")
+    record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
+    checkpoint_seconds: float = Field(default=60, ge=0, description="between checkpoints")
+    held_out: float = Field(
+        default=0.05,
+        gt=0,
+        le=0.5,
+        description="share of the scenes never trained on: curves and intervals are of these",
+    )
+    interval_batches: int = Field(default=200, gt=0, description="held out, for each scale: they set the intervals")
+    bfloat16: bool = True
+    compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
+    simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
+    network: AnyNetworkConfig = NetworkConfig()
+    scenes: SceneRecipe = SceneRecipe()
+    pairs: PairRecipe = PairRecipe()
+
+    @field_validator("exposures")
+    @classmethod
+    def _divides_batch(cls, exposures: int, info: ValidationInfo) -> int:
+        if info.data.get("batch", exposures) % exposures:
+            raise ValueError(f"a batch of {info.data['batch']} cannot be shared out evenly")
+        return exposures
+
+    @field_validator("scale_shares")
+    @classmethod
+    def _of_known_scales(cls, shares: dict[int, float]) -> dict[int, float]:
+        if not shares or not set(shares) <= set(SCALES) or min(shares.values()) <= 0:
+            raise ValueError(f"expected shares above 0 of the scales {', '.join(map(str, SCALES))}")
+        return shares
+
+
+def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe:
+    """A recipe file, a shipped recipe by its name, or the default, with `key=value` or `group.key=value` overrides.
+
+    Raises:
+        InputError: no such recipe, not YAML, or a key or value that no recipe has.
+    """
+    values = _read(_find(path)) if path is not None else {}
+    for override in overrides:
+        _set(values, override)
+    try:
+        return TrainingRecipe.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(key) for key in first["loc"] if key not in KINDS)
+        raise InputError(f"{path or 'recipe'}: {where}: {first['msg']} (found {str(first['input'])[:60]!r})") from error
+
+
+def _find(path: str | Path) -> Path:
+    path = Path(path)
+    shipped = shipped_configs() / "train" / f"{path.name}.yaml"
+    if not path.is_file() and path.parent == Path() and shipped.exists():
+        return shipped
+    return path
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        names = ", ".join(sorted(p.stem for p in (shipped_configs() / "train").glob("*.yaml")))
+        raise InputError(f"{path}: {error.strerror}; give a recipe YAML or a shipped one ({names})") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not a readable YAML file ({str(error).splitlines()[0]})") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(values).__name__}")
+    return values
+
+
+def _set(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"{override}: overrides are written key=value, e.g. steps=1000 or network.width=64")
+    *groups, last = key.split(".")
+    for group in groups:
+        values = values.setdefault(group, {})
+        if not isinstance(values, dict):
+            raise InputError(f"{override}: {group} is a value, not a group of keys")
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{override}: the value is not YAML ({str(error).splitlines()[0]})") from error

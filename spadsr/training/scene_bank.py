@@ -1,0 +1,116 @@
+"""All scenes of a training run, in memory on the device, and random crops of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from simulate.scenes import ProceduralScenes, photographs
+from spadsr.training.recipe import SceneRecipe
+
+Report = Callable[[int, int], None]
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Photographs as uint8, at full and half size, and drawn scenes as float16."""
+
+    photos: list[list[Tensor]]
+    drawn: list[Tensor]
+
+
+class SceneBank:
+    """Scenes to train on, and others to measure on: photographs, if any are given, as drawn ones are easier to restore
+    and would make intervals too narrow for them.
+
+    Args:
+        held_out: share of the scenes to measure on.
+
+    Attributes:
+        skipped: files that are not readable photographs.
+    """
+
+    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, report: Report) -> None:
+        self.recipe = recipe
+        photos, self.skipped = _photos(recipe.photos, device, report)
+        drawn = _drawn(recipe, seed, device, report)
+        halves = zip(_parted(photos, held_out), _parted(drawn, held_out), strict=True)
+        self.trained, self.held_out = (Scenes(*half) for half in halves)
+
+    def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
+        """(count, size, size) relative flux, randomly turned and mirrored, by a generator on the host."""
+        scenes, share = (self.held_out, 1.0) if held_out else (self.trained, self.recipe.photo_share)
+        draws = torch.rand(count, 8, generator=generator).tolist()
+        return torch.stack([self._crop(scenes, share, size, draw) for draw in draws])
+
+    def _crop(self, scenes: Scenes, photo_share: float, size: int, draw: list[float]) -> Tensor:
+        kind, which, half, top, left, turn, mirror, linear = draw
+        if scenes.photos and kind < photo_share:
+            sizes = scenes.photos[int(which * len(scenes.photos))]
+            fitting = [image for image in sizes if min(image.shape) >= size] or sizes[:1]
+            scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
+            scene = scene.square() if linear < self.recipe.squared_share else scene
+        else:
+            scene = _window(scenes.drawn[int(which * len(scenes.drawn))], size, top, left).float()
+        scene = torch.rot90(scene, int(turn * 4))
+        return scene.flip(1) if mirror < 0.5 else scene
+
+
+def trained_and_held_out(number: int, share: float) -> tuple[list[int], list[int]]:
+    """Which of so many scenes to train on, and which to measure on: evenly spread. A single one is both."""
+    held_out = list(range(0, number, round(1 / share)))
+    trained = sorted({*range(number)} - {*held_out})
+    return trained or held_out, held_out
+
+
+def _parted(scenes: list[_T], share: float) -> tuple[list[_T], list[_T]]:
+    trained, held_out = trained_and_held_out(len(scenes), share)
+    return [scenes[i] for i in trained], [scenes[i] for i in held_out]
+
+
+def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, report: Report) -> list[Tensor]:
+    source, shape = ProceduralScenes(seed), (recipe.drawn_size, recipe.drawn_size)
+    drawn = []
+    for i in range(recipe.drawn):
+        drawn.append(torch.from_numpy(source.scene(i, shape)).to(device, torch.float16))
+        report(i + 1, recipe.drawn)
+    return drawn
+
+
+def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[list[list[Tensor]], list[Path]]:
+    if folder is None:
+        return [], []
+    found, skipped = photographs(folder, seed=0)
+    photos = []
+    for i, path in enumerate(found.paths):
+        grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        sizes = [grey]
+        if min(grey.shape) > 1:
+            sizes.append(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        photos.append([torch.from_numpy(image).to(device) for image in sizes])
+        report(i + 1, len(found.paths))
+    return photos, skipped
+
+
+def _window(image: Tensor, size: int, top: float, left: float) -> Tensor:
+    """A square of the image, mirrored at its edges, as often as it takes, where it is too small."""
+    if min(image.shape) < size:
+        image = _mirrored(image, size)
+    row, column = (int(place * (side - size + 1)) for place, side in zip((top, left), image.shape, strict=True))
+    return image[row : row + size, column : column + size]
+
+
+def _mirrored(image: Tensor, size: int) -> Tensor:
+    """Continued by its mirror images, below and to the right, to at least size x size."""
+    for axis, side in enumerate(image.shape):
+        period = 2 * (side - 1)
+        places = torch.arange(max(side, size), device=image.device) % max(1, period)
+        image = image.index_select(axis, torch.minimum(places, period - places))
+    return image

@@ -1,0 +1,94 @@
+"""All that changes during training, and its checkpoints."""
+
+import io
+import pickle
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+from spadsr.networks.registry import Network, build
+from spadsr.restoration.weights import load_restorer
+from spadsr.training.optimizer import Optimizer
+from spadsr.training.recipe import TrainingRecipe
+
+_UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError)
+
+
+@dataclass
+class TrainingState:
+    """All that changes during training, and all that is needed to go on to the same next step: what that step sees
+    follows from its number. `origin` is the provenance of the weights it began with, empty where these were random."""
+
+    network: Network
+    averaged: AveragedModel
+    optimizer: Optimizer
+    step: int = 0
+    samples: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def begin_with(self, weights: Path) -> None:
+        """Takes the parameters of a weight file.
+
+        Raises:
+            InputError: no such file, not a weight file, or one of another network.
+        """
+        restorer = load_restorer(weights)
+        theirs, ours = restorer.network.config.model_dump(), self.network.config.model_dump()
+        other = {name: value for name, value in theirs.items() if ours.get(name) != value}
+        if theirs.keys() != ours.keys() or other:
+            raise InputError(
+                f"{weights}: weights of a network with {_listed(other)}, the recipe's has "
+                f"{_listed({name: ours.get(name) for name in other})}; set network.KEY to what the weights have"
+            )
+        self.network.load_state_dict(restorer.network.state_dict())
+        self.origin = {"checksum": restorer.checksum, **restorer.provenance}
+
+    def save(self, path: Path) -> None:
+        content = {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "samples": self.samples,
+            "history": self.history,
+            "origin": self.origin,
+        }
+        packed = io.BytesIO()  # what goes wrong on the disk is then an OSError, with its reason
+        torch.save(content, packed)
+        with whole_file(path) as partial:
+            partial.write_bytes(packed.getbuffer())
+
+    def restore(self, path: Path) -> None:
+        """Raises InputError where the file is missing or is not a checkpoint of this network."""
+        try:
+            content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
+            self.network.load_state_dict(content["network"])
+            self.averaged.load_state_dict(content["averaged"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
+            self.origin = content["origin"]
+        except FileNotFoundError as error:
+            raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
+        except _UNREADABLE as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise InputError(f"{path}: not a checkpoint of this recipe ({reason}); start without --resume") from error
+
+
+def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
+    """A network at its start, by the recipe's seed."""
+    torch.manual_seed(recipe.seed)  # the initial weights; every later draw has a seed of its own
+    network = build(recipe.network).to(device)
+    network = network.to(memory_format=torch.channels_last)
+    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
+    optimizer = Optimizer(network, network.hidden(), recipe.learning_rate, recipe.weight_decay)
+    return TrainingState(network, averaged, optimizer)
+
+
+def _listed(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in values.items())

@@ -1,0 +1,45 @@
+"""A trained network that another one learns from."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spadsr.networks.measurement import Measurement
+from spadsr.networks.orientations import ORIENTATIONS
+from spadsr.restoration.restorer import oriented_answers
+from spadsr.restoration.weights import load_restorer
+
+
+class Teacher:
+    """A trained network whose rates are learnt instead of the true ones (Hinton et al., arXiv 1503.02531).
+
+    The truth is one of many scenes that could have caused the same counts; the teacher's answer is close to their mean,
+    which is what has to be learnt, so that fewer captures are needed. It sees every step's captures in another of the
+    eight orientations: what is learnt is the mean of its answers in all of them, which is better than each.
+
+    Args:
+        weights: a weight file, or the name of shipped weights.
+        bfloat16: whether convolutions and attention run in bfloat16.
+
+    Attributes:
+        checksum: of its weight file.
+
+    Raises:
+        InputError: no such file, or not a weight file.
+    """
+
+    def __init__(self, weights: Path, device: torch.device, bfloat16: bool) -> None:
+        restorer = load_restorer(weights, device)
+        self.network, self.checksum, self.bfloat16 = restorer.network, restorer.checksum, bfloat16
+
+    @torch.no_grad()
+    def rates(self, measurement: Measurement, scales: tuple[int, ...], step: int) -> dict[int, Tensor]:
+        """Rate over scale (B, 1, s H, s W) for each of the scales; images are square.
+
+        Raises:
+            InputError: the network has no such scale.
+        """
+        orientation = ORIENTATIONS[step % len(ORIENTATIONS)]
+        answers = oriented_answers(self.network, measurement, scales, orientation, self.bfloat16)
+        return {s: rate for s, (rate, _) in zip(scales, answers, strict=True)}
