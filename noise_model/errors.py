@@ -2,5 +2,13 @@
 
 
 class InputError(ValueError):
-    """Bad input from the user: the message is one line that names the file or option, what was found,
-    what was expected and how to fix it. The command line prints it and exits with code 2."""
+    """Bad input from the user, in one line that names what was found, what was expected and how to fix it.
+
+    Attributes:
+        arguments: names of the arguments, as Python spells them, whose value is wrong or would help ("cycles"). The
+            message itself names no command-line option: the command line adds the options of these arguments.
+    """
+
+    def __init__(self, message: str, *arguments: str) -> None:
+        super().__init__(message)
+        self.arguments = arguments

@@ -1,7 +1,7 @@
 """What the commands share: progress with the remaining time, tables, and errors without tracebacks."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -19,6 +19,9 @@ err = Console(stderr=True, highlight=False)
 Report = Callable[[int, int], None]
 
 _INTERRUPTED = 130
+
+#: The option that sets an argument of a function, where it has another name.
+_OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat"}
 
 
 @contextmanager
@@ -57,13 +60,19 @@ def warn(message: str) -> None:
     err.print(f"note: {message}", style="yellow", markup=False, soft_wrap=True)
 
 
+def options_of(arguments: Sequence[str]) -> str:
+    """The options by which a command is given some arguments, in brackets after a sentence; empty for none of them."""
+    options = dict.fromkeys(_OPTION.get(name, "--" + name.replace("_", "-")) for name in arguments)
+    return f" ({', '.join(options)})" if options else ""
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
     try:
         yield
     except InputError as error:
-        err.print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        err.print(f"error: {error}{options_of(error.arguments)}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Interrupted as stop:
         err.print(str(stop), style="yellow", markup=False, soft_wrap=True)
