@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spadsr.networks.measurement import Measurement
-from spadsr.networks.registry import Network
+from spadsr.networks.network import Network
 from spadsr.restoration.intervals import KNOTS, Intervals
 
 _PIXELS = 512  # of each image, so that all images count alike

@@ -14,7 +14,7 @@ import yaml
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.interrupts import noted_signals
-from spadsr.networks.registry import Network
+from spadsr.networks.network import Network
 from spadsr.provenance import command_line, versions
 from spadsr.restoration.restorer import usable_device
 from spadsr.restoration.weights import save_weights

@@ -11,7 +11,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from spadsr.networks.registry import Network, build
+from spadsr.networks.network import Network
+from spadsr.networks.registry import build
 from spadsr.restoration.weights import load_restorer
 from spadsr.training.optimizer import Optimizer
 from spadsr.training.recipe import TrainingRecipe

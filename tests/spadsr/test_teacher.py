@@ -9,8 +9,8 @@ from small_run import CPU, recipe, run, source_of
 
 from noise_model.errors import InputError
 from spadsr.networks.measurement import Measurement
+from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, turned_back
-from spadsr.networks.registry import Network
 from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import load_restorer, save_weights
