@@ -7,16 +7,13 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from spadsr.networks.enlargement import Answer, enlarged, possible, zeroed
 from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.windows import padded, window_offsets
 
 #: What can be left out of the network, to learn what it is worth.
 Part: TypeAlias = Literal["window_attention", "channel_attention", "gated_fusion", "photon_statistics", "sensor_maps"]
-
-#: The largest standard deviation, over the sum of the rate and what surrounds it. One pixel in 2,000 of captures like
-#: those trained on asks for more, and is wrong by less.
-_LEAST_CERTAIN = 2.0
 
 _CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8, 9)}  # of the statistics
 
@@ -58,13 +55,11 @@ class GatedFusionTransformer(Network):
         self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
         self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
         self.fusion = GatedFusion(width, config.groups, gated="gated_fusion" not in config.without)
-        self.native = _zeroed(nn.Conv2d(width, 3, 3, padding=1))
-        self.heads = nn.ModuleDict(
-            {str(s): _zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1}
-        )
+        self.native = zeroed(nn.Conv2d(width, 3, 3, padding=1))
+        self.heads = nn.ModuleDict({str(s): zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1})
         self.unseen = [channel for part in config.without for channel in _CHANNELS_OF.get(part, ())]
 
-    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
         """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
         height, width = measurement.rate.shape[-2:]
         statistics = padded(self._seen(measurement.statistics), self.config.window)
@@ -78,11 +73,12 @@ class GatedFusionTransformer(Network):
         trust, inferred, spread = self.native(fused).float().chunk(3, dim=1)
         gate = torch.sigmoid(trust)
         rate = gate * measurement.rate + measurement.amplitude * inferred
-        native = rate, _possible(measurement.log_variance + spread, rate, measurement.amplitude)
-        answers: dict[int, tuple[Tensor, Tensor]] = {1: native}
+        native = rate, possible(measurement.log_variance + spread, rate, measurement.amplitude)
+        answers: dict[int, Answer] = {1: native}
         for s in sorted({4, *scales} if max(scales) > 4 else scales):
             if s > 1:
-                answers[s] = self._detailed(answers[4 if s > 4 else 1], s, fused, measurement.amplitude)
+                detail = F.pixel_shuffle(self.heads[str(s)](fused).float(), s)
+                answers[s] = enlarged(answers[4 if s > 4 else 1], detail, measurement.amplitude)
         return [answers[s] for s in scales]
 
     def hidden(self) -> list[nn.Module]:
@@ -92,18 +88,6 @@ class GatedFusionTransformer(Network):
     def _seen(self, statistics: Tensor) -> Tensor:
         channels = torch.tensor(self.unseen, dtype=torch.long, device=statistics.device)
         return statistics.index_fill(1, channels, 0.0) if self.unseen else statistics
-
-    def _detailed(
-        self, coarse: tuple[Tensor, Tensor], s: int, fused: Tensor, amplitude: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """The answer at scale s, from one at a lower scale."""
-        detail, spread = F.pixel_shuffle(self.heads[str(s)](fused).float(), s).chunk(2, dim=1)
-        size, (rate, log_variance) = detail.shape[-2:], coarse
-        contrast, log_variance = (
-            F.interpolate(part, size=size, mode="bilinear", align_corners=False) for part in (amplitude, log_variance)
-        )
-        rate = limited_bicubic(rate, size) + contrast * detail
-        return rate, _possible(log_variance + spread, rate, contrast)
 
 
 class Group(nn.Module):
@@ -209,27 +193,3 @@ class GatedFusion(nn.Module):
         weighed = stacked if self.gate is None else torch.sigmoid(self.gate(stacked)) * stacked
         merged: Tensor = self.merge(sum(weighed.chunk(len(outputs), dim=1)))
         return merged
-
-
-def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
-    """Starts a branch at zero, so that training starts from the interpolated measurement, at half its height."""
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
-
-
-def _possible(log_variance: Tensor, rate: Tensor, amplitude: Tensor) -> Tensor:
-    """No more than rates can vary: that of blind pixels, which training sees few of, comes to hundreds of times their
-    rate."""
-    return log_variance.minimum(2 * torch.log(_LEAST_CERTAIN * (rate.detach().abs() + amplitude)))
-
-
-def limited_bicubic(images: Tensor, size: torch.Size) -> Tensor:
-    """Bicubic interpolation that stays within the range of the 3x3 pixels around: no dark rim beside a bright line."""
-    smooth = F.interpolate(images, size=size, mode="bicubic", align_corners=False)
-    highest, negated_lowest = (
-        F.interpolate(F.max_pool2d(part, 3, stride=1, padding=1), size=size, mode="nearest")
-        for part in (images, -images)
-    )
-    return smooth.minimum(highest).maximum(-negated_lowest)

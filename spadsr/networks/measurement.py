@@ -1,5 +1,6 @@
 """From counts to what the network sees, and back from its answer to counts/s."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,10 @@ SCALES = (1, 2, 4, 8, 16)
 
 STATISTICS = 10
 
+#: Channels for the 4x4 places within a native pixel: the share of the frames that each was seen in, and what their
+#: counts say beyond the native rate.
+PHASES = 32
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -29,6 +34,7 @@ class Measurement:
         log_variance: (B, 1, H, W) of `rate`, from photon statistics.
         scale: (B, 1, 1, 1) mean detection rate, counts/s.
         mean_counts: (B, 1, 1, 1) of a pixel, from photons, over all frames; above 0.
+        phases: (B, 32, H, W) sub-pixel places of a moving array; None where it stood still.
     """
 
     statistics: Tensor
@@ -37,11 +43,30 @@ class Measurement:
     log_variance: Tensor
     scale: Tensor
     mean_counts: Tensor
+    phases: Tensor | None = None
+
+    @staticmethod
+    def joined(parts: Sequence["Measurement"]) -> "Measurement":
+        """Of all images as one batch."""
+        names = [name for name in vars(parts[0]) if name != "phases"]
+        moving = any(part.phases is not None for part in parts)
+        phases = torch.cat([part._phases() for part in parts]) if moving else None
+        return Measurement(
+            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}, phases=phases
+        )
+
+    def _phases(self) -> Tensor:
+        """Zeros where it stood still."""
+        batch, _, height, width = self.rate.shape
+        return self.rate.new_zeros(batch, PHASES, height, width) if self.phases is None else self.phases
 
     def turned(self, orientation: Orientation) -> "Measurement":
         """Of the turned image."""
-        parts = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
-        return Measurement(**{name: turned(part, orientation) for name, part in parts})
+        parts = {name: turned(part, orientation) for name, part in vars(self).items() if name != "phases"}
+        phases = None
+        if self.phases is not None:  # a turn moves the places within a pixel as well
+            phases = F.pixel_unshuffle(turned(F.pixel_shuffle(self.phases, 4), orientation), 4)
+        return Measurement(**parts, phases=phases)
 
 
 def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:

@@ -42,18 +42,13 @@ def drawn(source: PairSource, scale: int, seeds: list[int], *, held_out: bool) -
     exposure for each seed."""
     pairs = [source.pair(scale, seed, held_out=held_out) for seed in seeds]
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
-    return _joined(measurements), _targets(pairs, measurements)
+    return Measurement.joined(measurements), _targets(pairs, measurements)
 
 
 def _scale(recipe: TrainingRecipe, step: int) -> int:
     """The same for all exposures of a step."""
     scales, shares = zip(*sorted(recipe.scale_shares.items()), strict=True)
     return int(random.Random(number(_SCALES, recipe.seed, step, 0)).choices(scales, shares)[0])
-
-
-def _joined(parts: list[Measurement]) -> Measurement:
-    names = Measurement.__dataclass_fields__
-    return Measurement(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
 def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Tensor]:

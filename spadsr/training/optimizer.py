@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_LONGEST_SIDE = 432  # inputs of a 3x3 convolution of 48 channels
+
 
 class Optimizer:
     """Muon (Jordan et al. 2024) makes every step of a matrix as large in all directions as in its largest one, so that
@@ -24,7 +26,10 @@ class Optimizer:
         rest = [parameter for parameter in network.parameters() if id(parameter) not in taken]
         self.parts = {
             "muon": torch.optim.Muon(
-                self.matrices, learning_rate, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"
+                [{"params": [matrix], "share": _share(matrix)} for matrix in self.matrices],
+                learning_rate,
+                weight_decay=weight_decay,
+                adjust_lr_fn="match_rms_adamw",
             ),
             "adamw": torch.optim.AdamW(rest, learning_rate, weight_decay=weight_decay, fused=_on_gpu(rest)),
         }
@@ -41,7 +46,7 @@ class Optimizer:
             matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad, kernel)
         for part in self.parts.values():
             for group in part.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group.get("share", 1.0)
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
@@ -52,6 +57,12 @@ class Optimizer:
         """Raises KeyError or ValueError where it is that of another network."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
+
+
+def _share(matrix: Tensor) -> float:
+    """Of the learning rate: scaled to AdamW's, Muon's step grows with the longest side of a matrix, and past this one
+    the loss spikes."""
+    return float(min(1.0, _LONGEST_SIDE / max(matrix.shape)) ** 0.5)
 
 
 def _on_gpu(parameters: list[nn.Parameter]) -> bool:

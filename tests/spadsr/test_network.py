@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.sensor import Exposure, Sensor
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer, Part, limited_bicubic
+from spadsr.networks.enlargement import limited_bicubic
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer, Part
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.training.recipe import load_recipe
 
@@ -47,7 +48,7 @@ def test_images_of_a_batch_do_not_mix(height: int, width: int) -> None:
     torch.nn.init.normal_(network.native.weight, std=0.1)
     alone = [network(measured(height, width, seed=seed), (1,))[0] for seed in (1, 2)]
     pair = [measured(height, width, seed=seed) for seed in (1, 2)]
-    both = Measurement(**{name: torch.cat([getattr(part, name) for part in pair]) for name in vars(pair[0])})
+    both = Measurement.joined(pair)
     rate, log_variance = network(both, (1,))[0]
     for at, (single, variance) in enumerate(alone):
         torch.testing.assert_close(rate[at : at + 1], single, atol=1e-4, rtol=1e-4)
@@ -146,9 +147,8 @@ def test_a_shift_by_whole_windows_shifts_the_answer(random_network: Make) -> Non
     """Of what lies far from the edges, up to what channel attention takes from the whole field."""
     network, wide = random_network(SMALL), measured(8, 96)
     whole = network(wide, (2,))[0][0]
-    part = Measurement(
-        **{name: getattr(wide, name)[..., 16:] for name in vars(wide) if name != "scale"}, scale=wide.scale
-    )
+    maps = {name: getattr(wide, name)[..., 16:] for name in vars(wide) if name not in ("scale", "phases")}
+    part = Measurement(**maps, scale=wide.scale)
     torch.testing.assert_close(network(part, (2,))[0][0][..., 48:], whole[..., 80:], atol=0.02, rtol=0)
 
 

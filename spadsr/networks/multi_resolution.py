@@ -1,0 +1,261 @@
+"""The restoration network over three resolutions: counts of one sensor in, rate and its uncertainty out, at five
+scales."""
+
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field, ValidationInfo, field_validator
+from torch import Tensor, nn
+
+from spadsr.networks.enlargement import Answer, enlarged, possible, zeroed
+from spadsr.networks.measurement import PHASES, SCALES, STATISTICS, Measurement
+from spadsr.networks.network import Network, NetworkConfig
+from spadsr.networks.windows import padded, padded_to
+
+_ENLARGED = 2  # resolution, over native, of the features that detail is made of
+
+
+class MultiResolutionConfig(NetworkConfig):
+    """Size of the network."""
+
+    kind: Literal["multi_resolution"] = "multi_resolution"
+
+    widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=2, description="channels of each level")
+    encoder: tuple[int, ...] = Field(default=(2, 2, 4), description="blocks of each level on the way down")
+    decoder: tuple[int, ...] = Field(default=(2, 2), description="blocks of each level but the lowest on the way up")
+    attention: int = Field(default=2, ge=0, description="layers of attention at the lowest level")
+    heads: int = Field(default=4, gt=0, description="of attention")
+    window: int = Field(default=16, gt=1, description="pixels of the lowest level on a side that attend to each other")
+    detail: int = Field(default=32, gt=0, description="channels at twice the native resolution")
+
+    @field_validator("encoder", "decoder")
+    @classmethod
+    def _one_a_level(cls, blocks: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        levels = len(info.data.get("widths", ())) - (info.field_name == "decoder")
+        if len(blocks) != levels or min(blocks) < 1:
+            raise ValueError(f"expected 1 or more blocks for each of {levels} levels")
+        return blocks
+
+    @field_validator("heads")
+    @classmethod
+    def _of_equal_width(cls, heads: int, info: ValidationInfo) -> int:
+        if info.data.get("widths", (heads,))[-1] % heads:
+            raise ValueError(f"{info.data['widths'][-1]} channels are no multiple of it")
+        return heads
+
+
+class MultiResolutionTransformer(Network):
+    """An encoder and a decoder over levels of half the resolution each, fused through gates, with attention between all
+    pixels of the lowest level; a head a scale.
+
+    The native answer is a gated mixture of what was measured and what the body infers; x2 and x4 add detail, made at
+    twice the native resolution, to it, and x8 and x16 to the answer at x4.
+    """
+
+    config: MultiResolutionConfig
+
+    def __init__(self, config: MultiResolutionConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.widths[0]
+        self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
+        self.phase_stem = zeroed(nn.Conv2d(PHASES, width, 3, padding=1, bias=False))
+        self.body = Body(config)
+        self.native = zeroed(nn.Conv2d(width, 3, 3, padding=1))
+        self.detail = Detail(width, config.detail)
+        self.heads = nn.ModuleDict(
+            {
+                str(s): zeroed(nn.Conv2d(config.detail, 2 * (s // _ENLARGED) ** 2, 3, padding=1))
+                for s in SCALES
+                if s >= _ENLARGED
+            }
+        )
+
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+        height, width = measurement.rate.shape[-2:]
+        multiple = 2 ** (len(self.config.widths) - 1)
+        features = self.stem(padded(measurement.statistics, multiple))
+        if measurement.phases is not None:
+            features = features + self.phase_stem(padded(measurement.phases, multiple))
+        features = self.body(features)[..., :height, :width]
+        trust, inferred, spread = self.native(features).float().chunk(3, dim=1)
+        rate = torch.sigmoid(trust) * measurement.rate + measurement.amplitude * inferred
+        native = rate, possible(measurement.log_variance + spread, rate, measurement.amplitude)
+        answers: dict[int, Answer] = {1: native}
+        finer = self.detail(features) if max(scales) >= _ENLARGED else features
+        for s in sorted({4, *scales} if max(scales) > 4 else scales):
+            if s >= _ENLARGED:
+                detail = F.pixel_shuffle(self.heads[str(s)](finer).float(), s // _ENLARGED)
+                answers[s] = enlarged(answers[4 if s > 4 else 1], detail, measurement.amplitude)
+        return [answers[s] for s in scales]
+
+    def hidden(self) -> list[nn.Module]:
+        """The modules between hidden features, neither the first nor the last ones."""
+        return [self.body, self.detail]
+
+
+class Body(nn.Module):
+    """Down through the levels and up again, (B, C, H, W) -> the same; height and width are multiples of the lowest
+    level's pixel."""
+
+    def __init__(self, config: MultiResolutionConfig) -> None:
+        super().__init__()
+        widths, lowest = config.widths, config.widths[-1]
+        self.encoder = nn.ModuleList(
+            _blocks(width, count) for width, count in zip(widths[:-1], config.encoder[:-1], strict=True)
+        )
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
+        self.lowest = LowestLevel(lowest, config.encoder[-1], config.attention, config.heads, config.window)
+        self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
+        self.fuse = nn.ModuleList(GatedSkip(width) for width in widths[:-1])
+        self.decoder = nn.ModuleList(
+            _blocks(width, count) for width, count in zip(widths[:-1], config.decoder, strict=True)
+        )
+        self.fusion = GatedFusion(widths)
+
+    def forward(self, features: Tensor) -> Tensor:
+        skips = []
+        for blocks, down in zip(self.encoder, self.down, strict=True):
+            features = blocks(features)
+            skips.append(features)
+            features = down(features)
+        features = self.lowest(features)
+        levels = [features]
+        for level in reversed(range(len(skips))):
+            below = F.pixel_shuffle(self.up[level](features), 2)
+            features = self.decoder[level](self.fuse[level](skips[level], below))
+            levels.append(features)
+        result: Tensor = self.fusion(levels[::-1])
+        return result
+
+
+class LowestLevel(nn.Module):
+    """Gated blocks and layers of attention in turn."""
+
+    def __init__(self, width: int, blocks: int, attention: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(GatedBlock(width) for _ in range(blocks))
+        self.attention = nn.ModuleList(Attention(width, heads, window) for _ in range(attention))
+
+    def forward(self, features: Tensor) -> Tensor:
+        done = 0
+        for i, block in enumerate(self.blocks, start=1):
+            features = block(features)
+            while done < i * len(self.attention) // len(self.blocks):
+                features = self.attention[done](features)
+                done += 1
+        return features
+
+
+class Block(nn.Module):
+    """Two convolutions and a skip around them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = features + self.second(F.relu(self.first(features)))
+        return result
+
+
+class GatedBlock(Block):
+    """Two convolutions, each channel weighed by a gate that sees the mean of the whole field, and a skip around
+    them (Hu et al., CVPR 2018)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.squeeze = nn.Linear(width, width // 4)
+        self.gate = nn.Linear(width // 4, width)
+        nn.init.zeros_(self.gate.weight)
+        nn.init.zeros_(self.gate.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        inner = self.second(F.relu(self.first(features)))
+        gate = 2 * torch.sigmoid(self.gate(F.relu(self.squeeze(inner.mean(dim=(2, 3))))))
+        result: Tensor = features + inner * gate[:, :, None, None]
+        return result
+
+
+class Attention(nn.Module):
+    """Content-adaptive attention between all pixels, in windows of equal size where the field is larger than one."""
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        self.heads, self.window = heads, window
+        self.norm = nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, features: Tensor) -> Tensor:
+        height, width = features.shape[-2:]
+        rows, columns = ((side + self.window - 1) // self.window for side in (height, width))
+        whole = padded_to(features, rows, columns)
+        batch, channels, tall, wide = whole.shape
+        pixels = whole.permute(0, 2, 3, 1).reshape(batch, rows, tall // rows, columns, wide // columns, channels)
+        windows = pixels.transpose(2, 3).reshape(batch * rows * columns, -1, channels)
+        attended = self.out(self._attended(self.qkv(self.norm(windows))))
+        pixels = attended.reshape(batch, rows, columns, tall // rows, wide // columns, channels).transpose(2, 3)
+        change = pixels.reshape(batch, tall, wide, channels).permute(0, 3, 1, 2)[..., :height, :width]
+        result: Tensor = features + change
+        return result
+
+    def _attended(self, qkv: Tensor) -> Tensor:
+        windows, pixels, channels = qkv.shape
+        q, k, v = qkv.reshape(windows, pixels, 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return mixed.transpose(1, 2).reshape(windows, pixels, channels // 3)
+
+
+class GatedSkip(nn.Module):
+    """Adds what comes from the level below, per pixel and channel weighed by a gate that sees both."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gate = nn.Conv2d(2 * width, width, 1)
+
+    def forward(self, skip: Tensor, below: Tensor) -> Tensor:
+        result: Tensor = skip + torch.sigmoid(self.gate(torch.cat([skip, below], dim=1))) * below
+        return result
+
+
+class GatedFusion(nn.Module):
+    """Adds all levels at native resolution, per pixel and channel weighed by a gate that sees them all."""
+
+    def __init__(self, widths: tuple[int, ...]) -> None:
+        super().__init__()
+        width = widths[0]
+        self.narrow = nn.ModuleList(nn.Conv2d(coarse, width, 1) for coarse in widths[1:])
+        self.gate = nn.Conv2d(width * len(widths), width * (len(widths) - 1), 1)
+
+    def forward(self, levels: list[Tensor]) -> Tensor:
+        """Levels from native resolution down."""
+        finest = levels[0]
+        coarse = [
+            F.interpolate(narrow(level), scale_factor=float(2**i), mode="bilinear", align_corners=False)
+            for i, (narrow, level) in enumerate(zip(self.narrow, levels[1:], strict=True), start=1)
+        ]
+        gates = torch.sigmoid(self.gate(torch.cat([finest, *coarse], dim=1))).chunk(len(coarse), dim=1)
+        return finest + sum(gate * level for gate, level in zip(gates, coarse, strict=True))
+
+
+class Detail(nn.Module):
+    """Features at twice the native resolution, (B, width, H, W) -> (B, channels, 2 H, 2 W)."""
+
+    def __init__(self, width: int, channels: int) -> None:
+        super().__init__()
+        self.widen = nn.Conv2d(width, 4 * channels, 3, padding=1)
+        self.block = Block(channels)
+
+    def forward(self, features: Tensor) -> Tensor:
+        result: Tensor = self.block(F.pixel_shuffle(self.widen(features), _ENLARGED))
+        return F.relu(result)
+
+
+def _blocks(width: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(Block(width) for _ in range(count)))
