@@ -305,6 +305,7 @@ def test_sequence_numbers_that_go_back(tmp_path: Path, numbers: list[int], words
 
 #: What is no recording of counts, and why.
 NOT_COUNTS = {
+    "alligator_layout_8_gates.h5": "without counts",  # a dataset for every gate
     "darkcounts.jld2": "without counts",  # -log(1 - mean)
     "nl_frame.mat": "not whole",  # averages
     "diff.out": "count -6",  # differences
