@@ -37,9 +37,9 @@ class Batch:
     goal: dict[int, Tensor]
 
 
-def make_batch(source: PairSource, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
+def make_batch(source: PairSource, recipe: TrainingRecipe, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
     """A batch with an exposure for each seed, and true rates at `scale` and the resolutions below it."""
-    pairs = [source.pair(scale, seed, held_out=held_out) for seed in seeds]
+    pairs = [source.pair(recipe, scale, seed, held_out=held_out) for seed in seeds]
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
     truth = _true_rates(pairs, measurements)
     return Batch(Measurement.joined(measurements), truth, truth)

@@ -20,10 +20,11 @@ _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
 class PairSource(Protocol):
     """Endless random pairs, and a fixed batch to measure progress on."""
 
-    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
+    def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
         """The captures of one exposure in a step, with targets up to `scale`: for the same seed the same.
 
         Args:
+            recipe: that of the step.
             held_out: of the scenes that are not trained on, instead of those that are.
         """
         ...
@@ -53,8 +54,8 @@ class ScenePairs:
         self.bank = SceneBank(recipe.scenes, recipe.held_out, recipe.seed, device, report)
         self.skipped = self.bank.skipped
 
-    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
-        recipe, draws = self.recipe, Draws(seed, self.device)
+    def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
+        draws = Draws(seed, self.device)
         size = min(recipe.native * scale, _LARGEST_SCENE)
         scenes = self.bank.crops(recipe.batch // recipe.exposures, size, draws.host, held_out=held_out)
         return draw_pair(scenes, scale, recipe.pairs, draws)
@@ -76,24 +77,26 @@ class StoredPairs:
 
     def __init__(self, recipe: TrainingRecipe, folder: Path, device: torch.device) -> None:
         self.recipe, self.device = recipe, device
-        self.sets = {scale: PairDataset(folder, scale) for scale in {*recipe.scale_shares, _VALIDATION_SCALE}}
+        recipes = recipe.of_stages()
+        scales = {scale for each in recipes for scale in each.scale_shares}
+        self.sets = {scale: PairDataset(folder, scale) for scale in scales | {_VALIDATION_SCALE}}
         self.skipped: list[Path] = []
         shape = self.sets[_VALIDATION_SCALE].sensor.shape
-        if min(shape) < recipe.native:
+        if min(shape) < (native := max(each.native for each in recipes)):
             raise InputError(
-                f"{folder}: captures of {shape[0]} x {shape[1]}; training on {recipe.native} x {recipe.native} needs "
+                f"{folder}: captures of {shape[0]} x {shape[1]}; training on {native} x {native} needs "
                 "larger ones, or a smaller native=, a multiple of 16"
             )
 
-    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
+    def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
         stored, generator = self.sets[scale], torch.Generator().manual_seed(seed)
-        each = self.recipe.batch // self.recipe.exposures
+        each = recipe.batch // recipe.exposures
         scenes = torch.tensor(trained_and_held_out(stored.scenes, self.recipe.held_out)[held_out])
         some = scenes[torch.randint(len(scenes), (each,), generator=generator)]
         flux = torch.randint(len(stored.white_rates), (each,), generator=generator)
         depth = torch.randint(len(stored.exposures), (1,), generator=generator)
         items = stored.item(depth, flux, some)
-        native = min(self.recipe.native, _LARGEST_SCENE // scale)
+        native = min(recipe.native, _LARGEST_SCENE // scale)
         whole = joined([stored[item] for item in items.tolist()])
         top, left = (
             (torch.rand(2, generator=generator) * (torch.tensor(stored.sensor.shape) - native + 1)).long().tolist()

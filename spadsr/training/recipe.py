@@ -26,6 +26,19 @@ class SceneRecipe(BaseModel):
     drawn_size: int = Field(default=320, ge=256)
 
 
+class Stage(BaseModel):
+    """A part of a run, and what differs in it from the rest of the recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    share: float = Field(gt=0, description="of all steps, over the sum of all stages' shares")
+    native: int | None = None
+    batch: int | None = None
+    exposures: int | None = None
+    scale_shares: dict[int, float] | None = None
+    pairs: dict[str, Any] = Field(default={}, description="keys of `pairs` that differ")
+
+
 class TrainingRecipe(BaseModel):
     """Everything that decides a training run."""
 
@@ -60,6 +73,7 @@ class TrainingRecipe(BaseModel):
     network: AnyNetworkConfig = GatedFusionConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
+    stages: tuple[Stage, ...] = Field(default=(), description="one after the other; none: all steps are alike")
 
     @field_validator("exposures")
     @classmethod
@@ -74,6 +88,33 @@ class TrainingRecipe(BaseModel):
         if not shares or not set(shares) <= set(SCALES) or min(shares.values()) <= 0:
             raise ValueError(f"expected shares above 0 of the scales {', '.join(map(str, SCALES))}")
         return shares
+
+    @field_validator("stages")
+    @classmethod
+    def _that_can_be(cls, stages: tuple[Stage, ...], info: ValidationInfo) -> tuple[Stage, ...]:
+        if len(info.data) == len(cls.model_fields) - 1:  # all else is right
+            for stage in stages:
+                _settled(cls(**info.data), stage)
+        return stages
+
+    def of_step(self, step: int) -> "TrainingRecipe":
+        """The recipe of a step, with the values of its stage."""
+        place = (step + 0.5) / self.steps * sum(stage.share for stage in self.stages)
+        for stage in self.stages:
+            if (place := place - stage.share) < 0:
+                return _settled(self, stage)
+        return _settled(self, self.stages[-1]) if self.stages else self
+
+    def of_stages(self) -> list["TrainingRecipe"]:
+        """The common recipe, by which intervals are measured, and those of all stages."""
+        return [self, *(_settled(self, stage) for stage in self.stages)]
+
+
+def _settled(recipe: TrainingRecipe, stage: Stage) -> TrainingRecipe:
+    """The recipe with a stage's values in place of the common ones."""
+    own = stage.model_dump(exclude={"share", "pairs"}, exclude_none=True)
+    pairs = recipe.pairs.model_dump() | stage.pairs
+    return TrainingRecipe.model_validate(recipe.model_dump() | own | {"pairs": pairs, "stages": ()})
 
 
 def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe:

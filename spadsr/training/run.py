@@ -62,7 +62,8 @@ def _trainer(
     if resume and not (folder / RECIPE).exists():
         raise InputError(f"{folder}: no run to resume; start without resuming", "resume")
     settled = load_recipe(folder / RECIPE if resume else recipe, overrides)
-    team.share(settled.exposures)
+    for each in settled.of_stages():
+        team.share(each.exposures)
     place = usable_device(device)
     state = new_state(settled, place)
     if resume:

@@ -136,7 +136,7 @@ class Trainer:
         def held_out_batch(scale: int) -> Batch:
             batch = next(batches)
             seeds = [seed_for(Purpose.INTERVALS, recipe.seed, batch, exposure) for exposure in range(recipe.exposures)]
-            return make_batch(self.source, scale, seeds, held_out=True)
+            return make_batch(self.source, recipe, scale, seeds, held_out=True)
 
         intervals = measured_intervals(network, held_out_batch, tuple(recipe.scale_shares), recipe.interval_batches)
         weights = self.folder / WEIGHTS
@@ -145,10 +145,10 @@ class Trainer:
 
     def _batch(self, step: int) -> Batch:
         """This process's share of the captures of a step; every exposure has a seed of its own, whoever makes it."""
-        recipe = self.recipe
+        recipe = self.recipe.of_step(step)
         exposures = self.team.share(recipe.exposures)
         seeds = [seed_for(Purpose.CAPTURES, recipe.seed, step, exposure) for exposure in exposures]
-        batch = make_batch(self.source, scale_of_step(recipe, step), seeds, held_out=False)
+        batch = make_batch(self.source, recipe, scale_of_step(recipe, step), seeds, held_out=False)
         if self.teacher is None:
             return batch
         return replace(batch, goal=self.teacher.rates(batch.measurement, tuple(batch.truth), step))
@@ -191,8 +191,8 @@ class Trainer:
     def _apply_gradients(self) -> None:
         self.state.optimizer.step(self._learning_rate())
         self.state.averaged.update_parameters(self.state.network)
+        self.state.samples += self.recipe.of_step(self.state.step).batch
         self.state.step += 1
-        self.state.samples += self.recipe.batch
 
     def _learning_rate(self) -> float:
         """Linear warm-up, then a cosine to a hundredth."""

@@ -68,9 +68,10 @@ def test_training_on_a_simulated_set(tmp_path: Path, simulated: Path) -> None:
 
 
 def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
-    stored = source_of(recipe(simulated=str(simulated)))
+    settled = recipe(simulated=str(simulated))
+    stored = source_of(settled)
     for seed in range(2):
-        pair = stored.pair(4, seed, held_out=False)
+        pair = stored.pair(settled, 4, seed, held_out=False)
         assert pair.counts.shape == (2, 16, 16)
         assert list(pair.targets) == [4, 2, 1]
         assert pair.targets[4].shape == (2, 64, 64)
@@ -80,8 +81,9 @@ def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
 
 def test_some_pairs_of_a_simulated_set_are_not_trained_on(simulated: Path) -> None:
     """Of four scenes two, with half of them held out; at two fluxes."""
-    stored = source_of(recipe(simulated=str(simulated), held_out=0.5))
-    drawn = [[stored.pair(4, seed, held_out=held_out) for seed in range(20)] for held_out in (False, True)]
+    settled = recipe(simulated=str(simulated), held_out=0.5)
+    stored = source_of(settled)
+    drawn = [[stored.pair(settled, 4, seed, held_out=held_out) for seed in range(20)] for held_out in (False, True)]
     trained, held_out = ({hash(t.numpy().tobytes()) for pair in pairs for t in pair.targets[1]} for pairs in drawn)
     scenes, fluxes = 2, 2
     assert len(trained) == len(held_out) == scenes * fluxes

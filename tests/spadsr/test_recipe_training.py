@@ -39,6 +39,15 @@ def test_a_recipe_survives_its_yaml(tmp_path: Path) -> None:
     assert load_recipe(tmp_path / "kept.yaml", []) == recipe
 
 
+def test_stages_take_their_shares_of_the_steps() -> None:
+    stages = [{"share": 1, "native": 32}, {"share": 3, "native": 64, "pairs": {"crosstalk": [0.0]}}]
+    recipe = TrainingRecipe.model_validate({"steps": 8, "native": 16, "stages": stages})
+    assert [recipe.of_step(step).native for step in range(9)] == [32] * 2 + [64] * 7
+    assert [recipe.of_step(step).pairs.crosstalk == (0.0,) for step in (1, 2)] == [False, True]
+    assert recipe.of_step(5).pairs.pde_spread == recipe.pairs.pde_spread
+    assert TrainingRecipe().of_step(3) == TrainingRecipe()
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -51,6 +60,11 @@ def test_a_recipe_survives_its_yaml(tmp_path: Path) -> None:
         (["steps.more=0", "steps=1", "steps.more=2"], "steps is a value"),
         (["steps=[1"], "the value is not YAML"),
         (["native=20"], "multiple of 16"),
+        (["stages=[{share: 0}]"], "stages.0.share: Input should be greater than 0"),
+        (["stages=[{share: 1, width: 3}]"], "stages.0.width: Extra inputs"),
+        (["stages=[{share: 1}, {share: 1, batch: 6}]"], "stages.*exposures: .*batch of 6 cannot be shared out evenly"),
+        (["stages=[{share: 1, native: 20}]"], "stages.*native: .*multiple of 16"),
+        (["stages=[{share: 1, pairs: {fog: 1}}]"], "stages.*pairs.fog: Extra inputs"),
         (["batch=6", "exposures=4"], "exposures: .*batch of 6 cannot be shared out evenly"),
         (["scale_shares={}"], "scale_shares: .*expected shares above 0 of the scales 1, 2, 4, 8, 16"),
         (["scale_shares={3: 1}"], "expected shares above 0 of the scales"),

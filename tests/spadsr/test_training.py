@@ -18,7 +18,7 @@ from noise_model.errors import InputError
 from simulate.pairs import Pair
 from spadsr.restoration.weights import load_restorer
 from spadsr.training.pair_source import PairSource
-from spadsr.training.recipe import load_recipe
+from spadsr.training.recipe import TrainingRecipe, load_recipe
 from spadsr.training.state import TrainingState, new_state
 from spadsr.training.trainer import FinishedRun, Trainer
 
@@ -210,6 +210,32 @@ def test_an_interrupted_checkpoint_leaves_the_old_one(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_stages_follow_one_another(tmp_path: Path, source: PairSource) -> None:
+    """Each step sees captures as its stage says, as many as it says, whether a run is interrupted or not."""
+    stages = [
+        {"share": 2, "native": 32, "batch": 2, "exposures": 1, "scale_shares": {2: 1}},
+        {"share": 1, "pairs": {"binary_share": 1.0, "binary_cycles": [7]}},
+    ]
+    settled, seen = recipe(stages=stages, scale_shares={4: 1}), []
+
+    class Noted:
+        skipped: tuple[Path, ...] = ()
+
+        def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
+            pair = source.pair(recipe, scale, seed, held_out=held_out)
+            seen.append((tuple(pair.counts.shape), max(pair.targets), pair.exposure.cycles == 7))
+            return pair
+
+        def validation(self) -> Pair:
+            return source.validation()
+
+    state = new_state(settled, CPU)
+    list(Trainer(settled, state, Noted(), tmp_path).steps())  # type: ignore[arg-type]
+    assert seen[:4] == [((2, 32, 32), 2, False)] * 4
+    assert seen[4:] == [((2, 16, 16), 4, True)] * (2 + 1) * 2  # one batch more than steps, whose gradient nobody takes
+    assert state.samples == 4 * 2 + 2 * 4
+
+
 def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Path, source: PairSource) -> None:
     class Dazzled:
         """Gives the good pairs of two steps, then targets that are not numbers."""
@@ -217,9 +243,9 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Pat
         skipped: tuple[Path, ...] = ()
         calls = 0
 
-        def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
+        def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
             self.calls += 1
-            pair = source.pair(scale, seed, held_out=held_out)
+            pair = source.pair(recipe, scale, seed, held_out=held_out)
             if self.calls <= 4:
                 return pair
             return replace(pair, targets={s: t * torch.nan for s, t in pair.targets.items()})
@@ -243,9 +269,9 @@ class Glaring:
     def __init__(self, source: PairSource, good: int, bad: int) -> None:
         self.source, self.good, self.bad, self.calls = source, good, bad, 0
 
-    def pair(self, scale: int, seed: int, *, held_out: bool) -> Pair:
+    def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
         step, self.calls = self.calls // 2, self.calls + 1
-        pair = self.source.pair(scale, seed, held_out=held_out)
+        pair = self.source.pair(recipe, scale, seed, held_out=held_out)
         if not self.good <= step < self.good + self.bad:
             return pair
         return replace(pair, targets={s: 1e3 * t for s, t in pair.targets.items()})
