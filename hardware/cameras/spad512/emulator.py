@@ -53,7 +53,7 @@ class Server:
         try:
             server = await asyncio.start_server(self._client, HOST, port)
         except (OSError, OverflowError) as error:
-            raise CameraError(f"port {port}: {error}; give another one with --port") from error
+            raise CameraError(f"port {port}: {error}; choose another", "port") from error
         async with server:
             ready(server.sockets[0].getsockname()[1])
             await server.serve_forever()
