@@ -28,7 +28,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 
 def upright(frames: Counts) -> NDArray[np.uint8]:
-    """Frames (n, 512, 512) of 0 and 1, from (n, 512, 64) bytes as sent: unpacked, turned 90 degrees counterclockwise."""
+    """Frames (n, 512, 512) of 0 and 1, from (n, 512, 64) bytes as sent: bits, turned 90 degrees counterclockwise."""
     return np.rot90(unpacked(frames), axes=(1, 2))
 
 
