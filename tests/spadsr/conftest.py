@@ -11,7 +11,7 @@ import torch
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from spadsr.cli.app import main
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import save_weights
 
@@ -20,14 +20,14 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "doc
 
 from command import Said  # noqa: E402
 
-SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
+SMALL = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 
 
 @pytest.fixture(scope="session")
-def random_network() -> Callable[[NetworkConfig], GatedFusionTransformer]:
+def random_network() -> Callable[[GatedFusionConfig], GatedFusionTransformer]:
     """random_network(size): every parameter is away from zero, so that every branch has a say."""
 
-    def make(size: NetworkConfig) -> GatedFusionTransformer:
+    def make(size: GatedFusionConfig) -> GatedFusionTransformer:
         torch.manual_seed(0)
         network = GatedFusionTransformer(size).eval()
         with torch.no_grad():
@@ -40,7 +40,7 @@ def random_network() -> Callable[[NetworkConfig], GatedFusionTransformer]:
 
 @pytest.fixture(scope="session")
 def small_weights(
-    tmp_path_factory: pytest.TempPathFactory, random_network: Callable[[NetworkConfig], GatedFusionTransformer]
+    tmp_path_factory: pytest.TempPathFactory, random_network: Callable[[GatedFusionConfig], GatedFusionTransformer]
 ) -> Path:
     """A weight file of a small random network."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
