@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import bomb_check, check_stored
+from hardware.hdf5.checks import bomb_check, check_present
 from hardware.parsing import matlab5
 from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
 from noise_model.errors import InputError
@@ -46,7 +46,7 @@ def _open_hdf5(path: Path, choice: Choice) -> Source:
         arrays = {name: file[name] for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)}
         images = {name: each for name, each in arrays.items() if _an_hdf5_image(each)}
         data = _chosen(path, images, choice)
-        check_stored(path, data)
+        check_present(path, data)
         source = _source(path, data, data.shape[::-1], data.name[1:], choice, file.close)
         stack.pop_all()
         return source

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import bomb_check, check_stored, whole_value
+from hardware.hdf5.checks import bomb_check, check_present, whole_value
 from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
 from hardware.hdf5.unfinished import whole_images
 from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
@@ -44,7 +44,7 @@ def _describe(path: Path, file: h5py.File) -> Source:
     fields = _Fields(path, inside(path, file, DETECTOR))
     cut = fields.whole_images(data) if UNFINISHED in file.attrs else None
     shape = stack_shape(path, data.shape if cut is None else (cut, *data.shape[1:]))
-    check_stored(path, data, cut)
+    check_present(path, data, cut)
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
@@ -91,7 +91,7 @@ class _Fields:
         numbers = self._field("sequence_number")
         if numbers is None or numbers.ndim != 1 or data.ndim != 3:
             return None
-        check_stored(self.path, numbers, 0)
+        check_present(self.path, numbers, 0)
         self.cut = True
         return whole_images(data, numbers)
 
@@ -136,7 +136,7 @@ class _Fields:
         longer = self.cut and field.shape[1:] == shape[1:] and field.shape[:1] >= shape[:1]
         if not (field.shape == shape or longer) or field.dtype.kind not in "iub":
             raise InputError(f"{self.path}: {name} is {field.dtype} {field.shape}; expected integers of shape {shape}")
-        check_stored(self.path, field, shape[0] if longer else None)
+        check_present(self.path, field, shape[0] if longer else None)
         return field
 
     def _field(self, name: str) -> h5py.Dataset | None:
