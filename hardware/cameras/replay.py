@@ -121,7 +121,7 @@ def _block_images(capture: Capture, period: float, speed: float) -> int:
 
 
 def _pieces(capture: Capture, images: int, offset: int) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
-    """Blocks of images with the index of their first as acquired, `offset` for the first; split where some were lost."""
+    """Blocks of images with the index as acquired of their first, from `offset` on; split where images were lost."""
     origin: int | None = None
     for start in range(0, capture.shape[0], images):
         stop = min(start + images, capture.shape[0])
