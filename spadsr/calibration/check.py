@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.capture import BLOCK_BYTES, Capture, open_capture
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.calibration.goodness import Goodness, goodness
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.capture import Capture
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.response import detection_rate, expected_counts
 from noise_model.sensor import Exposure, Sensor
 
