@@ -41,7 +41,7 @@ def drawn(source: PairSource, scale: int, seeds: list[int], *, held_out: bool) -
     """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W). One
     exposure for each seed."""
     pairs = [source.pair(scale, seed, held_out=held_out) for seed in seeds]
-    measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
+    measurements = [measure(pair.counts, pair.model) for pair in pairs]
     return _joined(measurements), _targets(pairs, measurements)
 
 

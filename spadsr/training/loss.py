@@ -44,7 +44,7 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, wanted: Te
 @torch.inference_mode()
 def gain(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
     """Mean PSNR in dB over the bicubic interpolation of the measurement, at x4."""
-    measurement = measure(pair.counts, pair.exposure, pair.sensor)
+    measurement = measure(pair.counts, pair.model)
     with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
         [(rate, _)] = network(measurement, (4,))
     truth = pair.targets[4][:, None] / measurement.scale

@@ -7,6 +7,7 @@ import torch
 import yaml
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
 from spadsr.networks.registry import build
@@ -53,7 +54,7 @@ def test_either_trains_and_restores(tmp_path: Path, config: NetworkConfig | Wind
     restorer = load_restorer(run.weights)
     assert restorer.network.config == config
     ideal = Sensor("ideal", torch.ones(12, 20), torch.zeros(12, 20), 0.0, 1)
-    rate, uncertainty = restorer.restore(torch.ones(1, 12, 20), Exposure(1e-5, 4), ideal, 4)
+    rate, uncertainty = restorer.restore(torch.ones(1, 12, 20), ForwardModel(ideal, Exposure(1e-5, 4)), 4)
     assert rate.shape == uncertainty.shape == (1, 48, 80)
     assert bool((uncertainty > 0).all())
 
