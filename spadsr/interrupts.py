@@ -10,15 +10,17 @@ _HEEDED = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; a batch system that wants i
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error
-    """Work was stopped by a signal and can go on later: the message is one line that says how.
+    """Work was stopped by a signal and can go on later: the message is one line that says how far it came.
+
+    A note (`add_note`) may say how to go on.
 
     Attributes:
         exit_code: 128 and the number of the signal, as shells report it.
     """
 
-    def __init__(self, message: str, number: int) -> None:
+    def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.exit_code = 128 + number
+        self.exit_code = 128 + signal_number
 
 
 @contextmanager

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,28 @@ BELOW = {
     "simulate": {"noise_model"},
     "hardware": {"noise_model"},
     "noise_model": set(),
+}
+
+
+#: The rooms of a package by floor, highest first. A room sees those on lower floors and itself, not its neighbours.
+FLOORS = {
+    "spadsr": [
+        {"__main__"},
+        {"cli"},
+        {"bench", "files", "demo"},
+        {"training", "evaluation", "export", "acquisition", "api"},
+        {"restoration", "calibration"},
+        {"networks", "pictures", "provenance", "interrupts"},
+    ],
+    "hardware": [
+        {"testing"},
+        {"cameras", "recording"},
+        {"captures"},
+        {"formats"},
+        {"hdf5"},
+        {"parsing"},
+        {"camera", "settings", "units"},
+    ],
 }
 
 
@@ -113,22 +137,55 @@ def test_the_command_works_outside_the_checkout(installed: Path) -> None:
     assert not list(installed.with_name("elsewhere").iterdir())
 
 
-def imported(path: Path) -> set[str]:
-    """Top-level packages that a module names in any import."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def modules_of(package: str) -> dict[str, Path]:
+    """Dotted names of a package's modules, and where they are."""
+    paths = (ROOT / package).rglob("*.py")
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+
+
+MODULES = {name: path for package in BELOW for name, path in modules_of(package).items()}
+
+
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """(module, name taken from it) of every import in a module, those inside functions included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: a relative import"
-            found.add(str(node.module).split(".")[0])
-    return found
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield (inner, "") if inner in MODULES else (str(node.module), alias.name)
 
 
 @pytest.mark.parametrize("package", BELOW)
-def test_imports_only_point_down(package: str) -> None:
-    modules = list((ROOT / package).rglob("*.py"))
-    assert modules
-    for path in modules:
-        up = imported(path) & (set(BELOW) | {"tests"}) - {package} - BELOW[package]
+def test_packages_import_only_downwards(package: str) -> None:
+    assert modules_of(package)
+    for path in modules_of(package).values():
+        tops = {module.split(".")[0] for module, _ in imports(path)}
+        up = tops & (set(BELOW) | {"tests"}) - {package} - BELOW[package]
         assert not up, f"{path} imports {up}"
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_rooms_import_only_downwards(package: str) -> None:
+    floor = {room: level for level, rooms in enumerate(reversed(FLOORS[package])) for room in rooms}
+    inside = {name: path for name, path in modules_of(package).items() if name != package}
+    assert {name.split(".")[1] for name in inside} == set(floor)
+    for name, path in inside.items():
+        own = name.split(".")[1]
+        seen = {module.split(".")[1] for module, _ in imports(path) if module.startswith(f"{package}.")}
+        up = {room for room in seen - {own} if floor[room] >= floor[own]}
+        assert not up, f"{name} imports {up}"
+
+
+def test_modules_import_no_circle() -> None:
+    below = {name: {module for module, _ in imports(path) if module in MODULES} for name, path in MODULES.items()}
+    list(TopologicalSorter(below).static_order())
+
+
+@pytest.mark.parametrize("package", BELOW)
+def test_no_module_takes_a_private_name_of_another(package: str) -> None:
+    for name, path in modules_of(package).items():
+        taken = [taken for module, taken in imports(path) if module in MODULES and taken.startswith("_")]
+        assert not [each for each in taken if not each.startswith("__")], f"{name} takes {taken}"

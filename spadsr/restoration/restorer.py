@@ -9,8 +9,8 @@ from torch import Tensor
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from spadsr.networks.measurement import SCALES, Measurement, mean_counts, measure
+from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
-from spadsr.networks.registry import Network
 from spadsr.restoration.intervals import Intervals
 
 

@@ -15,10 +15,12 @@ READ = {
     "slac_spc3": (58, "text image", {(64, 32), (32, 32)}),
     "quanticam_320x240": (7, "MATLAB file", {(240, 320)}),
     "spad512": (1, "NumPy array", {(512, 512)}),
+    "spad512s_gated": (16, "PNG images", {(512, 512)}),
 }
 
 #: Files that hold no counts, and what is said of them.
 REFUSED = {
+    "alligator_layout_8_gates.h5": "HDF5 without counts; expected the dataset /entry/instrument/detector/data",
     "quanticam_320x240/nl_frame.mat": "nl_frame holds numbers that are not whole; expected counts, not rates",
     "slac_spc3/diff.out": "image 0 holds the count -6; expected counts of 0 and more",
     "slac_spc3/diff2.out": "image 0 holds the count -1; expected counts of 0 and more",

@@ -268,8 +268,8 @@ def test_a_pixel_mask_is_kept(tmp_path: Path) -> None:
     list(replace(made, maker=masked).write())
     pairs = PairDataset(made.folder, 1)
     both = joined([pairs[0], pairs[1]])
-    assert both.sensor.pixel_mask is not None
-    assert torch.equal(both.sensor.pixel_mask, mask.expand(2, *SHAPE))
+    assert both.model.sensor.pixel_mask is not None
+    assert torch.equal(both.model.sensor.pixel_mask, mask.expand(2, *SHAPE))
 
 
 def test_folders_that_hold_no_complete_set_are_refused(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_randomness_comes_from_the_generator_alone() -> None:
     torch.manual_seed(2)
     same, other = drawn(4, 5), drawn(4, 6)
     assert one.counts.equal(same.counts)
-    assert one.exposure == same.exposure
+    assert one.model.exposure == same.model.exposure
     assert not one.targets[1].equal(other.targets[1])
 
 
@@ -116,7 +116,7 @@ def test_so_many_captures_have_stars() -> None:
 
 
 def test_an_unknown_sensor_tells_no_more_than_a_header() -> None:
-    sensor = drawn(2, 3, known_share=0.0, masked_share=1.0).sensor
+    sensor = drawn(2, 3, known_share=0.0, masked_share=1.0).model.sensor
     assert set(sensor.pde.flatten().tolist()) == {0.5}
     assert not sensor.dark_count_rate.any()
     assert not sensor.crosstalk.any()

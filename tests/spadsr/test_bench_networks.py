@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spadsr.bench import network_speed as bench_networks
-from spadsr.bench import sampling_speed as bench
+from spadsr.bench import timing
 from spadsr.bench.network_speed import ONNX, PEERS, bench_infer, gmac
 from spadsr.networks.window_attention import LIGHT, PUBLISHED
 from spadsr.restoration.weights import load_restorer
@@ -15,7 +15,7 @@ from spadsr.restoration.weights import load_restorer
 def test_inference_beside_window_attention(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the light one alone, and of few frames, to be quick."""
     assert list(PEERS.values()) == [PUBLISHED, LIGHT]
-    monkeypatch.setattr(bench, "_REPEATS", 1)
+    monkeypatch.setattr(timing, "_REPEATS", 1)
     monkeypatch.setitem(bench_networks._BATCHES, "cpu", (1, 2))
     monkeypatch.delitem(PEERS, "window attention, published")
     measured = bench_infer(load_restorer(small_weights))
