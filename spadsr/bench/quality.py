@@ -1,7 +1,6 @@
 """Every method on the same counts, in one run: how good, how slow and how large it is."""
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
+from spadsr.bench.timing import timed
 from spadsr.evaluation.baselines import Counts, enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
@@ -99,10 +99,11 @@ def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def _timed(method: Method, taken: list[float]) -> Method:
+    """The method, which adds the seconds of each image to `taken`."""
+
     def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
-        began = time.perf_counter()
-        answer = method(counts, exposure, sensor, scale)
-        taken.append(time.perf_counter() - began)
+        answer, seconds = timed(lambda: method(counts, exposure, sensor, scale))
+        taken.append(seconds)
         return answer
 
     return restore

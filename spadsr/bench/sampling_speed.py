@@ -1,8 +1,7 @@
-"""Speed, as ratios of medians within one run: the machine's mood cancels."""
+"""Speed of sampling counts, beside bare random numbers in the same run: the machine's mood cancels in their ratio."""
 
 import math
 import runpy
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tables import part, parts
 from simulate.workers import one_thread
-from spadsr.bench.timing import interleaved
+from spadsr.bench.timing import interleaved, timed
 
 #: Counts (H, W) of so many sub-frames, each with so many photons a pixel (H, W): how others sample.
 Generator = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[Any]]
@@ -113,18 +112,16 @@ def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed
 def _tables(exposure: Exposure, sensor: Sensor) -> tuple[float, float]:
     """Seconds to make the tables anew, and their size in MB."""
     part.cache_clear()
-    began = time.perf_counter()
-    made = list(parts(Shape.of(exposure, sensor), sensor.pde.device))
-    return time.perf_counter() - began, sum(each.size for each in made) / 1e6
+    made, seconds = timed(lambda: list(parts(Shape.of(exposure, sensor), sensor.pde.device)))
+    return seconds, sum(each.size for each in made) / 1e6
 
 
 def _others(sample: Generator, shape: tuple[int, int], frames: int, white: float) -> float:
     """Counts a second of another generator, from one image."""
     rng = np.random.default_rng(0)
     photons = rng.random(shape) * 2 * white
-    began = time.perf_counter()
-    sample(photons, frames, rng)
-    return math.prod(shape) / (time.perf_counter() - began)
+    _, seconds = timed(lambda: sample(photons, frames, rng))
+    return math.prod(shape) / seconds
 
 
 def as_rows(measured: list[SamplingSpeed]) -> list[dict[str, object]]:
