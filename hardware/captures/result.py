@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 
 from hardware.captures.capture import Capture
 from hardware.hdf5.checks import whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, SETTINGS, append, creator, new_tree, plain, text, write_settings
+from hardware.hdf5.nexus_tree import (
+    DETECTOR,
+    SETTINGS,
+    append,
+    creator,
+    new_tree,
+    plain,
+    text,
+    write_notes,
+    write_settings,
+)
 from hardware.parsing.source import blaming, regular_file, stack_shape
-from hardware.settings import Settings
+from hardware.settings import PartialSettings, Settings
 from noise_model.errors import InputError
 
 PROCESS = "/entry/process"
@@ -81,7 +91,8 @@ class ResultWriter:
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(new_tree(self.path))
-        write_settings(self._file, _settings(self.capture), self.capture.notes)
+        write_settings(self._file, self.capture.settings)
+        write_notes(self._file, self.capture.notes)
         self._file["/entry/data/data_errors"] = h5py.SoftLink(f"{DETECTOR}/uncertainty")
         process = self._file.create_group(PROCESS)
         process.attrs["NX_class"] = text("NXprocess")
@@ -202,12 +213,13 @@ def _result(path: Path, file: h5py.File) -> Result:
     detector, process = file[DETECTOR], file[PROCESS]
     made = {name: plain(whole_value(path, process[name])) for name in (*TEXTS, *TABLES)}
     made |= {name: json.loads(made[name]) for name in TABLES}
-    kept = {key: detector[name] for key, name in SETTINGS.items() if name in detector}
+    found = {key: detector[name] for key, name in SETTINGS.items() if name in detector}
+    settings = PartialSettings.of(path, **{key: plain(whole_value(path, field)) for key, field in found.items()})
     return Result(
         path=path,
         shape=stack_shape(path, detector["data"].shape),
         scale=int(whole_value(path, process["scale"])),
-        settings=Settings.of(path, **{key: plain(whole_value(path, field)) for key, field in kept.items()}),
+        settings=settings.complete(path),
         source=plain(whole_value(path, process["source"])),
         provenance=Provenance(**made),
         warnings=tuple(json.loads(whole_value(path, process["warnings"]))),
@@ -222,14 +234,3 @@ def _process(capture: Capture, scale: int, provenance: Provenance) -> dict[str, 
     texts = {name: getattr(provenance, name) for name in TEXTS}
     tables = {name: json.dumps(dict(getattr(provenance, name))) for name in TABLES}
     return {"program": program, "version": version, "source": capture.path.name, "scale": scale} | texts | tables
-
-
-def _settings(capture: Capture) -> Settings:
-    return Settings(
-        count_time=capture.exposure.count_time,
-        cycles=capture.exposure.cycles,
-        frame_time=capture.frame_time,
-        dead_time=capture.dead_time,
-        counter_bits=capture.counter_bits,
-        saturation_value=capture.saturation_value,
-    )

@@ -55,8 +55,8 @@ def _left_out(capture: Capture, target: Path) -> str:
     said = {
         "--count-time": capture.exposure.count_time,
         "--cycles": capture.exposure.cycles,
-        "--dead-time": capture.dead_time,
-        "--bits": capture.counter_bits,
+        "--dead-time": capture.settings.dead_time,
+        "--bits": capture.settings.counter_bits,
     }
     options = " ".join(
         f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in said.items()
