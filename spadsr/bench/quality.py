@@ -1,4 +1,4 @@
-"""Every method on the same counts, in one run: how good, how slow and how large it is."""
+"""Methods compared on the same counts in one run: how good, how slow and how large each is."""
 
 import statistics
 from collections import defaultdict
@@ -24,10 +24,10 @@ OURS_ENLARGED = "spadsr x4 + bicubic"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method takes.
+    """The cost of a method.
 
     Attributes:
-        seconds: an image, median of this run.
+        seconds: for an image, median of this run.
         parameters, gmac: of a network; the latter at 64x32 x4, billions of multiplications.
     """
 
@@ -38,7 +38,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured, and what every method takes."""
+    """An evaluation of several methods, and the cost of each."""
 
     evaluation: Evaluation
     costs: dict[str, Cost]
@@ -51,7 +51,7 @@ def compare(
     networks: Mapping[str, Restorer],
     seed: int,
     limit: int | None,
-    report: Callable[[int, int], None],
+    progress: Callable[[int, int], None],
 ) -> Comparison:
     """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
 
@@ -68,7 +68,7 @@ def compare(
         methods[OURS_ENLARGED] = up_to(4, methods[OURS])
     taken: defaultdict[str, list[float]] = defaultdict(list)
     timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
-    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: report(done, total))
+    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: progress(done, total))
     costs = {name: Cost(statistics.median(seconds), *_size(networks.get(name))) for name, seconds in taken.items()}
     return Comparison(evaluation, costs)
 
@@ -84,7 +84,7 @@ def up_to(highest: int, method: Method) -> Method:
 
 
 def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
-    """A name for each weight file: its own, or of its folder where it is called as `spadsr train` calls them all.
+    """Weight files by name: the file's, or that of its folder where it is `weights.safetensors`, as training writes it.
 
     Raises:
         InputError: two of one name.

@@ -53,8 +53,8 @@ def quality_tables(summaries: Sequence[Summary]) -> list[tuple[str, Table]]:
     """Tables with their titles: a column for every N, and a row for every method."""
     series: defaultdict[str, list[Summary]] = defaultdict(list)
     for summary in summaries:
-        taken = summary.condition
-        series[f"x{taken.scale}, {taken.mode}, white {taken.flux:g}, {summary.pictures} pictures"].append(summary)
+        at = summary.condition
+        series[f"x{at.scale}, {at.mode}, white {at.flux:g}, {summary.pictures} pictures"].append(summary)
     return [
         (f"{title}: {name}", _table(part, show)) for title, part in series.items() for name, show in FIGURES.items()
     ]

@@ -21,7 +21,7 @@ from noise_model.tables import part, parts
 from simulate.workers import one_thread
 from spadsr.bench.timing import interleaved, timed
 
-#: Counts (H, W) of so many sub-frames, each with so many photons a pixel (H, W): how others sample.
+#: (photons a pixel in a frame (H, W), frames, random numbers) -> summed counts (H, W): how others sample.
 Generator = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[Any]]
 
 
@@ -32,7 +32,7 @@ class SamplingSpeed:
     Attributes:
         shape: (images, H, W) drawn at once.
         frames: summed into an image.
-        tables_seconds, tables_megabytes: what it took to make the tables, once for all images of this exposure.
+        tables_seconds, tables_megabytes: time and size of the tables, made once for all images of an exposure.
         others_per_second: counts/s of another generator of such images, where one is given.
     """
 
@@ -73,7 +73,7 @@ def bench_simulate(other: Generator | None = None) -> Iterator[SamplingSpeed]:
 
 
 def bench_random_numbers() -> float:
-    """64-bit random numbers a second, on one thread: what a count cannot be faster than."""
+    """64-bit random numbers a second on one thread, the upper limit of counts a second."""
     bits = np.empty(1 << 18, np.uint64)
     (seconds,) = interleaved(lambda: fill_random((np.uint64(1), np.uint64(2)), bits))
     return bits.size / seconds
@@ -125,5 +125,5 @@ def _others(sample: Generator, shape: tuple[int, int], frames: int, white: float
 
 
 def as_rows(measured: list[SamplingSpeed]) -> list[dict[str, object]]:
-    """Plain data, for JSON."""
+    """The speeds as plain data, for JSON."""
     return [asdict(each) for each in measured]
