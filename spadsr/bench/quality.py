@@ -2,13 +2,14 @@
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from noise_model.errors import InputError
+from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
 from spadsr.bench.timing import timed
@@ -51,7 +52,7 @@ def compare(
     networks: Mapping[str, Restorer],
     seed: int,
     limit: int | None,
-    progress: Callable[[int, int], None],
+    progress: Report,
 ) -> Comparison:
     """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
 

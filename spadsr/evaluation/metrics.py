@@ -59,7 +59,7 @@ class Radiometry:
         return float(self.answer.sum() / self.truth.sum())
 
     def tenths(self) -> NDArray[np.float64]:
-        """Bias (10,): mean truth minus mean answer, over white, in each tenth of the answer's values from low to high."""
+        """Bias (10,): mean truth minus mean answer, over white, in each tenth of the answer's values, lowest first."""
         pixels = np.cumsum(self.pixels)
         edges = np.linspace(0, pixels[-1], 11)
         excess = np.interp(edges, np.append(0, pixels), np.append(0, np.cumsum(self.truth - self.answer)))

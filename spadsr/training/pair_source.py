@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from noise_model.errors import InputError
+from noise_model.progress import Report
 from simulate.dataset import PairDataset, joined
 from simulate.pairs import Draws, Pair, draw_pair
 from spadsr.training.recipe import TrainingRecipe
-from spadsr.training.scene_bank import Progress, SceneBank, trained_and_held_out
+from spadsr.training.scene_bank import SceneBank, trained_and_held_out
 
 _VALIDATION_SCALE, _VALIDATION_CYCLES = 4, 16
 _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
@@ -38,7 +39,7 @@ class PairSource(Protocol):
         ...
 
 
-def pair_source(recipe: TrainingRecipe, device: torch.device, progress: Progress) -> PairSource:
+def pair_source(recipe: TrainingRecipe, device: torch.device, progress: Report) -> PairSource:
     """The source that a recipe names. Raises InputError where it holds nothing to train on."""
     if recipe.simulated is not None:
         return SimulatedPairs(recipe, recipe.simulated, device)
@@ -48,7 +49,7 @@ def pair_source(recipe: TrainingRecipe, device: torch.device, progress: Progress
 class ScenePairs:
     """Pairs made on the device from a bank of scenes: never the same twice."""
 
-    def __init__(self, recipe: TrainingRecipe, device: torch.device, progress: Progress) -> None:
+    def __init__(self, recipe: TrainingRecipe, device: torch.device, progress: Report) -> None:
         self.recipe, self.device = recipe, device
         self.bank = SceneBank(recipe.scenes, recipe.held_out, recipe.seed, device, progress)
         self.skipped = self.bank.skipped

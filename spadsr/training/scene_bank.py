@@ -1,6 +1,5 @@
 """The scenes of a training run, all in memory on the device, and random crops of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noise_model.progress import Report
 from simulate.scenes import ProceduralScenes, photographs
 from spadsr.training.recipe import SceneRecipe
-
-Progress = Callable[[int, int], None]
 
 _T = TypeVar("_T")
 
@@ -39,9 +37,7 @@ class SceneBank:
         skipped: files that are not readable photographs.
     """
 
-    def __init__(
-        self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, progress: Progress
-    ) -> None:
+    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, progress: Report) -> None:
         self.recipe = recipe
         photos, self.skipped = _photos(recipe.photos, device, progress)
         drawn = _drawn(recipe, seed, device, progress)
@@ -49,7 +45,7 @@ class SceneBank:
         self.trained, self.held_out = (Scenes(*half) for half in halves)
 
     def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
-        """Random crops of scenes (count, size, size), relative flux, turned and mirrored; the generator is on the host."""
+        """Random crops (count, size, size), relative flux, turned and mirrored, by a generator on the host."""
         scenes, share = (self.held_out, 1.0) if held_out else (self.trained, self.recipe.photo_share)
         draws = torch.rand(count, 8, generator=generator).tolist()
         return torch.stack([self._crop(scenes, share, size, draw) for draw in draws])
@@ -79,7 +75,7 @@ def _parted(scenes: list[_T], share: float) -> tuple[list[_T], list[_T]]:
     return [scenes[i] for i in trained], [scenes[i] for i in held_out]
 
 
-def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Progress) -> list[Tensor]:
+def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Report) -> list[Tensor]:
     source, shape = ProceduralScenes(seed), (recipe.drawn_size, recipe.drawn_size)
     drawn = []
     for i in range(recipe.drawn):
@@ -88,7 +84,7 @@ def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Progr
     return drawn
 
 
-def _photos(folder: Path | None, device: torch.device, progress: Progress) -> tuple[list[list[Tensor]], list[Path]]:
+def _photos(folder: Path | None, device: torch.device, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
     if folder is None:
         return [], []
     found, skipped = photographs(folder, seed=0)
