@@ -62,7 +62,7 @@ def _on_gpu(parameters: list[nn.Parameter]) -> bool:
 
 
 def _as_matrix(tensor: Tensor, kernel: Tensor) -> Tensor:
-    """A kernel or its gradient as a matrix (outputs, all inputs), in the kernel's order in memory; of a kernel, a view."""
+    """A kernel or its gradient as a matrix (outputs, all inputs), in the kernel's order in memory."""
     if kernel.ndim == 2 or kernel.is_contiguous():
         return tensor.flatten(1)
     return tensor.permute(0, 2, 3, 1).flatten(1)
