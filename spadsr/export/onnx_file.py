@@ -13,6 +13,7 @@ from torch import nn
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.export.agreement import CheckCapture, check_captures, difference
 from spadsr.export.graph import ClosedGraph, OpenGraph
@@ -31,10 +32,10 @@ MEANINGS = {
     "count_time": "time one hardware frame counts, s (1,)",
     "dark_count_rate": "dark counts/s of each pixel (1, 1, height, width); zeros where it is not known",
     "pde": "photon detection efficiency of each pixel, to any scale (1, 1, height, width); ones where it is not known",
-    "bad_pixels": "not 0: what this pixel counted is not looked at (1, 1, height, width); zeros where none is known",
+    "bad_pixels": "not 0 where the counts of a pixel are to be ignored (1, 1, height, width); zeros where no bad pixel is known",
     "rate": "photon detection rate, counts/s per native pixel area (batch, 1, scale height, scale width)",
     "standard_uncertainty": "of the rate, in its unit and shape: one covers 68 % of the pixels",
-    "coverage_factor": "so many standard uncertainties cover 95 % of the pixels of an image (batch,)",
+    "coverage_factor": "how many standard uncertainties cover 95 % of the pixels of an image (batch,)",
 }
 
 
@@ -70,7 +71,11 @@ def export_onnx(
     onnx = needed("onnx", "onnxscript", "onnxruntime")[0]
     fixed = exposure is not None and sensor.measured
     captures = list(check_captures(sensor, exposure, sensor.shape if fixed else None))
-    graph = OpenGraph(restorer, sensor, scale) if exposure is None else ClosedGraph(restorer, sensor, exposure, scale)
+    graph = (
+        OpenGraph(restorer, sensor, scale)
+        if exposure is None
+        else ClosedGraph(restorer, ForwardModel(sensor, exposure), scale)
+    )
     proto = _traced(graph, [torch.from_numpy(each) for each in inputs_of(captures[0]).values()], fixed)
     _describe(proto, restorer, sensor, scale, exposure)
     with whole_file(path) as partial:
@@ -81,7 +86,7 @@ def export_onnx(
 
 def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
     """What an exported file takes for a capture; a file of fixed exposure takes the first alone."""
-    sensor, exposure = capture.sensor, capture.exposure
+    sensor, exposure = capture.model.sensor, capture.model.exposure
     maps = dict(zip(MAPS, (sensor.dark_count_rate, sensor.pde, (~sensor.good).float()), strict=True))
     counts = {"counts": capture.counts[:, None].float().numpy()}
     if capture.fixed:

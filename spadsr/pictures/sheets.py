@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from hardware.captures.capture import Capture
 from hardware.settings import in_seconds
-from noise_model.response import detection_rate, expected_counts
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +60,8 @@ def sheet(
     from matplotlib.colors import Normalize
 
     sensor, scale = capture.sensor(), rate.shape[0] // counts.shape[0]
-    recorded, _ = detection_rate(torch.from_numpy(counts.astype(np.float32)), capture.exposure, sensor)
+    model = ForwardModel(sensor, capture.exposure)
+    recorded, _ = model.detection_rate(torch.from_numpy(counts.astype(np.float32)))
     norm = rate_scale(rate, stretch)
     panels = [
         (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm, "gray"),
@@ -75,7 +75,7 @@ def sheet(
     figure, axes, bar = _laid_out(rate.shape, [heading for heading, *_ in panels])
     for place, (_, picture, shades, colours) in zip(axes, panels, strict=True):
         place.imshow(picture, cmap=colours, norm=shades, interpolation="antialiased")  # smooths only what it shrinks
-    _rate_bar(bar, norm, capture.exposure, sensor)
+    _rate_bar(bar, norm, model)
     exposure = f"N = {capture.exposure.cycles} x {in_seconds(capture.exposure.count_time)}"
     headline = "   ·   ".join(filter(None, (capture.path.name, exposure, remark)))
     figure.suptitle(headline, fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
@@ -173,7 +173,7 @@ def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Ax
     return axes
 
 
-def _rate_bar(bar: "Axes", norm: "Normalize", exposure: Exposure, sensor: Sensor) -> None:
+def _rate_bar(bar: "Axes", norm: "Normalize", model: ForwardModel) -> None:
     """The scale of all rates: counts/s on its right, the counts of one image on its left."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colorbar import Colorbar
@@ -182,7 +182,8 @@ def _rate_bar(bar: "Axes", norm: "Normalize", exposure: Exposure, sensor: Sensor
     colours = Colorbar(bar, ScalarMappable(norm, "gray"), extend="max", extendfrac=0.03)
     white = float(norm.vmax or 1)
     rates = np.linspace(0, white, 2048)
-    means = expected_counts(torch.from_numpy(rates)[None], exposure, sensor)[0].numpy()
+    one_pixel = replace(model, sensor=model.sensor.uniform((1, 1)))
+    means = one_pixel.expected_counts(torch.from_numpy(rates)[None])[0].numpy()
     ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
     colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
     colours.set_label(f"photon detection rate, counts/s per native pixel{_said(norm)}", fontsize=9)

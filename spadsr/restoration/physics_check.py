@@ -15,10 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noise_model.laws import Shape
-from noise_model.moments import Floats, moments
-from noise_model.response import expected_counts, firing_rate, fraction
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
+from noise_model.moments import Floats
 from spadsr.restoration.hot_pixels import _OUTSTANDING, stands_out
 
 #: An answer contradicts its counts if it is so many standard errors from what chance explains, and so far off at all.
@@ -62,7 +60,7 @@ class PhysicsCheck:
         return np.asarray(too_far | unbalanced)
 
 
-def physics_check(counts: Tensor, rate: Tensor, exposure: Exposure, sensor: Sensor) -> PhysicsCheck:
+def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsCheck:
     """Compares counts with what restored rates would make the sensor count.
 
     Pixels of the sensor's mask are left out, and those that look hot. Saturated ones are used: the law knows that
@@ -71,14 +69,14 @@ def physics_check(counts: Tensor, rate: Tensor, exposure: Exposure, sensor: Sens
     Args:
         counts: (B, H, W) whole numbers, as recorded.
         rate: (B, s H, s W) restored photon detection rate, counts/s per native pixel area, any device.
-        exposure, sensor: as the rates were restored with; maps (H, W).
+        model: as the rates were restored with; maps (H, W), on the CPU.
     """
     scale = rate.shape[-1] // counts.shape[-1]
     native = F.avg_pool2d(rate[:, None].float(), scale)[:, 0].cpu()
-    mean, variance, fourth = _expected(native, exposure, sensor)
+    mean, variance, fourth = model.moments(native)
     k = counts.cpu().double().numpy()
     variance = np.maximum(variance, _LEAST_COUNTS / k[0].size)
-    good = sensor.good.cpu().numpy()
+    good = model.sensor.good.cpu().numpy()
     hot = (k - mean > _OUTSTANDING * np.sqrt(variance)) & stands_out(k, good) & good
     used = good & ~hot
     residual = np.where(used, (k - mean) / np.sqrt(variance + _ORDINARY), 0)
@@ -97,22 +95,6 @@ def physics_check(counts: Tensor, rate: Tensor, exposure: Exposure, sensor: Sens
 
 def _sum(values: Floats) -> Floats:
     return np.asarray(values.sum(axis=(1, 2)))
-
-
-def _expected(native: Tensor, exposure: Exposure, sensor: Sensor) -> tuple[Floats, Floats, Floats]:
-    """Mean, variance and fourth central moment (B, H, W) of the counts at native photon rates (B, H, W).
-
-    Neighbours make a pixel fire at a higher rate: its counts have the law of that.
-    """
-    firing = firing_rate(native, sensor).double()
-    x = (firing * exposure.count_time).numpy()
-    law = moments(Shape.of(exposure, sensor), float(x.max()))
-    mean = np.interp(x, law.x, law.mean)
-    if bool((sensor.crosstalk != 0).any()):
-        alone = exposure.cycles * fraction(firing, exposure, sensor)
-        mean += (expected_counts(firing, exposure, sensor) - alone).numpy()
-        x = np.interp(mean, law.mean, law.x)
-    return mean, np.interp(x, law.x, law.variance), np.interp(x, law.x, law.fourth)
 
 
 class CheckSummary:

@@ -11,6 +11,7 @@ from hardware.captures.capture import Capture
 from hardware.captures.result import Provenance, ResultWriter
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 from spadsr.pictures.sheets import sheet
 from spadsr.provenance import command_line, versions
@@ -63,17 +64,18 @@ def restore_capture(
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output with -o")
     known, warnings = sensor_of(capture, sensor)
+    model = ForwardModel(known, capture.exposure)
     provenance = _provenance(restorer, known, capture, scale)
     picture = result.with_suffix(".png")
     notes = {"Weights": f"{restorer.name} {restorer.checksum}", "Command": provenance.command}
     done, checks = 0, CheckSummary()
-    trained = TrainingRange(restorer, capture, known, calibrated=sensor is not None and sensor.measured)
+    trained = TrainingRange(restorer, model, calibrated=sensor is not None and sensor.measured)
     with whole_file(picture) as partial, ResultWriter(result, capture, scale, provenance) as writer:
         for counts in capture.blocks(max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))):
             image = torch.from_numpy(counts.astype("int64"))
-            rate, sd = restorer.restore(image, capture.exposure, known, scale)
-            check = physics_check(image, rate, capture.exposure, known)
-            factor = restorer.coverage_factor(image, capture.exposure, known, scale)
+            rate, sd = restorer.restore(image, model, scale)
+            check = physics_check(image, rate, model)
+            factor = restorer.coverage_factor(image, model, scale)
             writer.append(rate.cpu().numpy(), sd.cpu().numpy(), factor.cpu().numpy(), vars(check))
             checks.add(check)
             trained.add(counts)

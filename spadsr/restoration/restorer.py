@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.networks.measurement import SCALES, Measurement, mean_counts, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
@@ -45,12 +45,12 @@ class Restorer:
         return _fast_bfloat16(self.device)
 
     @torch.inference_mode()
-    def restore(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> tuple[Tensor, Tensor]:
+    def restore(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor]:
         """Photon detection rate at `scale` times the resolution, and its standard uncertainty.
 
         Args:
             counts: (B, H, W) whole numbers.
-            exposure, sensor: how they were taken, as far as known.
+            model: how they were taken, as far as known.
             scale: 1, 2, 4, 8 or 16.
 
         Returns:
@@ -62,7 +62,7 @@ class Restorer:
         """
         if scale not in SCALES:
             raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
-        measurement = measure(counts.to(self.device), exposure, sensor.to(self.device))
+        measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
             oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
@@ -73,9 +73,9 @@ class Restorer:
         return rate, (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
 
     @torch.inference_mode()
-    def coverage_factor(self, counts: Tensor, exposure: Exposure, sensor: Sensor, scale: int) -> Tensor:
+    def coverage_factor(self, counts: Tensor, model: ForwardModel, scale: int) -> Tensor:
         """k (B,): so many standard uncertainties cover 95 % (GUM, JCGM 100:2008, 6.3). Arguments as for `restore`."""
-        photons = mean_counts(counts.to(self.device), exposure, sensor.to(self.device))
+        photons = mean_counts(counts.to(self.device), model.to(self.device))
         return self.intervals.factors(photons, scale)[1].flatten()
 
 

@@ -14,11 +14,10 @@ import torch
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from hardware.captures.capture import Capture
-from noise_model.laws import Shape
+from noise_model.forward_model import SATURATED_LOAD, ForwardModel
+from noise_model.laws import CountingProcess
 from noise_model.moments import Floats, moments
-from noise_model.response import SATURATED_LOAD
-from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor import Sensor
 from simulate.pairs import PairRecipe
 from spadsr.restoration.hot_pixels import stands_out
 from spadsr.restoration.restorer import Restorer
@@ -48,14 +47,14 @@ def trained_for(provenance: Mapping[str, Any]) -> PairRecipe | None:
 class TrainingRange:
     """Compares a recording, block by block, with what a network was trained for. Memory is that of one image."""
 
-    def __init__(self, restorer: Restorer, capture: Capture, sensor: Sensor, calibrated: bool) -> None:
-        """`sensor` is what the capture is restored with; `calibrated` says that its maps are of that very array."""
+    def __init__(self, restorer: Restorer, model: ForwardModel, calibrated: bool) -> None:
+        """`model` is what the recording is restored with; `calibrated`: its maps are those of the very array."""
         self._recipe, self._least_side = trained_for(restorer.provenance), restorer.network.least_side
-        self._exposure, self._sensor, self._calibrated = capture.exposure, sensor, calibrated
-        self._good = sensor.good.numpy()
-        self._total: Floats = np.zeros(capture.shape[1:])
+        self._model, self._calibrated = model, calibrated
+        self._good = model.sensor.good.numpy()
+        self._total: Floats = np.zeros(model.sensor.shape)
         self._images = 0
-        self._limits = _Limits.of(self._recipe or PairRecipe(), capture.exposure, sensor)
+        self._limits = _Limits.of(self._recipe or PairRecipe(), model)
         self._dimmest = _Extreme(-self._limits.least)
         self._brightest = _Extreme(_OCTAVE * self._limits.most)
         self._fullest = _Extreme(self._limits.saturated + _SLACK)
@@ -74,9 +73,9 @@ class TrainingRange:
         if self._recipe is None:
             return ["the weights do not say what they were trained for, so nobody can tell whether it was the like"]
         return [
-            *_of_array(self._recipe, self._exposure, self._sensor),
+            *_of_array(self._recipe, self._model),
             *self._of_brightness(self._recipe),
-            *_of_sensor(self._recipe, self._sensor, self._calibrated),
+            *_of_sensor(self._recipe, self._model.sensor, self._calibrated),
             *self._of_hot_pixels(self._recipe),
             *self._of_size(),
         ]
@@ -103,8 +102,8 @@ class TrainingRange:
 
     def _of_dead_time(self, recipe: PairRecipe) -> Iterator[str]:
         """Dead times shorter than those trained with are no matter: the rates are right, and their spread known."""
-        relative, low = _relative_exposure(self._exposure, self._sensor), min(recipe.relative_exposure)
-        load = self._brightest.value / self._exposure.cycles / relative
+        relative, low = _relative_exposure(self._model), min(recipe.relative_exposure)
+        load = self._brightest.value / self._model.exposure.cycles / relative
         if relative * _OCTAVE < low or (relative < low and load > _BLIND):
             yield (
                 f"exposure / dead time = {relative:.3g}; the weights were trained with {low:g} or more; the brightest"
@@ -112,8 +111,9 @@ class TrainingRange:
             )
 
     def _of_dark_counts(self, recipe: PairRecipe) -> Iterator[str]:
-        dark = float(self._sensor.dark_count_rate.median()) * self._exposure.count_time * self._exposure.cycles
-        white = recipe.binary_white if self._sensor.binary else recipe.counting_white
+        sensor, exposure = self._model.sensor, self._model.exposure
+        dark = float(sensor.dark_count_rate.median()) * exposure.count_time * exposure.cycles
+        white = recipe.binary_white if sensor.binary else recipe.counting_white
         share, most = dark / max(self._brightest.value, dark, 1e-9), recipe.dark_bulk[1] / white[0]
         if share > _OCTAVE * most:
             yield (
@@ -159,8 +159,9 @@ class _Extreme:
         return f"{f'image {self.image}' if self.outside == 1 else many}: {sentence}"
 
 
-def _relative_exposure(exposure: Exposure, sensor: Sensor) -> float:
-    return exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else np.inf
+def _relative_exposure(model: ForwardModel) -> float:
+    dead_time = model.sensor.dead_time
+    return model.exposure.count_time / dead_time if dead_time > 0 else np.inf
 
 
 @dataclass(frozen=True)
@@ -180,16 +181,16 @@ class _Limits:
     saturated: float
 
     @classmethod
-    def of(cls, recipe: PairRecipe, exposure: Exposure, sensor: Sensor) -> "_Limits":
+    def of(cls, recipe: PairRecipe, model: ForwardModel) -> "_Limits":
+        cycles_taken, image = model.exposure.cycles, model.process
         white, cycles = recipe.counting_white, recipe.counting_cycles
-        if sensor.binary:
+        if model.sensor.binary:
             white, cycles = recipe.binary_white, recipe.binary_cycles
-        frame = moments(Shape.of(replace(exposure, cycles=1), sensor), white[1])
-        image = Shape.of(exposure, sensor)
+        frame = moments(replace(image, cycles=1), white[1])
         count, share = _at_least(image, white[1])
         unusual = count[share < _UNUSUAL].min(initial=np.inf)
-        blind = SATURATED_LOAD * exposure.cycles * _relative_exposure(exposure, sensor)
-        full = min(max(blind, unusual), exposure.cycles * min(image.most_counts, image.counter_maximum))
+        blind = SATURATED_LOAD * cycles_taken * _relative_exposure(model)
+        full = min(max(blind, unusual), cycles_taken * min(image.most_counts, image.counter_maximum))
         return cls(
             least=max(recipe.least_counts, white[0] * min(cycles)),
             most=float(np.interp(white[1], frame.x, frame.mean)) * max(cycles),
@@ -198,9 +199,9 @@ class _Limits:
         )
 
 
-def _at_least(shape: Shape, x: float) -> tuple[Floats, Floats]:
+def _at_least(process: CountingProcess, x: float) -> tuple[Floats, Floats]:
     """Counts, and the chance of so many or more at a rate x = r T."""
-    first, pmf = next(shape.windows(torch.tensor([x], dtype=torch.float64)))
+    first, pmf = next(process.windows(torch.tensor([x], dtype=torch.float64)))
     counts = first.double() + torch.arange(pmf.shape[1])
     return counts.numpy(), (pmf[0] / pmf.sum()).flip(0).cumsum(0).flip(0).numpy()
 
@@ -216,19 +217,17 @@ def _brightest_block(values: NDArray[Any], good: NDArray[np.bool_]) -> Floats:
     return np.asarray((blocks(values) / np.maximum(blocks(good), 1)).max(axis=(1, 2)))
 
 
-def _of_array(recipe: PairRecipe, exposure: Exposure, sensor: Sensor) -> Iterator[str]:
+def _of_array(recipe: PairRecipe, model: ForwardModel) -> Iterator[str]:
+    binary, frames = model.sensor.binary, model.exposure.cycles
     share, cycles = (
-        (recipe.binary_share, recipe.binary_cycles)
-        if sensor.binary
-        else (1 - recipe.binary_share, recipe.counting_cycles)
+        (recipe.binary_share, recipe.binary_cycles) if binary else (1 - recipe.binary_share, recipe.counting_cycles)
     )
-    kind, low, high = "binary" if sensor.binary else "counting", min(cycles), max(cycles)
+    kind, low, high = "binary" if binary else "counting", min(cycles), max(cycles)
     if share == 0:
         yield f"the weights were trained without {kind} arrays"
-    elif not low <= exposure.cycles <= _OCTAVE * high:
+    elif not low <= frames <= _OCTAVE * high:
         yield (
-            f"N = {exposure.cycles} hardware frames an image; the weights were trained with {low} to {high} of a"
-            f" {kind} array"
+            f"N = {frames} hardware frames an image; the weights were trained with {low} to {high} of a {kind} array"
         )
 
 

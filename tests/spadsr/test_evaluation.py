@@ -13,14 +13,13 @@ import torch
 from PIL import Image
 
 from noise_model.errors import InputError
-from noise_model.sampling import sample_counts
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.conditions import Condition, conditions_of
 from spadsr.evaluation.evaluate import Evaluation, Row, evaluate, scene
 from spadsr.evaluation.methods import Answer, methods_named
 from spadsr.evaluation.metrics import Radiometry, block_mean
+from spadsr.evaluation.output import SCREEN_COLUMNS, markdown, screen_row, write_evaluation
 from spadsr.evaluation.summaries import Mean, summarised
-from spadsr.evaluation.tables import COLUMNS, markdown, rows_of, write_evaluation
 from spadsr.restoration.weights import load_restorer
 
 NORMAL = Condition("binary", 4, 0.2, 64)
@@ -44,9 +43,9 @@ def truth_teller(folder: Path) -> tuple[Evaluation, list[tuple[int, int]]]:
     """A run with a method that knows the answer of picture 1 and an sd that is right, and the shapes it was given."""
     seen = []
 
-    def oracle(counts: np.ndarray, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def oracle(counts: np.ndarray, model: ForwardModel, scale: int) -> Answer:
         seen.append(counts.shape)
-        white = -math.log(1 - 0.2) / exposure.count_time
+        white = -math.log(1 - 0.2) / model.exposure.count_time
         rate = np.full((counts.shape[0] * scale, counts.shape[1] * scale), 0.5 * white, np.float32)
         return Answer(rate, 0.01 * rate, 2.1)
 
@@ -61,7 +60,7 @@ def test_a_white_pixel_gives_the_flux() -> None:
         Condition("counting", 4, 0.3, 1),
     ):
         rate = torch.full((500, 500), condition.white_rate())
-        counts = sample_counts(rate, condition.exposure, condition.sensor((500, 500)), torch.Generator().manual_seed(0))
+        counts = condition.model((500, 500)).sample(rate, torch.Generator().manual_seed(0))
         values = counts.double()
         assert abs(values.mean() - condition.flux) < 5 * values.std() / 500
     assert Condition("binary", 4, 0.2, 1).white_rate() * 10e-6 == pytest.approx(-math.log(0.8), rel=1e-6)
@@ -177,7 +176,7 @@ def test_means_and_their_errors_by_hand() -> None:
     assert (good.worst, bad.worst) == (23.0, 20.0)
     assert (good.sharpness, bad.sharpness) == (0.05, None)
     assert bad.worst_tenth == pytest.approx(0.095, abs=1e-3)
-    assert rows_of(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
+    assert screen_row(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
 
 
 def test_the_table_fits_a_narrow_screen() -> None:
@@ -193,7 +192,9 @@ def test_the_table_fits_a_narrow_screen() -> None:
         within_68=0.681,
         within_95=0.951,
     )
-    widths = [max(map(len, column)) for column in zip(COLUMNS, rows_of(bad), rows_of(longest), strict=True)]
+    widths = [
+        max(map(len, column)) for column in zip(SCREEN_COLUMNS, screen_row(bad), screen_row(longest), strict=True)
+    ]
     assert sum(widths) + 3 * len(widths) + 1 <= 80
 
 
