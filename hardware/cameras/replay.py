@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -63,9 +62,7 @@ class ReplayCamera:
         self.shape, self.pixel_mask = self._capture.shape[1:], self._capture.pixel_mask
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         capture, self._capture = self._capture, None
         if capture is not None:
