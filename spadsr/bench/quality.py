@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
 from spadsr.bench.timing import timed
-from spadsr.evaluation.baselines import Counts, enlarge
+from spadsr.evaluation.baselines import enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
 from spadsr.evaluation.methods import Answer, Method, methods_named

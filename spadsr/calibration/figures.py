@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.estimates import Estimate
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, GAP, HOT, NOISY, UNDER_RESPONDING, USER, Exposure, Sensor
-from spadsr.pictures.plots import MODEL, SERIES, SOFT, Floats, cloud, curves, limit, plot
+from spadsr.pictures.plots import MODEL, SERIES, SOFT, cloud, curves, limit, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,18 +10,15 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from noise_model.arrays import Counts, Floats, Picture
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 
-Image: TypeAlias = NDArray[np.float32]
-Counts: TypeAlias = NDArray[np.integer]
-Table: TypeAlias = NDArray[np.float64]
-
 #: counts (H, W), how they were taken, scale s -> rate (s H, s W), counts/s per native pixel area.
-Baseline: TypeAlias = Callable[[Counts, ForwardModel, int], Image]
+Baseline: TypeAlias = Callable[[Counts, ForwardModel, int], Picture]
 
 #: Noisy (H, W) of one variance, its standard deviation, counts of a mean pixel -> (H, W) without noise.
-Denoiser: TypeAlias = Callable[[Table, float, float], Table]
+Denoiser: TypeAlias = Callable[[Floats, float, float], Floats]
 
 _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
 
@@ -34,7 +31,7 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 }
 
 
-def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Image:
+def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Picture:
     """The inverse response of every pixel by itself, enlarged."""
     return enlarge(_rate(counts, model), scale)
 
@@ -42,13 +39,13 @@ def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Image:
 def denoised(denoiser: Denoiser) -> Baseline:
     """`bicubic` of counts that were stabilised to one variance, denoised, and inverted without bias."""
 
-    def restore(counts: Counts, model: ForwardModel, scale: int) -> Image:
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Picture:
         return enlarge(_rate(denoised_counts(counts, model, denoiser), model), scale)
 
     return restore
 
 
-def bm3d(noisy: Table, sigma: float, mean_counts: float) -> Table:
+def bm3d(noisy: Floats, sigma: float, mean_counts: float) -> Floats:
     """Block matching and 3-D filtering (Dabov et al., IEEE TIP 16 (2007) 2080).
 
     Raises:
@@ -63,7 +60,7 @@ def bm3d(noisy: Table, sigma: float, mean_counts: float) -> Table:
     return np.asarray(clean[: noisy.shape[0], : noisy.shape[1]])
 
 
-def nlm(noisy: Table, sigma: float, mean_counts: float, strength: float | None = None) -> Table:
+def nlm(noisy: Floats, sigma: float, mean_counts: float, strength: float | None = None) -> Floats:
     """Non-local means (Buades et al., CVPR 2005): patches of 7 x 7 in 23 x 23 pixels, `strength` = h / sigma."""
     from skimage.restoration import denoise_nl_means
 
@@ -72,7 +69,7 @@ def nlm(noisy: Table, sigma: float, mean_counts: float, strength: float | None =
     return np.asarray(clean)
 
 
-def tv(noisy: Table, sigma: float, mean_counts: float, strength: float | None = None) -> Table:
+def tv(noisy: Floats, sigma: float, mean_counts: float, strength: float | None = None) -> Floats:
     """Total variation (Chambolle, JMIV 20 (2004) 89), `strength` = weight / sigma."""
     from skimage.restoration import denoise_tv_chambolle
 
@@ -93,7 +90,7 @@ def _strength(name: str, mean_counts: float) -> float:
     return float(np.interp(np.log(max(mean_counts, 1e-9)), np.log(STRENGTH_KNOTS), STRENGTHS[name]))
 
 
-def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
+def enlarge(rate: NDArray[np.floating], scale: int) -> Picture:
     """Bicubic interpolation of (H, W) to (s H, s W) about pixel centres, so that block means stay in place.
 
     With Keys' kernel (a = -1/2), the only cubic one that keeps a ramp a ramp; OpenCV's (a = -3/4) ripples.
@@ -103,13 +100,13 @@ def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
     return np.asarray(wide[0, 0].numpy())
 
 
-def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> Table:
+def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> Floats:
     """(H, W) mean counts, estimated in the domain where counts have one variance."""
     values, sigma = stabiliser(model)
     return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), model)
 
 
-def stabiliser(model: ForwardModel) -> tuple[Table, float]:
+def stabiliser(model: ForwardModel) -> tuple[Floats, float]:
     """The variance-stabilising transform of every possible count, and the standard deviation it leads to.
 
     Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
@@ -137,7 +134,7 @@ def unbiased_inverse(clean: NDArray[np.floating], model: ForwardModel) -> NDArra
     return np.asarray(np.interp(clean, transformed, mean))
 
 
-def expectations(model: ForwardModel) -> tuple[Table, Table]:
+def expectations(model: ForwardModel) -> tuple[Floats, Floats]:
     """(R,) means of the transformed and of the plain counts, both ascending, over a grid of rates."""
     values, _ = stabiliser(model)
     law = model.law()
@@ -149,6 +146,6 @@ def expectations(model: ForwardModel) -> tuple[Table, Table]:
     return transformed[rising], mean[rising]
 
 
-def _rate(counts: NDArray[np.number], model: ForwardModel) -> Image:
+def _rate(counts: NDArray[np.number], model: ForwardModel) -> Picture:
     rate, _ = model.detection_rate(torch.from_numpy(np.asarray(counts, dtype=np.float32)))
     return rate.numpy()

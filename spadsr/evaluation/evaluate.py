@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from noise_model.arrays import Picture
 from noise_model.errors import InputError
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.methods import Answer, Method
-from spadsr.evaluation.metrics import Image, Radiometry, block_mean, coverage, psnr, ssim
+from spadsr.evaluation.metrics import Radiometry, block_mean, coverage, psnr, ssim
 
 _SMALLEST = 64  # pixels on a side: at x16 four native pixels remain
 _NATIVE = 128  # at most, on a side
@@ -93,7 +94,7 @@ def evaluate(
 
 def _measured(
     name: str,
-    picture: Image,
+    picture: Picture,
     condition: Condition,
     white: float,
     methods: Mapping[str, Method],
@@ -115,7 +116,7 @@ def _measured(
 
 
 def _honesty(
-    answer: Answer, rate: Image, truth: Image, white: float
+    answer: Answer, rate: Picture, truth: Picture, white: float
 ) -> tuple[float | None, float | None, float | None]:
     """Shares within one and within k uncertainties, and the mean uncertainty over white."""
     if answer.uncertainty is None:
@@ -125,7 +126,7 @@ def _honesty(
     return within_68, within_95, float(uncertainty.mean())
 
 
-def scene(picture: Image, scale: int) -> Image:
+def scene(picture: Picture, scale: int) -> Picture:
     """The truth at `scale`: the centre of a picture, or its block means where the whole would take too many pixels."""
     largest = min(_NATIVE * max(scale, 4), 1024)
     height, width = (min(side, largest) // 16 * 16 for side in picture.shape)
@@ -137,7 +138,7 @@ def _seed(seed: int, name: str, condition: Condition) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {name} {condition}".encode()).digest()[:8], "little") >> 1
 
 
-def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Image]]:
+def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Picture]]:
     """Pictures as relative flux, one at a time; what cannot be measured on goes into `skipped`."""
     import cv2
 

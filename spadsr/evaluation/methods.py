@@ -8,10 +8,10 @@ from typing import TypeAlias
 import numpy as np
 import torch
 
+from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from spadsr.evaluation.baselines import BASELINES, Baseline, Counts
-from spadsr.evaluation.metrics import Image
+from spadsr.evaluation.baselines import BASELINES, Baseline
 from spadsr.evaluation.pretrained_peers import ENLARGERS, enlarged_by
 from spadsr.restoration.restorer import Restorer
 
@@ -20,8 +20,8 @@ from spadsr.restoration.restorer import Restorer
 class Answer:
     """Rate (s H, s W), counts/s; if the method gives it, its standard uncertainty and the factor that covers 95 %."""
 
-    rate: Image
-    uncertainty: Image | None = None
+    rate: Picture
+    uncertainty: Picture | None = None
     coverage_factor: float = math.nan
 
 
