@@ -1,5 +1,5 @@
-"""What a careful user would do without training: the inverse response, denoised or not, enlarged bicubically or by a
-network that a package ships."""
+"""Baselines, what a careful user would do without training: the inverse response, denoised or not, enlarged
+bicubically."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,7 +22,7 @@ Denoiser: TypeAlias = Callable[[Floats, float, float], Floats]
 
 _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
 
-#: Counts of a mean pixel, and there the strengths, in standard deviations of the noise, of the highest mean PSNR at x4
+#: Counts of a mean pixel, and the strengths, in standard deviations of the noise, of the highest mean PSNR there at x4
 #: on training pictures (tests/spadsr/strengths.py); between them they are interpolated over the logarithm.
 STRENGTH_KNOTS = (0.08, 0.32, 1.3, 5.0, 20.0)
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
@@ -32,12 +32,12 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 
 
 def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Picture:
-    """The inverse response of every pixel by itself, enlarged."""
+    """The inverse response of every pixel by itself, enlarged bicubically."""
     return enlarge(_rate(counts, model), scale)
 
 
 def denoised(denoiser: Denoiser) -> Baseline:
-    """`bicubic` of counts that were stabilised to one variance, denoised, and inverted without bias."""
+    """The baseline that denoises counts stabilised to one variance, and enlarges the unbiased inverse bicubically."""
 
     def restore(counts: Counts, model: ForwardModel, scale: int) -> Picture:
         return enlarge(_rate(denoised_counts(counts, model, denoiser), model), scale)
@@ -101,13 +101,13 @@ def enlarge(rate: NDArray[np.floating], scale: int) -> Picture:
 
 
 def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> Floats:
-    """(H, W) mean counts, estimated in the domain where counts have one variance."""
+    """Mean counts (H, W), estimated by a denoiser in the domain where counts have one variance."""
     values, sigma = stabiliser(model)
     return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), model)
 
 
 def stabiliser(model: ForwardModel) -> tuple[Floats, float]:
-    """The variance-stabilising transform of every possible count, and the standard deviation it leads to.
+    """The variance-stabilising transform of every possible count, and the standard deviation that it leads to.
 
     Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
     the integral of 1 / sd(K) over the mean, sd^2 = m (1 - m b / N)^2, with the same offsets; 2 sqrt(K + 3/8) at b = 0.
@@ -135,7 +135,7 @@ def unbiased_inverse(clean: NDArray[np.floating], model: ForwardModel) -> NDArra
 
 
 def expectations(model: ForwardModel) -> tuple[Floats, Floats]:
-    """(R,) means of the transformed and of the plain counts, both ascending, over a grid of rates."""
+    """Means of the transformed and of the plain counts (R,), both ascending, over a grid of rates."""
     values, _ = stabiliser(model)
     law = model.law()
     chances = np.diff(law.cdf.double().numpy(), axis=1, prepend=0.0)

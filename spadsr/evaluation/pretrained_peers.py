@@ -45,7 +45,7 @@ ENLARGERS = {
 
 
 def enlarged_by(name: str) -> Baseline:
-    """BM3D on variance-stabilised counts, then the network of that name instead of bicubic interpolation.
+    """The baseline that denoises by BM3D and enlarges by a network, by its name, instead of bicubically.
 
     Raises:
         InputError: when run, where the packages are not installed.
@@ -59,7 +59,8 @@ def enlarged_by(name: str) -> Baseline:
 
 
 def enlarge(rate: Picture, scale: int, enlarger: Enlarger, net: Any) -> Picture:
-    """(H, W) to (s H, s W): as often as it takes, then block means. The brightest pixel is the network's white."""
+    """A rate (H, W) enlarged to (s H, s W): by the network once or more, then block means; its white is the brightest
+    pixel."""
     white = max(float(rate.max()), 1e-9)
     picture, reached = np.clip(rate / white, 0, 1).astype(np.float32), 1
     while reached < scale:
