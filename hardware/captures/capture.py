@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from hardware.captures.assumptions import complete
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
-from hardware.parsing.source import Choice, Counts, Source, blaming, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
 from hardware.settings import PartialSettings, Settings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.source import Counts
+from noise_model.arrays import Counts
 
 #: Arrays that are read out as packed frames have more rows; smaller images are never taken for packed.
 FEWEST_ROWS = 32
