@@ -11,7 +11,7 @@ from noise_model.sensor import Sensor
 
 def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str]]:
     """The sensor to restore with, and what the user should know about that choice."""
-    warnings = [_WARNINGS[name] for name in _WARNINGS if getattr(capture, name)]
+    warnings = [_WARNINGS[name] for name in _WARNINGS if getattr(capture.settings, name)]
     header = capture.sensor()
     if sensor is None:
         return header, warnings
