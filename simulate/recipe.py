@@ -11,7 +11,7 @@ from noise_model.errors import InputError
 from noise_model.files import shipped_configs
 from noise_model.sensor import Exposure, Sensor
 
-#: Resolutions of the targets, in multiples of the sensor's.
+#: Resolutions of targets and of restored images, over that of the sensor.
 SCALES = (1, 2, 4, 8, 16)
 
 _Positive = Annotated[float, Field(gt=0)]

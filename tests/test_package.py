@@ -33,13 +33,12 @@ FLOORS = {
         {"networks", "pictures", "provenance", "interrupts"},
     ],
     "hardware": [
-        {"testing"},
-        {"cameras", "recording"},
+        {"cameras", "recording", "testing"},
         {"captures"},
         {"formats"},
         {"hdf5"},
-        {"parsing"},
-        {"camera", "settings", "units"},
+        {"camera", "parsing"},
+        {"settings", "plugins"},
     ],
 }
 

@@ -27,6 +27,7 @@ from hardware.hdf5.nexus_tree import (
 )
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
+from noise_model.arrays import Picture
 from noise_model.errors import InputError
 
 PROCESS = "/entry/process"
@@ -47,8 +48,6 @@ CHECKS = {
 
 #: Fields of `Provenance` that are stored as text, and as JSON.
 TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "versions")
-
-Picture = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import tifffile
 
 from hardware.parsing.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
 from hardware.parsing.peak_normalised import as_source
-from hardware.parsing.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "TIFF stack"

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.source import Counts, Source
+from hardware.parsing.source import Source
 from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 
 #: The largest count that is looked for.
 LARGEST = 64

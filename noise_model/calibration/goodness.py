@@ -9,20 +9,19 @@ Sources: parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootst
 once: Westfall & Young, Resampling-Based Multiple Testing (1993), the single-step maximum.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.examining import Examiner
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-
-Floats = NDArray[np.float64]
-Report = Callable[[int, int], None]
+from noise_model.progress import Report
 
 REPLICATES = 199
 SIGNIFICANCE = 0.05  # of all statistics together

@@ -11,12 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError
+from noise_model.progress import Report
 from spadsr.interrupts import Interrupted
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
-
-Report = Callable[[int, int], None]
 
 _INTERRUPTED = 130
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.other_formats import WRITERS, Report, Write, write_capture
+from hardware.captures.other_formats import WRITERS, Write, write_capture
 from noise_model.errors import InputError
+from noise_model.progress import Report
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.capture import Capture
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.forward_model import ForwardModel
 
 if TYPE_CHECKING:

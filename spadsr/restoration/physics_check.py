@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
-from noise_model.moments import Floats
 from spadsr.restoration.hot_pixels import _OUTSTANDING, stands_out
 
 #: An answer contradicts its counts if it is so many standard errors from what chance explains, and so far off at all.
