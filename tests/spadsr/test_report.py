@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hardware.captures.capture import open_capture
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.pictures.sheets import Strip, _rate_bar, contact_sheet, enlarged, rate_scale, sheet
 
@@ -75,7 +76,7 @@ def test_the_bar_says_what_it_measures(tmp_path: Path) -> None:
     figure = Figure()
     bar = figure.add_axes((0.4, 0.1, 0.05, 0.8))
     ideal = Sensor("ideal", torch.ones(1, 1), torch.zeros(1, 1), 0.0, 1)
-    _rate_bar(bar, rate_scale(np.linspace(0, 7e4, 100)[None]), Exposure(1e-5, 16), ideal)
+    _rate_bar(bar, rate_scale(np.linspace(0, 7e4, 100)[None]), ForwardModel(ideal, Exposure(1e-5, 16)))
     assert bar.get_ylabel() == "photon detection rate, counts/s per native pixel"
     assert [tick.get_text() for tick in bar.get_yticklabels()][:2] == ["0", "5\N{THIN SPACE}k"]
     [other] = bar.child_axes
