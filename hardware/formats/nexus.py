@@ -88,7 +88,7 @@ class _Fields:
         self.path, self.detector, self.cut = path, detector, False
 
     def whole_images(self, data: h5py.Dataset) -> int | None:
-        """How many images are whole in a file whose writer was killed; None without sequence numbers, which tell."""
+        """How many images are whole in a file whose writer was killed; None without sequence numbers."""
         numbers = self._field("sequence_number")
         if numbers is None or numbers.ndim != 1 or data.ndim != 3:
             return None

@@ -77,7 +77,7 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
 
 
 def _check_segments(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, compression: int) -> None:
-    """Refuses a page that would unpack to more than a page holds, and compressions for which nobody could tell."""
+    """Refuses a page that unpacks to more than a page holds, and compressions that do not show how much that is."""
     if compression not in (*DEFLATE, *PLAIN):
         raise InputError(f"{path}: compressed by {compression!r}; save it uncompressed or with Deflate")
     if compression in DEFLATE:
