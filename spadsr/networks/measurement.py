@@ -71,8 +71,10 @@ def mean_counts(counts: Tensor, model: ForwardModel) -> Tensor:
 
 
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
-    """(B, 1, 1) rate of the mean count: unlike the mean of the rates it is not carried off by saturated pixels. Half a
-    count in the whole image is the least."""
+    """Rate of the mean count (B, 1, 1): unlike the mean of the rates it is not carried off by saturated pixels.
+
+    Half a count in the whole image is the least.
+    """
     used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
     mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     uniform = Sensor(
