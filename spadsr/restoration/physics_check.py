@@ -19,7 +19,7 @@ from noise_model.laws import Shape
 from noise_model.moments import Floats, moments
 from noise_model.response import expected_counts, firing_rate, fraction
 from noise_model.sensor import Exposure, Sensor
-from spadsr.restoration.hot_pixels import _OUTSTANDING, stands_out
+from spadsr.restoration.hot_pixels import hot_pixels
 
 #: An answer contradicts its counts if it is so many standard errors from what chance explains, and so far off at all.
 #: Answers that are right but for what no sensor file says (a fixed pattern, faint hot pixels) stay within the latter:
@@ -79,7 +79,7 @@ def physics_check(counts: Tensor, rate: Tensor, exposure: Exposure, sensor: Sens
     k = counts.cpu().double().numpy()
     variance = np.maximum(variance, _LEAST_COUNTS / k[0].size)
     good = sensor.good.cpu().numpy()
-    hot = (k - mean > _OUTSTANDING * np.sqrt(variance)) & stands_out(k, good) & good
+    hot = hot_pixels(k, mean, variance, good)
     used = good & ~hot
     residual = np.where(used, (k - mean) / np.sqrt(variance + _ORDINARY), 0)
     weight = np.where(used, variance / (variance + _ORDINARY), 0)
