@@ -95,8 +95,8 @@ class Restored:
             raise TypeError("a single restored image has no length; its pixels are in .rate")
         return len(self.rate)
 
-    def __getitem__(self, index: int) -> "Restored":
-        """One image of a stack."""
+    def __getitem__(self, index: int | slice) -> "Restored":
+        """One image of a stack, or a stack of some of them."""
         len(self)
         check = PhysicsCheck(**{each.name: getattr(self.check, each.name)[index] for each in fields(self.check)})
         names = ("rate", "uncertainty", "coverage_factor")
