@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from hardware.captures.capture import open_capture
 from hardware.captures.result import read_result
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.files import whole_file
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
@@ -67,9 +68,7 @@ def record(path: Path, rate: NDArray[np.float32], sensor: Sensor, exposure: Expo
         path,
         sensor.shape,
         np.uint16,
-        exposure=exposure,
-        dead_time=sensor.dead_time,
-        counter_bits=sensor.counter_bits,
+        Settings(exposure.count_time, exposure.cycles, sensor.counter_bits, sensor.dead_time),
         notes={"description": f"simulated {sensor.name}", "seed": seed},
     ) as writer:
         writer.append(counts.numpy().astype(np.uint16))

@@ -10,21 +10,22 @@ _HEEDED = (signal.SIGINT, signal.SIGTERM)  # Ctrl-C; a batch system that wants i
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error
-    """Work was stopped by a signal and can go on later: the message is one line that says how far it is.
+    """Work was stopped by a signal and can go on later: the message is one line that says how far it came.
+
+    A note (`add_note`) may say how to go on.
 
     Attributes:
-        arguments: names of the arguments with which it goes on, as those of `InputError`.
         exit_code: 128 and the number of the signal, as shells report it.
     """
 
-    def __init__(self, message: str, number: int, *arguments: str) -> None:
+    def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
-        self.arguments, self.exit_code = arguments, 128 + number
+        self.exit_code = 128 + signal_number
 
 
 @contextmanager
 def noted_signals() -> Iterator[Callable[[], int]]:
-    """Yields a function that returns the number of the last signal that asked to stop, 0 if there was none."""
+    """Yields a function that tells the number of the last signal that asked to stop, 0 if there was none."""
     noted = [0]
 
     def note(number: int, frame: FrameType | None) -> None:

@@ -10,8 +10,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.camera import Block, CameraError, saturated_share
 from hardware.captures.capture import Capture, open_capture
+from hardware.settings import Settings
 
 ADDRESS = "replay:CAPTURE,speed=1,loop=0"
 OPTIONS = {"speed": 1.0, "loop": 0.0}
@@ -52,7 +53,7 @@ class ReplayCamera:
         self.pixel_mask: NDArray[np.uint32] | None = None
         self._path, self._speed, self._loop = path, speed, loop
         self._capture: Capture | None = None
-        self._stopped, self._statistics = Event(), CameraStatistics()
+        self._stopped = Event()
 
     def __enter__(self) -> Self:
         """Opens the recording. Raises InputError if it cannot be read."""
@@ -68,34 +69,19 @@ class ReplayCamera:
         if capture is not None:
             capture.close()
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
-        """What the recording says, or what is assumed of it."""
-        capture = self._opened()
-        return CameraSettings(
-            count_time=capture.exposure.count_time,
-            cycles=capture.exposure.cycles,
-            counter_bits=capture.counter_bits,
-            dead_time=capture.dead_time,
-            frame_time=capture.frame_time,
-            corrected=capture.corrected,
-            background_subtracted=capture.background_subtracted,
-            largest_count=capture.saturation_value,
-        )
+    def configure(self, settings: Settings) -> Settings:
+        """The settings of the recording, as it says or as is assumed, whatever is asked for."""
+        return self._opened().settings
 
     def blocks(self) -> Iterator[Block]:
         """The images of the recording, once or again and again."""
         capture = self._opened()
         self._stopped.clear()
-        self._statistics = CameraStatistics()
         return self._run(capture)
 
     def stop(self) -> None:
         """Ends `blocks`."""
         self._stopped.set()
-
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
 
     def identity(self) -> dict[str, str]:
         """That of the recorded camera, as far as the recording says, and what is played."""
@@ -110,7 +96,7 @@ class ReplayCamera:
         return self._capture
 
     def _run(self, capture: Capture) -> Iterator[Block]:
-        period = capture.frame_time or capture.exposure.count_time * capture.exposure.cycles
+        period = capture.settings.frame_time or capture.exposure.count_time * capture.exposure.cycles
         start, expected = time.monotonic(), 0
         while True:
             for first, counts in _pieces(capture, _block_images(capture, period, self._speed), expected):
@@ -118,9 +104,8 @@ class ReplayCamera:
                     max(0.0, start + (first + len(counts)) * period / self._speed - time.monotonic())
                 ):
                     return
-                saturated = saturated_share(counts, capture.saturation_value)
+                saturated = saturated_share(counts, capture.settings.saturation_value)
                 block = Block(counts, first, period, time.monotonic(), first - expected, True, saturated)
-                self._statistics = self._statistics.after(block)
                 expected = block.stop
                 yield block
             if not self._loop:

@@ -11,14 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.camera import (
-    Block,
-    CameraError,
-    CameraSettings,
-    CameraStatistics,
-    saturated_share,
-    smallest_dtype,
-)
+from hardware.camera import Block, CameraError, saturated_share, smallest_dtype
+from hardware.settings import Settings
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Sensor
 
@@ -131,10 +125,10 @@ class SimulatedCamera:
         self.shape = sensor.shape
         self.pixel_mask = None if sensor.pixel_mask is None else sensor.pixel_mask.numpy().astype(np.uint32)
         self._sensor, self._rates, self._loss, self._seed = sensor, rates, loss, seed
-        self._applied: CameraSettings | None = None
+        self._applied: Settings | None = None
         self._source: Callable[[int], NDArray[Any]] | None = None
         self._drawn = "not configured"
-        self._stopped, self._statistics = Event(), CameraStatistics()
+        self._stopped = Event()
 
     def __enter__(self) -> Self:
         return self
@@ -145,7 +139,7 @@ class SimulatedCamera:
         self.stop()
         self._applied = None
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
+    def configure(self, settings: Settings) -> Settings:
         """Applies exposure, sum and period; a counting sensor takes the counter bits too. The rest is the sensor's.
 
         Draws images to see how fast that is, which takes a moment.
@@ -153,7 +147,7 @@ class SimulatedCamera:
         if not (0 < settings.count_time < 1e3 and 1 <= settings.cycles <= 65534 and 1 <= settings.counter_bits <= 16):
             raise CameraError(f"simulated: cannot apply {settings}; expected 1 to 65534 cycles and 1 to 16 bits")
         shortest = max(settings.cycles * settings.count_time, SHORTEST_PERIOD)
-        self._applied = CameraSettings(
+        self._applied = Settings(
             count_time=settings.count_time,
             cycles=settings.cycles,
             counter_bits=1 if self._sensor.binary else settings.counter_bits,
@@ -168,22 +162,17 @@ class SimulatedCamera:
         if self._applied is None or self._applied.frame_time is None or self._source is None:
             raise CameraError("simulated: no settings yet; call configure first")
         self._stopped.clear()
-        self._statistics = CameraStatistics()
         return self._run(self._applied, self._applied.frame_time, self._source)
 
     def stop(self) -> None:
         """Ends `blocks`."""
         self._stopped.set()
 
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
-
     def identity(self) -> dict[str, str]:
         """What is simulated, and how the images came about."""
         return {"description": f"simulated: {self._sensor.name}", "images": self._drawn}
 
-    def _run(self, applied: CameraSettings, period: float, source: Callable[[int], NDArray[Any]]) -> Iterator[Block]:
+    def _run(self, applied: Settings, period: float, source: Callable[[int], NDArray[Any]]) -> Iterator[Block]:
         images, losses = _block_images(period), np.random.default_rng(self._seed)
         first, start = 0, time.monotonic()
         while not self._stopped.is_set():
@@ -195,9 +184,7 @@ class SimulatedCamera:
             if self._stopped.wait(max(0.0, start + (first + images) * period - time.monotonic())):
                 return
             saturated = saturated_share(counts, applied.saturation_value)
-            block = Block(counts, first, period, time.monotonic(), lost, True, saturated)
-            self._statistics = self._statistics.after(block)
-            yield block
+            yield Block(counts, first, period, time.monotonic(), lost, True, saturated)
             first += images
 
     def _chance_loss(self, images: int, random: np.random.Generator) -> int:
@@ -205,7 +192,7 @@ class SimulatedCamera:
         burst = max(MEAN_LOSS, round(expected))
         return int(random.integers(1, 2 * burst)) if random.uniform() < expected / burst else 0
 
-    def _prepared(self, applied: CameraSettings, period: float) -> Callable[[int], NDArray[Any]]:
+    def _prepared(self, applied: Settings, period: float) -> Callable[[int], NDArray[Any]]:
         """A function of the first index that gives a block: drawn then, or before the start and repeated."""
         images = _block_images(period)
         draw = self._drawer(applied, period, images)
@@ -221,7 +208,7 @@ class SimulatedCamera:
         self._drawn = f"{len(ring) * images} images, drawn before the start and repeated"
         return lambda first: ring[first // images % len(ring)].copy()
 
-    def _drawer(self, applied: CameraSettings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
+    def _drawer(self, applied: Settings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
         sensor = replace(self._sensor, counter_bits=applied.counter_bits)
         generator = torch.Generator().manual_seed(self._seed)
         dtype = smallest_dtype(applied.saturation_value)

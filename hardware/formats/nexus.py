@@ -12,7 +12,7 @@ from hardware.hdf5.checks import bomb_check, check_stored, whole_value
 from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
 from hardware.hdf5.unfinished import whole_images
 from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
-from hardware.settings import Settings
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 
 NAME = "HDF5 capture"
@@ -50,11 +50,9 @@ def _describe(path: Path, file: h5py.File) -> Source:
         dtype=counts_dtype(path, data.dtype),
         read=_reader(path, data),
         close=file.close,
-        said=Settings.of(path, **{name: fields.number(field) for name, field in SETTINGS.items()}),
+        settings=PartialSettings.of(path, **{name: fields.scalar(field) for name, field in SETTINGS.items()}),
         pixel_mask=fields.array("pixel_mask", shape[1:], np.dtype(np.uint32)),
         image_key=fields.array("image_key", shape[:1], np.dtype(np.uint8)),
-        corrected=bool(fields.number("countrate_correction_applied")),
-        background_subtracted=bool(fields.number("background_subtracted")),
         notes=_notes(path, file),
         remarks=() if cut is None else (f"recording was cut short; its first {cut} images are whole",),
         sequence=fields.sequence(shape[0]),
@@ -97,7 +95,7 @@ class _Fields:
         self.cut = True
         return whole_images(data, numbers)
 
-    def number(self, name: str) -> float | None:
+    def scalar(self, name: str) -> float | None:
         """A number, times in seconds."""
         field = self._field(name)
         if field is None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hardware.parsing.packed_bits import looks_packed, unpacked
 from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
-from hardware.settings import Settings
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 
 NAME = "NumPy array"
@@ -71,5 +71,5 @@ def _photon_cube(path: Path, source: Source) -> Source:
         source,
         shape=stack_shape(path, (images, rows, 8 * columns)),
         read=lambda start, stop: unpacked(source.read(start, stop)),
-        said=Settings(counter_bits=1, cycles=1),
+        settings=PartialSettings(counter_bits=1, cycles=1),
     )

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from hardware.parsing.packed_bits import unpacked
 from hardware.parsing.source import Choice, Counts, RawStack, Source
-from hardware.settings import Settings
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 
 NAME = "SPAD512 raw file"
@@ -47,6 +47,6 @@ def open_source(path: Path, choice: Choice) -> Source:
         dtype=raw.dtype,
         read=lambda start, stop: upright(raw.read(start, stop)),
         close=raw.close,
-        said=Settings(counter_bits=1, cycles=1),
+        settings=PartialSettings(counter_bits=1, cycles=1),
         remarks=("read as 1-bit frames of 512 x 512: the file has no header",),
     )

@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 
 from hardware.parsing.source import Choice, Counts, RawStack, Source, stack_shape
-from hardware.settings import Settings
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 
 NAME = "SPC3 recording"
@@ -75,7 +75,7 @@ class Header:
             raise InputError(f"{path}: pixels of {self.bits} bits; expected 8 or 16, copy it again")
         return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits // 8}")
 
-    def settings(self, path: Path) -> Settings:
+    def settings(self, path: Path) -> PartialSettings:
         """In SI units. The period is the exposure, but at least the time that reading out takes."""
         if self.averaged:
             raise InputError(f"{path}: averages of {self.averaged_frames} images, not counts; record without averaging")
@@ -83,7 +83,7 @@ class Header:
         counter_bits = self.bits if (self.summed, self.bits) == (1, 8) else COUNTER_BITS
         largest = self.summed * ((1 << counter_bits) - 1)
         period = max(self.exposure * CLOCK, READOUT[self.counters])
-        return Settings.of(
+        return PartialSettings.of(
             path,
             count_time=self.exposure * CLOCK,
             cycles=self.summed,
@@ -91,6 +91,8 @@ class Header:
             dead_time=self.hold_off * NANOSECOND,
             counter_bits=counter_bits,
             saturation_value=min(largest, (1 << self.bits - bool(self.signed)) - 1) or None,
+            corrected=bool(self.corrected),
+            background_subtracted=bool(self.background_subtracted),
         )
 
     def notes(self) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def open_source(path: Path, choice: Choice) -> Source:
     raw = _header(path)
     header = Header.parse(raw)
     counter = _counter(path, header, choice)
-    said = header.settings(path)
+    settings = header.settings(path)
     paths = [path, *_continuations(path, raw)]
     frames, ragged = _frames(paths, header)
     images = sum(frames)
@@ -131,9 +133,7 @@ def open_source(path: Path, choice: Choice) -> Source:
         dtype=parts[0].dtype,
         read=_reader(parts, header.counters, counter),
         close=closing.close,
-        said=said,
-        corrected=bool(header.corrected),
-        background_subtracted=bool(header.background_subtracted),
+        settings=settings,
         notes=header.notes(),
         remarks=tuple(_remarks(header, paths, images, ragged)),
     )

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.parsing.source import Counts, Source
-from hardware.settings import Settings
+from hardware.settings import PartialSettings
 
+#: The largest count that is looked for.
 LARGEST = 64
 
-#: What the public 64x32 frames show: a counting array (9-bit counter) that fills up at exposure / dead time = 17.5.
-PUBLIC_CAMERA = Settings(count_time=875e-9, dead_time=50e-9, counter_bits=9)
+#: The settings that the public 64x32 frames show: counting pixels (9 bits) that fill up at exposure / dead time = 17.5.
+PUBLIC_CAMERA = PartialSettings(count_time=875e-9, dead_time=50e-9, counter_bits=9)
 
 
 def as_source(source: Source) -> Source | None:
@@ -23,7 +24,7 @@ def as_source(source: Source) -> Source | None:
     if largest is None:
         return None
     counts = recover(image, largest)
-    binary = Settings(counter_bits=1, cycles=1)
+    binary = PartialSettings(counter_bits=1, cycles=1)
     return replace(
         source,
         read=lambda start, stop: counts[start:stop],

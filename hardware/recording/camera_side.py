@@ -4,8 +4,9 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from hardware.camera import Block, Camera, CameraError, CameraSettings
+from hardware.camera import Block, Camera, CameraError
 from hardware.recording.order import Onlooker, Order, Pipe
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
 #: Bytes of counts that wait for the disk at most.
@@ -24,7 +25,7 @@ class CameraSide:
     """
 
     def __init__(
-        self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe, onlooker: Onlooker | None = None
+        self, camera: Camera, applied: Settings, order: Order, pipe: Pipe, onlooker: Onlooker | None = None
     ) -> None:
         self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
         self._onlooker = onlooker

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, Camera, CameraSettings
+from hardware.camera import Block, Camera
 from hardware.captures.writer import CaptureWriter
 from hardware.recording.order import Order, Pipe, Progress
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
 #: s, images and bytes of what is written at once, at most; from 5,000 images/s on that is 256 images and more.
@@ -29,7 +30,7 @@ class DiskSide:
         error: why there is no recording at all.
     """
 
-    def __init__(self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe) -> None:
+    def __init__(self, camera: Camera, applied: Settings, order: Order, pipe: Pipe) -> None:
         self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
         self._identity = camera.identity()
         self._written = self._taken = self._lost = self._unknown = 0
@@ -138,17 +139,11 @@ class DiskSide:
             self._order.path,
             self._camera.shape,
             block.counts.dtype,
-            exposure=self._applied.exposure,
-            dead_time=self._applied.dead_time,
-            counter_bits=self._applied.counter_bits,
-            saturation_value=self._applied.saturation_value,
-            frame_time=self._applied.frame_time,
+            self._applied,
             pixel_mask=self._camera.pixel_mask,
-            corrected=self._applied.corrected,
-            background_subtracted=self._applied.background_subtracted,
+            notes=self._opening_notes(),
             compression=self._order.compression,
             keep=True,
-            notes=self._opening_notes(),
         )
 
     def _opening_notes(self) -> dict[str, str]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from hardware.camera import Block, CameraSettings
+from hardware.camera import Block
+from hardware.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Order:
     """
 
     path: Path
-    settings: CameraSettings
+    settings: Settings
     images: int | None = None
     seconds: float | None = None
     image_key: int = 0
@@ -67,7 +68,7 @@ class Progress:
 class Onlooker(Protocol):
     """Sees the images on their way to the disk."""
 
-    def begin(self, applied: CameraSettings) -> None:
+    def begin(self, applied: Settings) -> None:
         """Called once, before the first image. Raises InputError where such images are of no use to it."""
 
     def see(self, block: Block) -> None:

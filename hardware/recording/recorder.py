@@ -4,7 +4,7 @@ from collections.abc import Callable
 from threading import Thread
 
 from hardware.camera import Camera
-from hardware.hdf5.nexus_tree import free_name
+from hardware.hdf5.nexus_tree import unfinished_name
 from hardware.recording.camera_side import CameraSide
 from hardware.recording.disk_side import DiskSide
 from hardware.recording.order import Onlooker, Order, Pipe, Progress
@@ -36,7 +36,7 @@ def record(
     Raises:
         InputError: nothing could be recorded.
     """
-    free_name(order.path)
+    unfinished_name(order.path)
     pipe, applied = Pipe(), camera.configure(order.settings)
     if onlooker is not None:
         onlooker.begin(applied)

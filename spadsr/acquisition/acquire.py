@@ -6,10 +6,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from hardware.camera import Camera, CameraSettings
+from hardware.camera import Camera
 from hardware.cameras.registry import open_camera
 from hardware.recording.order import Order, Progress
 from hardware.recording.recorder import record
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.sensor import Sensor
 from spadsr.acquisition.live_painter import LiveOrder
@@ -30,7 +31,7 @@ class State:
 def acquire(
     address: str,
     output: Path,
-    settings: CameraSettings,
+    settings: Settings,
     *,
     images: int | None,
     seconds: float | None,

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.camera import CameraSettings
-from hardware.captures.in_memory import held_capture
+from hardware.captures.in_memory import capture_in_memory
+from hardware.settings import Settings
 from hardware.units import in_seconds
 from noise_model.errors import InputError
 from noise_model.files import whole_file
@@ -109,12 +109,10 @@ class _Painter:
     """
 
     def __init__(
-        self, order: LiveOrder, settings: CameraSettings, shape: tuple[int, int], mask: NDArray[np.uint32] | None
+        self, order: LiveOrder, settings: Settings, shape: tuple[int, int], mask: NDArray[np.uint32] | None
     ) -> None:
         self._order, self._mask = order, mask
-        self._settings = replace(
-            settings, cycles=settings.cycles * order.images, largest_count=settings.saturation_value * order.images
-        )
+        self._settings = settings.summed(order.images)
         self._restorer = load_restorer(order.weights, order.device)
         self._sensor = None if order.sensor is None else Sensor.load(order.sensor)
         self._restored(np.zeros(shape, np.uint32))
@@ -129,7 +127,7 @@ class _Painter:
 
     def _restored(self, counts: NDArray[np.uint32]) -> tuple[NDArray[np.float32], NDArray[np.float32], str, list[str]]:
         """Rates as recorded and as restored, the exposure in words, and warnings."""
-        capture = held_capture(self._order.recording, counts[None], self._settings, self._mask)
+        capture = capture_in_memory(self._order.recording, counts[None], self._settings, self._mask)
         exposure, (sensor, warnings) = capture.exposure, sensor_of(capture, self._sensor)
         image = torch.from_numpy(capture.read(0, 1).astype(np.int64))
         restored, _ = self._restorer.restore(image, exposure, sensor, self._order.scale)

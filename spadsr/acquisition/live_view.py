@@ -10,7 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, Camera, CameraSettings
+from hardware.camera import Block, Camera
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from spadsr.acquisition.live_mailbox import Mailbox
 from spadsr.acquisition.live_painter import READY, LiveOrder, paint
@@ -80,7 +81,7 @@ class LiveView:
             self._process.join()
             self._painter.close()
 
-    def begin(self, applied: CameraSettings) -> None:
+    def begin(self, applied: Settings) -> None:
         """Waits until the process is ready, so that the first images are not missed.
 
         Raises:
@@ -130,6 +131,6 @@ class LiveView:
             if self._process.exitcode:
                 self._say(f"restoring ended unexpectedly (exit code {self._process.exitcode}); the recording goes on")
 
-    def _tell(self, settings: CameraSettings | None) -> None:
+    def _tell(self, settings: Settings | None) -> None:
         with suppress(OSError):  # it is gone, which `look` says
             self._painter.send(settings)

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.timing import interleaved
-from spadsr.networks.window_attention import LIGHT, PUBLISHED, WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.networks.network import NetworkConfig
+from spadsr.networks.registry import build
+from spadsr.networks.window_attention import LIGHT, PUBLISHED
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer
 
 #: What ours is compared with; only their cost matters here, so their weights are random.
-PEERS = {"window attention, published": PUBLISHED, "window attention, light": LIGHT}
+PEERS: dict[str, NetworkConfig] = {"window attention, published": PUBLISHED, "window attention, light": LIGHT}
 
 ONNX = "spadsr, ONNX Runtime"
 
@@ -91,8 +93,8 @@ def gmac(job: Callable[[], object]) -> float:
     return float(counter.get_total_flops()) / 2e9
 
 
-def _random(config: WindowAttentionConfig, device: torch.device) -> Restorer:
-    network = WindowAttentionNetwork(config).eval().to(device)
+def _random(config: NetworkConfig, device: torch.device) -> Restorer:
+    network = build(config).eval().to(device)
     network = network.to(memory_format=torch.channels_last)
     return Restorer("random", network, Intervals(), {}, "")
 

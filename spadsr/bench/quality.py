@@ -16,7 +16,6 @@ from spadsr.evaluation.baselines import Counts, enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
 from spadsr.evaluation.methods import Answer, Method, methods_named
-from spadsr.networks.window_attention import SCALE, WindowAttentionNetwork
 from spadsr.restoration.restorer import Restorer
 
 OURS = "spadsr"
@@ -56,18 +55,17 @@ def compare(
 ) -> Comparison:
     """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
 
-    A network that ends at x4 answers beyond by its own x4 answer, enlarged bicubically; so does ours, as a method of
-    its own, where a scale above 4 is asked for.
+    A network that ends at a lower scale answers beyond by its highest answer, enlarged bicubically; so does ours from
+    x4 on, as a method of its own, where a scale above 4 is asked for.
 
     Raises:
         InputError: as `evaluate`, or a baseline that is not installed.
     """
     methods = methods_named([*names, *networks], networks)
     for name, restorer in networks.items():
-        if isinstance(restorer.network, WindowAttentionNetwork):
-            methods[name] = up_to_x4(methods[name])
-    if OURS in networks and max(condition.scale for condition in conditions) > SCALE:
-        methods[OURS_ENLARGED] = up_to_x4(methods[OURS])
+        methods[name] = up_to(max(restorer.network.scales), methods[name])
+    if OURS in networks and max(condition.scale for condition in conditions) > 4:
+        methods[OURS_ENLARGED] = up_to(4, methods[OURS])
     taken: defaultdict[str, list[float]] = defaultdict(list)
     timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
     evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: report(done, total))
@@ -75,12 +73,12 @@ def compare(
     return Comparison(evaluation, costs)
 
 
-def up_to_x4(method: Method) -> Method:
-    """The method, and above x4 its x4 answer enlarged bicubically, which has no error bars."""
+def up_to(highest: int, method: Method) -> Method:
+    """The method, and above the scale `highest` its answer there enlarged bicubically, which has no error bars."""
 
     def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
-        answer = method(counts, exposure, sensor, min(scale, SCALE))
-        return answer if scale <= SCALE else Answer(enlarge(answer.rate, scale // SCALE))
+        answer = method(counts, exposure, sensor, min(scale, highest))
+        return answer if scale <= highest else Answer(enlarge(answer.rate, scale // highest))
 
     return restore
 
@@ -114,4 +112,4 @@ def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:
     if restorer is None:
         return ()
     counts, sensor = torch.ones(1, 64, 32, dtype=torch.int64), Sensor.load("spc3").uniform((64, 32))
-    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, Exposure(1e-5), sensor, SCALE))
+    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, Exposure(1e-5), sensor, 4))

@@ -52,10 +52,10 @@ class Recording:
             shape=(images if self.images is None else len(self.images), height, width),
             exposure=self.capture.exposure,
             dead_time=self.dead_time,
-            counter_bits=self.capture.counter_bits,
+            counter_bits=self.capture.settings.counter_bits,
             blocks=self._blocks,
-            corrected=self.capture.corrected,
-            background_subtracted=self.capture.background_subtracted,
+            corrected=self.capture.settings.corrected,
+            background_subtracted=self.capture.settings.background_subtracted,
             peak_normalised=any(line.startswith("peak-normalised") for line in self.capture.assumptions),
         )
 
@@ -140,7 +140,7 @@ def calibrate_captures(
     """
     with ExitStack() as stack:
         recordings = list(_recordings(darks, flats, options, stack))
-        binary = recordings[0].capture.counter_bits == 1
+        binary = recordings[0].capture.settings.counter_bits == 1
         known = Sensor.load(preset or _PRESETS[binary])
         for recording in recordings:
             refuse(recording.stream, recording.kind)
@@ -199,10 +199,10 @@ def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
 
 def _said_dead_time(capture: Capture, options: Options) -> float | None:
     """s; None where neither the file nor the user says."""
-    if capture.counter_bits == 1:
+    if capture.settings.counter_bits == 1:
         return 0.0
-    said = capture.source.said.dead_time
-    return said if said is not None else options.get("dead_time")
+    stated = capture.source.settings.dead_time
+    return stated if stated is not None else options.get("dead_time")
 
 
 def _masked(sensor: Sensor, recordings: Sequence[Recording]) -> Tensor | None:

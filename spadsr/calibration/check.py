@@ -61,24 +61,24 @@ def check_capture(
 
 def _sensor_to_check(name: str, capture: Capture) -> tuple[Sensor, list[str]]:
     sensor, notes = Sensor.load(name), []
-    if capture.corrected or capture.background_subtracted:
-        done = "corrected for dead time" if capture.corrected else "background was subtracted"
+    if capture.settings.corrected or capture.settings.background_subtracted:
+        done = "corrected for dead time" if capture.settings.corrected else "background was subtracted"
         raise InputError(f"{capture.path}: {done} by the camera: not what the sensor counted; record without")
     if not sensor.measured:
         sensor = sensor.uniform(capture.shape[1:])
         notes.append(f"{sensor.name} is a preset: its numbers were checked, with uniform maps")
-    if sensor.shape != capture.shape[1:] or sensor.binary != (capture.counter_bits == 1):
+    if sensor.shape != capture.shape[1:] or sensor.binary != (capture.settings.counter_bits == 1):
         raise InputError(
             f"{name}: {_kind(sensor.shape, sensor.binary)}, but {capture.path.name} is from"
-            f" {_kind(capture.shape[1:], capture.counter_bits == 1)}; give the sensor that took it"
+            f" {_kind(capture.shape[1:], capture.settings.counter_bits == 1)}; give the sensor that took it"
         )
-    said = capture.source.said.dead_time
-    if said is not None and not np.isclose(said, sensor.dead_time, rtol=0.01):
-        notes.append(f"the file says a dead time of {in_seconds(said)}, the sensor {in_seconds(sensor.dead_time)}")
+    stated = capture.source.settings.dead_time
+    if stated is not None and not np.isclose(stated, sensor.dead_time, rtol=0.01):
+        notes.append(f"the file says a dead time of {in_seconds(stated)}, the sensor {in_seconds(sensor.dead_time)}")
     mask = sensor.pixel_mask if sensor.pixel_mask is not None else torch.zeros(sensor.shape, dtype=torch.int32)
     if capture.pixel_mask is not None:
         mask = mask | torch.from_numpy(capture.pixel_mask.view(np.int32).copy())
-    return replace(sensor, counter_bits=capture.counter_bits, pixel_mask=mask), notes
+    return replace(sensor, counter_bits=capture.settings.counter_bits, pixel_mask=mask), notes
 
 
 def _kind(shape: tuple[int, int], binary: bool) -> str:
@@ -93,7 +93,7 @@ def _examined(capture: Capture) -> tuple[NDArray[Any], Exposure, int, str]:
     if key is None:
         raise InputError(f"{capture.path}: marks every image as invalid; there is nothing to check")
     images = np.flatnonzero(keys == key)
-    summed = _SUMMED if capture.saturation_value == 1 else 1
+    summed = _SUMMED if capture.settings.saturation_value == 1 else 1
     starts, run = _stretches(len(images) // summed, capture.shape[1] * capture.shape[2])
     counts = [_read(capture, images[start * summed : (start + run) * summed], summed) for start in starts]
     exposure = replace(capture.exposure, cycles=capture.exposure.cycles * summed)

@@ -85,7 +85,8 @@ def plain_errors() -> Iterator[None]:
         err.print(f"error: {error}{options_of(error.arguments)}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
     except Interrupted as stop:
-        err.print(f"{stop}{options_of(stop.arguments)}", style="yellow", markup=False, soft_wrap=True)
+        line = "; ".join([str(stop), *getattr(stop, "__notes__", ())])
+        err.print(line, style="yellow", markup=False, soft_wrap=True)
         sys.exit(stop.exit_code)
     except SystemExit as end:  # typer turns Ctrl-C into this
         if end.code == _INTERRUPTED:

@@ -61,6 +61,7 @@ def train(
     Examples: `spadsr train` · `spadsr train smoke` · `spadsr train photos scenes.photos=DIR --device cuda` ·
     `spadsr train tune scenes.photos=DIR` · `torchrun --nproc-per-node 4 -m spadsr train gpu --device cuda`
     """
+    from spadsr.interrupts import Interrupted
     from spadsr.training.distributed import leads
     from spadsr.training.run import run_training
 
@@ -68,7 +69,11 @@ def train(
         overrides, recipe = [recipe, *(overrides or [])], None
     shown = leads()
     with progress("preparing scenes", shown=shown) as report, progress("training", shown=shown) as report_steps:
-        finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
+        try:
+            finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
+        except Interrupted as stop:
+            stop.add_note(f"to go on: spadsr train -o {output} --resume")
+            raise
     if finished is None:  # another process speaks for all
         return
     _say_skipped(finished.skipped)

@@ -64,13 +64,16 @@ def _capture(capture: Capture) -> Rows:
         ("file", f"{capture.path} ({capture.format})"),
         ("images", _extent(capture.shape)),
         ("exposure", f"{exposure.cycles} x {in_seconds(exposure.count_time)}"),
-        ("array", "binary" if capture.counter_bits == 1 else f"counting, {capture.counter_bits} bits"),
-        ("dead time", in_seconds(capture.dead_time)),
-        ("largest count possible", str(capture.saturation_value)),
+        (
+            "array",
+            "binary" if capture.settings.counter_bits == 1 else f"counting, {capture.settings.counter_bits} bits",
+        ),
+        ("dead time", in_seconds(capture.settings.dead_time)),
+        ("largest count possible", str(capture.settings.saturation_value)),
         ("counts in the first block", f"mean {first.mean():.4g}, largest {first.max()}"),
     ]
-    if capture.frame_time:
-        rows.append(("period", in_seconds(capture.frame_time)))
+    if capture.settings.frame_time:
+        rows.append(("period", in_seconds(capture.settings.frame_time)))
     return rows + list(_marks(capture)) + [("assumed", sentence) for sentence in capture.assumptions]
 
 
@@ -82,9 +85,9 @@ def _marks(capture: Capture) -> Iterator[tuple[str, str]]:
         yield "image keys", ", ".join(f"{n} {kind}" for n, kind in zip(numbers, KEYS, strict=False) if n)
     if capture.lost is not None:
         yield "images lost", str(capture.lost)
-    if capture.corrected:
+    if capture.settings.corrected:
         yield "warning", "dead-time corrected: not what the sensor counted"
-    if capture.background_subtracted:
+    if capture.settings.background_subtracted:
         yield "warning", "background subtracted: not what the sensor counted"
     for name, value in capture.notes.items():
         yield name, str(value)
@@ -101,7 +104,7 @@ def _result(result: Result) -> Rows:
         ("scale", f"x{result.scale}"),
         ("made from", result.source),
         ("physics check", summary(result.check("chi_squared"))),
-        *((name, f"{value:g}") for name, value in result.settings.known().items()),
+        *((name, f"{value:g}") for name, value in result.settings.numbers().items()),
         ("model", f"{made.model} (sha256 {made.model_sha256[:12]})"),
         ("sensor", str(made.sensor.get("name", "not named"))),
         ("command", made.command),

@@ -4,10 +4,11 @@ from typing import Literal, TypeAlias
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
+from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.windows import padded, window_offsets
 
 #: What can be left out of the network, to learn what it is worth.
@@ -20,10 +21,8 @@ _LEAST_CERTAIN = 2.0
 _CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8, 9)}  # of the statistics
 
 
-class NetworkConfig(BaseModel):
+class GatedFusionConfig(NetworkConfig):
     """Size of the network."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["gated_fusion"] = "gated_fusion"
 
@@ -43,16 +42,18 @@ class NetworkConfig(BaseModel):
         return heads
 
 
-class GatedFusionTransformer(nn.Module):
+class GatedFusionTransformer(Network):
     """Groups of convolution and content-adaptive attention at native resolution, fused through gates; a head a scale.
 
     The body is shared by all scales. The native answer is a gated mixture of what was measured and what the body
     infers; the heads of x2 and x4 add detail to it, interpolated, and those of x8 and x16 to the answer at x4.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    config: GatedFusionConfig
+
+    def __init__(self, config: GatedFusionConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.least_side = config, config.window
         width = config.width
         self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
         self.groups = nn.ModuleList(Group(config) for _ in range(config.groups))
@@ -108,7 +109,7 @@ class GatedFusionTransformer(nn.Module):
 class Group(nn.Module):
     """Residual convolution blocks, then content-adaptive attention."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: GatedFusionConfig) -> None:
         super().__init__()
         self.blocks = nn.Sequential(*(ConvolutionBlock(config.width) for _ in range(config.blocks)))
         kinds = {"window_attention", "channel_attention"} - set(config.without)
@@ -137,7 +138,7 @@ class ContentAdaptiveAttention(nn.Module):
     Works on windows of w x w pixels as rows of (window, head, pixel, depth), channels last.
     """
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: GatedFusionConfig) -> None:
         super().__init__()
         inner, self.heads, self.window = config.attention_width, config.heads, config.window
         windows, channels = (part not in config.without for part in ("window_attention", "channel_attention"))

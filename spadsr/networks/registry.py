@@ -1,31 +1,40 @@
-"""The networks there are: ours, and a plain one to compare it with. A recipe and a weight file say which by `kind`."""
+"""The networks there are, by the `kind` that recipes and weight files name. A new one is a file beside this one that
+derives `NetworkConfig` and `Network`, and a line in `NETWORKS`."""
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import Discriminator, Tag
+from pydantic import PlainValidator, SerializeAsAny
 
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
+from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
 
-Network: TypeAlias = GatedFusionTransformer | WindowAttentionNetwork
+NETWORKS: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
+    "gated_fusion": (GatedFusionConfig, GatedFusionTransformer),
+    "window_attention": (WindowAttentionConfig, WindowAttentionNetwork),
+}
 
-OURS, PLAIN = KINDS = "gated_fusion", "window_attention"
-
-
-def _kind(config: Any) -> str:
-    """Ours where nothing is said."""
-    kind = config.get("kind", OURS) if isinstance(config, dict) else getattr(config, "kind", OURS)
-    return str(kind)
+USUAL = "gated_fusion"
 
 
-AnyNetworkConfig: TypeAlias = Annotated[
-    Annotated[NetworkConfig, Tag(OURS)] | Annotated[WindowAttentionConfig, Tag(PLAIN)],
-    Discriminator(_kind),
-]
+def network_config(values: Any) -> NetworkConfig:
+    """The config of the kind that `values`, a dictionary, names; of the usual kind where it names none.
+
+    Raises:
+        ValueError: no such kind, or a key or value that its config does not have.
+    """
+    if isinstance(values, NetworkConfig):
+        return values
+    kind = str(values.get("kind", USUAL)) if isinstance(values, dict) else USUAL
+    if kind not in NETWORKS:
+        raise ValueError(f"no network of kind {kind}; choose from {', '.join(NETWORKS)}")
+    return NETWORKS[kind][0].model_validate(values)
 
 
-def build(config: NetworkConfig | WindowAttentionConfig) -> Network:
+#: A field of a pydantic model that holds the config of any kind of network.
+AnyNetworkConfig: TypeAlias = Annotated[SerializeAsAny[NetworkConfig], PlainValidator(network_config)]
+
+
+def build(config: NetworkConfig) -> Network:
     """A network of that kind and size, with random weights."""
-    if isinstance(config, WindowAttentionConfig):
-        return WindowAttentionNetwork(config)
-    return GatedFusionTransformer(config)
+    return NETWORKS[config.kind][1](config)

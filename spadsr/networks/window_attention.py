@@ -9,20 +9,19 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from noise_model.errors import InputError
 from spadsr.networks.measurement import STATISTICS, Measurement
+from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.windows import padded, window_offsets
 
 SCALE = 4
 
 
-class WindowAttentionConfig(BaseModel):
+class WindowAttentionConfig(NetworkConfig):
     """Size of the network; the defaults are those of the light one."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["window_attention"] = "window_attention"
 
@@ -48,12 +47,15 @@ LIGHT = WindowAttentionConfig()
 PUBLISHED = WindowAttentionConfig(width=180, groups=6, tail=64)
 
 
-class WindowAttentionNetwork(nn.Module):
+class WindowAttentionNetwork(Network):
     """Adds detail to the interpolated measurement, at x4; its answers at x2 and x1 are block means of that."""
+
+    config: WindowAttentionConfig
+    scales = (1, 2, SCALE)
 
     def __init__(self, config: WindowAttentionConfig) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.least_side = config, config.window
         width = config.width
         self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
         self.groups = nn.ModuleList(LayerGroup(config) for _ in range(config.groups))
@@ -67,7 +69,7 @@ class WindowAttentionNetwork(nn.Module):
         Raises:
             InputError: a scale other than 1, 2 and 4.
         """
-        if not set(scales) <= {1, 2, SCALE}:
+        if not set(scales) <= set(self.scales):
             raise InputError(f"scale {max(scales)}: this network answers at 1, 2 and 4")
         height, width = measurement.rate.shape[-2:]
         detail, spread = self.tail(self._features(measurement.statistics)).float().chunk(2, dim=1)

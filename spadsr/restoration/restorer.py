@@ -11,8 +11,8 @@ from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
+from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
-from spadsr.networks.registry import Network
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check

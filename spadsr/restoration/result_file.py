@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.checks import whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, SETTINGS, plain
+from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
-from hardware.settings import Settings
+from hardware.settings import PartialSettings, Settings
 from noise_model.errors import InputError
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
@@ -126,12 +126,13 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
     detector, process = file[DETECTOR], file[PROCESS]
     made = {name: plain(whole_value(path, process[name])) for name in (*TEXTS, *TABLES)}
     made |= {name: json.loads(made[name]) for name in TABLES}
-    known = {key: detector[name] for key, name in SETTINGS.items() if name in detector}
+    found = {key: detector[name] for key, name in NUMBERS.items() if name in detector}
+    settings = PartialSettings.of(path, **{key: plain(whole_value(path, field)) for key, field in found.items()})
     return ResultFile(
         path=path,
         shape=stack_shape(path, detector["data"].shape),
         scale=int(whole_value(path, process["scale"])),
-        settings=Settings.of(path, **{key: plain(whole_value(path, value)) for key, value in known.items()}),
+        settings=settings.complete(path),
         source=plain(whole_value(path, process["source"])),
         provenance=Provenance(**made),
         warnings=tuple(json.loads(whole_value(path, process["warnings"]))),

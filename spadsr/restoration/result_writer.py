@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.nexus_tree import DETECTOR, append, creator, new_tree, text, write_settings
+from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tree, text, write_notes, write_settings
 from hardware.settings import Settings
 from spadsr.provenance import Provenance
 
@@ -69,7 +69,8 @@ class ResultWriter:
 
     def __enter__(self) -> Self:
         self._file = self._stack.enter_context(new_tree(self.path))
-        write_settings(self._file, self.settings, self.notes)
+        write_settings(self._file, self.settings, NUMBERS)
+        write_notes(self._file, self.notes)
         self._file["/entry/data/data_errors"] = h5py.SoftLink(f"{DETECTOR}/uncertainty")
         process = self._file.create_group(PROCESS)
         process.attrs["NX_class"] = text("NXprocess")

@@ -50,7 +50,7 @@ class TrainingRange:
 
     def __init__(self, restorer: Restorer, capture: Capture, sensor: Sensor, calibrated: bool) -> None:
         """`sensor` is what the capture is restored with; `calibrated` says that its maps are of that very array."""
-        self._recipe, self._window = trained_for(restorer.provenance), restorer.network.config.window
+        self._recipe, self._least_side = trained_for(restorer.provenance), restorer.network.least_side
         self._exposure, self._sensor, self._calibrated = capture.exposure, sensor, calibrated
         self._good = sensor.good.numpy()
         self._total: Floats = np.zeros(capture.shape[1:])
@@ -134,8 +134,9 @@ class TrainingRange:
 
     def _of_size(self) -> Iterator[str]:
         rows, columns = self._total.shape
-        if min(rows, columns) < self._window:
-            yield f"{rows} x {columns} pixels; the weights were trained with {self._window} x {self._window} or more"
+        least = self._least_side
+        if min(rows, columns) < least:
+            yield f"{rows} x {columns} pixels; the weights were trained with {least} x {least} or more"
 
 
 class _Extreme:

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.files import checksum, whole_file
-from spadsr.networks.gated_fusion import NetworkConfig
+from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.orientations import ORIENTATIONS
-from spadsr.networks.registry import AnyNetworkConfig, Network, build
-from spadsr.networks.window_attention import WindowAttentionConfig
+from spadsr.networks.registry import AnyNetworkConfig, build
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer, usable_device
 
@@ -23,7 +22,7 @@ from spadsr.restoration.restorer import Restorer, usable_device
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "weights").glob("*.safetensors"))}
 USUAL = "base"
 _FORMAT = "spadsr weights"
-_CONFIG: TypeAdapter[NetworkConfig | WindowAttentionConfig] = TypeAdapter(AnyNetworkConfig)
+_CONFIG: TypeAdapter[NetworkConfig] = TypeAdapter(AnyNetworkConfig)
 
 
 def save_weights(path: Path, network: Network, intervals: Intervals, provenance: dict[str, Any]) -> None:

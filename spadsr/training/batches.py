@@ -1,7 +1,8 @@
-"""The batches that a training step sees, each following from the seed and the number of the step alone."""
+"""The batches that training steps see: each follows from the recipe's seed and the number of the step alone."""
 
 import random
-from typing import TypeAlias
+from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -9,46 +10,50 @@ from torch import Tensor
 
 from simulate.pairs import Pair
 from spadsr.networks.measurement import Measurement, measure
-from spadsr.training.distributed import Team
 from spadsr.training.pair_source import PairSource
 from spadsr.training.recipe import TrainingRecipe
-from spadsr.training.teacher import Teacher
-
-_TRAINING, _SCALES, INTERVALS = range(3)  # what random numbers are for
 
 
-#: The network's input and, for each resolution, the true rates over each image's scale.
-Batch: TypeAlias = tuple[Measurement, dict[int, Tensor]]
+class Purpose(IntEnum):
+    """What random numbers are for: each purpose has numbers of its own."""
+
+    CAPTURES = 0
+    SCALES = 1
+    INTERVALS = 2
 
 
-#: A batch, and the rates over each image's scale that are to be learnt, for each resolution.
-Lesson: TypeAlias = tuple[Measurement, dict[int, Tensor], dict[int, Tensor]]
+@dataclass(frozen=True)
+class Batch:
+    """Captures as a network sees them, and for each resolution s rates (B, 1, s H, s W) over each image's scale.
+
+    Attributes:
+        measurement: the network's input.
+        truth: true rates; variances are learnt from them.
+        goal: rates to learn: the true ones, or a teacher's.
+    """
+
+    measurement: Measurement
+    truth: dict[int, Tensor]
+    goal: dict[int, Tensor]
 
 
-def _lesson(recipe: TrainingRecipe, source: PairSource, teacher: Teacher | None, step: int, team: Team) -> Lesson:
-    """This process's share of what all see in a step: every exposure has a seed of its own, whoever draws it."""
-    seeds = [number(_TRAINING, recipe.seed, step, exposure) for exposure in team.share(recipe.exposures)]
-    measurement, truth = drawn(source, _scale(recipe, step), seeds, held_out=False)
-    return measurement, truth, teacher.rates(measurement, tuple(truth), step) if teacher else truth
-
-
-def number(*key: int) -> int:
-    """A random number, always the same for the same key of four numbers (its first one says what for)."""
-    return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0])
-
-
-def drawn(source: PairSource, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
-    """Measurements of a batch and, for each resolution, the true rates over each image's scale, (B, 1, s H, s W). One
-    exposure for each seed."""
+def make_batch(source: PairSource, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
+    """A batch with an exposure for each seed, and true rates at `scale` and the resolutions below it."""
     pairs = [source.pair(scale, seed, held_out=held_out) for seed in seeds]
     measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
-    return _joined(measurements), _targets(pairs, measurements)
+    truth = _true_rates(pairs, measurements)
+    return Batch(_joined(measurements), truth, truth)
 
 
-def _scale(recipe: TrainingRecipe, step: int) -> int:
-    """The same for all exposures of a step."""
+def scale_of_step(recipe: TrainingRecipe, step: int) -> int:
+    """The highest resolution of a step, the same for all its exposures: drawn by the recipe's shares."""
     scales, shares = zip(*sorted(recipe.scale_shares.items()), strict=True)
-    return int(random.Random(number(_SCALES, recipe.seed, step, 0)).choices(scales, shares)[0])
+    return int(random.Random(seed_for(Purpose.SCALES, recipe.seed, step, 0)).choices(scales, shares)[0])
+
+
+def seed_for(purpose: Purpose, seed: int, step: int, exposure: int) -> int:
+    """A seed that follows from the recipe's seed, a step and an exposure, other for each of them and each purpose."""
+    return int(np.random.SeedSequence((purpose, seed, step, exposure)).generate_state(1, np.uint64)[0])
 
 
 def _joined(parts: list[Measurement]) -> Measurement:
@@ -56,7 +61,7 @@ def _joined(parts: list[Measurement]) -> Measurement:
     return Measurement(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _targets(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Tensor]:
+def _true_rates(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Tensor]:
     scales = pairs[0].targets
     return {
         s: torch.cat([p.targets[s][:, None] / m.scale for p, m in zip(pairs, measurements, strict=True)])

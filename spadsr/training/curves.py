@@ -2,13 +2,16 @@
 
 import csv
 from pathlib import Path
+from typing import TypeAlias
 
 from noise_model.files import whole_file
 
-History = list[dict[str, float]]
+#: A row for each point of the curves.
+History: TypeAlias = list[dict[str, float]]
 
 
-def _write_curves(history: History, folder: Path) -> None:
+def write_curves(history: History, folder: Path) -> None:
+    """Writes curves.csv and curves.png into a folder, each whole or not at all."""
     with whole_file(folder / "curves.csv") as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(history[0]))
         writer.writeheader()

@@ -25,7 +25,7 @@ _BAD_INPUT = 2  # exit code
 
 @dataclass(frozen=True)
 class Team:
-    """The processes that train together, as the one of number `rank` sees them."""
+    """The processes that train together, as the one of number `rank` sees them; by default one alone."""
 
     rank: int = 0
     size: int = 1
@@ -36,7 +36,7 @@ class Team:
         return self.rank == 0
 
     def share(self, exposures: int) -> range:
-        """Which of the exposures of a batch are this process's. Raises InputError where they cannot be shared out."""
+        """The exposures of a batch that this process makes. Raises InputError where they cannot be shared out."""
         if exposures % self.size:
             raise InputError(
                 f"exposures={exposures}: cannot be shared out among {self.size} processes; choose a multiple of "
@@ -54,7 +54,9 @@ class Team:
             dist.all_reduce(together)
         except RuntimeError as error:  # the connection broke
             raise self.common(
-                InputError("training: another process of this run ended; its own line says why; go on with --resume")
+                InputError(
+                    "training: another process of this run ended; its own line says why; resume the run", "resume"
+                )
             ) from error
         together /= self.size
         sizes = [tensor.numel() for tensor in tensors]
@@ -62,7 +64,7 @@ class Team:
             tensor.copy_(mean.view(tensor.shape))
 
     def together(self, work: Callable[[], _T]) -> _T:
-        """What `work` returns. If it fails in any process all leave, and the first that failed says why."""
+        """Returns what `work` does. If it fails in any process all end, and the first that failed says why."""
         if self.size == 1:
             return work()
         result, failure = None, None
@@ -80,8 +82,11 @@ class Team:
         return cast(_T, result)
 
     def common(self, error: Exception, exit_code: int = _BAD_INPUT) -> BaseException:
-        """What to raise for an error that all processes meet at once: it is said by one of them."""
+        """The exception to raise for an error that all processes meet at once: only the first one tells it."""
         return error if self.leads else SystemExit(exit_code)
+
+
+ALONE = Team()
 
 
 def leads() -> bool:
@@ -100,7 +105,7 @@ def joined(device: str) -> Iterator[Team]:
         InputError: the processes do not find each other.
     """
     if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
-        yield Team()
+        yield ALONE
         return
     try:
         dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl", timeout=_PATIENCE)

@@ -1,4 +1,4 @@
-"""What training minimises, and what its curve shows."""
+"""The loss that training minimises, and the gain over bicubic interpolation that its curve shows."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,7 @@ from torch import Tensor
 
 from simulate.pairs import Pair
 from spadsr.networks.measurement import measure
+from spadsr.training.batches import Batch
 
 _VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes first
 
@@ -13,19 +14,20 @@ _VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes f
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 
 
-def _loss(answers: list[tuple[Tensor, Tensor]], truth: list[Tensor], wanted: list[Tensor], beta: float) -> Tensor:
-    """Over all resolutions; the highest, which comes first, counts as much as all the others."""
+def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: float) -> Tensor:
+    """The loss of a network's answers (rate, log variance) at all resolutions of a batch, from the highest down; the
+    highest counts as much as all the others."""
     losses = torch.stack(
         [
-            _beta_weighted(rate, log_variance, true, goal, beta)
-            for (rate, log_variance), true, goal in zip(answers, truth, wanted, strict=True)
+            _beta_weighted(rate, log_variance, batch.truth[s], batch.goal[s], beta)
+            for (rate, log_variance), s in zip(answers, batch.truth, strict=True)
         ]
     )
     return losses[0] + losses[1:].sum() / max(1, len(losses) - 1)
 
 
-def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, wanted: Tensor, beta: float) -> Tensor:
-    """Squared error of the rate from the one wanted and Gaussian likelihood of its variance from the truth, apart: the
+def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tensor, beta: float) -> Tensor:
+    """Squared error of the rate from its goal and Gaussian likelihood of its variance from the truth, apart: the
     variance cannot starve the rate.
 
     The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,
@@ -34,7 +36,7 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, wanted: Te
     bright parts are biased.
     """
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
-    error = (rate - wanted).square()
+    error = (rate - goal).square()
     variance = log_variance.detach().exp()
     weight = variance ** (beta - 1) / (variance**beta).mean(dim=(-2, -1), keepdim=True)
     likelihood = (rate.detach() - truth).square() * torch.exp(-log_variance) + log_variance
@@ -42,8 +44,8 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, wanted: Te
 
 
 @torch.inference_mode()
-def gain(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
-    """Mean PSNR in dB over the bicubic interpolation of the measurement, at x4."""
+def gain_over_bicubic(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
+    """How much higher the mean PSNR of a network at x4 is than that of bicubic interpolation of the measurement, dB."""
     measurement = measure(pair.counts, pair.exposure, pair.sensor)
     with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
         [(rate, _)] = network(measurement, (4,))

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spadsr.networks.measurement import Measurement
-from spadsr.networks.registry import Network
+from spadsr.networks.network import Network
 from spadsr.restoration.intervals import KNOTS, Intervals
+from spadsr.training.batches import Batch
 
 _PIXELS = 512  # of each image, so that all images count alike
 
@@ -18,25 +18,24 @@ _PIXELS = 512  # of each image, so that all images count alike
 _NORMAL_68 = 0.6827
 
 
-#: (wanted scale) -> a batch: the network's input and, for that scale and those below it, the true rates over its scale.
-Draw = Callable[[int], tuple[Measurement, dict[int, Tensor]]]
-
-
 #: Log mean counts of images (n,), and |error| over standard deviation of some of their pixels (n, pixels).
 _Errors: TypeAlias = tuple[Tensor, Tensor]
 
 
-def measured_intervals(network: Network, draw: Draw, scales: tuple[int, ...], batches: int) -> Intervals:
-    """The factors of a trained network, from so many batches for each scale; a knot takes the images nearest to it.
+def measured_intervals(
+    network: Network, new_batch: Callable[[int], Batch], scales: tuple[int, ...], batches: int
+) -> Intervals:
+    """The factors of a trained network, from `batches` batches for each scale; a knot takes the images nearest to it.
 
     Args:
+        new_batch: makes another batch, with true rates at a scale and those below it.
         scales: that can be drawn; 1 and 2 are measured with 4 as well, on what scenes are like at that resolution.
             Scales that are not measured keep the factors of normal errors.
     """
     errors: dict[int, list[_Errors]] = defaultdict(list)
     for scale in scales:
         answered = (1, 2, 4) if scale == 4 else (scale,)
-        for s, found in _relative_errors(network, draw, scale, answered, batches).items():
+        for s, found in _relative_errors(network, new_batch, scale, answered, batches).items():
             errors[s].append(found)
     plain = Intervals()
     factors = {s: _factors(*map(torch.cat, zip(*found, strict=True))) for s, found in errors.items()}
@@ -48,14 +47,14 @@ def measured_intervals(network: Network, draw: Draw, scales: tuple[int, ...], ba
 
 @torch.inference_mode()
 def _relative_errors(
-    network: Network, draw: Draw, scale: int, answered: tuple[int, ...], batches: int
+    network: Network, new_batch: Callable[[int], Batch], scale: int, answered: tuple[int, ...], batches: int
 ) -> dict[int, _Errors]:
     found: dict[int, list[_Errors]] = {s: [] for s in answered}
     for _ in range(batches):
-        measurement, targets = draw(scale)
-        place = measurement.mean_counts.log().flatten()
-        for s, (rate, log_variance) in zip(answered, network(measurement, answered), strict=True):
-            relative = ((rate.clamp(min=0) - targets[s]).abs() * torch.exp(-0.5 * log_variance)).flatten(1)
+        batch = new_batch(scale)
+        place = batch.measurement.mean_counts.log().flatten()
+        for s, (rate, log_variance) in zip(answered, network(batch.measurement, answered), strict=True):
+            relative = ((rate.clamp(min=0) - batch.truth[s]).abs() * torch.exp(-0.5 * log_variance)).flatten(1)
             some = torch.linspace(0, relative.shape[1] - 1, min(_PIXELS, relative.shape[1])).long()
             found[s].append((place.cpu(), relative[:, some.to(relative.device)].cpu()))
     return {s: (torch.cat([p for p, _ in parts]), torch.cat([r for _, r in parts])) for s, parts in found.items()}

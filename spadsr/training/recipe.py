@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from noise_model.errors import InputError
 from noise_model.files import shipped_configs
 from simulate.pairs import PairRecipe
-from spadsr.networks.gated_fusion import NetworkConfig
+from spadsr.networks.gated_fusion import GatedFusionConfig
 from spadsr.networks.measurement import SCALES
-from spadsr.networks.registry import KINDS, AnyNetworkConfig
+from spadsr.networks.registry import AnyNetworkConfig
 
 
 class SceneRecipe(BaseModel):
@@ -57,7 +57,7 @@ class TrainingRecipe(BaseModel):
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
-    network: AnyNetworkConfig = NetworkConfig()
+    network: AnyNetworkConfig = GatedFusionConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
 
@@ -89,7 +89,7 @@ def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe
         return TrainingRecipe.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(key) for key in first["loc"] if key not in KINDS)
+        where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path or 'recipe'}: {where}: {first['msg']} (found {str(first['input'])[:60]!r})") from error
 
 

@@ -11,8 +11,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from spadsr.networks.registry import Network, build
+from spadsr.networks.network import Network
+from spadsr.networks.registry import build
 from spadsr.restoration.weights import load_restorer
+from spadsr.training.curves import History
 from spadsr.training.optimizer import Optimizer
 from spadsr.training.recipe import TrainingRecipe
 
@@ -22,14 +24,22 @@ _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeErr
 @dataclass
 class TrainingState:
     """All that changes during training, and all that is needed to go on to the same next step: what that step sees
-    follows from its number. `origin` is the provenance of the weights it began with, empty where these were random."""
+    follows from its number.
+
+    Attributes:
+        network: what is trained.
+        averaged: its weights averaged over the last steps, which are the result.
+        step, samples: steps done, and captures seen in them.
+        history: the points of the curves.
+        origin: checksum and provenance of the weights that training began with; empty where these were random.
+    """
 
     network: Network
     averaged: AveragedModel
     optimizer: Optimizer
     step: int = 0
     samples: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: History = field(default_factory=list)
     origin: dict[str, Any] = field(default_factory=dict)
 
     def begin_with(self, weights: Path) -> None:
@@ -50,6 +60,7 @@ class TrainingState:
         self.origin = {"checksum": restorer.checksum, **restorer.provenance}
 
     def save(self, path: Path) -> None:
+        """Writes a checkpoint, whole or not at all."""
         content = {
             "network": self.network.state_dict(),
             "averaged": self.averaged.state_dict(),
@@ -64,8 +75,8 @@ class TrainingState:
         with whole_file(path) as partial:
             partial.write_bytes(packed.getbuffer())
 
-    def restore(self, path: Path) -> None:
-        """Raises InputError where the file is missing or is not a checkpoint of this network."""
+    def load(self, path: Path) -> None:
+        """Goes back to what `save` wrote. Raises InputError where that is missing or of another network."""
         try:
             content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
             self.network.load_state_dict(content["network"])
@@ -74,14 +85,16 @@ class TrainingState:
             self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
             self.origin = content["origin"]
         except FileNotFoundError as error:
-            raise InputError(f"{path}: no checkpoint to resume from; start without --resume") from error
+            raise InputError(f"{path}: no checkpoint to resume from; start without resuming", "resume") from error
         except _UNREADABLE as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{path}: not a checkpoint of this recipe ({reason}); start without --resume") from error
+            raise InputError(
+                f"{path}: not a checkpoint of this recipe ({reason}); start without resuming", "resume"
+            ) from error
 
 
 def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
-    """A network at its start, by the recipe's seed."""
+    """The state before the first step: a network with random weights by the recipe's seed."""
     torch.manual_seed(recipe.seed)  # the initial weights; every later draw has a seed of its own
     network = build(recipe.network).to(device)
     network = network.to(memory_format=torch.channels_last)

@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from noise_model.errors import InputError
 
-Log = Callable[[int, dict[str, float]], None]
+#: (step, values by name)
+Log: TypeAlias = Callable[[int, dict[str, float]], None]
 
 
 @contextmanager
-def board(folder: Path, step: int) -> Iterator[Log]:
-    """Yields a function of (step, values by name). What an earlier start wrote of steps after `step` is not
-    shown any more.
+def tensorboard_log(folder: Path, step: int) -> Iterator[Log]:
+    """Yields a function that writes the values of a step, by name, for TensorBoard. What an earlier start wrote of
+    steps after `step` is not shown any more.
 
     Raises:
         InputError: the disk is full.

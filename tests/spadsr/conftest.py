@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from hardware.captures.writer import CaptureWriter
-from noise_model.sensor import Exposure
+from hardware.settings import Settings
 from spadsr.cli.app import main
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import save_weights
 
@@ -20,14 +20,14 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "doc
 
 from command import Said  # noqa: E402
 
-SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
+SMALL = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 
 
 @pytest.fixture(scope="session")
-def random_network() -> Callable[[NetworkConfig], GatedFusionTransformer]:
+def random_network() -> Callable[[GatedFusionConfig], GatedFusionTransformer]:
     """random_network(size): every parameter is away from zero, so that every branch has a say."""
 
-    def make(size: NetworkConfig) -> GatedFusionTransformer:
+    def make(size: GatedFusionConfig) -> GatedFusionTransformer:
         torch.manual_seed(0)
         network = GatedFusionTransformer(size).eval()
         with torch.no_grad():
@@ -40,7 +40,7 @@ def random_network() -> Callable[[NetworkConfig], GatedFusionTransformer]:
 
 @pytest.fixture(scope="session")
 def small_weights(
-    tmp_path_factory: pytest.TempPathFactory, random_network: Callable[[NetworkConfig], GatedFusionTransformer]
+    tmp_path_factory: pytest.TempPathFactory, random_network: Callable[[GatedFusionConfig], GatedFusionTransformer]
 ) -> Path:
     """A weight file of a small random network."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
@@ -55,10 +55,8 @@ def recorded(tmp_path: Path) -> Callable[..., Path]:
     def write(images: int, rows: int, columns: int, name: str = "capture.h5", bits: int = 1) -> Path:
         cycles, dead_time = (16, 0.0) if bits == 1 else (1, 50e-9)
         counts = np.random.default_rng(0).binomial(16, 0.2, (images, rows, columns)).astype(np.uint8)
-        path, exposure = tmp_path / name, Exposure(10.4e-6, cycles)
-        with CaptureWriter(
-            path, (rows, columns), np.uint8, exposure=exposure, dead_time=dead_time, counter_bits=bits
-        ) as writer:
+        path, settings = tmp_path / name, Settings(10.4e-6, cycles, bits, dead_time)
+        with CaptureWriter(path, (rows, columns), np.uint8, settings) as writer:
             writer.append(counts)
         return path
 

@@ -1,22 +1,51 @@
-"""Which network a recipe or a weight file means; either trains and loads by the same code."""
+"""Which network a recipe or a weight file means; all kinds train and load by the same code, a new one too."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
+import torch.nn.functional as F
 import yaml
+from torch import Tensor, nn
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
-from spadsr.networks.registry import build
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
+from spadsr.networks.measurement import STATISTICS, Measurement
+from spadsr.networks.network import Network, NetworkConfig
+from spadsr.networks.registry import NETWORKS, build
 from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
 from spadsr.restoration.weights import load_restorer
 from spadsr.training.recipe import load_recipe
 from spadsr.training.run import run_training
 
-OURS = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
+OURS = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 PLAIN = WindowAttentionConfig(width=8, groups=1, layers=2, heads=2)
+
+
+class OneLayerConfig(NetworkConfig):
+    kind: Literal["one_layer"] = "one_layer"
+    side: int = 3
+
+
+class OneLayer(Network):
+    """Adds a convolution of the statistics to the measurement; finer answers repeat its pixels."""
+
+    config: OneLayerConfig
+
+    def __init__(self, config: OneLayerConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.layer = nn.Conv2d(STATISTICS, 2, config.side, padding=config.side // 2)
+
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        correction, spread = self.layer(measurement.statistics).float().chunk(2, dim=1)
+        native = measurement.rate + correction, measurement.log_variance + spread
+        return [tuple(F.interpolate(part, scale_factor=float(s)) for part in native) for s in scales]  # type: ignore[misc]
+
+    def hidden(self) -> list[nn.Module]:
+        return [self.layer]
 
 
 def quiet(done: int, total: int) -> None:
@@ -31,7 +60,7 @@ def test_each_kind_builds_its_network() -> None:
 def test_a_recipe_names_the_kind(tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     path.write_text(yaml.safe_dump({"network": {"width": 16}}))
-    assert load_recipe(path, []).network == NetworkConfig(width=16)
+    assert load_recipe(path, []).network == GatedFusionConfig(width=16)
     assert load_recipe(path, ["network.kind=window_attention", "network.heads=2"]).network == WindowAttentionConfig(
         width=16, heads=2
     )
@@ -43,8 +72,9 @@ def test_other_networks_are_refused(wrong: str) -> None:
         load_recipe(None, [wrong])
 
 
-@pytest.mark.parametrize("config", [OURS, PLAIN], ids=["ours", "plain"])
-def test_either_trains_and_restores(tmp_path: Path, config: NetworkConfig | WindowAttentionConfig) -> None:
+@pytest.mark.parametrize("config", [OURS, PLAIN, OneLayerConfig(side=5)], ids=["ours", "plain", "new"])
+def test_each_trains_and_restores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: NetworkConfig) -> None:
+    monkeypatch.setitem(NETWORKS, "one_layer", (OneLayerConfig, OneLayer))
     recipe = {"steps": 2, "batch": 2, "exposures": 1, "native": 16, "interval_batches": 1, "scale_shares": {4: 1.0}}
     path = tmp_path / "a.yaml"
     scenes = {"drawn": 2, "drawn_size": 256}
@@ -52,6 +82,8 @@ def test_either_trains_and_restores(tmp_path: Path, config: NetworkConfig | Wind
     run = run_training(str(path), [], tmp_path / "run", "cpu", False, quiet, quiet)
     restorer = load_restorer(run.weights)
     assert restorer.network.config == config
+    assert type(restorer.network) is NETWORKS[config.kind][1]
+    assert [*restorer.network.state_dict()] == [*build(config).state_dict()]
     ideal = Sensor("ideal", torch.ones(12, 20), torch.zeros(12, 20), 0.0, 1)
     rate, uncertainty = restorer.restore(torch.ones(1, 12, 20), Exposure(1e-5, 4), ideal, 4)
     assert rate.shape == uncertainty.shape == (1, 48, 80)

@@ -19,6 +19,7 @@ from hardware.captures.capture import Capture, open_capture
 from hardware.captures.result import read_result
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import DETECTOR
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.response import detection_rate
 from noise_model.sensor import HOT, USER, Exposure, Sensor
@@ -138,7 +139,7 @@ def test_any_number_of_rows_and_columns(
     tmp_path_factory: pytest.TempPathFactory, restorer: Restorer, rows: int, columns: int, scale: int
 ) -> None:
     path = tmp_path_factory.mktemp("sizes") / "a.h5"
-    with CaptureWriter(path, (rows, columns), "u1", exposure=Exposure(1e-5, 4), dead_time=0, counter_bits=1) as writer:
+    with CaptureWriter(path, (rows, columns), "u1", Settings(1e-5, 4)) as writer:
         writer.append(np.ones((2, rows, columns), np.uint8))
     rate, sd = answer(restored(path, restorer, scale).result)
     assert rate.shape == sd.shape == (2, scale * rows, scale * columns)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from spadsr.networks.measurement import SCALES, Measurement
 from spadsr.restoration.intervals import KNOTS, Intervals
+from spadsr.training.batches import Batch
 from spadsr.training.measured_intervals import measured_intervals
 
 
@@ -27,11 +28,12 @@ class World:
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
 
-    def draw(self, scale: int) -> tuple[Measurement, dict[int, Tensor]]:
+    def batch(self, scale: int) -> Batch:
         place = torch.empty(8, 1, 1, 1).uniform_(math.log(KNOTS[0]), math.log(KNOTS[-1]), generator=self.generator)
         blank = torch.zeros(8, 1, 16, 16)
         measurement = Measurement(blank, blank, blank, blank, blank[..., :1, :1], place.exp())
-        return measurement, {s: 5 + self.errors(place, 16 * s) for s in (1, 2, 4, 8) if s <= scale}
+        truth = {s: 5 + self.errors(place, 16 * s) for s in (1, 2, 4, 8) if s <= scale}
+        return Batch(measurement, truth, truth)
 
     def errors(self, place: Tensor, side: int) -> Tensor:
         spread = 0.5 + 0.1 * (place - math.log(KNOTS[0]))
@@ -41,14 +43,14 @@ class World:
 
 
 def test_intervals_cover_what_they_promise() -> None:
-    intervals = measured_intervals(Liar(), World(0).draw, (4, 8), batches=100)  # type: ignore[arg-type]
+    intervals = measured_intervals(Liar(), World(0).batch, (4, 8), batches=100)  # type: ignore[arg-type]
     world = World(1)
     for scale in (1, 2, 4, 8):
         inside = torch.zeros(2, dtype=torch.float64)
         for _ in range(100):
-            measurement, truth = world.draw(scale)
-            standard, coverage = intervals.factors(measurement.mean_counts, scale)
-            error = (truth[scale] - 5).abs()
+            batch = world.batch(scale)
+            standard, coverage = intervals.factors(batch.measurement.mean_counts, scale)
+            error = (batch.truth[scale] - 5).abs()
             inside += torch.stack([(error < standard).double().mean(), (error < standard * coverage).double().mean()])
         # A knot's factors are those of its neighbourhood: right to 1 % on the whole.
         assert inside[0] / 100 == pytest.approx(0.6827, abs=0.01)
@@ -57,7 +59,7 @@ def test_intervals_cover_what_they_promise() -> None:
 
 
 def test_scales_that_were_not_measured_keep_normal_intervals() -> None:
-    intervals = measured_intervals(Liar(), World(0).draw, (8,), batches=2)  # type: ignore[arg-type]
+    intervals = measured_intervals(Liar(), World(0).batch, (8,), batches=2)  # type: ignore[arg-type]
     assert intervals.standard[16] == (1.0,) * len(KNOTS)
     assert intervals.coverage[4] == (1.96,) * len(KNOTS)
 

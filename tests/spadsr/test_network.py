@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.sensor import Exposure, Sensor
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig, Part, limited_bicubic
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer, Part, limited_bicubic
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.training.recipe import load_recipe
 
 PARTS: tuple[Part, ...] = get_args(Part)
-SMALL = NetworkConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
-Make = Callable[[NetworkConfig], GatedFusionTransformer]
+SMALL = GatedFusionConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
+Make = Callable[[GatedFusionConfig], GatedFusionTransformer]
 
 
 def measured(height: int, width: int, batch: int = 1, seed: int = 0) -> Measurement:
@@ -163,7 +163,7 @@ def test_state_round_trip(random_network: Make) -> None:
 def test_sizes_that_cannot_be() -> None:
     for wrong in ({"width": 0}, {"heads": 3}, {"window": 1}, {"depth": 4}):
         with pytest.raises(ValidationError):
-            NetworkConfig(**wrong)
+            GatedFusionConfig(**wrong)
 
 
 @pytest.mark.parametrize(("part", "channels"), [("photon_statistics", (2, 3, 4, 5)), ("sensor_maps", (6, 7, 8))])

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.training.optimizer import Optimizer
 
-SMALL = NetworkConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
-Make = Callable[[NetworkConfig], GatedFusionTransformer]
+SMALL = GatedFusionConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
+Make = Callable[[GatedFusionConfig], GatedFusionTransformer]
 
 
 def stepped(layer: nn.Module, gradient: Tensor, learning_rate: float = 1e-2, decay: float = 0.0) -> Tensor:

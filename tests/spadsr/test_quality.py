@@ -10,7 +10,7 @@ import torch
 
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
-from spadsr.bench.quality import OURS, OURS_ENLARGED, Comparison, compare, distinct_names, up_to_x4
+from spadsr.bench.quality import OURS, OURS_ENLARGED, Comparison, compare, distinct_names, up_to
 from spadsr.bench.quality_tables import FIGURES, cost_table, quality_tables, write_comparison
 from spadsr.evaluation.baselines import enlarge
 from spadsr.evaluation.conditions import Condition, conditions_of
@@ -78,7 +78,7 @@ def test_enlarging_an_answer() -> None:
         return Answer(wide, wide)
 
     counts, sensor = np.arange(12).reshape(3, 4), Sensor.load("spc3").uniform((3, 4))
-    at = {scale: up_to_x4(ones)(counts, Exposure(1e-5), sensor, scale) for scale in (2, 4, 16)}
+    at = {scale: up_to(4, ones)(counts, Exposure(1e-5), sensor, scale) for scale in (2, 4, 16)}
     assert at[2].rate.shape == (6, 8)
     assert at[4].uncertainty is not None
     assert np.array_equal(at[16].rate, enlarge(at[4].rate, 4))

@@ -17,15 +17,15 @@ from noise_model.errors import InputError
 from noise_model.response import detection_rate
 from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
-from spadsr.networks.gated_fusion import GatedFusionTransformer, NetworkConfig
+from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.measurement import SCALES
 from spadsr.networks.orientations import ORIENTATIONS, turned, turned_back
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import usable_device
 from spadsr.restoration.weights import SHIPPED, load_restorer, save_weights
 
-Make = Callable[[NetworkConfig], GatedFusionTransformer]
-SMALL = NetworkConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
+Make = Callable[[GatedFusionConfig], GatedFusionTransformer]
+SMALL = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 EXPOSURE = Exposure(1e-5, 16)
 WHITE = -np.log1p(-0.2) / EXPOSURE.count_time  # a white pixel fires in a fifth of the frames
 

@@ -9,17 +9,17 @@ from small_run import CPU, recipe, run, source_of
 
 from noise_model.errors import InputError
 from spadsr.networks.measurement import Measurement
+from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, turned_back
-from spadsr.networks.registry import Network
 from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import load_restorer, save_weights
-from spadsr.training.batches import drawn
-from spadsr.training.loop import train
+from spadsr.training.batches import make_batch
 from spadsr.training.pair_source import PairSource
 from spadsr.training.recipe import load_recipe
 from spadsr.training.state import new_state
 from spadsr.training.teacher import Teacher
+from spadsr.training.trainer import Trainer
 
 ONE_STEP = {"steps": 1, "warm_up": 0, "weight_decay": 0.0, "scale_shares": {4: 1.0}}
 
@@ -30,7 +30,7 @@ def source() -> PairSource:
 
 
 def measured(source: PairSource) -> Measurement:
-    return drawn(source, 4, [1, 2], held_out=False)[0]
+    return make_batch(source, 4, [1, 2], held_out=False).measurement
 
 
 def test_it_answers_in_another_orientation_at_every_step(small_weights: Path, source: PairSource) -> None:
@@ -55,7 +55,7 @@ def test_who_answers_like_the_teacher_learns_variances_only(
         state = new_state(recipe(**ONE_STEP), CPU)
         state.begin_with(small_weights)
         before = state.network.native.weight.detach().clone()
-        list(train(recipe(**ONE_STEP), state, source, tmp_path, teacher=teacher))
+        list(Trainer(recipe(**ONE_STEP), state, source, tmp_path, teacher).steps())
         change = (state.network.native.weight.detach() - before).abs().amax(dim=(1, 2, 3))
         return change[:2], change[2:]  # trust and inferred rate; spread
 
@@ -76,7 +76,7 @@ def test_a_student_comes_to_answer_like_its_teacher(tmp_path: Path, small_weight
     def left(taught_by: Teacher | None) -> float:
         state = new_state(settled, CPU)
         before = distance(state.network, teacher, measurement)
-        list(train(settled, state, source, tmp_path, teacher=taught_by))
+        list(Trainer(settled, state, source, tmp_path, taught_by).steps())
         return distance(state.network, teacher, measurement) / before
 
     assert left(teacher) < 0.4
@@ -94,11 +94,11 @@ def distance(network: Network, teacher: Teacher, measurement: Measurement) -> fl
 def test_stopped_and_resumed_is_the_same_to_the_bit(tmp_path: Path, source: PairSource, small_weights: Path) -> None:
     settled, teacher = recipe(steps=4), Teacher(small_weights, CPU, bfloat16=False)
     whole, resumed = new_state(settled, CPU), new_state(settled, CPU)
-    list(train(settled, whole, source, tmp_path / "whole", teacher=teacher))
-    list(islice(train(settled, new_state(settled, CPU), source, tmp_path / "parts", teacher=teacher), 3))
-    resumed.restore(tmp_path / "parts" / "checkpoint.pt")
+    list(Trainer(settled, whole, source, tmp_path / "whole", teacher).steps())
+    list(islice(Trainer(settled, new_state(settled, CPU), source, tmp_path / "parts", teacher).steps(), 3))
+    resumed.load(tmp_path / "parts" / "checkpoint.pt")
     assert resumed.step == 2  # the third was not yet known to be good
-    list(train(settled, resumed, source, tmp_path / "parts", teacher=teacher))
+    list(Trainer(settled, resumed, source, tmp_path / "parts", teacher).steps())
     for name, tensor in whole.network.state_dict().items():
         assert tensor.equal(resumed.network.state_dict()[name]), name
 

@@ -17,11 +17,10 @@ from small_run import CPU, SMALL, recipe, run, source_of
 from noise_model.errors import InputError
 from simulate.pairs import Pair
 from spadsr.restoration.weights import load_restorer
-from spadsr.training.loop import train
 from spadsr.training.pair_source import PairSource
 from spadsr.training.recipe import load_recipe
-from spadsr.training.run import FinishedRun
 from spadsr.training.state import TrainingState, new_state
+from spadsr.training.trainer import FinishedRun, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +54,7 @@ def test_it_learns(tmp_path: Path) -> None:
     scenes = SMALL["scenes"] | {"drawn": 12}
     settled = recipe(steps=40, record_every=1, learning_rate=5e-3, ema=0.8, scale_shares={4: 1}, scenes=scenes)
     state = new_state(settled, CPU)
-    steps = list(train(settled, state, source_of(settled), tmp_path))
+    steps = list(Trainer(settled, state, source_of(settled), tmp_path).steps())
     gains = [row["gain_db"] for row in state.history]
     assert steps == list(range(1, 41))
     assert gains[-1] > max(7, gains[0] + 3), gains[::5]
@@ -65,7 +64,7 @@ def test_it_learns(tmp_path: Path) -> None:
 def test_equal_recipes_train_equal_weights_and_another_seed_others(tmp_path: Path, source: PairSource) -> None:
     states = [new_state(recipe(seed=seed), CPU) for seed in (0, 0, 1)]
     for state, seed in zip(states, (0, 0, 1), strict=True):
-        list(islice(train(recipe(seed=seed), state, source, tmp_path), 2))
+        list(islice(Trainer(recipe(seed=seed), state, source, tmp_path).steps(), 2))
     assert equal(everything(states[0]), everything(states[1]))
     assert not equal(states[0].network.state_dict(), states[2].network.state_dict())
 
@@ -76,15 +75,15 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(
 ) -> None:
     settled = recipe(scale_shares=shares)
     whole = new_state(settled, CPU)
-    list(train(settled, whole, source, tmp_path / "whole"))
-    steps = train(settled, new_state(settled, CPU), source, tmp_path / "parts")
+    list(Trainer(settled, whole, source, tmp_path / "whole").steps())
+    steps = Trainer(settled, new_state(settled, CPU), source, tmp_path / "parts").steps()
     assert list(islice(steps, 3)) == [1, 2, 3]
     steps.close()  # type: ignore[attr-defined]
     torch.rand(5)  # whatever else happened in between
     resumed = new_state(settled, CPU)
-    resumed.restore(tmp_path / "parts" / "checkpoint.pt")
+    resumed.load(tmp_path / "parts" / "checkpoint.pt")
     assert resumed.step == 2  # the third was not yet known to be good
-    assert list(train(settled, resumed, source, tmp_path / "parts")) == [3, 4, 5, 6]
+    assert list(Trainer(settled, resumed, source, tmp_path / "parts").steps()) == [3, 4, 5, 6]
     assert equal(everything(whole), everything(resumed))
 
 
@@ -144,8 +143,9 @@ def test_the_tuning_recipe_begins_with_the_shipped_weights() -> None:
 def test_a_run_is_not_overwritten_and_a_missing_one_not_resumed(tmp_path: Path) -> None:
     run(tmp_path / "run", "steps=1")
     before = (tmp_path / "run" / "checkpoint.pt").read_bytes()
-    with pytest.raises(InputError, match="holds a run already; go on with --resume"):
+    with pytest.raises(InputError, match="holds a run already; resume it, or choose another folder") as caught:
         run(tmp_path / "run")
+    assert caught.value.arguments == ("resume", "output")
     assert (tmp_path / "run" / "checkpoint.pt").read_bytes() == before
     with pytest.raises(InputError, match="no run to resume"):
         run(tmp_path / "other", resume=True)
@@ -188,7 +188,7 @@ def test_a_damaged_checkpoint(tmp_path: Path, source: PairSource, damage: Callab
     new_state(recipe(), CPU).save(path)
     damage(path)
     with pytest.raises(InputError, match="not a checkpoint of this recipe") as caught:
-        new_state(recipe(), CPU).restore(path)
+        new_state(recipe(), CPU).load(path)
     assert "\n" not in str(caught.value)
 
 
@@ -196,7 +196,7 @@ def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     new_state(recipe(), CPU).save(tmp_path / "checkpoint.pt")
     other = new_state(recipe(network=SMALL["network"] | {"width": 12}), CPU)
     with pytest.raises(InputError, match="not a checkpoint of this recipe"):
-        other.restore(tmp_path / "checkpoint.pt")
+        other.load(tmp_path / "checkpoint.pt")
 
 
 def test_an_interrupted_checkpoint_leaves_the_old_one(tmp_path: Path) -> None:
@@ -229,9 +229,9 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_checkpoint(tmp_path: Pat
 
     state = new_state(recipe(), CPU)
     with pytest.raises(InputError, match=r"loss became nan at step 2.*learning_rate=6.7e-04"):
-        list(train(recipe(), state, Dazzled(), tmp_path))  # type: ignore[arg-type]
+        list(Trainer(recipe(), state, Dazzled(), tmp_path).steps())  # type: ignore[arg-type]
     restored = new_state(recipe(), CPU)
-    restored.restore(tmp_path / "checkpoint.pt")
+    restored.load(tmp_path / "checkpoint.pt")
     assert restored.step == 1  # of the second step nobody knows what it did
 
 
@@ -259,15 +259,15 @@ def test_a_loss_that_stays_high_stops_and_leaves_the_checkpoint(tmp_path: Path, 
     with pytest.raises(
         InputError, match=r"training: the loss became [0-9.e+]+ at step 22; resume from the last .*7e-04"
     ):
-        list(train(recipe(steps=40), state, Glaring(source, 3, 40), tmp_path))  # type: ignore[arg-type]
+        list(Trainer(recipe(steps=40), state, Glaring(source, 3, 40), tmp_path).steps())  # type: ignore[arg-type]
     restored = new_state(recipe(), CPU)
-    restored.restore(tmp_path / "checkpoint.pt")
+    restored.load(tmp_path / "checkpoint.pt")
     assert restored.step == 2  # the third may have begun it
 
 
 def test_a_single_odd_batch_stops_nothing(tmp_path: Path, source: PairSource) -> None:
     state = new_state(recipe(steps=6), CPU)
-    list(train(recipe(steps=6), state, Glaring(source, 3, 2), tmp_path))  # type: ignore[arg-type]
+    list(Trainer(recipe(steps=6), state, Glaring(source, 3, 2), tmp_path).steps())  # type: ignore[arg-type]
     assert state.step == 6
 
 
@@ -277,10 +277,10 @@ def test_the_step_that_ruined_the_weights_is_never_kept(tmp_path: Path, source: 
     settled = recipe(steps=steps, learning_rate=1e37, warm_up=0)
     state = new_state(settled, CPU)
     with pytest.raises(InputError, match="at step 1; resume from the last checkpoint with a lower learning") as caught:
-        list(train(settled, state, source, tmp_path))
+        list(Trainer(settled, state, source, tmp_path).steps())
     assert "\n" not in str(caught.value)
     kept, start = new_state(settled, CPU), new_state(settled, CPU)
-    kept.restore(tmp_path / "checkpoint.pt")
+    kept.load(tmp_path / "checkpoint.pt")
     assert equal(kept.network.state_dict(), start.network.state_dict())
     assert equal(kept.averaged.state_dict(), start.averaged.state_dict())
 
@@ -288,7 +288,7 @@ def test_the_step_that_ruined_the_weights_is_never_kept(tmp_path: Path, source: 
 def test_a_learning_rate_that_is_far_too_high_stops(tmp_path: Path, source: PairSource) -> None:
     settled = recipe(learning_rate=1e30)
     with pytest.raises(InputError, match="resume from the last checkpoint with a lower learning rate"):
-        list(train(settled, new_state(settled, CPU), source, tmp_path))
+        list(Trainer(settled, new_state(settled, CPU), source, tmp_path).steps())
 
 
 def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:

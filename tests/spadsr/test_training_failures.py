@@ -24,11 +24,11 @@ from spadsr.interrupts import noted_signals
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import load_restorer, save_weights
 from spadsr.training.distributed import Team
-from spadsr.training.loop import train
 from spadsr.training.recipe import TrainingRecipe
 from spadsr.training.run import run_training
 from spadsr.training.state import TrainingState, new_state
-from spadsr.training.tensorboard_log import board
+from spadsr.training.tensorboard_log import tensorboard_log
+from spadsr.training.trainer import Trainer
 
 ENDLESS = SMALL | {"steps": 100_000, "record_every": 1}
 RECIPE = TrainingRecipe.model_validate(ENDLESS)
@@ -45,14 +45,14 @@ def path(tmp_path: Path) -> Path:
 
 def restored(folder: Path) -> TrainingState:
     state = new_state(RECIPE, CPU)
-    state.restore(folder / "checkpoint.pt")
+    state.load(folder / "checkpoint.pt")
     return state
 
 
 def left_alone(steps: int, folder: Path) -> TrainingState:
     """A run of one process, after so many steps."""
     state = new_state(RECIPE, CPU)
-    list(islice(train(RECIPE, state, source_of(RECIPE), folder), steps))
+    list(islice(Trainer(RECIPE, state, source_of(RECIPE), folder).steps(), steps))
     return state
 
 
@@ -158,7 +158,7 @@ def test_a_full_disk_leaves_the_last_weights(tmp_path: Path) -> None:
 
 def test_a_full_disk_under_the_curves(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
-    with no_file_above(500), board(tmp_path, 0) as log:
+    with no_file_above(500), tensorboard_log(tmp_path, 0) as log:
         log(1, {"loss": 1.0})
         with pytest.raises(InputError, match=r"writing failed \(No space left on device\); check the disk"):
             log(2, {name * 300: 1.0 for name in "ab"})
@@ -167,7 +167,7 @@ def test_a_full_disk_under_the_curves(tmp_path: Path) -> None:
 def test_curves_of_a_resumed_run_replace_what_it_does_again(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for start, steps, loss in ((0, 6, 1.0), (3, 8, 2.0)):
-        with board(tmp_path, start) as log:
+        with tensorboard_log(tmp_path, start) as log:
             for step in range(start + 1, steps):
                 log(step, {"loss": loss, "gain_db": 0.0})
         time.sleep(1.1)  # files are read in the order of their seconds
@@ -191,7 +191,7 @@ def test_memory_that_ends_while_training(
         raise error
 
     run_training(str(path), ["steps=2"], tmp_path, "cpu", False, quiet, quiet)
-    monkeypatch.setattr("spadsr.training.loop._loss", fail)
+    monkeypatch.setattr("spadsr.training.trainer.training_loss", fail)
     with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= or native="):
         run_training(None, ["steps=3"], tmp_path, "cpu", True, quiet, quiet)
     assert restored(tmp_path).step == 2
@@ -201,7 +201,7 @@ def test_other_errors_are_not_taken_for_it(tmp_path: Path, path: Path, monkeypat
     def fail(*arguments: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("spadsr.training.loop._loss", fail)
+    monkeypatch.setattr("spadsr.training.trainer.training_loss", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         run_training(str(path), [], tmp_path, "cpu", False, quiet, quiet)
 

@@ -18,11 +18,11 @@ from small_run import CPU, recipe, source_of
 
 from noise_model.errors import InputError
 from spadsr.training.distributed import Team
-from spadsr.training.loop import train
 from spadsr.training.state import TrainingState, new_state
+from spadsr.training.trainer import Trainer
 
 RECIPE = recipe(steps=100_000, record_every=1)
-ENDED = "training: another process of this run ended; its own line says why; go on with --resume"
+ENDED = "training: another process of this run ended; its own line says why; resume the run (--resume)"
 # Kernels that round differently move the losses of nine steps by up to 3e-5 of them, and weights whose gradients are
 # nearly nothing by up to 2e-3; a learning rate 0.1 % off moves the losses by 1e-3, half the captures by a half.
 LOSSES_AGREE = 2e-4  # relative
@@ -31,7 +31,7 @@ WEIGHTS_AGREE = 5e-3
 
 def restored(folder: Path) -> TrainingState:
     state = new_state(RECIPE, CPU)
-    state.restore(folder / "checkpoint.pt")
+    state.load(folder / "checkpoint.pt")
     return state
 
 
@@ -94,7 +94,7 @@ def test_two_processes_train_as_one_stop_together_and_resume(tmp_path: Path) -> 
     assert said in ([], [f"error: {ENDED}"])  # nothing where torchrun was faster to end it
     assert last.step >= first.step + 3  # the fourth was not yet known to be good
     alone = new_state(RECIPE, CPU)
-    list(islice(train(RECIPE, alone, source_of(RECIPE), tmp_path / "alone"), last.step))
+    list(islice(Trainer(RECIPE, alone, source_of(RECIPE), tmp_path / "alone").steps(), last.step))
     check_same(last, alone)
 
 

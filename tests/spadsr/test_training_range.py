@@ -11,6 +11,7 @@ import torch
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.sampling import sample_counts
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.pairs import PairRecipe
@@ -42,10 +43,8 @@ def lines(restorer: Restorer, tmp_path: Path) -> Lines:
         change: Callable[[Sensor], Sensor] | None = None,
         **recipe: Any,
     ) -> list[str]:
-        path, exposure = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5", Exposure(SECONDS, cycles)
-        with CaptureWriter(
-            path, counts.shape[1:], np.uint16, exposure=exposure, dead_time=dead_time, counter_bits=bits
-        ) as writer:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
+        with CaptureWriter(path, counts.shape[1:], np.uint16, Settings(SECONDS, cycles, bits, dead_time)) as writer:
             writer.append(counts.astype(np.uint16))
         trained = replace(restorer, provenance={"recipe": {"pairs": PairRecipe(**recipe).model_dump()}})
         with open_capture(path) as capture:

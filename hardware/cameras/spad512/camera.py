@@ -7,7 +7,6 @@ request none is lost; between two requests the gap is not known, as nothing on t
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
 from types import TracebackType
@@ -16,9 +15,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.camera import Block, CameraError, saturated_share
 from hardware.cameras.spad512.link import Link, readable
 from hardware.formats.spad512 import BYTES_PER_ROW, ROWS, upright
+from hardware.settings import Settings
 
 ADDRESS = "spad512:HOST,port=9999,frames=1000,overlap=0"
 OPTIONS = {"port": 9999.0, "frames": 1000.0, "overlap": 0.0}
@@ -58,7 +58,7 @@ def connect(what: str, *, port: float = 9999.0, frames: float = 1000.0, overlap:
 class _Applied:
     """`command`: the request; `exposure`: s of one image, `longest` with its read-out; `packed`: bits on the wire."""
 
-    settings: CameraSettings
+    settings: Settings
     command: str
     exposure: float
     longest: float
@@ -88,7 +88,6 @@ class Spad512:
         self._applied: _Applied | None = None
         self._identity: dict[str, str] = {}
         self._stopped = Event()
-        self._statistics = CameraStatistics()
         self._run: Generator[Block, None, None] | None = None
 
     def __enter__(self) -> Self:
@@ -105,7 +104,7 @@ class Spad512:
         self._applied = None
         self._hang_up()
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
+    def configure(self, settings: Settings) -> Settings:
         """Applies bit depth, exposure and pile-up correction.
 
         The depth is the smallest whose images hold the counts asked for. Of binary settings, `count_time` is that of a
@@ -122,17 +121,12 @@ class Spad512:
         if self._applied is None:
             raise CameraError("SPAD512: no settings yet; call configure first")
         self._stopped.clear()
-        self._statistics = CameraStatistics()
-        self._run = self._counted(self._requests(self._applied))
+        self._run = self._requests(self._applied)
         return self._run
 
     def stop(self) -> None:
         """Ends `blocks`; the camera may have to be asked again for what it was doing."""
         self._stopped.set()
-
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
 
     def identity(self) -> dict[str, str]:
         """Serial numbers and versions; temperatures and bias as they were when configured."""
@@ -185,12 +179,6 @@ class Spad512:
 
     # Runs
 
-    def _counted(self, blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
-        with closing(blocks):
-            for block in blocks:
-                self._statistics = self._statistics.after(block)
-                yield block
-
     def _requests(self, applied: _Applied) -> Generator[Block, None, None]:
         first = 0
         while not self._stopped.is_set():
@@ -225,7 +213,7 @@ class Spad512:
         return self._link
 
 
-def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
+def _applied(asked: Settings, frames: int, overlap: bool) -> _Applied:
     depth = next((depth for depth in DEPTHS if (1 << depth) - 1 >= asked.saturation_value), 0)
     if depth == 0:
         most = f"at most {(1 << DEPTHS[-1]) - 1} binary frames in an image"
@@ -243,7 +231,7 @@ def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
     exposure = float(units) * unit
     taken = (exposure, 1, 16) if corrected else (exposure / cycles, cycles, 1)
     return _Applied(
-        settings=CameraSettings(*taken, corrected=corrected),
+        settings=Settings(*taken, corrected=corrected),
         command=f"I,{depth},{units},{frames},0,{int(overlap)},0,1",
         exposure=exposure,
         longest=exposure + cycles * READOUT,
@@ -252,7 +240,7 @@ def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
     )
 
 
-def _pile_up(settings: CameraSettings) -> str:
+def _pile_up(settings: Settings) -> str:
     return f"PU,{int(settings.corrected)}"
 
 

@@ -8,7 +8,6 @@ between two snaps is not known. Live: one image at a time, 100 a second at most,
 import ctypes
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from ctypes import POINTER, byref, c_double, c_short, c_uint8, c_uint16
 from dataclasses import dataclass, replace
 from threading import Event
@@ -18,8 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.camera import Block, CameraError, saturated_share
 from hardware.cameras.spc3.library import EMPTY, Library, checked
+from hardware.settings import Settings
 
 ADDRESS = "spc3:LIBRARY,live=0,snap=0"
 OPTIONS = {"live": 0.0, "snap": 0.0}
@@ -64,7 +64,7 @@ def connect(what: str, *, live: float = 0.0, snap: float = 0.0) -> "Spc3":
 
 @dataclass(frozen=True)
 class _Applied:
-    settings: CameraSettings
+    settings: Settings
     dtype: np.dtype[Any]
     period: float
     at: float
@@ -82,7 +82,6 @@ class Spc3:
         self._library, self._live, self._snap = library, live, snap
         self._applied: _Applied | None = None
         self._stopped = Event()
-        self._statistics = CameraStatistics()
         self._run: Generator[Block, None, None] | None = None
 
     def __enter__(self) -> Self:
@@ -97,7 +96,7 @@ class Spc3:
             self._run.close()
         self._library.close()
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
+    def configure(self, settings: Settings) -> Settings:
         """Applies exposure, sum and dead time; the camera's own corrections stay off.
 
         Its 9-bit counters are read out as 8 bits where an image is one frame, which is then what `counter_bits` says.
@@ -117,18 +116,13 @@ class Spc3:
         if self._applied is None:
             raise CameraError("SPC3: no settings yet; call configure first")
         self._stopped.clear()
-        self._statistics = CameraStatistics()
         mode = self._live_images if self._live else self._snaps if self._snap else self._continuous
-        self._run = self._counted(mode(self._applied))
+        self._run = mode(self._applied)
         return self._run
 
     def stop(self) -> None:
         """Ends `blocks`; a snap under way is waited for."""
         self._stopped.set()
-
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
 
     def identity(self) -> dict[str, str]:
         """Serial number and versions, and how losses would show."""
@@ -155,19 +149,13 @@ class Spc3:
         period = max(units, READOUT) * UNIT * cycles
         if self._live:
             period = max(period, LIVE_PERIOD, frame_time or 0.0)
-        full = CameraSettings(units * UNIT, cycles, 9 if wide.value else 8, dead_time, period)
+        full = Settings(units * UNIT, cycles, 9 if wide.value else 8, dead_time, period)
         most = 0xFFFF if wide.value else 0xFF
         settings = replace(full, largest_count=most) if most < full.saturation_value else full
         dtype = np.dtype("<u2" if wide.value or self._live or self._snap else np.uint8)
         return _Applied(settings, dtype, period, time.monotonic())
 
     # Runs
-
-    def _counted(self, blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
-        with closing(blocks):
-            for block in blocks:
-                self._statistics = self._statistics.after(block)
-                yield block
 
     def _block(self, counts: NDArray[Any], applied: _Applied, first: int, known: bool = True) -> Block:
         saturated = saturated_share(counts, applied.settings.saturation_value)

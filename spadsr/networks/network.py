@@ -1,0 +1,39 @@
+"""What every network has: a size that names its kind, the scales it answers at, and how it is asked."""
+
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from spadsr.networks.measurement import SCALES, Measurement
+
+
+class NetworkConfig(BaseModel):
+    """The size of a network; each kind of network derives its own, with its `kind` as the default of the first field.
+
+    A recipe names it, and a weight file keeps it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: str
+
+
+class Network(nn.Module):
+    """A network that restores measurements; each kind derives its own, built from its config alone.
+
+    Attributes:
+        config: its size.
+        scales: the resolutions it answers at, over that of the sensor.
+        least_side: rows and columns of the smallest image that it is meant for.
+    """
+
+    config: NetworkConfig
+    scales: tuple[int, ...] = SCALES
+    least_side: int = 8
+
+    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
+        """(rate over `measurement.scale`, its log variance), each (B, 1, s H, s W) float32, for each of the scales."""
+        raise NotImplementedError
+
+    def hidden(self) -> list[nn.Module]:
+        """The modules between hidden features, neither the first nor the last ones: Muon trains their matrices."""
+        raise NotImplementedError
