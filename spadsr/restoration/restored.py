@@ -198,7 +198,7 @@ def _write_ome(result: Restored, path: Path) -> None:
         stack.rate,
         stack.uncertainty,
         scale=result.scale,
-        exposure=result.settings.exposure.count_time * result.settings.exposure.cycles,
+        exposure=result.settings.count_time * result.settings.cycles,
         frame_time=result.settings.frame_time,
         description=facts | made | {"warnings": result.warnings},
     )
