@@ -59,7 +59,7 @@ class Recording:
     def findings(self) -> "Findings":
         """What is to be said of the recording, or of some of its images: to be added to."""
         notes = (*self.capture.assumptions, *self._notes)
-        trained = TrainingRange(self.restorer, self.capture, self.model.sensor, self._calibrated)
+        trained = TrainingRange(self.restorer, self.model, self._calibrated)
         return Findings(notes, trained, CheckSummary())
 
 

@@ -1,6 +1,7 @@
 """The face of the package: what a person types in a notebook, and that it gives what the command line gives."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -26,9 +27,13 @@ Record = Callable[..., Path]
 EXPOSURE = spadsr.Exposure(10.4e-6, 16)
 
 
+def outside(command: list[Any], **how: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a command in a process of its own."""
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, **how)
+
+
 def python(code: str, *arguments: object, **how: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **how)
+    return outside([sys.executable, "-c", code, *arguments], **how)
 
 
 @pytest.fixture
@@ -106,18 +111,18 @@ def test_another_module_of_the_same_name_is_named(tmp_path: Path, name: str, kin
     other = tmp_path / (f"{name}.py" if kind == "module" else f"{name}/__init__.py")
     other.parent.mkdir(exist_ok=True)
     other.write_text("raise RuntimeError('imported')")
-    by_module = subprocess.run(
-        [sys.executable, "-m", "spadsr", "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    search_path = f"{tmp_path}:{Path(spadsr.__file__).parents[1]}"
-    script = "import sys; from spadsr.cli import main; sys.argv = ['spadsr', '--version']; main()"
-    by_script = python(script, env={"PYTHONPATH": search_path})
+    by_module = outside([sys.executable, "-m", "spadsr", "--version"], cwd=tmp_path)
+    script = tmp_path / "bin" / "spadsr"
+    script.parent.mkdir()
+    script.write_text("from spadsr.cli import main\nmain()\n")
+    path = os.pathsep.join([str(tmp_path), str(Path(spadsr.__file__).parents[1])])
+    by_script = outside([sys.executable, script, "--version"], env=os.environ | {"PYTHONPATH": path})
     for done in (by_module, by_script):
         assert (done.returncode, done.stdout) == (2, "")
         assert done.stderr.startswith(f"error: {other}: another module named {name!r}")
         assert "rename" in done.stderr
         assert done.stderr.count("\n") == 1
-    by_import = python("import spadsr; spadsr.open('a.h5')", cwd=tmp_path)
+    by_import = python("import spadsr; spadsr.open('a.h5')", cwd=tmp_path)  # a notebook in that folder
     assert f"ImportError: {other}: another module named {name!r}" in by_import.stderr
 
 
@@ -154,8 +159,7 @@ def test_shipped_weights_and_a_preset_are_those_of_the_command(command: Callable
         for index, image in enumerate(images):
             same(image, written[index])
         assert "spc3 is a preset" in images[0].warnings[0]
-        whole = spadsr.restore(capture.read(0, 2), exposure=capture.exposure, sensor="spc3", weights="tiny")
-        assert whole.provenance.sensor["name"] == written.provenance.sensor["name"] == "SPC3"
+        assert images[0].provenance.sensor == written.provenance.sensor
 
 
 def test_warnings_are_those_of_the_command(command: Callable[..., Said], recorded: Record, small_weights: Path) -> None:
@@ -338,7 +342,7 @@ torch.set_num_threads(1)
 import spadsr
 with spadsr.open(sys.argv[1]) as capture:
     for done, image in enumerate(spadsr.restore_all(capture, scale=1, weights=sys.argv[2]), start=1):
-        if done == 4000:  # caches of HDF5 and the allocator are full by then
+        if done == 2000:  # caches of HDF5 and the allocator are full by then
             early = int(Path("/proc/self/statm").read_text().split()[1])
 late = int(Path("/proc/self/statm").read_text().split()[1])
 print(done, (late - early) * resource.getpagesize() / 2**20)
@@ -346,11 +350,11 @@ print(done, (late - early) * resource.getpagesize() / 2**20)
 
 
 def test_memory_stays_flat_over_a_long_capture(recorded: Record, small_weights: Path) -> None:
-    """8,000 images of 32 x 32; the answer of the second half takes 33 MB."""
-    done = python(_LONG, recorded(8_000, 32, 32), small_weights)
+    """4,000 images of 32 x 32; the answer of the second half takes 16 MB."""
+    done = python(_LONG, recorded(4_000, 32, 32), small_weights)
     images, growth = done.stdout.split()
-    assert images == "8000"
-    assert float(growth) < 16
+    assert images == "4000"
+    assert float(growth) < 8
 
 
 # The network
