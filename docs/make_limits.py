@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from limits_cases import CASES, CONTROLS, FRAME, NATIVE, SCALE, Case, Image, array
 
-from noise_model.response import detection_rate
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure
 from spadsr.evaluation.metrics import block_mean
 from spadsr.pictures.sheets import enlarged, rate_scale
@@ -40,9 +39,9 @@ class Answer:
 
 
 def answer_to(case: Case, restorer: Restorer) -> Answer:
-    asked = torch.from_numpy(case.counts)[None], case.exposure, case.sensor, case.scale
+    asked = torch.from_numpy(case.counts)[None], case.model, case.scale
     rate, sd = restorer.restore(*asked)
-    check = physics_check(asked[0], rate, case.exposure, case.sensor)
+    check = physics_check(asked[0], rate, case.model)
     factor = float(restorer.coverage_factor(*asked))
     return Answer(rate[0].numpy(), sd[0].numpy(), factor, float(check.chi_squared[0]))
 
@@ -68,7 +67,7 @@ def draw(case: Case, answer: Answer, path: Path) -> None:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    recorded, _ = detection_rate(torch.from_numpy(case.counts.astype(np.float32)), case.exposure, case.sensor)
+    recorded, _ = case.model.detection_rate(torch.from_numpy(case.counts.astype(np.float32)))
     light = rate_scale(case.truth)
     dark = Normalize(0, float(np.percentile(np.abs(answer.rate - case.truth), 99)), clip=True)
     panels = (
@@ -93,12 +92,12 @@ def draw(case: Case, answer: Answer, path: Path) -> None:
 def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, float]]:
     """For means over blocks of so many pixels on a side, over cuts of photographs at x4: the shares whose truth lies
     within one uncertainty, if errors of neighbours were independent, and if they were the same."""
-    exposure, inside = Exposure(FRAME, frames), {side: np.zeros(2) for side in BLOCKS}
+    model, inside = ForwardModel(array(), Exposure(FRAME, frames)), {side: np.zeros(2) for side in BLOCKS}
     scenes = cuts()
     for seed, truth in enumerate(scenes):
         native = torch.from_numpy(block_mean(truth, SCALE))
-        counts = sample_counts(native, exposure, array(), torch.Generator().manual_seed(seed))
-        rate, sd = (part[0].numpy() for part in restorer.restore(counts[None], exposure, array(), SCALE))
+        counts = model.sample(native, torch.Generator().manual_seed(seed))
+        rate, sd = (part[0].numpy() for part in restorer.restore(counts[None], model, SCALE))
         for side, total in inside.items():
             error = np.abs(block_mean(rate - truth, side))
             independent = np.sqrt(block_mean(sd**2, side)) / side

@@ -69,7 +69,7 @@ class Rates(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What becomes of an avalanche that a neighbour fires: see `noise_model.response.crosstalk_gain`."""
+    """What becomes of an avalanche that a neighbour fires: see `noise_model.crosstalk`."""
 
     binary: bool
     cycles: int

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -86,11 +87,41 @@ class Sensor:
         return tuple((i - reach, j - reach, p) for i, row in enumerate(kernel) for j, p in enumerate(row) if p)
 
     @property
+    def afterpulse_in_frame(self) -> float:
+        """Chance that a filled trap is still filled when the dead time ends, so that it fires the pixel again."""
+        if self.afterpulse_probability == 0 or self.trap_lifetime == 0:
+            return 0.0
+        return self.afterpulse_probability * math.exp(-self.dead_time / self.trap_lifetime)
+
+    @property
     def good(self) -> Tensor:
         """(H, W) bool: pixels whose mask is clear."""
         if self.pixel_mask is None:
             return torch.ones(self.shape, dtype=torch.bool, device=self.pde.device)
         return self.pixel_mask == 0
+
+    def firing_rate(self, photon_rate: Tensor) -> Tensor:
+        """Rate (..., H, W) at which armed pixels fire, counts/s: photons detected by a pixel of mean PDE, spread by the
+        PDE map, plus dark counts."""
+        return photon_rate * (self.pde / self.mean_pde) + self.dark_count_rate
+
+    def photon_rate(self, firing_rate: Tensor) -> Tensor:
+        """The inverse of `firing_rate`; below zero where fewer counts came than the dark rate promises."""
+        return (firing_rate - self.dark_count_rate) * (self.mean_pde / self.pde)
+
+    def fired_by_neighbours(self, mean: Tensor) -> Tensor:
+        """Mean avalanches (..., H, W) that crosstalk causes in each armed pixel when the pixels fire `mean` times."""
+        total, shares = torch.zeros_like(mean), self.crosstalk_shares
+        if not shares:
+            return total
+        reach = self.crosstalk.shape[-1] // 2
+        around = F.pad(mean, (reach, reach, reach, reach))
+        height, width = mean.shape[-2:]
+        for down, right, share in shares:
+            # What the centre does to the pixel at (down, right), a pixel suffers from the one opposite.
+            top, left = reach - down, reach - right
+            total.add_(around[..., top : top + height, left : left + width], alpha=share)
+        return total
 
     def saturation_value(self, cycles: int) -> int:
         """The largest count an image summed from `cycles` frames can hold."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from hardware.camera import Block, CameraError, saturated_share, smallest_dtype
 from hardware.settings import Settings
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
 ADDRESS = "simulated:SENSOR,flux=20000,drift=8,even=0,loss=0,seed=0"
@@ -215,7 +215,7 @@ class SimulatedCamera:
 
         def draw(first: int) -> NDArray[Any]:
             rates = torch.from_numpy(self._rates(np.arange(first, first + images, dtype=np.float64) * period))
-            return sample_counts(rates, applied.exposure, sensor, generator).numpy().astype(dtype)
+            return ForwardModel(sensor, applied.exposure).sample(rates, generator).numpy().astype(dtype)
 
         return draw
 

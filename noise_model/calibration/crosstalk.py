@@ -35,7 +35,7 @@ from noise_model.calibration.pooling import (
     usable,
 )
 from noise_model.calibration.streams import NEAR, Offset, StreamStatistics
-from noise_model.response import fraction
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
 #: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
@@ -103,7 +103,7 @@ def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Array:
         return np.ones(flat.shape)
     blind = torch.linspace(0, 0.98, 1000, dtype=torch.float64)
     rate = blind / (1 - blind) / sensor.dead_time
-    mean = fraction(rate, flat.exposure, sensor).numpy()
+    mean = ForwardModel(sensor, flat.exposure).mean_per_frame(rate).numpy()
     slope = np.gradient(mean, rate.numpy() * flat.exposure.count_time)
     return np.asarray(np.interp(flat.mean / flat.exposure.cycles, mean, slope))
 

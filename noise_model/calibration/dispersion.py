@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from noise_model.calibration.pooling import NOTHING, Pooled, common_mode, usable, within
 from noise_model.calibration.streams import StreamStatistics
-from noise_model.laws import Shape, frame_law
+from noise_model.forward_model import ForwardModel
+from noise_model.laws import frame_law
 from noise_model.sensor import Exposure, Sensor
 
 Array = NDArray[np.float64]
@@ -64,7 +65,8 @@ class Scatter:
     def excess(self, pulses: Pulses, sensor: Sensor) -> Array:
         """(K,) by how much the variance exceeds what `pulses` would make it, relatively."""
         law = binary_variance if sensor.binary else counting_variance
-        return self.variance / law(self.mean, self.exposure, sensor, pulses) - 1
+        model = ForwardModel(replace(sensor, **pulses._asdict()), self.exposure)
+        return self.variance / law(self.mean, model) - 1
 
     def trimmed(self, pulses: Pulses, sensor: Sensor) -> "Scatter":
         """Without the outliers."""
@@ -78,25 +80,28 @@ class Scatter:
         return Pooled(float(mean), float(np.linalg.norm(weights * (excess - mean))))
 
 
-def binary_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: Pulses) -> Array:
+def binary_variance(mean: Array, model: ForwardModel) -> Array:
     """Variance of sums of binary frames whose mean is `mean` each: a stationary two-state chain."""
-    n, a = exposure.cycles, pulses.afterpulse_probability
+    n, a = model.exposure.cycles, model.sensor.afterpulse_probability
     rho = a * (1 - mean * (1 - a) / (1 - a * mean))
     growth = n * (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (1 - rho) ** 2
     return np.asarray(mean * (1 - mean) * growth)
 
 
-def counting_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: Pulses) -> Array:
+def counting_variance(mean: Array, model: ForwardModel) -> Array:
     """Variance of sums of counting frames whose mean is `mean` each. A negative afterpulse probability, which noise may
     make of 0, narrows the variance as much as a positive one would widen it."""
-    if pulses.afterpulse_probability < 0:
-        none, mirrored = (pulses._replace(afterpulse_probability=a) for a in (0.0, -pulses.afterpulse_probability))
-        laws = (counting_variance(mean, exposure, sensor, one) for one in (none, mirrored))
-        return 2 * next(laws) - next(laws)
+    sensor, exposure = model.sensor, model.exposure
+    if sensor.afterpulse_probability < 0:
+        none, mirrored = (
+            counting_variance(mean, replace(model, sensor=replace(sensor, afterpulse_probability=a)))
+            for a in (0.0, -sensor.afterpulse_probability)
+        )
+        return 2 * none - mirrored
     from scipy.interpolate import CubicSpline
 
-    sensor = replace(sensor, **pulses._asdict())
-    means, variances = _moments(_rates(mean, sensor.dead_time / exposure.count_time), exposure.count_time, sensor)
+    one_frame = replace(model, exposure=replace(exposure, cycles=1))
+    means, variances = _moments(_rates(mean, sensor.dead_time / exposure.count_time), one_frame)
     fano = CubicSpline(means, variances / means)
     return np.asarray(exposure.cycles * mean * fano(mean))
 
@@ -108,8 +113,8 @@ def _rates(mean: Array, b: float) -> Array:
     return np.linspace(low**0.5, high**0.5, _NODES) ** 2
 
 
-def _moments(x: Array, count_time: float, sensor: Sensor) -> tuple[Array, Array]:
-    pmf = frame_law(torch.from_numpy(x), Shape.of(Exposure(count_time), sensor)).numpy()
+def _moments(x: Array, model: ForwardModel) -> tuple[Array, Array]:
+    pmf = frame_law(torch.from_numpy(x), model.process).numpy()
     k = np.arange(pmf.shape[1], dtype=np.float64)
     mean = pmf @ k
     return mean, (pmf * np.square(k - mean[:, None])).sum(axis=1)

@@ -49,7 +49,7 @@ class Examiner:
         Raises:
             InputError: too few images or counts.
         """
-        good, mean = law.sensor.good.numpy(), counts.mean(axis=0)
+        good, mean = law.model.sensor.good.numpy(), counts.mean(axis=0)
         total = float(mean[good].sum() * len(counts))
         if len(counts) < 3 or total < _LEAST_COUNTS:
             raise InputError(

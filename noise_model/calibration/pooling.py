@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise_model.calibration.streams import Offset, StreamStatistics, far_offsets, pair
-from noise_model.response import SATURATED_LOAD
+from noise_model.forward_model import SATURATED_LOAD
 from noise_model.sensor import Sensor
 
 #: Half the width of a 95 % interval, in standard errors.

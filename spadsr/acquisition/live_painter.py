@@ -17,7 +17,7 @@ from hardware.settings import Settings
 from hardware.units import in_seconds
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from noise_model.response import detection_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 from spadsr.acquisition.live_mailbox import Mailbox
 from spadsr.pictures.sheets import enlarged, rate_scale
@@ -130,8 +130,8 @@ class _Painter:
         capture = capture_in_memory(self._order.recording, counts[None], self._settings, self._mask)
         exposure, (sensor, warnings) = capture.exposure, sensor_of(capture, self._sensor)
         image = torch.from_numpy(capture.read(0, 1).astype(np.int64))
-        restored, _ = self._restorer.restore(image, exposure, sensor, self._order.scale)
-        recorded, _ = detection_rate(image[0].float(), exposure, capture.sensor())
+        restored, _ = self._restorer.restore(image, ForwardModel(sensor, exposure), self._order.scale)
+        recorded, _ = ForwardModel(capture.sensor(), exposure).detection_rate(image[0].float())
         said = f"{exposure.cycles:,} x {in_seconds(exposure.count_time)}"
         return recorded.numpy(), restored[0].cpu().numpy(), said, warnings
 

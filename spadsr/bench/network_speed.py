@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.timing import interleaved
 from spadsr.networks.network import NetworkConfig
@@ -105,10 +106,10 @@ def _batches(device: torch.device, cost: float) -> tuple[int, ...]:
 
 
 def _job(restorer: Restorer, batch: int) -> Callable[[], None]:
-    sensor, frames = _sensor().to(restorer.device), _frames(batch).to(restorer.device)
+    model, frames = ForwardModel(_sensor(), _EXPOSURE).to(restorer.device), _frames(batch).to(restorer.device)
 
     def restore() -> None:
-        restorer.restore(frames, _EXPOSURE, sensor, 4)
+        restorer.restore(frames, model, 4)
         _wait(restorer.device)
 
     return restore

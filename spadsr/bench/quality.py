@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
 from spadsr.evaluation.baselines import Counts, enlarge
@@ -76,8 +77,8 @@ def compare(
 def up_to(highest: int, method: Method) -> Method:
     """The method, and above the scale `highest` its answer there enlarged bicubically, which has no error bars."""
 
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
-        answer = method(counts, exposure, sensor, min(scale, highest))
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
+        answer = method(counts, model, min(scale, highest))
         return answer if scale <= highest else Answer(enlarge(answer.rate, scale // highest))
 
     return restore
@@ -99,9 +100,9 @@ def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def _timed(method: Method, taken: list[float]) -> Method:
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
         began = time.perf_counter()
-        answer = method(counts, exposure, sensor, scale)
+        answer = method(counts, model, scale)
         taken.append(time.perf_counter() - began)
         return answer
 
@@ -112,4 +113,5 @@ def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:
     if restorer is None:
         return ()
     counts, sensor = torch.ones(1, 64, 32, dtype=torch.int64), Sensor.load("spc3").uniform((64, 32))
-    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, Exposure(1e-5), sensor, 4))
+    model = ForwardModel(sensor, Exposure(1e-5))
+    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, model, 4))

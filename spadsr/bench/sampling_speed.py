@@ -13,10 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.kernels import fill_random
-from noise_model.laws import Shape
-from noise_model.response import expected_counts, firing_rate
-from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tables import part, parts
 from simulate.workers import one_thread
@@ -67,7 +65,7 @@ def bench_simulate(other: Generator | None = None) -> Iterator[SamplingSpeed]:
     ):
         for frames in (1, 16, 256, 1000):
             with one_thread():  # numpy draws on one too
-                speed = _sampling(sensor, Exposure(count_time, frames), white)
+                speed = _sampling(ForwardModel(sensor, Exposure(count_time, frames)), white)
                 if other is not None and sensor is gated:
                     speed = replace(speed, others_per_second=_others(other, sensor.shape, frames, white))
             yield speed
@@ -95,14 +93,15 @@ def load_generator(path: Path) -> Generator:
     return generator
 
 
-def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
+def _sampling(model: ForwardModel, white: float) -> SamplingSpeed:
+    sensor, exposure = model.sensor, model.exposure
     generator, bare = torch.Generator().manual_seed(0), np.random.default_rng(0)
     images = (1 << 20) // sensor.pde.numel()
     rate = torch.rand(images, *sensor.shape, generator=generator) * (2 * white / exposure.count_time)
-    means = expected_counts(firing_rate(rate, sensor), exposure, sensor).double().numpy()
-    tables_seconds, tables_megabytes = _tables(exposure, sensor)
+    means = model.expected_counts(rate).double().numpy()
+    tables_seconds, tables_megabytes = _tables(model)
     seconds = interleaved(
-        lambda: sample_counts(rate, exposure, sensor, generator),
+        lambda: model.sample(rate, generator),
         lambda: bare.poisson(means),
     )
     ours, numpys = (rate.numel() / each for each in seconds)
@@ -110,11 +109,11 @@ def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed
     return SamplingSpeed(sensor.name, shape, exposure.cycles, ours, numpys, tables_seconds, tables_megabytes)
 
 
-def _tables(exposure: Exposure, sensor: Sensor) -> tuple[float, float]:
+def _tables(model: ForwardModel) -> tuple[float, float]:
     """Seconds to make the tables anew, and their size in MB."""
     part.cache_clear()
     began = time.perf_counter()
-    made = list(parts(Shape.of(exposure, sensor), sensor.pde.device))
+    made = list(parts(model.process, model.sensor.pde.device))
     return time.perf_counter() - began, sum(each.size for each in made) / 1e6
 
 

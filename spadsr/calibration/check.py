@@ -12,6 +12,7 @@ from hardware.captures.capture import BLOCK_BYTES, Capture, open_capture
 from hardware.units import in_seconds
 from noise_model.calibration.goodness import Goodness, goodness
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.calibration.calibrate import KINDS, Options, Progress, used_of
 from spadsr.calibration.report import write_check
@@ -53,7 +54,7 @@ def check_capture(
         counts, exposure, run, kind = _examined(capture)
         generator = torch.Generator().manual_seed(0)
         with progress("captures drawn") as report:
-            found = goodness(counts, exposure, known, generator, run, report=report)
+            found = goodness(counts, ForwardModel(known, exposure), generator, run, report=report)
         used = used_of(capture, kind, counts.shape, exposure)
     write_check(output, found, known.name, used, command)
     return Checked(output, found, (*notes, *used.remarks))

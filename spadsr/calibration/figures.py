@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.estimates import Estimate
-from noise_model.response import detection_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, GAP, HOT, NOISY, UNDER_RESPONDING, USER, Exposure, Sensor
 from spadsr.pictures.plots import MODEL, SERIES, SOFT, Floats, cloud, curves, limit, plot
 
@@ -83,7 +83,8 @@ def fano_curve(calibration: "Calibration") -> "Figure":
         ends.append(np.quantile(fano, [0.005, 0.995]))
     limit(axes, np.array(ends))
     most = max(float(flat.mean[good].max()) for flat in calibration.flats)
-    laws = [FittedLaw(exposure, calibration.sensor, 1.2 * most) for exposure in {f.exposure for f in calibration.flats}]
+    exposures = {flat.exposure for flat in calibration.flats}
+    laws = [FittedLaw(ForwardModel(calibration.sensor, exposure), 1.2 * most) for exposure in exposures]
     curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in laws], "calibrated sensor")
     axes.set(xlabel="mean counts of an image", ylabel="variance / mean (Fano factor)")
     axes.legend(loc="best")
@@ -154,7 +155,7 @@ def _residuals(calibration: "Calibration") -> Iterator[Floats]:
     relative, weight = [], []
     for flat, flux in zip(calibration.flats, calibration.flux, strict=True):
         whole = Exposure(flat.exposure.count_time, flat.frames)
-        rate, sd = detection_rate(torch.from_numpy(flat.total), whole, calibration.sensor)
+        rate, sd = ForwardModel(calibration.sensor, whole).detection_rate(torch.from_numpy(flat.total))
         relative.append(rate.double().numpy()[good] / flux.value)
         weight.append((flux.value / sd.double().numpy()[good]) ** 2)
     total = np.sum(weight, axis=0)
@@ -168,7 +169,7 @@ def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Flo
     curves, sensor = [], calibration.sensor
     for flat in calibration.flats:
         mean = flat.mean[sensor.good.numpy()]
-        law = FittedLaw(flat.exposure, sensor, float(mean.max()))
+        law = FittedLaw(ForwardModel(sensor, flat.exposure), float(mean.max()))
         next_image = law.memory(law.row(mean)).sum() / law.spread(mean).sum()
         full, a = float(np.mean(mean)) / flat.exposure.cycles, sensor.afterpulse_probability
         rho = a * (1 - full) / (1 - a * full)  # a (1 - p), for the chance p that leaves so many frames full

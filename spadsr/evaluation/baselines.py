@@ -11,16 +11,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
-from noise_model.response import detection_rate
-from noise_model.sampling import count_law
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 
 Image: TypeAlias = NDArray[np.float32]
 Counts: TypeAlias = NDArray[np.integer]
 Table: TypeAlias = NDArray[np.float64]
 
-#: counts (H, W), exposure, sensor, scale s -> rate (s H, s W), counts/s per native pixel area.
-Baseline: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Image]
+#: counts (H, W), how they were taken, scale s -> rate (s H, s W), counts/s per native pixel area.
+Baseline: TypeAlias = Callable[[Counts, ForwardModel, int], Image]
 
 #: Noisy (H, W) of one variance, its standard deviation, counts of a mean pixel -> (H, W) without noise.
 Denoiser: TypeAlias = Callable[[Table, float, float], Table]
@@ -36,16 +34,16 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 }
 
 
-def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Image:
     """The inverse response of every pixel by itself, enlarged."""
-    return enlarge(_rate(counts, exposure, sensor), scale)
+    return enlarge(_rate(counts, model), scale)
 
 
 def denoised(denoiser: Denoiser) -> Baseline:
     """`bicubic` of counts that were stabilised to one variance, denoised, and inverted without bias."""
 
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
-        return enlarge(_rate(denoised_counts(counts, exposure, sensor, denoiser), exposure, sensor), scale)
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Image:
+        return enlarge(_rate(denoised_counts(counts, model, denoiser), model), scale)
 
     return restore
 
@@ -105,23 +103,23 @@ def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
     return np.asarray(wide[0, 0].numpy())
 
 
-def denoised_counts(counts: Counts, exposure: Exposure, sensor: Sensor, denoiser: Denoiser) -> Table:
+def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> Table:
     """(H, W) mean counts, estimated in the domain where counts have one variance."""
-    values, sigma = stabiliser(exposure, sensor)
-    return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), exposure, sensor)
+    values, sigma = stabiliser(model)
+    return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), model)
 
 
-def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:
+def stabiliser(model: ForwardModel) -> tuple[Table, float]:
     """The variance-stabilising transform of every possible count, and the standard deviation it leads to.
 
     Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
     the integral of 1 / sd(K) over the mean, sd^2 = m (1 - m b / N)^2, with the same offsets; 2 sqrt(K + 3/8) at b = 0.
     """
-    n = exposure.cycles
+    sensor, n = model.sensor, model.exposure.cycles
     k = np.arange(sensor.saturation_value(n) + 1) + 3 / 8
     if sensor.binary:
         return np.arcsin(np.sqrt(k / (n + 3 / 4))), 1 / math.sqrt(4 * n + 2)
-    b = sensor.dead_time / exposure.count_time
+    b = sensor.dead_time / model.exposure.count_time
     if b == 0:
         return 2 * np.sqrt(k), 1.0
     ceiling = n / b + 3 / 4
@@ -129,20 +127,20 @@ def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:
     return 2 * math.sqrt(n / b) * np.arctanh(np.sqrt(share)), 1.0
 
 
-def unbiased_inverse(clean: NDArray[np.floating], exposure: Exposure, sensor: Sensor) -> NDArray[np.float64]:
+def unbiased_inverse(clean: NDArray[np.floating], model: ForwardModel) -> NDArray[np.float64]:
     """Mean counts whose transformed counts have the mean `clean`: the tabulated expectation of the transform, inverted.
 
     Inverting the transform itself would be too low by about a quarter of a count, much at one count a pixel
     (Makitalo and Foi, IEEE TIP 20 (2011) 99).
     """
-    transformed, mean = expectations(exposure, sensor)
+    transformed, mean = expectations(model)
     return np.asarray(np.interp(clean, transformed, mean))
 
 
-def expectations(exposure: Exposure, sensor: Sensor) -> tuple[Table, Table]:
+def expectations(model: ForwardModel) -> tuple[Table, Table]:
     """(R,) means of the transformed and of the plain counts, both ascending, over a grid of rates."""
-    values, _ = stabiliser(exposure, sensor)
-    law = count_law(exposure, sensor)
+    values, _ = stabiliser(model)
+    law = model.law()
     chances = np.diff(law.cdf.double().numpy(), axis=1, prepend=0.0)
     counts = law.first.numpy()[:, None] + np.arange(chances.shape[1])
     counts = np.minimum(counts, values.size - 1)  # columns above the largest count have no chance
@@ -151,6 +149,6 @@ def expectations(exposure: Exposure, sensor: Sensor) -> tuple[Table, Table]:
     return transformed[rising], mean[rising]
 
 
-def _rate(counts: NDArray[np.number], exposure: Exposure, sensor: Sensor) -> Image:
-    rate, _ = detection_rate(torch.from_numpy(np.asarray(counts, dtype=np.float32)), exposure, sensor)
+def _rate(counts: NDArray[np.number], model: ForwardModel) -> Image:
+    rate, _ = model.detection_rate(torch.from_numpy(np.asarray(counts, dtype=np.float32)))
     return rate.numpy()

@@ -2,13 +2,13 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
 
 from noise_model.errors import InputError
-from noise_model.response import expected_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.measurement import SCALES
 
@@ -35,11 +35,13 @@ class Condition:
     def exposure(self) -> Exposure:
         return Exposure(_COUNT_TIMES[self.mode], self.frames)
 
-    def sensor(self, shape: tuple[int, int]) -> Sensor:
-        """Binary: one bit, no dead time. Counting: 8 bits, 50 ns dead time, exposure 17.5 times as long."""
+    def model(self, shape: tuple[int, int]) -> ForwardModel:
+        """Such an array in this exposure. Binary: one bit, no dead time. Counting: 8 bits, 50 ns dead time, exposed
+        17.5 times as long."""
         binary = self.mode == "binary"
         bits, dead_time = (1, 0.0) if binary else (8, _DEAD_TIME)
-        return Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)
+        sensor = Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)
+        return ForwardModel(sensor, self.exposure)
 
     def white_rate(self) -> float:
         """Detection rate of white, counts/s.
@@ -49,17 +51,18 @@ class Condition:
         """
         from scipy.optimize import brentq
 
-        one, sensor = Exposure(self.exposure.count_time), self.sensor((1, 1))
-        most = 1.0 if self.mode == "binary" else one.count_time / _DEAD_TIME
+        count_time = self.exposure.count_time
+        one_frame = replace(self, frames=1).model((1, 1))
+        most = 1.0 if self.mode == "binary" else count_time / _DEAD_TIME
         if not 0 < self.flux < 0.99 * most:
             raise InputError(
                 f"--flux {self.flux:g}: expected more than 0 and less than {0.99 * most:g} for {self.mode}"
             )
 
         def excess(rate: float) -> float:
-            return float(expected_counts(torch.tensor([[rate]], dtype=torch.float64), one, sensor)) - self.flux
+            return float(one_frame.expected_counts(torch.tensor([[rate]], dtype=torch.float64))) - self.flux
 
-        return float(brentq(excess, 0, 1e4 / one.count_time, rtol=1e-9))
+        return float(brentq(excess, 0, 1e4 / count_time, rtol=1e-9))
 
 
 def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], frames: Sequence[int]) -> list[Condition]:

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from noise_model.errors import InputError
-from noise_model.sampling import sample_counts
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.methods import Answer, Method
 from spadsr.evaluation.metrics import Image, Radiometry, block_mean, coverage, psnr, ssim
@@ -103,11 +102,11 @@ def _measured(
 ) -> Iterator[Row]:
     truth = scene(picture, condition.scale)
     native = torch.from_numpy(block_mean(truth, condition.scale))
-    sensor = condition.sensor((native.shape[0], native.shape[1]))
+    model = condition.model((native.shape[0], native.shape[1]))
     generator = torch.Generator().manual_seed(_seed(seed, name, condition))
-    counts = sample_counts(native * white, condition.exposure, sensor, generator).numpy()
+    counts = model.sample(native * white, generator).numpy()
     for method, restore in methods.items():
-        answer = restore(counts, condition.exposure, sensor, condition.scale)
+        answer = restore(counts, model, condition.scale)
         rate = answer.rate / np.float32(white)
         radiometry.setdefault((condition, method), Radiometry()).add(rate, truth)
         total = float(rate.sum(dtype=np.float64) / truth.sum(dtype=np.float64))

@@ -7,10 +7,9 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.baselines import BASELINES, Baseline, Counts
 from spadsr.evaluation.metrics import Image
 from spadsr.evaluation.pretrained_peers import ENLARGERS, enlarged_by
@@ -26,8 +25,8 @@ class Answer:
     coverage_factor: float = math.nan
 
 
-#: counts (H, W), exposure, sensor, scale -> answer.
-Method: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Answer]
+#: counts (H, W), how they were taken, scale -> answer.
+Method: TypeAlias = Callable[[Counts, ForwardModel, int], Answer]
 
 
 def methods_named(names: Sequence[str], networks: Mapping[str, Restorer]) -> dict[str, Method]:
@@ -46,14 +45,14 @@ def methods_named(names: Sequence[str], networks: Mapping[str, Restorer]) -> dic
 
 
 def _without_sd(baseline: Baseline) -> Method:
-    return lambda counts, exposure, sensor, scale: Answer(baseline(counts, exposure, sensor, scale))
+    return lambda counts, model, scale: Answer(baseline(counts, model, scale))
 
 
 def _network(restorer: Restorer) -> Method:
-    def restore(counts: NDArray[np.integer], exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
         image = torch.from_numpy(np.asarray(counts))[None]
-        rate, uncertainty = restorer.restore(image, exposure, sensor, scale)
-        factor = float(restorer.coverage_factor(image, exposure, sensor, scale))
+        rate, uncertainty = restorer.restore(image, model, scale)
+        factor = float(restorer.coverage_factor(image, model, scale))
         return Answer(rate[0].cpu().numpy(), uncertainty[0].cpu().numpy(), factor)
 
     return restore

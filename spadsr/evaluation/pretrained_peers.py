@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.baselines import Baseline, Counts, Image, bm3d, denoised
 
 
@@ -50,9 +50,9 @@ def enlarged_by(name: str) -> Baseline:
         InputError: when run, where the packages are not installed.
     """
 
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Image:
         net = _loaded(name)
-        return enlarge(denoised(bm3d)(counts, exposure, sensor, 1), scale, ENLARGERS[name], net)
+        return enlarge(denoised(bm3d)(counts, model, 1), scale, ENLARGERS[name], net)
 
     return restore
 

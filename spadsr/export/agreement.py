@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noise_model.response import expected_counts, firing_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.export.graph import Float32Restorer
 from spadsr.restoration.restorer import Restorer
@@ -25,12 +25,12 @@ class CheckCapture:
 
     Attributes:
         white: detection rate of the brightest ordinary pixel, counts/s.
-        fixed: exposure and sensor are known beforehand, and no inputs.
+        model: how they were taken.
+        fixed: that is known beforehand, and no input.
     """
 
     counts: Tensor
-    exposure: Exposure
-    sensor: Sensor
+    model: ForwardModel
     white: float
     fixed: bool
 
@@ -52,8 +52,8 @@ def check_captures(
         if shape is None:
             flat = sensor.uniform((height, width))
             known = flat if exposure is not None else _drawn(flat, generator)
-        counts = _counts(images, white, taken, known, generator)
-        yield CheckCapture(counts, taken, known, white, exposure is not None)
+        model = ForwardModel(known, taken)
+        yield CheckCapture(_counts(images, white, model, generator), model, white, exposure is not None)
 
 
 def common_exposure(sensor: Sensor) -> Exposure:
@@ -65,7 +65,7 @@ def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer:
     """Largest difference of rates or standard uncertainties from the network's, over white, or over themselves where
     they are larger (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
     exact = Float32Restorer(**vars(restorer))
-    asked = capture.counts, capture.exposure, capture.sensor, scale
+    asked = capture.counts, capture.model, scale
     expected = [each[:, None].cpu().numpy() for each in exact.restore(*asked)]
     apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
     factor = exact.coverage_factor(*asked).cpu().numpy()
@@ -82,11 +82,11 @@ def _drawn(sensor: Sensor, generator: torch.Generator) -> Sensor:
     )
 
 
-def _counts(images: int, white: float, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
+def _counts(images: int, white: float, model: ForwardModel, generator: torch.Generator) -> Tensor:
     blocks = torch.rand((images, 1, 5, 4), generator=generator)
-    rate = white * F.interpolate(blocks, size=sensor.shape, mode="nearest")[:, 0]
+    rate = white * F.interpolate(blocks, size=model.sensor.shape, mode="nearest")[:, 0]
     rate[..., :2, :2] *= 1000
-    mean = expected_counts(firing_rate(rate, sensor), exposure, sensor)
-    counts = torch.poisson(mean, generator=generator).clamp(max=sensor.saturation_value(exposure.cycles))
+    most = model.sensor.saturation_value(model.exposure.cycles)
+    counts = torch.poisson(model.expected_counts(rate), generator=generator).clamp(max=most)
     counts[1:2] = 0
     return counts

@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.restoration.restorer import Restorer
 
@@ -62,16 +63,18 @@ class OpenGraph(nn.Module):
         exposure = Exposure(cast(Any, count_time[0].double()), cast(Any, cycles[0].double()))
         bad = (bad_pixels[0, 0] != 0).to(torch.int32)
         known = replace(self.sensor, pde=pde[0, 0], dark_count_rate=dark_count_rate[0, 0], pixel_mask=bad)
-        rate, sd = _restore(self.restorer, counts[:, 0], exposure, known, self.scale)
-        return rate[:, None], sd[:, None], _coverage_factor(self.restorer, counts[:, 0], exposure, known, self.scale)
+        asked = counts[:, 0], ForwardModel(known, exposure), self.scale
+        rate, sd = _restore(self.restorer, *asked)
+        return rate[:, None], sd[:, None], _coverage_factor(self.restorer, *asked)
 
 
 class ClosedGraph(nn.Module):
     """Counts are the only input: the exposure is fixed, and so are the maps; uniform ones where none were measured."""
 
-    def __init__(self, restorer: Restorer, sensor: Sensor, exposure: Exposure, scale: int) -> None:
+    def __init__(self, restorer: Restorer, model: ForwardModel, scale: int) -> None:
         super().__init__()
-        self.network, self.exposure, self.scale = restorer.network, exposure, scale
+        sensor = model.sensor
+        self.network, self.exposure, self.scale = restorer.network, model.exposure, scale
         self.restorer, self.sensor = Float32Restorer(**vars(restorer)), _in_graph(sensor)
         self.dark_count_rate = float(sensor.dark_count_rate.median())
         self.maps = nn.ParameterList(
@@ -87,7 +90,7 @@ class ClosedGraph(nn.Module):
             pde, bad = torch.ones_like(images[0]), torch.zeros_like(images[0])
             dark = torch.full_like(images[0], self.dark_count_rate)
         known = replace(self.sensor, pde=pde, dark_count_rate=dark, pixel_mask=(bad != 0).to(torch.int32))
-        rate, sd = _restore(self.restorer, images, self.exposure, known, self.scale)
+        rate, sd = _restore(self.restorer, images, ForwardModel(known, self.exposure), self.scale)
         return rate[:, None], sd[:, None]
 
 

@@ -13,6 +13,7 @@ from torch import nn
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.export.agreement import CheckCapture, check_captures, difference
 from spadsr.export.graph import ClosedGraph, OpenGraph
@@ -70,7 +71,11 @@ def export_onnx(
     onnx = needed("onnx", "onnxscript", "onnxruntime")[0]
     fixed = exposure is not None and sensor.measured
     captures = list(check_captures(sensor, exposure, sensor.shape if fixed else None))
-    graph = OpenGraph(restorer, sensor, scale) if exposure is None else ClosedGraph(restorer, sensor, exposure, scale)
+    graph = (
+        OpenGraph(restorer, sensor, scale)
+        if exposure is None
+        else ClosedGraph(restorer, ForwardModel(sensor, exposure), scale)
+    )
     proto = _traced(graph, [torch.from_numpy(each) for each in inputs_of(captures[0]).values()], fixed)
     _describe(proto, restorer, sensor, scale, exposure)
     with whole_file(path) as partial:
@@ -81,7 +86,7 @@ def export_onnx(
 
 def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
     """What an exported file takes for a capture; a file of fixed exposure takes the first alone."""
-    sensor, exposure = capture.sensor, capture.exposure
+    sensor, exposure = capture.model.sensor, capture.model.exposure
     maps = dict(zip(MAPS, (sensor.dark_count_rate, sensor.pde, (~sensor.good).float()), strict=True))
     counts = {"counts": capture.counts[:, None].float().numpy()}
     if capture.fixed:

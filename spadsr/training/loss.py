@@ -46,7 +46,7 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tens
 @torch.inference_mode()
 def gain_over_bicubic(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
     """How much higher the mean PSNR of a network at x4 is than that of bicubic interpolation of the measurement, dB."""
-    measurement = measure(pair.counts, pair.exposure, pair.sensor)
+    measurement = measure(pair.counts, pair.model)
     with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
         [(rate, _)] = network(measurement, (4,))
     truth = pair.targets[4][:, None] / measurement.scale

@@ -115,17 +115,13 @@ def _window(pair: Pair, top: int, left: int, side: int) -> Pair:
     def cut(maps: Tensor, scale: int = 1) -> Tensor:
         return maps[..., top * scale : (top + side) * scale, left * scale : (left + side) * scale]
 
-    mask = None if pair.sensor.pixel_mask is None else cut(pair.sensor.pixel_mask)
-    sensor = replace(
-        pair.sensor,
-        pde=cut(pair.sensor.pde),
-        dark_count_rate=cut(pair.sensor.dark_count_rate),
-        pixel_mask=mask,
-    )
+    whole = pair.model.sensor
+    mask = None if whole.pixel_mask is None else cut(whole.pixel_mask)
+    sensor = replace(whole, pde=cut(whole.pde), dark_count_rate=cut(whole.dark_count_rate), pixel_mask=mask)
     targets = {scale: cut(target, scale) for scale, target in sorted(pair.targets.items(), reverse=True)}
-    return replace(pair, counts=cut(pair.counts), targets=targets, sensor=sensor)
+    return replace(pair, counts=cut(pair.counts), targets=targets, model=replace(pair.model, sensor=sensor))
 
 
 def _on_device(pair: Pair, device: torch.device) -> Pair:
     targets = {scale: target.to(device) for scale, target in pair.targets.items()}
-    return replace(pair, counts=pair.counts.to(device), targets=targets, sensor=pair.sensor.to(device))
+    return replace(pair, counts=pair.counts.to(device), targets=targets, model=pair.model.to(device))

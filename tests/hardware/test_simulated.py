@@ -15,7 +15,7 @@ from hardware.cameras import simulated
 from hardware.cameras.registry import open_camera
 from hardware.cameras.simulated import moving_scene
 from hardware.settings import Settings
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
 
@@ -34,7 +34,7 @@ def test_counts_of_even_light_have_the_law_of_the_noise_model() -> None:
     camera = counts("simulated:spc3,flux=300000,even=1,seed=5", settings, 40)
     sensor, exposure = Sensor.load("spc3"), Exposure(1e-5, 4)
     rate = torch.full((len(camera), *sensor.shape), 3e5)
-    drawn = sample_counts(rate, exposure, sensor, torch.Generator().manual_seed(99)).numpy().astype(float)
+    drawn = ForwardModel(sensor, exposure).sample(rate, torch.Generator().manual_seed(99)).numpy().astype(float)
     pixels, images = math.prod(sensor.shape), len(camera)
     error = np.sqrt((camera.var(0) + drawn.var(0)) / images)
     chi2 = (((camera.mean(0) - drawn.mean(0)) / error) ** 2).sum()

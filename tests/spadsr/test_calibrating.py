@@ -18,7 +18,7 @@ from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.calibration.streams import gather
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import GAP, Exposure, Sensor
 from spadsr.calibration.calibrate import _recordings
 from spadsr.cli.app import main
@@ -38,7 +38,7 @@ def array() -> Sensor:
 
 def counted(rate: float, images: int, seed: int) -> np.ndarray[Any, Any]:
     generator = torch.Generator().manual_seed(seed)
-    counts = sample_counts(torch.full((images, *SHAPE), rate), FRAME, array(), generator)
+    counts = ForwardModel(array(), FRAME).sample(torch.full((images, *SHAPE), rate), generator)
     return counts.numpy().astype(np.uint16)
 
 

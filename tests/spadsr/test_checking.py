@@ -17,7 +17,7 @@ from command import Said
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, Exposure, Sensor
 from spadsr.calibration.check import _examined
 
@@ -39,7 +39,7 @@ def scene(sensor: Sensor) -> torch.Tensor:
 def record(path: Path, sensor: Sensor, images: int = 300, rate: torch.Tensor | None = None, **header: Any) -> Path:
     exposure = Exposure(10.4e-6)
     rates = (scene(sensor) if rate is None else rate).expand(images, *sensor.shape)
-    counts = sample_counts(rates, exposure, sensor, torch.Generator().manual_seed(1)).numpy().astype(np.uint16)
+    counts = ForwardModel(sensor, exposure).sample(rates, torch.Generator().manual_seed(1)).numpy().astype(np.uint16)
     key = header.pop("image_key", None)
     mask = header.pop("pixel_mask", None)
     known = Settings(exposure.count_time, exposure.cycles, sensor.counter_bits, sensor.dead_time)

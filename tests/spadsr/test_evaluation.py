@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 from noise_model.errors import InputError
-from noise_model.sampling import sample_counts
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.conditions import Condition, conditions_of
 from spadsr.evaluation.evaluate import Evaluation, Row, evaluate, scene
 from spadsr.evaluation.methods import Answer, methods_named
@@ -44,9 +43,9 @@ def truth_teller(folder: Path) -> tuple[Evaluation, list[tuple[int, int]]]:
     """A run with a method that knows the answer of picture 1 and an sd that is right, and the shapes it was given."""
     seen = []
 
-    def oracle(counts: np.ndarray, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def oracle(counts: np.ndarray, model: ForwardModel, scale: int) -> Answer:
         seen.append(counts.shape)
-        white = -math.log(1 - 0.2) / exposure.count_time
+        white = -math.log(1 - 0.2) / model.exposure.count_time
         rate = np.full((counts.shape[0] * scale, counts.shape[1] * scale), 0.5 * white, np.float32)
         return Answer(rate, 0.01 * rate, 2.1)
 
@@ -61,7 +60,7 @@ def test_a_white_pixel_gives_the_flux() -> None:
         Condition("counting", 4, 0.3, 1),
     ):
         rate = torch.full((500, 500), condition.white_rate())
-        counts = sample_counts(rate, condition.exposure, condition.sensor((500, 500)), torch.Generator().manual_seed(0))
+        counts = condition.model((500, 500)).sample(rate, torch.Generator().manual_seed(0))
         values = counts.double()
         assert abs(values.mean() - condition.flux) < 5 * values.std() / 500
     assert Condition("binary", 4, 0.2, 1).white_rate() * 10e-6 == pytest.approx(-math.log(0.8), rel=1e-6)

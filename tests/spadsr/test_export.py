@@ -14,6 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.cli.app import app
 from spadsr.export import onnx_file as model_export
@@ -55,7 +56,7 @@ def captures(sensor: Sensor, exposure: Exposure) -> list[CheckCapture]:
         dark, pde, bad = torch.rand((3, height, width), generator=generator)
         known = replace(sensor, dark_count_rate=500 * dark, pde=0.3 + 0.1 * pde, pixel_mask=(bad < 0.05).int())
         counts = torch.randint(0, 9 * exposure.cycles, (images, height, width), generator=generator)
-        made.append(CheckCapture(counts, exposure, known, 8 / exposure.count_time, fixed=False))
+        made.append(CheckCapture(counts, ForwardModel(known, exposure), 8 / exposure.count_time, fixed=False))
     return made
 
 
@@ -74,7 +75,7 @@ def test_a_difference_is_seen(counting_file: Exported, counting: Sensor, restore
     """Each answer counts, and so does one that is not a number."""
     capture = captures(counting, Exposure(10.4e-6, 4))[0]
     exact = Float32Restorer(**vars(restorer))
-    asked = capture.counts, capture.exposure, capture.sensor, 4
+    asked = capture.counts, capture.model, 4
     right = [*(each[:, None].numpy() for each in exact.restore(*asked)), exact.coverage_factor(*asked).numpy()]
     assert difference(right, capture, restorer, 4) == 0
     for place in range(3):
@@ -132,8 +133,8 @@ def test_captures_of_the_self_check_reach_every_case(binary: bool) -> None:
     assert {tuple(c.counts.shape[-2:]) for c in made} >= {(64, 32), (37, 51), (128, 96)}
     assert {len(c.counts) for c in made} >= {1, 3}
     assert any((c.counts.sum(dim=(1, 2)) == 0).any() for c in made)
-    assert any((~c.sensor.good).any() for c in made)
-    full = made[0].exposure.cycles * (1 if binary else 0.95 * 17.5)
+    assert any((~c.model.sensor.good).any() for c in made)
+    full = made[0].model.exposure.cycles * (1 if binary else 0.95 * 17.5)
     assert any((c.counts >= full).any() for c in made)
 
 

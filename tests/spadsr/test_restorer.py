@@ -14,8 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from noise_model.errors import InputError
-from noise_model.response import detection_rate
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.measurement import SCALES
@@ -56,7 +55,7 @@ def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_an_answer_is_a_rate_and_an_error(small_weights: Path, scale: int) -> None:
     counts = torch.randint(0, 17, (3, 9, 5), generator=torch.Generator().manual_seed(0))
-    rate, sd = load_restorer(small_weights).restore(counts, EXPOSURE, ideal((9, 5)), scale)
+    rate, sd = load_restorer(small_weights).restore(counts, ForwardModel(ideal((9, 5)), EXPOSURE), scale)
     assert rate.shape == sd.shape == (3, 9 * scale, 5 * scale)
     assert rate.dtype == sd.dtype == torch.float32
     assert (rate >= 0).all()
@@ -66,7 +65,7 @@ def test_an_answer_is_a_rate_and_an_error(small_weights: Path, scale: int) -> No
 
 def test_half_the_exposure_is_twice_the_rate(small_weights: Path) -> None:
     restorer, counts = load_restorer(small_weights), torch.arange(16).reshape(1, 4, 4)
-    one, other = (restorer.restore(counts, Exposure(time, 16), ideal((4, 4)), 4) for time in (1e-5, 5e-6))
+    one, other = (restorer.restore(counts, ForwardModel(ideal((4, 4)), Exposure(time, 16)), 4) for time in (1e-5, 5e-6))
     for slow, fast in zip(one, other, strict=True):
         torch.testing.assert_close(2 * slow, fast, rtol=0.02, atol=0.02 * float(fast.max()))  # bfloat16, perhaps
 
@@ -74,7 +73,7 @@ def test_half_the_exposure_is_twice_the_rate(small_weights: Path) -> None:
 @pytest.mark.parametrize("scale", [0, 3, 5, 32, -4])
 def test_a_scale_that_is_not_there(small_weights: Path, scale: int) -> None:
     with pytest.raises(InputError, match="choose one of 1, 2, 4, 8, 16"):
-        load_restorer(small_weights).restore(torch.zeros(1, 4, 4), EXPOSURE, ideal((4, 4)), scale)
+        load_restorer(small_weights).restore(torch.zeros(1, 4, 4), ForwardModel(ideal((4, 4)), EXPOSURE), scale)
 
 
 def missing(path: Path, good: Path) -> None:
@@ -163,14 +162,14 @@ def test_averaged_orientations_make_the_answer_turn_with_the_image(small_weights
     """The network has no preferred direction any more: it commutes with all eight. One orientation does not."""
     single, restorer = (load_restorer(small_weights, orientations=number) for number in (1, 8))
     counts = torch.randint(0, 17, (2, 16, 8), generator=torch.Generator().manual_seed(3))
-    answers = restorer.restore(counts, EXPOSURE, ideal((16, 8)), 4)
+    answers = restorer.restore(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)
     for orientation in ORIENTATIONS[1:]:
         other = turned(counts, orientation)
-        again = restorer.restore(other, EXPOSURE, ideal((other.shape[1], other.shape[2])), 4)
+        again = restorer.restore(other, ForwardModel(ideal((other.shape[1], other.shape[2])), EXPOSURE), 4)
         for one, two in zip(answers, again, strict=True):
             torch.testing.assert_close(turned(one, orientation), two, rtol=2e-2, atol=1e-2 * float(one.mean()))
-    alone = single.restore(counts, EXPOSURE, ideal((16, 8)), 4)[0]
-    mirrored = single.restore(counts.flip(-1), EXPOSURE, ideal((16, 8)), 4)[0].flip(-1)
+    alone = single.restore(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0]
+    mirrored = single.restore(counts.flip(-1), ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0].flip(-1)
     assert (alone - mirrored).abs().max() > 0.05 * alone.mean()
 
 
@@ -218,10 +217,10 @@ def shipped_answers(request: pytest.FixtureRequest) -> list[tuple[torch.Tensor, 
         truth = torch.from_numpy(picture(name))[None]
         native, sensor = F.avg_pool2d(truth, 4), ideal((64, 64))
         rates = (native * WHITE).expand(4, -1, -1)
-        counts = sample_counts(rates, EXPOSURE, sensor, torch.Generator().manual_seed(seed))
-        measured, _ = detection_rate(counts, EXPOSURE, sensor)
+        counts = ForwardModel(sensor, EXPOSURE).sample(rates, torch.Generator().manual_seed(seed))
+        measured, _ = ForwardModel(sensor, EXPOSURE).detection_rate(counts)
         bicubic = F.interpolate(measured[:, None], scale_factor=4.0, mode="bicubic")[:, 0]
-        rate, sd = restorer.restore(counts, EXPOSURE, sensor, 4)
+        rate, sd = restorer.restore(counts, ForwardModel(sensor, EXPOSURE), 4)
         answers.append((truth, bicubic.clamp(min=0) / WHITE, rate / WHITE, sd / WHITE))
     return answers
 

@@ -12,7 +12,7 @@ import torch
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.pairs import PairRecipe
 from spadsr.restoration.restorer import Restorer
@@ -55,7 +55,7 @@ def lines(restorer: Restorer, tmp_path: Path) -> Lines:
 
 def _said(restorer: Restorer, capture: Capture, change: Callable[[Sensor], Sensor] | None) -> list[str]:
     sensor = capture.sensor() if change is None else change(capture.sensor())
-    trained = TrainingRange(restorer, capture, sensor, calibrated=change is not None)
+    trained = TrainingRange(restorer, ForwardModel(sensor, capture.exposure), calibrated=change is not None)
     for block in capture.blocks(2):
         trained.add(block)
     return trained.warnings()
@@ -68,7 +68,7 @@ def binary(x: float, cycles: int = 16, images: int = 5, shape: tuple[int, int] =
 def counting(x: float, dead_time: float, cycles: int = 1) -> Counts:
     sensor = Sensor("counting", torch.ones(SHAPE), torch.zeros(SHAPE), dead_time, 9)
     rate, generator = torch.full((5, *SHAPE), x / SECONDS), torch.Generator().manual_seed(0)
-    return np.asarray(sample_counts(rate, Exposure(SECONDS, cycles), sensor, generator).numpy())
+    return np.asarray(ForwardModel(sensor, Exposure(SECONDS, cycles)).sample(rate, generator).numpy())
 
 
 @pytest.mark.parametrize("cycles", [1, 4, 16, 255, 1023, 2000])

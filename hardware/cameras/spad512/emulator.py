@@ -16,7 +16,7 @@ from hardware.camera import CameraError
 from hardware.cameras.spad512.camera import COLUMNS, DEPTHS, MOST_FRAMES
 from hardware.cameras.spad512.link import DONE, ERROR
 from hardware.formats.spad512 import ROWS
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
 HOST = "127.0.0.1"
@@ -121,7 +121,7 @@ class Server:
         frames = (1 << depth) - 1
         for start in range(0, images, BATCH):
             rates = self._photon_rate.expand(min(BATCH, images - start), ROWS, COLUMNS)
-            yield sample_counts(rates, Exposure(exposure / frames, frames), self._sensor, self._generator).numpy()
+            yield ForwardModel(self._sensor, Exposure(exposure / frames, frames)).sample(rates, self._generator).numpy()
 
 
 def scene() -> Tensor:
