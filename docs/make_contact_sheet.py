@@ -27,7 +27,7 @@ SCALE, ZOOM, COLUMNS = 4, 3, 4
 def strip(path: Path, published: Path, restorer: Restorer) -> Strip:
     """One frame: recorded and restored at one brightness scale, the others at their own."""
     with open_capture(path) as capture:
-        counts, model = capture.read(0, 1).astype(np.int64), ForwardModel(capture.sensor(), capture.exposure)
+        counts, model = capture.read(0, 1).astype(np.int64), ForwardModel(capture.sensor, capture.exposure)
     rate, sd = restorer.restore(torch.from_numpy(counts), model, SCALE)
     recorded = np.asarray(enlarged(bicubic(counts[0], model, 1), SCALE))
     others = {"uncertainty": sd[0].numpy()}

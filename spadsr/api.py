@@ -99,7 +99,7 @@ def restore_all(
     orientations: int = 1,
     progress: Report | None = None,
 ) -> Iterator[Restored]:
-    """Restores all images of a capture or an array, one after the other, in memory that does not grow with their number.
+    """Restores all images of a capture or an array, one by one, in memory that does not grow with their number.
 
     The arguments are those of `restore`; the images are restored as they are asked for. Warnings of a restored image
     are about that image.
@@ -117,8 +117,8 @@ def simulate(rate: Images, *, exposure: Exposure, sensor: AnySensor, seed: int =
     """Simulates the counts that a sensor records of a scene, with every effect of the sensor.
 
     Args:
-        rate: (H, W) or (T, H, W) photon detection rate of a pixel of mean photon detection efficiency, counts/s, without
-            dark counts: the unit in which `restore` answers.
+        rate: (H, W) or (T, H, W) photon detection rate of a pixel of mean photon detection efficiency, counts/s,
+            without dark counts: the unit in which `restore` answers.
         exposure: how long one image is exposed.
         sensor: a calibrated sensor, its YAML file, or the name of a preset, which serves any size with uniform maps.
         seed: the same seed gives the same counts.

@@ -156,6 +156,7 @@ class Capture:
             raise InputError(f"{self.path}: {few}; sum fewer images", "sum")
         return starts
 
+    @property
     def sensor(self) -> Sensor:
         """The ideal sensor with the capture's settings: PDE 1 (its rates are detection rates), no dark counts."""
         height, width = self.shape[1:]

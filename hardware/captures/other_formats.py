@@ -14,8 +14,8 @@ from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import SETTINGS, creator
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.progress import Report
 
-Report = Callable[[int, int], None]
 Write = Callable[[Capture, Path, Report], None]
 
 #: Bytes of a classic TIFF file, less a margin for its pages' tags.

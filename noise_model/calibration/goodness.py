@@ -9,7 +9,7 @@ Sources: parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootst
 once: Westfall & Young, Resampling-Based Multiple Testing (1993), the single-step maximum.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +20,9 @@ from noise_model.calibration.examining import Examiner
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report, silent
 
 Floats = NDArray[np.float64]
-Report = Callable[[int, int], None]
 
 REPLICATES = 199
 SIGNIFICANCE = 0.05  # of all statistics together
@@ -117,7 +117,7 @@ def goodness(
     generator: torch.Generator,
     run: int | None = None,
     replicates: int = REPLICATES,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> Goodness:
     """Compares a capture of a still scene with captures drawn under a sensor.
 

@@ -130,8 +130,8 @@ class _Painter:
         capture = capture_in_memory(self._order.recording, counts[None], self._settings, self._mask)
         exposure, (sensor, warnings) = capture.exposure, sensor_of(capture, self._sensor)
         image = torch.from_numpy(capture.read(0, 1).astype(np.int64))
-        restored, _ = self._restorer.restore(image, ForwardModel(sensor, exposure), self._order.scale)
-        recorded, _ = ForwardModel(capture.sensor(), exposure).detection_rate(image[0].float())
+        restored, *_ = self._restorer.answer(image, ForwardModel(sensor, exposure), self._order.scale)
+        recorded, _ = ForwardModel(capture.sensor, exposure).detection_rate(image[0].float())
         said = f"{exposure.cycles:,} x {in_seconds(exposure.count_time)}"
         return recorded.numpy(), restored[0].cpu().numpy(), said, warnings
 

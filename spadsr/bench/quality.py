@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import torch
 
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
 from spadsr.evaluation.baselines import Counts, enlarge
@@ -52,7 +53,7 @@ def compare(
     networks: Mapping[str, Restorer],
     seed: int,
     limit: int | None,
-    report: Callable[[int, int], None],
+    report: Report,
 ) -> Comparison:
     """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
 
@@ -114,4 +115,4 @@ def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:
         return ()
     counts, sensor = torch.ones(1, 64, 32, dtype=torch.int64), Sensor.load("spc3").uniform((64, 32))
     model = ForwardModel(sensor, Exposure(1e-5))
-    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, model, 4))
+    return parameters(restorer.network), gmac(lambda: restorer.answer(counts, model, 4))

@@ -78,7 +78,7 @@ def demo(
     from spadsr.demo import run_demo
 
     with progress("demo") as report:
-        result = run_demo(output, seed, report)
+        result = run_demo(output, seed, report, command_line())
     for path in (result.capture, result.restored, result.picture):
         out.print(str(path), soft_wrap=True)
     rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]

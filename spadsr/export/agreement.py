@@ -65,10 +65,10 @@ def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer:
     """Largest difference of rates or standard uncertainties from the network's, over white, or over themselves where
     they are larger (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
     exact = Float32Restorer(**vars(restorer))
-    asked = capture.counts, capture.model, scale
-    expected = [each[:, None].cpu().numpy() for each in exact.restore(*asked)]
+    *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)
+    expected = [each[:, None].cpu().numpy() for each in tensors]
     apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
-    factor = exact.coverage_factor(*asked).cpu().numpy()
+    factor = coverage_factor.cpu().numpy()
     return float(np.max([*apart, *(np.abs(each / factor - 1).max() for each in answers[2:])]))
 
 

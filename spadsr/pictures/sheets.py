@@ -44,8 +44,7 @@ def sheet(
     notes: Mapping[str, str] | None = None,
     stretch: Stretch = "auto",
 ) -> None:
-    """Writes a PNG: the recorded image beside the restored one, at one rate scale, its uncertainty, and where the counts
-    are not those that the restored rates lead to.
+    """Writes a PNG: the recorded image beside the restored one, at one rate scale, its uncertainty, and the residual.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
     counts that such a rate gives in one recorded image. The uncertainty has a scale of its own, linear.
@@ -54,7 +53,8 @@ def sheet(
         rate, uncertainty: (s H, s W), counts/s per native pixel area.
         model: the exposure, and an array of pixels that are all alike.
         counts: (H, W) of the recorded image, where it is known.
-        residual: (H, W), counts less those expected, in standard deviations or so: red where there are more.
+        residual: (H, W), counts less those that the restored rates lead to, in standard deviations: red where there are
+            more.
         name: of the recording, for the headline; `remark` follows there.
         notes: goes into the file's metadata: seed, checksum of the weights.
         stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.

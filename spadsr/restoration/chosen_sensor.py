@@ -22,7 +22,7 @@ def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str
         InputError: the sensor is not of the kind or size that took the capture.
     """
     warnings = _of_corrections(capture)
-    ideal = capture.sensor()
+    ideal = capture.sensor
     if sensor is None:
         return ideal, warnings
     if sensor.measured and sensor.shape != ideal.shape:

@@ -19,9 +19,9 @@ from noise_model.forward_model import ForwardModel
 from noise_model.moments import Floats
 from spadsr.restoration.hot_pixels import hot_pixels
 
-#: A restored image contradicts its counts if it is more than 5 standard errors from what chance explains, and chi-squared
-#: is above 2 or the counts are 20 % off. Images that are right but for what no sensor file says (a fixed pattern, faint
-#: hot pixels) stay within that: chi-squared up to 1.8, counts 0.86 to 1.12 of those expected, simulated and real.
+#: A restored image contradicts its counts if chi-squared is above 2 or the counts are 20 % off, and over 5 standard
+#: errors from what chance explains. Images that are right but for what no sensor file says (a fixed pattern, faint hot
+#: pixels) stay below that: chi-squared up to 1.8, counts 0.86 to 1.12 of those expected, simulated and real.
 STANDARD_ERRORS, LARGEST_CHI_SQUARED, LARGEST_IMBALANCE = 5.0, 2.0, 0.2
 
 _ORDINARY = 1.0  # counts squared: pixels of less variance weigh less than others
@@ -63,7 +63,7 @@ class PhysicsCheck:
 def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsCheck:
     """Compares counts with those that restored rates would make the sensor count.
 
-    Pixels of the sensor's mask are left out, and those that look hot. Saturated ones are used, as the law of counts ends
+    Pixels of the sensor's mask are left out, and those that look hot. Saturated ones are used: the law of counts ends
     at saturation. What the sensor file does not say (a fixed pattern, faint hot pixels) adds to the residuals.
 
     Args:

@@ -53,8 +53,8 @@ class Recording:
         for counts in self.capture.blocks(max(1, _PIXELS_AT_ONCE // (rows * columns))):
             images = torch.from_numpy(counts.astype(np.int64))
             block = self.restorer.restore(images, self.model, self.scale, self.command)
-            taken = {"source": self.capture.path.name, "notes": self.capture.notes}
-            yield replace(block, settings=self.capture.settings, counts=counts, **taken)
+            source, notes = self.capture.path.name, self.capture.notes
+            yield replace(block, settings=self.capture.settings, source=source, notes=notes, counts=counts)
 
     def findings(self) -> "Findings":
         """What is to be said of the recording, or of some of its images: to be added to."""

@@ -4,8 +4,9 @@ import base64
 import html
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -64,7 +65,7 @@ class Restored:
     @property
     def scale(self) -> int:
         """Resolution over that of the sensor."""
-        return self.rate.shape[-1] // self.residual.shape[-1]
+        return int(self.rate.shape[-1] // self.residual.shape[-1])
 
     @property
     def residual(self) -> Rates:
@@ -98,11 +99,14 @@ class Restored:
     def __getitem__(self, index: int | slice) -> "Restored":
         """One image of a stack, or a stack of some of them."""
         len(self)
-        check = PhysicsCheck(**{each.name: getattr(self.check, each.name)[index] for each in fields(self.check)})
-        names = ("rate", "uncertainty", "coverage_factor")
-        parts = {name: getattr(self, name)[index] for name in names}
-        counts = None if self.counts is None else self.counts[index]
-        return replace(self, **parts, check=check, counts=counts)
+        return replace(
+            self,
+            rate=self.rate[index],
+            uncertainty=self.uncertainty[index],
+            coverage_factor=self.coverage_factor[index],
+            check=PhysicsCheck(**{name: values[index] for name, values in vars(self.check).items()}),
+            counts=None if self.counts is None else self.counts[index],
+        )
 
     def __iter__(self) -> Iterator["Restored"]:
         """The images of a stack."""
@@ -111,13 +115,18 @@ class Restored:
     @classmethod
     def stacked(cls, parts: Sequence["Restored"]) -> "Restored":
         """One stack of several; what is not an array is taken from the first."""
-        names = ("rate", "uncertainty", "coverage_factor", "counts")
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-        check = {
-            each.name: np.concatenate([getattr(part.check, each.name) for part in parts])
-            for each in fields(PhysicsCheck)
-        }
-        return replace(parts[0], **joined, check=PhysicsCheck(**check))
+
+        def joined(name: str) -> NDArray[Any]:
+            return np.concatenate([attrgetter(name)(part) for part in parts])
+
+        return replace(
+            parts[0],
+            rate=joined("rate"),
+            uncertainty=joined("uncertainty"),
+            coverage_factor=joined("coverage_factor"),
+            check=PhysicsCheck(**{name: joined(f"check.{name}") for name in vars(parts[0].check)}),
+            counts=None if parts[0].counts is None else joined("counts"),
+        )
 
     def save(self, path: str | Path) -> None:
         """Writes the result to a file of the kind that its name ends in.
@@ -212,15 +221,15 @@ def _write_picture(result: Restored, path: Path) -> None:
 def draw(result: Restored, file: Path | io.BytesIO) -> None:
     """Writes a PNG of a restored image, the first one of a stack: recorded where it is known, restored, uncertainty,
     residual."""
-    first, made = _as_stack(result)[0], result.provenance
+    first, made, taken = _as_stack(result)[0], result.provenance, result.settings
     shape = first.residual.shape
-    ideal = Sensor("ideal", torch.ones(shape), torch.zeros(shape), result.settings.dead_time, result.settings.counter_bits)
+    ideal = Sensor("ideal", torch.ones(shape), torch.zeros(shape), taken.dead_time, taken.counter_bits)
     notes = {"Weights": f"{made.model} {made.model_sha256}", "Command": made.command}
     sheet(
         file,
         first.rate,
         first.uncertainty,
-        ForwardModel(ideal, result.settings.exposure),
+        ForwardModel(ideal, taken.exposure),
         counts=first.counts,
         residual=first.residual,
         name=result.source,

@@ -55,7 +55,7 @@ class TrainingRange:
     """
 
     def __init__(self, restorer: Restorer, model: ForwardModel, calibrated: bool) -> None:
-        self._recipe, self._window = trained_for(restorer.provenance), restorer.network.config.window
+        self._recipe, self._least_side = trained_for(restorer.provenance), restorer.network.least_side
         self._model, self._calibrated = model, calibrated
         self._good = model.sensor.good.numpy()
         self._total: Floats = np.zeros(model.sensor.shape)
@@ -108,7 +108,7 @@ class TrainingRange:
         yield from self._of_dark_counts(recipe)
 
     def _of_dead_time(self, recipe: PairRecipe) -> Iterator[str]:
-        """A warning where exposure / dead time is below its range; above it rates are right, and their spread is known."""
+        """A warning where exposure / dead time is below its range; above it, rates and their spread are right."""
         relative, low = _relative_exposure(self._model), min(recipe.relative_exposure)
         load = self._brightest.value / self._model.exposure.cycles / relative
         if relative * _OCTAVE < low or (relative < low and load > _BLIND):
@@ -141,8 +141,9 @@ class TrainingRange:
 
     def _of_size(self) -> Iterator[str]:
         rows, columns = self._total.shape
-        if min(rows, columns) < self._window:
-            yield f"{rows} x {columns} pixels; the weights were trained with {self._window} x {self._window} or more"
+        least = self._least_side
+        if min(rows, columns) < least:
+            yield f"{rows} x {columns} pixels; the weights were trained with {least} x {least} or more"
 
 
 class _Extreme:

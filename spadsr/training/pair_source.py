@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from noise_model.errors import InputError
+from noise_model.progress import Report
 from simulate.dataset import PairDataset, joined
 from simulate.pairs import Draws, Pair, draw_pair
 from spadsr.training.recipe import TrainingRecipe
-from spadsr.training.scene_bank import Report, SceneBank, trained_and_held_out
+from spadsr.training.scene_bank import SceneBank, trained_and_held_out
 
 _VALIDATION_SCALE, _VALIDATION_CYCLES = 4, 16
 _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4

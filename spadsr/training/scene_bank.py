@@ -1,6 +1,5 @@
 """All scenes of a training run, in memory on the device, and random crops of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noise_model.progress import Report
 from simulate.scenes import ProceduralScenes, photographs
 from spadsr.training.recipe import SceneRecipe
-
-Report = Callable[[int, int], None]
 
 _T = TypeVar("_T")
 

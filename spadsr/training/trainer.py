@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.progress import Report
 from simulate.pairs import Pair
 from spadsr.interrupts import Interrupted, noted_signals
 from spadsr.networks.network import Network
@@ -65,7 +66,7 @@ class Trainer:
     teacher: Teacher | None = None
     team: Team = ALONE
 
-    def run(self, progress: Callable[[int, int], None]) -> None:
+    def run(self, progress: Report) -> None:
         """Trains until the recipe's last step, Ctrl-C or SIGTERM, and keeps the folder up to date.
 
         Args:

@@ -14,9 +14,9 @@ import pytest
 import typer
 import yaml
 from command import Said
+from hardware.captures.result import read_result
 from safetensors.numpy import save_file
 
-from hardware.captures.result import read_result
 from hardware.hdf5.nexus_tree import DETECTOR
 from spadsr.cli.app import app
 

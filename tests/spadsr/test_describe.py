@@ -9,10 +9,10 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+from hardware.captures.result import CHECKS, Provenance, ResultWriter
 from safetensors.numpy import save_file
 
 from hardware.captures.capture import open_capture
-from hardware.captures.result import CHECKS, Provenance, ResultWriter
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError

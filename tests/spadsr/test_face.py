@@ -253,7 +253,7 @@ def test_arrays_need_an_exposure_and_captures_have_one(capture: Capture, small_w
     with pytest.raises(spadsr.InputError, match="leave the exposure out"):
         spadsr.restore(capture, exposure=EXPOSURE, weights=small_weights)
     for impossible in (spadsr.Exposure(-1.0), spadsr.Exposure(1e-5, 0), spadsr.Exposure(float("nan"))):
-        with pytest.raises(spadsr.InputError, match="count_time|cycles"):
+        with pytest.raises(spadsr.InputError, match=r"count_time|cycles"):
             spadsr.restore(np.zeros((8, 8), int), exposure=impossible, weights=small_weights)
 
 
@@ -416,7 +416,9 @@ def test_simulated_counts_are_those_of_the_forward_model() -> None:
     model = ForwardModel(spadsr.Sensor.load("spc3"), EXPOSURE)
     expected = model.sample(torch.from_numpy(rate).float(), torch.Generator().manual_seed(3))
     np.testing.assert_array_equal(counts, expected.numpy())
-    np.testing.assert_array_equal(counts, spadsr.simulate(torch.from_numpy(rate), exposure=EXPOSURE, sensor=model.sensor, seed=3))
+    np.testing.assert_array_equal(
+        counts, spadsr.simulate(torch.from_numpy(rate), exposure=EXPOSURE, sensor=model.sensor, seed=3)
+    )
     assert (counts != spadsr.simulate(rate, exposure=EXPOSURE, sensor="spc3", seed=4)).any()
     assert spadsr.simulate(rate[0].tolist(), exposure=EXPOSURE, sensor="spc3").shape == (64, 32)
 

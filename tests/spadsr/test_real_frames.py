@@ -24,7 +24,7 @@ def restorer() -> Restorer:
 def _frame(shared: Path, number: int) -> tuple[Tensor, ForwardModel]:
     with open_capture(shared / f"data/real/bianlab/input/{number}.tiff") as capture:
         counts = torch.from_numpy(capture.read(0, 1).astype("int64"))
-        return counts, ForwardModel(capture.sensor(), capture.exposure)
+        return counts, ForwardModel(capture.sensor, capture.exposure)
 
 
 @pytest.mark.parametrize("number", range(1, 24))

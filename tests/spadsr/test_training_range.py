@@ -54,7 +54,7 @@ def lines(restorer: Restorer, tmp_path: Path) -> Lines:
 
 
 def _said(restorer: Restorer, capture: Capture, change: Callable[[Sensor], Sensor] | None) -> list[str]:
-    sensor = capture.sensor() if change is None else change(capture.sensor())
+    sensor = capture.sensor if change is None else change(capture.sensor)
     trained = TrainingRange(restorer, ForwardModel(sensor, capture.exposure), calibrated=change is not None)
     for block in capture.blocks(2):
         trained.add(block)
