@@ -14,11 +14,11 @@ import pytest
 import typer
 import yaml
 from command import Said
-from hardware.captures.result import read_result
 from safetensors.numpy import save_file
 
 from hardware.hdf5.nexus_tree import DETECTOR
 from spadsr.cli.app import app
+from spadsr.restoration.result_file import read_result
 
 DATA = f"{DETECTOR}/data"
 Record = Callable[..., Path]
@@ -65,7 +65,7 @@ def test_help(spadsr: Callable[..., Said], command: list[str]) -> None:
 
 def test_help_imports_nothing_slow() -> None:
     slow = {"torch", "numpy", "h5py", "matplotlib", "skimage", "scipy", "cv2"}
-    code = f"import spadsr.cli, sys; print(sorted({slow} & set(sys.modules)))"
+    code = f"import spadsr.cli.app, sys; print(sorted({slow} & set(sys.modules)))"
     assert outside(sys.executable, "-c", code).stdout == "[]\n"
 
 
@@ -193,7 +193,7 @@ def test_bad_captures(
     ("options", "words"),
     [
         (["--scale", "3"], "scale 3: not available; choose one of 1, 2, 4, 8, 16"),
-        (["--sum", "0"], "--sum 0"),
+        (["--sum", "0"], "expected 1 or more images per sum (--sum)"),
         (["--sum", "4"], "fills no group from 3 images"),
         (["--sensor", "spc4"], "give a sensor YAML or a preset (spad512, spc3)"),
         (["--sensor", "spc3"], "a counting array, but capture.h5 was taken by a binary one"),

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from hardware.captures.result import read_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,8 +24,9 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, USER, Exposure, Sensor
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import physics_check
-from spadsr.restoration.recordings import Restored, distinct_results, restore_capture, result_path
+from spadsr.restoration.recordings import RestoredFiles, distinct_results, restore_capture, result_path
 from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.result_file import read_result
 from spadsr.restoration.weights import load_restorer
 
 Record = Callable[..., Path]
@@ -41,7 +41,7 @@ def restorer(small_weights: Path) -> Restorer:
     return load_restorer(small_weights)
 
 
-def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> Restored:
+def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> RestoredFiles:
     with open_capture(path) as capture:
         wanted = {"sensor": None, "output": None} | how
         return restore_capture(capture.summed(sum), restorer, scale, wanted["sensor"], wanted["output"], quiet)
@@ -49,7 +49,8 @@ def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how
 
 def answer(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     with read_result(path) as result:
-        return next(result.blocks(result.shape[0]))
+        stack = result.read(0, len(result))
+        return stack.rate, stack.uncertainty
 
 
 def test_the_layout_of_a_result(recorded: Record, restorer: Restorer) -> None:
@@ -82,21 +83,20 @@ def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer)
     rate, sd = answer(restored(path, restorer, 8).result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 3).astype(np.int64))
-        known = counts, ForwardModel(capture.sensor, capture.exposure), 8
-        expected, factor = restorer.restore(*known), restorer.coverage_factor(*known)
+        expected = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 8)
     np.testing.assert_array_equal(rate, expected[0].numpy())
     np.testing.assert_array_equal(sd, expected[1].numpy())
     with read_result(path.with_name("capture.sr.h5")) as result:
-        np.testing.assert_array_equal(result.coverage_factor(), factor.numpy())
+        np.testing.assert_array_equal(result.read(0, 3).coverage_factor, expected[2].numpy())
         assert result.provenance.config["orientations"] == 1
 
 
 class Doubling(Restorer):
     """Says twice the rate in every image."""
 
-    def restore(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        rate, sd = super().restore(*how)
-        return 2 * rate, sd
+    def answer(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rate, sd, factor = super().answer(*how)
+        return 2 * rate, sd, factor
 
 
 def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Restorer) -> None:
@@ -154,7 +154,7 @@ def test_blocks_give_what_the_whole_gives(recorded: Record, restorer: Restorer) 
     with open_capture(path) as capture:
         for index in (0, 255, 256, 511, 599):
             counts = torch.from_numpy(capture.read(index, index + 1).astype(np.int64))
-            alone = restorer.restore(counts, ForwardModel(capture.sensor, capture.exposure), 1)
+            alone = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 1)[:2]
             for part, single in zip((rate, sd), alone, strict=True):
                 np.testing.assert_allclose(part[index], single[0].numpy(), rtol=0.02, atol=0.02 * part[index].max())
 
@@ -168,7 +168,7 @@ def test_sums(recorded: Record, restorer: Restorer) -> None:
         assert result.settings.cycles == 64
     with open_capture(path) as capture:
         summed = torch.from_numpy(capture.read(0, 8).astype(np.int64)).reshape(2, 4, 6, 7).sum(dim=1)
-        expected, _ = restorer.restore(summed, ForwardModel(capture.sensor, Exposure(10.4e-6, 64)), 2)
+        expected, *_ = restorer.answer(summed, ForwardModel(capture.sensor, Exposure(10.4e-6, 64)), 2)
     np.testing.assert_array_equal(answer(done.result)[0], expected.numpy())
 
 
