@@ -34,7 +34,7 @@ class Driver(Protocol):
     OPTIONS: Mapping[str, float]
 
     def availability(self) -> tuple[bool, str]:
-        """Whether the camera is usable without a `what`, and why not or what it needs; quick, touches no camera."""
+        """Whether the camera is usable here without a `what`, and why not or what it needs; touches no camera."""
 
     def connect(self, what: str, **options: float) -> Camera:
         """The camera of an address `name:what,option=value`, not opened yet; `what` may be empty.

@@ -1,4 +1,4 @@
-"""A recording that plays as if it were a camera."""
+"""A camera that plays a recording."""
 
 import math
 import time
@@ -17,19 +17,19 @@ from hardware.settings import Settings
 ADDRESS = "replay:CAPTURE,speed=1,loop=0"
 OPTIONS = {"speed": 1.0, "loop": 0.0}
 
-#: s; a block holds about as much of the recording.
+#: s: the time that a block spans, about.
 BLOCK_TIME = 0.01
-#: Bytes and images of a block at most, and images at least where it is played as fast as it reads.
+#: The most bytes and images in a block, and the fewest images where it is played as fast as it can be read.
 BLOCK_BYTES, MOST_IMAGES, FEWEST_IMAGES = 1 << 24, 1024, 256
 
 
 def availability() -> tuple[bool, str]:
-    """Always usable."""
-    return True, "needs a recording of any format that is read; speed=inf plays it as fast as it reads"
+    """Says that the camera is always usable."""
+    return True, "needs a recording of any format that is read; speed=inf plays it as fast as it can be read"
 
 
 def connect(what: str, *, speed: float = 1.0, loop: float = 0.0) -> "ReplayCamera":
-    """The recording `what`, `speed` times as fast as recorded; `loop` 1 begins again at its end.
+    """A camera that plays the recording `what`, `speed` times as fast as recorded, again and again if `loop` is 1.
 
     Raises:
         CameraError: no recording, or an option is out of range.
@@ -42,8 +42,10 @@ def connect(what: str, *, speed: float = 1.0, loop: float = 0.0) -> "ReplayCamer
 
 
 class ReplayCamera:
-    """A recording as a `Camera`. Its settings are those of the recording, whatever is asked for; gaps in its sequence
-    numbers are losses."""
+    """A camera that plays a recording.
+
+    Its settings are those of the recording, whatever is asked for; gaps in the sequence numbers are lost images.
+    """
 
     name = "replay"
     waits = True
@@ -74,7 +76,7 @@ class ReplayCamera:
         return self._opened().settings
 
     def blocks(self) -> Iterator[Block]:
-        """The images of the recording, once or again and again."""
+        """Hands over the images of the recording, once or again and again."""
         capture = self._opened()
         self._stopped.clear()
         return self._run(capture)
@@ -84,10 +86,10 @@ class ReplayCamera:
         self._stopped.set()
 
     def identity(self) -> dict[str, str]:
-        """That of the recorded camera, as far as the recording says, and what is played."""
+        """The identity of the recorded camera, as far as the recording says, and what is played."""
         capture = self._opened()
-        told: tuple[str, ...] = ("description", "serial_number")
-        known = {name: str(capture.notes[name]) for name in told if name in capture.notes}
+        names = ("description", "serial_number")
+        known = {name: str(capture.notes[name]) for name in names if name in capture.notes}
         return {**known, "replayed": capture.path.name, "assumed": "; ".join(capture.assumptions)}
 
     def _opened(self) -> Capture:
@@ -113,19 +115,19 @@ class ReplayCamera:
 
 
 def _block_images(capture: Capture, period: float, speed: float) -> int:
-    held = BLOCK_BYTES // (math.prod(capture.shape[1:]) * capture.dtype.itemsize)
+    most = BLOCK_BYTES // (math.prod(capture.shape[1:]) * capture.dtype.itemsize)
     wanted = FEWEST_IMAGES if math.isinf(speed) else round(BLOCK_TIME * speed / period)
-    return max(1, min(wanted, MOST_IMAGES, held))
+    return max(1, min(wanted, MOST_IMAGES, most))
 
 
 def _pieces(capture: Capture, images: int, offset: int) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
-    """The images with their indices as acquired, the first being `offset`, split where some were lost."""
-    zero: int | None = None
+    """Blocks of images with the index of their first as acquired, `offset` for the first; split where some were lost."""
+    origin: int | None = None
     for start in range(0, capture.shape[0], images):
         stop = min(start + images, capture.shape[0])
         recorded = capture.sequence_number(start, stop)
         numbers = np.arange(start, stop) if recorded is None else recorded.astype(np.int64)
-        zero = int(numbers[0]) if zero is None else zero
+        origin = int(numbers[0]) if origin is None else origin
         counts, cuts = capture.read(start, stop), np.flatnonzero(np.diff(numbers) != 1) + 1
         for part, index in zip(np.split(counts, cuts), np.split(numbers, cuts), strict=True):
-            yield offset + int(index[0]) - zero, part.copy()
+            yield offset + int(index[0]) - origin, part.copy()

@@ -28,12 +28,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its first bytes: TIFF or BigTIFF, either byte order."""
+    """Recognises a file by its first bytes: TIFF or BigTIFF, in either byte order."""
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Pages are read as they are asked for."""
+    """Opens a stack, whose pages are read as they are asked for."""
     with ExitStack() as stack:
         # OME metadata may name other files, so it is not followed: the pages of this file are the images.
         tiff = stack.enter_context(tifffile.TiffFile(path, is_ome=False))
@@ -96,7 +96,7 @@ def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, 
                 f"{path}: page {index} is missing or differs from the first; save one stack of equal images"
             )
         if sum(page.databytecounts) > largest:
-            raise InputError(f"{path}: damaged: page {index} is said to be larger than the file; copy it again")
+            raise InputError(f"{path}: damaged: page {index} claims to be larger than the file; copy it again")
         _check_segments(path, page, page.keyframe.compression)
         return page.asarray()
 

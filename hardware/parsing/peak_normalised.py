@@ -1,4 +1,4 @@
-"""Frames stretched so that their largest count became 255: the integer counts are still in them."""
+"""Peak-normalised frames, whose largest count was stretched to 255: the integer counts can be recovered."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ PUBLIC_CAMERA = PartialSettings(count_time=875e-9, dead_time=50e-9, counter_bits
 
 
 def as_source(source: Source) -> Source | None:
-    """The counts of a peak-normalised frame, or None where `source` is anything else."""
+    """A source of the counts of a peak-normalised frame; None where `source` is anything else."""
     if source.shape[0] != 1 or source.dtype != np.uint8:
         return None
     image = source.read(0, 1)
@@ -34,10 +34,10 @@ def as_source(source: Source) -> Source | None:
 
 
 def largest_count(levels: NDArray[np.uint8]) -> int | None:
-    """The smallest M such that the sorted `levels` are round(255 k / M).
+    """The smallest largest count M for which the sorted grey `levels` are round(255 k / M), k = 0 to M.
 
-    None if they are not, or may well be so by chance. The tolerance admits both ways of rounding a half, as
-    single-precision arithmetic does either.
+    None if there is none, or if such levels may well occur by chance. The tolerance admits both ways of rounding a
+    half, as single-precision arithmetic gives either.
     """
     if levels.size < 2 or levels[-1] != 255:
         return None
@@ -50,12 +50,12 @@ def largest_count(levels: NDArray[np.uint8]) -> int | None:
 
 
 def recover(image: Counts, largest: int) -> NDArray[np.uint8]:
-    """Counts 0..`largest` of levels round(255 k / largest)."""
+    """Counts k from grey levels round(255 k / largest)."""
     return np.rint(image * (largest / 255)).astype(np.uint8)
 
 
 def _chance(inner: int, largest: int) -> float:
-    """How many combs up to `largest` would fit `inner` random levels by chance."""
+    """How many values of M up to `largest` would fit `inner` random levels by chance."""
     return sum(((teeth + 1) / 256) ** inner for teeth in range(2, largest + 1))
 
 

@@ -1,7 +1,6 @@
-"""Every method on the same counts, in one run: how good, how slow and how large it is."""
+"""Methods compared on the same counts in one run: how good, how slow and how large each is."""
 
 import statistics
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
+from spadsr.bench.timing import timed
 from spadsr.evaluation.baselines import Counts, enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
@@ -26,10 +26,10 @@ OURS_ENLARGED = "spadsr x4 + bicubic"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method takes.
+    """The cost of a method.
 
     Attributes:
-        seconds: an image, median of this run.
+        seconds: for an image, median of this run.
         parameters, gmac: of a network; the latter at 64x32 x4, billions of multiplications.
     """
 
@@ -40,7 +40,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured, and what every method takes."""
+    """An evaluation of several methods, and the cost of each."""
 
     evaluation: Evaluation
     costs: dict[str, Cost]
@@ -53,7 +53,7 @@ def compare(
     networks: Mapping[str, Restorer],
     seed: int,
     limit: int | None,
-    report: Report,
+    progress: Report,
 ) -> Comparison:
     """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
 
@@ -70,7 +70,7 @@ def compare(
         methods[OURS_ENLARGED] = up_to(4, methods[OURS])
     taken: defaultdict[str, list[float]] = defaultdict(list)
     timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
-    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: report(done, total))
+    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: progress(done, total))
     costs = {name: Cost(statistics.median(seconds), *_size(networks.get(name))) for name, seconds in taken.items()}
     return Comparison(evaluation, costs)
 
@@ -86,7 +86,7 @@ def up_to(highest: int, method: Method) -> Method:
 
 
 def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
-    """A name for each weight file: its own, or of its folder where it is called as `spadsr train` calls them all.
+    """Weight files by name: the file's, or that of its folder where it is `weights.safetensors`, as training writes it.
 
     Raises:
         InputError: two of one name.
@@ -101,10 +101,11 @@ def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def _timed(method: Method, taken: list[float]) -> Method:
+    """The method, which adds the seconds of each image to `taken`."""
+
     def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
-        began = time.perf_counter()
-        answer = method(counts, model, scale)
-        taken.append(time.perf_counter() - began)
+        answer, seconds = timed(lambda: method(counts, model, scale))
+        taken.append(seconds)
         return answer
 
     return restore

@@ -32,10 +32,10 @@ MEANINGS = {
     "count_time": "time one hardware frame counts, s (1,)",
     "dark_count_rate": "dark counts/s of each pixel (1, 1, height, width); zeros where it is not known",
     "pde": "photon detection efficiency of each pixel, to any scale (1, 1, height, width); ones where it is not known",
-    "bad_pixels": "not 0: what this pixel counted is not looked at (1, 1, height, width); zeros where none is known",
+    "bad_pixels": "not 0 where the counts of a pixel are to be ignored (1, 1, height, width); zeros where no bad pixel is known",
     "rate": "photon detection rate, counts/s per native pixel area (batch, 1, scale height, scale width)",
     "standard_uncertainty": "of the rate, in its unit and shape: one covers 68 % of the pixels",
-    "coverage_factor": "so many standard uncertainties cover 95 % of the pixels of an image (batch,)",
+    "coverage_factor": "how many standard uncertainties cover 95 % of the pixels of an image (batch,)",
 }
 
 

@@ -15,7 +15,7 @@ from spadsr.networks.registry import AnyNetworkConfig
 
 
 class SceneRecipe(BaseModel):
-    """What the scenes are: photographs (if a folder is given) mixed with drawn ones, all kept in memory."""
+    """The scenes of a training run: photographs (if a folder is given) mixed with drawn ones, all kept in memory."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -77,7 +77,7 @@ class TrainingRecipe(BaseModel):
 
 
 def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe:
-    """A recipe file, a shipped recipe by its name, or the default, with `key=value` or `group.key=value` overrides.
+    """The recipe of a file, a shipped one by its name, or the default, with `key=value` or `group.key=value` overrides.
 
     Raises:
         InputError: no such recipe, not YAML, or a key or value that no recipe has.

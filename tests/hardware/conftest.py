@@ -27,11 +27,12 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
     """save(name, counts, ...) writes `counts` (T, H, W) to a fresh file of that name, and returns its path."""
     folder, numbers = tmp_path_factory.mktemp("captures"), count()
 
-    def write(name: str, counts: np.ndarray[Any, Any], **how: Any) -> Path:
+    def write(name: str, counts: np.ndarray[Any, Any], pixel_mask: Any = None, **how: Any) -> Path:
         path = folder / str(next(numbers)) / name
         path.parent.mkdir()
         if path.suffix == ".h5":
-            with CaptureWriter(path, counts.shape[1:], counts.dtype, replace(KNOWN, **how)) as writer:
+            settings = replace(KNOWN, **how)
+            with CaptureWriter(path, counts.shape[1:], counts.dtype, settings, pixel_mask=pixel_mask) as writer:
                 writer.append(counts)
         elif path.suffix == ".npy":
             np.save(path, counts)

@@ -212,6 +212,7 @@ from hardware.recording import disk_side as recorder_sink
 from hardware.captures.capture import open_capture
 from hardware.recording.recorder import record
 from hardware.recording.order import Order
+from hardware.settings import Settings
 path, surprised = Path(sys.argv[1]), sys.argv[2] == "surprised"
 if surprised:  # the disk pretends to have room until it has none
     recorder_sink.shutil.disk_usage = lambda folder: namedtuple("Usage", "free")(1 << 40)

@@ -193,8 +193,8 @@ def test_bad_captures(
     ("options", "words"),
     [
         (["--scale", "3"], "scale 3: not available; choose one of 1, 2, 4, 8, 16"),
-        (["--sum", "0"], "expected 1 or more images per sum (--sum)"),
-        (["--sum", "4"], "fills no group from 3 images"),
+        (["--sum", "0"], "1 or more images per sum (--sum)"),
+        (["--sum", "4"], "no group of 4 scene images among 3"),
         (["--sensor", "spc4"], "give a sensor YAML or a preset (spad512, spc3)"),
         (["--sensor", "spc3"], "a counting array, but capture.h5 was taken by a binary one"),
         (["--device", "cuda:77"], "choose cpu"),

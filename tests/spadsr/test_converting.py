@@ -90,7 +90,7 @@ def test_counts_too_large_for_imagej(tmp_path: Path) -> None:
 def test_a_capture_file_asks_for_what_the_source_does_not_say(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
     target = tmp_path / "b.h5"
-    with pytest.raises(InputError, match=r"give --bits, --cycles, --count-time$"):
+    with pytest.raises(InputError, match=r"give counter_bits, cycles, count_time$"):
         convert_capture(tmp_path / "a.npy", target, {}, quietly)
     assert not target.exists()
     convert_capture(tmp_path / "a.npy", target, {"count_time": 1e-6, "cycles": 1, "counter_bits": 1}, quietly)

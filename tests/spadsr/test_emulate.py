@@ -32,5 +32,6 @@ def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None
 def test_a_taken_port_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(CameraError, match=f"port {port}: .*--port"):
+        with pytest.raises(CameraError, match=f"port {port}: .*choose another") as refused:
             emulate_spad512(port=port, rate=1.0, calibration=0.0, seed=0)
+    assert refused.value.arguments == ("port",)

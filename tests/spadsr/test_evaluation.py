@@ -18,8 +18,8 @@ from spadsr.evaluation.conditions import Condition, conditions_of
 from spadsr.evaluation.evaluate import Evaluation, Row, evaluate, scene
 from spadsr.evaluation.methods import Answer, methods_named
 from spadsr.evaluation.metrics import Radiometry, block_mean
+from spadsr.evaluation.output import SCREEN_COLUMNS, markdown, screen_row, write_evaluation
 from spadsr.evaluation.summaries import Mean, summarised
-from spadsr.evaluation.tables import COLUMNS, markdown, rows_of, write_evaluation
 from spadsr.restoration.weights import load_restorer
 
 NORMAL = Condition("binary", 4, 0.2, 64)
@@ -176,7 +176,7 @@ def test_means_and_their_errors_by_hand() -> None:
     assert (good.worst, bad.worst) == (23.0, 20.0)
     assert (good.sharpness, bad.sharpness) == (0.05, None)
     assert bad.worst_tenth == pytest.approx(0.095, abs=1e-3)
-    assert rows_of(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
+    assert screen_row(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
 
 
 def test_the_table_fits_a_narrow_screen() -> None:
@@ -192,7 +192,9 @@ def test_the_table_fits_a_narrow_screen() -> None:
         within_68=0.681,
         within_95=0.951,
     )
-    widths = [max(map(len, column)) for column in zip(COLUMNS, rows_of(bad), rows_of(longest), strict=True)]
+    widths = [
+        max(map(len, column)) for column in zip(SCREEN_COLUMNS, screen_row(bad), screen_row(longest), strict=True)
+    ]
     assert sum(widths) + 3 * len(widths) + 1 <= 80
 
 
