@@ -1,12 +1,14 @@
 """What `import spadsr` offers to Python: restoring, calibrating and simulating with arrays and recordings."""
 
+from __future__ import annotations  # of types that only checkers need
+
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -19,14 +21,16 @@ from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure, Sensor
-from spadsr.calibration.calibrate import CalibratedSensor, calibrate_captures
-from spadsr.restoration.recordings import Recording
+from spadsr.restoration.recordings import Restoration
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
-Images: TypeAlias = ArrayLike | torch.Tensor
-AnySensor: TypeAlias = Sensor | CalibratedSensor | str | Path
+if TYPE_CHECKING:
+    from spadsr.calibration.calibrate import CalibratedSensor  # takes long to load, and only `calibrate` needs it
+
+    Images: TypeAlias = ArrayLike | torch.Tensor
+    AnySensor: TypeAlias = Sensor | CalibratedSensor | str | Path
 
 _COMMAND = "spadsr.restore, in Python"  # for the provenance
 _BINARY_ASSUMED = "binary array assumed; give the sensor that took the counts if it was another"
@@ -76,9 +80,9 @@ def restore(
     single = image is not None or isinstance(counts, Capture) or np.ndim(counts) == 2
     if single:
         capture = _image_of(capture, image or 0)
-    recording = Recording(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
-    findings, blocks, done = recording.findings(), [], 0
-    for block in recording.blocks():
+    restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
+    findings, blocks, done = restoration.findings(), [], 0
+    for block in restoration.blocks():
         findings.add(block)
         blocks.append(block)
         done += len(block)
@@ -109,8 +113,8 @@ def restore_all(
     """
     known = _sensor(sensor)
     capture = _capture(counts, exposure, known).summed(sum)
-    recording = Recording(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
-    return _one_by_one(recording, progress or silent)
+    restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
+    return _one_by_one(restoration, progress or silent)
 
 
 def simulate(rate: Images, *, exposure: Exposure, sensor: AnySensor, seed: int = 0) -> NDArray[np.int32]:
@@ -167,6 +171,8 @@ def calibrate(
     Raises:
         InputError: no recordings, or recordings that are unreadable, of different arrays, or not fit to calibrate with.
     """
+    from spadsr.calibration.calibrate import calibrate_captures
+
     darks, lights = _paths(dark), _paths(flats)
     if not darks and not lights:
         raise InputError("nothing to calibrate from: give dark= and flats=, the names of recordings", "dark", "flats")
@@ -176,15 +182,15 @@ def calibrate(
     )
 
 
-def _one_by_one(recording: Recording, progress: Report) -> Iterator[Restored]:
+def _one_by_one(restoration: Restoration, progress: Report) -> Iterator[Restored]:
     done = 0
-    for block in recording.blocks():
+    for block in restoration.blocks():
         for index, picture in enumerate(block):
-            findings = recording.findings()
+            findings = restoration.findings()
             findings.add(block[index : index + 1])
             yield replace(picture, warnings=findings.warnings())
             done += 1
-            progress(done, recording.capture.shape[0])
+            progress(done, restoration.capture.shape[0])
 
 
 def _capture(counts: Capture | Images, exposure: Exposure | None, sensor: Sensor | None) -> Capture:
@@ -250,9 +256,9 @@ def _image_of(capture: Capture, index: int) -> Capture:
 
 
 def _sensor(sensor: AnySensor | None) -> Sensor | None:
-    if isinstance(sensor, CalibratedSensor):
-        return sensor.sensor
-    return Sensor.load(sensor) if isinstance(sensor, str | Path) else sensor
+    if sensor is None or isinstance(sensor, Sensor):
+        return sensor
+    return Sensor.load(sensor) if isinstance(sensor, str | Path) else sensor.sensor
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:

@@ -23,8 +23,8 @@ from spadsr.restoration.training_range import TrainingRange
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
 
 
-class Recording:
-    """A capture (as summed) with all that it takes to restore it.
+class Restoration:
+    """The restoring of a capture (as summed), block by block, in memory that does not grow with its length.
 
     Args:
         scale: resolution of the answer over that of the sensor.
@@ -57,7 +57,7 @@ class Recording:
             yield replace(block, settings=self.capture.settings, source=source, notes=notes, counts=counts)
 
     def findings(self) -> "Findings":
-        """What is to be said of the recording, or of some of its images: to be added to."""
+        """Collects what the user should know; images are added as they are restored, all of them or only some."""
         notes = (*self.capture.assumptions, *self._notes)
         trained = TrainingRange(self.restorer, self.model, self._calibrated)
         return Findings(notes, trained, CheckSummary())
@@ -65,12 +65,12 @@ class Recording:
 
 @dataclass(frozen=True)
 class Findings:
-    """What the user should know of restored images.
+    """What the user should know about restored images of a capture.
 
     Attributes:
-        notes: that of the capture and the choice of the sensor.
-        trained: how the images compare with those that the network was trained for.
-        checks: whether the answers explain the counts.
+        notes: what was assumed of the capture, and what the choice of the sensor means.
+        trained: whether the images are like those that the network was trained with.
+        checks: whether the restored rates explain the counts.
     """
 
     notes: tuple[str, ...]
@@ -78,13 +78,13 @@ class Findings:
     checks: CheckSummary
 
     def add(self, block: Restored) -> None:
-        """The next images, a stack."""
+        """Takes in the next restored images, a stack."""
         assert block.counts is not None
         self.trained.add(block.counts)
         self.checks.add(block.check)
 
     def warnings(self) -> tuple[str, ...]:
-        """A line for each, of all images added."""
+        """A line for everything that the user should know about the images added."""
         return (*self.notes, *self.trained.warnings(), *self.checks.warnings())
 
 
@@ -96,8 +96,8 @@ class RestoredFiles:
         result: the `.sr.h5` file.
         picture: the PNG sheet of its first image.
         images: how many were restored.
-        check: how well the answer explains the counts, in words.
-        warnings: what the user should know about them.
+        check: how well the restored rates explain the counts, in words.
+        warnings: what the user should know about the images.
     """
 
     result: Path
@@ -130,18 +130,18 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
-    recording = Recording(capture, restorer, scale, sensor, command)
-    picture, findings, done = result.with_suffix(".png"), recording.findings(), 0
+    restoration = Restoration(capture, restorer, scale, sensor, command)
+    picture, findings, done = result.with_suffix(".png"), restoration.findings(), 0
     writer = ResultWriter(
         result,
         settings=capture.settings,
         notes=capture.notes,
         source=capture.path.name,
         scale=scale,
-        provenance=restorer.provenance_of(recording.model, scale, command),
+        provenance=restorer.provenance_of(restoration.model, scale, command),
     )
     with whole_file(picture) as partial, writer:
-        for block in recording.blocks():
+        for block in restoration.blocks():
             writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
             findings.add(block)
             if done == 0:
@@ -149,11 +149,15 @@ def restore_capture(
             done += len(block)
             progress(done, capture.shape[0])
         writer.warnings += findings.warnings()
-    return RestoredFiles(result, picture, done, findings.checks.sentence, findings.warnings())
+    return RestoredFiles(result, picture, done, findings.checks.sentence, tuple(writer.warnings))
 
 
 def result_path(capture: Path, output: Path | None) -> Path:
-    """`<stem>.sr.h5` beside the capture or in the folder given, or the `.h5` file given."""
+    """The result file of a capture: `<stem>.sr.h5` beside it or in the folder given, or the `.h5` file given.
+
+    Raises:
+        InputError: the output is a file that is not `.h5`.
+    """
     if output is None:
         return capture.with_name(f"{capture.stem}.sr.h5")
     if output.suffix == ".h5" and not output.is_dir():

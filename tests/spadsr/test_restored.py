@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from hardware.settings import Settings
 from noise_model.errors import InputError
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
-from spadsr.restoration.recordings import Recording
+from spadsr.restoration.recordings import Restoration
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.result_writer import CHECKS, PHYSICS_CHECK, ResultWriter
@@ -90,7 +91,7 @@ def test_intervals_are_those_that_were_measured() -> None:
 def test_no_interval_reaches_below_zero() -> None:
     """Where two and a half uncertainties are more than the rate."""
     image = made()[0]
-    wide = Restored(**{**vars(image), "uncertainty": image.rate})
+    wide = replace(image, uncertainty=image.rate)
     low, high = wide.interval(0.95)
     assert (low == 0).all()
     np.testing.assert_allclose(high, 3.25 * image.rate, rtol=1e-6)
@@ -110,10 +111,10 @@ def test_results_are_read_back(tmp_path: Path) -> None:
         assert (result.settings, result.warnings, len(result)) == (TAKEN, stack.warnings, 6)
         parts = list(result.blocks(5))
         assert [len(part) for part in parts] == [5, 1]
-        for one in (Restored.stacked([Restored(**{**vars(part), "counts": part.residual}) for part in parts]),):
-            np.testing.assert_array_equal(one.rate, stack.rate)
-            np.testing.assert_array_equal(one.uncertainty, stack.uncertainty)
-            np.testing.assert_array_equal(one.coverage_factor, stack.coverage_factor)
+        joined = Restored.stacked(parts)
+        np.testing.assert_array_equal(joined.rate, stack.rate)
+        np.testing.assert_array_equal(joined.uncertainty, stack.uncertainty)
+        np.testing.assert_array_equal(joined.coverage_factor, stack.coverage_factor)
         for image, original in zip(result, stack, strict=True):
             np.testing.assert_array_equal(image.rate, original.rate)
             assert (image.counts, image.warnings, image.settings) == (None, stack.warnings, TAKEN)
@@ -200,10 +201,10 @@ def test_a_saved_image_is_the_file_that_the_command_writes(
         writer.append(np.random.default_rng(0).integers(0, 3, (1, 6, 7)).astype(np.uint8))
     assert spadsr("infer", path, "--weights", small_weights, "-o", tmp_path / "one.h5").code == 0
     with open_capture(path) as capture:
-        recording = Recording(capture, load_restorer(small_weights), 4, None)
-        [block], findings = list(recording.blocks()), recording.findings()
+        restoration = Restoration(capture, load_restorer(small_weights), 4, None)
+        [block], findings = list(restoration.blocks()), restoration.findings()
         findings.add(block)
-        saved = Restored(**{**vars(block), "warnings": findings.warnings()})
+        saved = replace(block, warnings=findings.warnings())
         saved[0].save(tmp_path / "two.h5")
     differ = []
     for one, other in zip(items(tmp_path / "one.h5"), items(tmp_path / "two.h5"), strict=True):
