@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
@@ -71,9 +70,7 @@ class Camera(Protocol):
     def __enter__(self) -> Self:
         """Opens the camera. Raises CameraError if it cannot be reached."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Releases the camera; safe after any failure, and twice."""
 
     def configure(self, settings: Settings) -> Settings:

@@ -22,7 +22,7 @@ def from_other_packages(group: str) -> list[EntryPoint]:
 
 
 def loaded(entry: EntryPoint, expected: Sequence[str]) -> Any:
-    """What an entry point names.
+    """Imports and returns what an entry point names.
 
     Raises:
         InputError: it cannot be imported, for whatever reason, or lacks one of the attributes that are `expected`.

@@ -1,4 +1,4 @@
-"""How images were taken: one complete type for cameras, captures, writers and results, and one for what a file says."""
+"""How images were taken: one complete type for cameras, captures, writers and results, one for what a file says."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -126,3 +126,13 @@ class Settings:
             frame_time=self.frame_time and self.frame_time * images,
             largest_count=self.saturation_value * images,
         )
+
+
+def in_seconds(value: float) -> str:
+    """A time with its prefix, as 10.4 us."""
+    if value == 0:
+        return "0 s"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
+        if value >= size:
+            return f"{value / size:.4g} {unit}"
+    return f"{value / 1e-9:.4g} ns"

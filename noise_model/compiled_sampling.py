@@ -41,8 +41,8 @@ def draw_counts(
     return torch.from_numpy(images).reshape(size)
 
 
-def _floats(values: Tensor) -> kernels.Floats:
-    array: kernels.Floats = values.float().contiguous().numpy()
+def _floats(values: Tensor) -> kernels.Singles:
+    array: kernels.Singles = values.float().contiguous().numpy()
     return array
 
 

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.count_law import CountLaw, count_law
 from noise_model.laws import CountingProcess
-from noise_model.moments import Floats, moments
+from noise_model.moments import moments
 from noise_model.sensor import Exposure, Sensor
 
 #: A counting pixel that is blind for more than this share of the frame is saturated: its rate is reported at this load.

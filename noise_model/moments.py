@@ -6,12 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.laws import CountingProcess, root_grid
-
-Floats = NDArray[np.float64]
 
 _ROWS = 513  # rates of a table; means between them are interpolated to 1e-5
 

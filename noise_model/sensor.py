@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from noise_model.config_files import checked_config, find_config, read_config
 from noise_model.errors import InputError
 from noise_model.estimates import Estimate
-from noise_model.files import shipped_configs, whole_file
+from noise_model.files import whole_file
 
 #: Bits of `pixel_mask`, as in NeXus NXdetector.
 GAP, DEAD, UNDER_RESPONDING, HOT, NOISY, USER = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 8
@@ -177,13 +178,7 @@ class Sensor:
         Raises:
             InputError: no such file or preset, or its content is not a sensor.
         """
-        path = Path(path)
-        if not path.exists():
-            preset = shipped_configs() / "sensors" / f"{path.name}.yaml"
-            if path.parent != Path() or not preset.exists():
-                presets = ", ".join(sorted(p.stem for p in preset.parent.glob("*.yaml")))
-                raise InputError(f"{path}: no such sensor file; give a sensor YAML or a preset ({presets})")
-            path = preset
+        path = find_config(path, "sensors", "sensor")
         numbers = _read_numbers(path)
         if numbers.statistics is not None:
             return cls._drawn(numbers)
@@ -284,14 +279,7 @@ def _check_maps(path: Path, pde: Tensor, dark: Tensor, mask: Tensor | None) -> N
 
 
 def _read_numbers(path: Path) -> _SensorNumbers:
-    try:
-        numbers = _SensorNumbers.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable sensor YAML ({str(error).splitlines()[0]})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: not a sensor file: {where}: {first['msg']}") from error
+    numbers = checked_config(_SensorNumbers, read_config(path, "sensor"), path, "sensor")
     if (numbers.statistics is None) == (numbers.maps is None):
         raise InputError(f"{path}: a sensor needs either maps (an NPZ beside it) or statistics and shape")
     if numbers.statistics is not None and numbers.shape is None:

@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Iterator
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -63,9 +62,7 @@ class ReplayCamera:
         self.shape, self.pixel_mask = self._capture.shape[1:], self._capture.pixel_mask
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         capture, self._capture = self._capture, None
         if capture is not None:
@@ -121,7 +118,7 @@ def _block_images(capture: Capture, period: float, speed: float) -> int:
 
 
 def _pieces(capture: Capture, images: int, offset: int) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
-    """Blocks of images with the index of their first as acquired, `offset` for the first; split where some were lost."""
+    """Blocks of images with the index as acquired of their first, from `offset` on; split where images were lost."""
     origin: int | None = None
     for start in range(0, capture.shape[0], images):
         stop = min(start + images, capture.shape[0])

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from hardware.camera import Block, CameraError, saturated_share, smallest_dtype
 from hardware.settings import Settings
+from noise_model.arrays import Picture
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
@@ -31,8 +31,6 @@ RING_IMAGES, RING_TIME, RING_BYTES = 4096, 3.0, 1 << 28
 MEAN_LOSS = 64
 #: Least number of scene pixels along the longer side of the sensor: the more, the more smoothly the scene drifts.
 FINE = 256
-
-Picture = NDArray[np.float32]
 
 
 def availability() -> tuple[bool, str]:
@@ -134,9 +132,7 @@ class SimulatedCamera:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         self._applied = None
 

@@ -4,8 +4,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from hardware.settings import PartialSettings, Settings
-from hardware.units import in_seconds
+from hardware.settings import PartialSettings, Settings, in_seconds
 from noise_model.errors import InputError
 
 #: The MPD SPC3's live time of one frame and dead time, and the narrowest counter it is read with.

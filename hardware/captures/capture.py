@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from hardware.captures.assumptions import complete
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
-from hardware.parsing.source import Choice, Counts, Source, blaming, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
 from hardware.settings import PartialSettings, Settings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
 
@@ -58,9 +58,7 @@ class Capture:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Images in memory as a capture, for what is written to look at recordings."""
+"""Images in memory as a capture, so that they can be restored and shown as recordings are."""
 
 from pathlib import Path
 

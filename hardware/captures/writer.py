@@ -11,8 +11,8 @@ from numpy.typing import DTypeLike, NDArray
 
 from hardware.hdf5 import bitshuffle
 from hardware.hdf5.nexus_tree import DETECTOR, UNFINISHED, append, kept_tree, new_tree, write_notes, write_settings
-from hardware.parsing.source import Counts
 from hardware.settings import Settings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 #: An entry of `host_time`: the sequence number of an image, and when it arrived (s).

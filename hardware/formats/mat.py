@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from hardware.hdf5.checks import bomb_check, check_present
 from hardware.parsing import matlab5
-from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "MATLAB file"

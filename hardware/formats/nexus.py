@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from hardware.hdf5.checks import bomb_check, check_present, whole_value
 from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
 from hardware.hdf5.unfinished import whole_images
-from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
 from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "HDF5 capture"
@@ -87,7 +88,7 @@ class _Fields:
         self.path, self.detector, self.cut = path, detector, False
 
     def whole_images(self, data: h5py.Dataset) -> int | None:
-        """How many images are whole in a file whose writer was killed; None without sequence numbers, which tell."""
+        """How many images are whole in a file whose writer was killed; None without sequence numbers."""
         numbers = self._field("sequence_number")
         if numbers is None or numbers.ndim != 1 or data.ndim != 3:
             return None

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from hardware.parsing.peak_normalised import as_source
-from hardware.parsing.source import Choice, Counts, Source, blaming, regular_file, stack_shape
+from hardware.parsing.source import Choice, Source, blaming, regular_file, stack_shape
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "PNG images"

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.parsing.packed_bits import unpacked
-from hardware.parsing.source import Choice, Counts, RawStack, Source
+from hardware.parsing.source import Choice, RawStack, Source
 from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "SPAD512 raw file"

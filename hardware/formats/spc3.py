@@ -11,8 +11,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from hardware.parsing.source import Choice, Counts, RawStack, Source, stack_shape
+from hardware.parsing.source import Choice, RawStack, Source, stack_shape
 from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "SPC3 recording"

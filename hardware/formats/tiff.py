@@ -12,7 +12,8 @@ import tifffile
 
 from hardware.parsing.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
 from hardware.parsing.peak_normalised import as_source
-from hardware.parsing.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "TIFF stack"
@@ -76,7 +77,7 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
 
 
 def _check_segments(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, compression: int) -> None:
-    """Refuses a page that would unpack to more than a page holds, and compressions for which nobody could tell."""
+    """Refuses a page that unpacks to more than a page holds, and compressions that do not show how much that is."""
     if compression not in (*DEFLATE, *PLAIN):
         raise InputError(f"{path}: compressed by {compression!r}; save it uncompressed or with Deflate")
     if compression in DEFLATE:

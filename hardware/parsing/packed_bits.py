@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.source import Counts
+from noise_model.arrays import Counts
 
 #: Arrays that are read out as packed frames have more rows; smaller images are never taken for packed.
 FEWEST_ROWS = 32
@@ -17,10 +17,10 @@ def unpacked(frames: Counts) -> NDArray[np.uint8]:
 
 
 def looks_packed(shape: tuple[int, int, int], dtype: np.dtype[Any], sample: Counts) -> bool:
-    """Whether bytes of `shape` look like packed binary frames rather than counts: both of two signs must hold.
+    """Whether bytes of `shape` look like packed binary frames rather than counts: two signs must both hold.
 
-    The image has usual proportions (1:2 to 2:1) only when unpacked; and in `sample`, the first images, each of the eight
-    bits of a byte is set about as often, whereas counts fill the low bits first.
+    The image has usual proportions (1:2 to 2:1) only when unpacked. And in `sample`, the first images, each of the
+    eight bits of a byte is set about as often, whereas counts fill the low bits first.
     """
     rows, columns = shape[1:]
     if dtype != np.uint8 or rows < FEWEST_ROWS or not rows <= 16 * columns <= 4 * rows:

@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.source import Counts, Source
+from hardware.parsing.source import Source
 from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 
 #: The largest count that is looked for.
 LARGEST = 64
@@ -34,7 +35,7 @@ def as_source(source: Source) -> Source | None:
 
 
 def largest_count(levels: NDArray[np.uint8]) -> int | None:
-    """The smallest largest count M for which the sorted grey `levels` are round(255 k / M), k = 0 to M.
+    """The largest count M of a frame: the smallest for which all sorted grey `levels` are round(255 k / M), k = 0 to M.
 
     None if there is none, or if such levels may well occur by chance. The tolerance admits both ways of rounding a
     half, as single-precision arithmetic gives either.

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.settings import NOTHING_KNOWN, PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 #: Pixels of the largest image that is read. The largest SPAD array built has 3.2 million.
 LARGEST_IMAGE = 1 << 24
-
-Counts = NDArray[Any]
 
 
 @dataclass(frozen=True)

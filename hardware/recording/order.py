@@ -72,8 +72,10 @@ class Onlooker(Protocol):
         """Called once, before the first image. Raises InputError where it cannot use images with these settings."""
 
     def see(self, block: Block) -> None:
-        """Called with every block that is recorded, in the camera's thread: it must be quick, wait for nothing, raise
-        nothing, and leave the counts as they are."""
+        """Called with every block that is recorded.
+
+        It runs in the camera's thread: it must be quick, wait for nothing, raise nothing, and not change the counts.
+        """
 
 
 class Pipe:

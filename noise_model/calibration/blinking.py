@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc
 
-from noise_model.calibration.rates import Floats
+from noise_model.arrays import Floats
 from noise_model.calibration.streams import LAGS, StreamStatistics
 from noise_model.sensor import Sensor
 

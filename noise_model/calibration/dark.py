@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from noise_model.arrays import Floats
 from noise_model.calibration.blinking import blinking
-from noise_model.calibration.rates import Evidence, Floats, Prior, fit_prior, posterior
+from noise_model.calibration.rates import Evidence, Prior, fit_prior, posterior
 from noise_model.calibration.streams import StreamStatistics
 from noise_model.estimates import Estimate
 from noise_model.forward_model import SATURATED_LOAD

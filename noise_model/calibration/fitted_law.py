@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
 from noise_model.laws import root_grid
-from noise_model.moments import Floats, window_moments
+from noise_model.moments import window_moments
 
 _MOST_ENTRIES = 1 << 22  # of the table: bounds the memory
 

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.calibration.dark import DarkMap
 from noise_model.calibration.pooling import WIDTH_95, dead_time_of
-from noise_model.calibration.rates import Floats
 from noise_model.calibration.streams import StreamStatistics
 from noise_model.estimates import Estimate
 from noise_model.forward_model import ForwardModel

@@ -16,13 +16,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.examining import Examiner
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
-
-Floats = NDArray[np.float64]
 
 REPLICATES = 199
 SIGNIFICANCE = 0.05  # of all statistics together

@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.in_memory import capture_in_memory
-from hardware.settings import Settings
-from hardware.units import in_seconds
+from hardware.settings import Settings, in_seconds
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import torch
 
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
 from spadsr.bench.timing import timed
-from spadsr.evaluation.baselines import Counts, enlarge
+from spadsr.evaluation.baselines import enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
 from spadsr.evaluation.methods import Answer, Method, methods_named
@@ -49,13 +50,13 @@ class Comparison:
 def compare(
     pictures: Path,
     conditions: Sequence[Condition],
-    names: Sequence[str],
+    baselines: Sequence[str],
     networks: Mapping[str, Restorer],
     seed: int,
     limit: int | None,
     progress: Report,
 ) -> Comparison:
-    """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
+    """Runs baselines, by their names, and networks on the same counts of all pictures; arguments as of `evaluate`.
 
     A network that ends at a lower scale answers beyond by its highest answer, enlarged bicubically; so does ours from
     x4 on, as a method of its own, where a scale above 4 is asked for.
@@ -63,14 +64,14 @@ def compare(
     Raises:
         InputError: as `evaluate`, or a baseline that is not installed.
     """
-    methods = methods_named([*names, *networks], networks)
+    methods = methods_named([*baselines, *networks], networks, "baselines")
     for name, restorer in networks.items():
         methods[name] = up_to(max(restorer.network.scales), methods[name])
     if OURS in networks and max(condition.scale for condition in conditions) > 4:
         methods[OURS_ENLARGED] = up_to(4, methods[OURS])
     taken: defaultdict[str, list[float]] = defaultdict(list)
     timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
-    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: progress(done, total))
+    evaluation = evaluate(pictures, conditions, timed, seed, limit, progress)
     costs = {name: Cost(statistics.median(seconds), *_size(networks.get(name))) for name, seconds in taken.items()}
     return Comparison(evaluation, costs)
 

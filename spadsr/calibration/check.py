@@ -1,4 +1,4 @@
-"""From a capture to a verdict on a sensor, with a report."""
+"""Checks a sensor on a capture: does it explain the counts? Writes a report."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.capture import BLOCK_BYTES, Capture, open_capture
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.calibration.goodness import Goodness, goodness
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
@@ -25,7 +25,7 @@ _MOST_IMAGES, _LEAST_IMAGES, _MOST_COUNTS = 2000, 64, 1 << 22
 
 @dataclass(frozen=True)
 class Checked:
-    """What `check_capture` found, and the report it wrote."""
+    """The check of a sensor: its verdict, its report, and what to tell the user."""
 
     report: Path
     found: Goodness
@@ -35,12 +35,12 @@ class Checked:
 def check_capture(
     path: Path, sensor: str, output: Path | None, options: Options, command: str, progress: Progress
 ) -> Checked:
-    """Compares a capture with what a sensor would show of that scene, and writes an HTML report.
+    """Compares a capture with what a sensor would count of the same scene, and writes an HTML report.
 
     At most 2,000 images are used, in stretches spread over the capture.
 
     Args:
-        output: the report; None writes beside the capture.
+        output: file of the report; None writes it beside the capture.
         options, progress: as of `calibrate_captures`.
 
     Raises:
@@ -71,7 +71,8 @@ def _sensor_to_check(name: str, capture: Capture) -> tuple[Sensor, list[str]]:
     if sensor.shape != capture.shape[1:] or sensor.binary != (capture.settings.counter_bits == 1):
         raise InputError(
             f"{name}: {_kind(sensor.shape, sensor.binary)}, but {capture.path.name} is from"
-            f" {_kind(capture.shape[1:], capture.settings.counter_bits == 1)}; give the sensor that took it"
+            f" {_kind(capture.shape[1:], capture.settings.counter_bits == 1)}; give the sensor that took it",
+            "sensor",
         )
     stated = capture.source.settings.dead_time
     if stated is not None and not np.isclose(stated, sensor.dead_time, rtol=0.01):
@@ -87,8 +88,8 @@ def _kind(shape: tuple[int, int], binary: bool) -> str:
 
 
 def _examined(capture: Capture) -> tuple[NDArray[Any], Exposure, int, str]:
-    """Images of one kind, evenly spread: (n, H, W), how they were exposed, how many follow on each other, and the kind.
-    Scenes are preferred to flats, flats to darks."""
+    """Images to check, of one kind, in evenly spread stretches: their counts (n, H, W), their exposure, the images of a
+    stretch, and their kind. Scenes are preferred to flats, flats to darks."""
     keys = np.zeros(capture.shape[0], np.uint8) if capture.image_key is None else capture.image_key
     key = next((one for one in _ORDER if (keys == one).any()), None)
     if key is None:
@@ -102,7 +103,7 @@ def _examined(capture: Capture) -> tuple[NDArray[Any], Exposure, int, str]:
 
 
 def _stretches(images: int, pixels: int) -> tuple[list[int], int]:
-    """Where stretches of images begin, and how long each is."""
+    """The first image of each stretch, and the number of images in a stretch."""
     most = min(_MOST_IMAGES, max(_LEAST_IMAGES, _MOST_COUNTS // pixels))
     if images <= most:
         return [0], images
@@ -111,7 +112,7 @@ def _stretches(images: int, pixels: int) -> tuple[list[int], int]:
 
 
 def _read(capture: Capture, images: NDArray[np.intp], summed: int) -> NDArray[Any]:
-    """These images, every `summed` of them added up."""
+    """Counts of some images, every `summed` of them added up."""
     height, width = capture.shape[1:]
     step = summed * max(1, BLOCK_BYTES // (height * width * capture.dtype.itemsize * summed))
     parts = []

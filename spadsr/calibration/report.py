@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.calibration.calibrate import Calibration
 from noise_model.calibration.goodness import Goodness, reasons
 from noise_model.estimates import Estimate

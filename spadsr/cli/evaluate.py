@@ -49,7 +49,7 @@ def evaluate(
     conditions = conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
     named = methods_named([name.strip() for name in methods.split(",")], {"spadsr": restorer})
     with progress("measuring") as report:
-        measured = run(images, conditions, named, seed, limit, lambda done, total, row: report(done, total))
+        measured = run(images, conditions, named, seed, limit, report)
     for path, reason in measured.skipped.items():
         warn(f"skipped {path}: {reason}")
     header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}

@@ -5,16 +5,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+from noise_model.arrays import Picture
 
 
-def psnr(rate: Image, truth: Image) -> float:
+def psnr(rate: Picture, truth: Picture) -> float:
     """Peak signal to noise ratio, dB; the peak is white. Rates below zero count as zero; those above white stay."""
     error = np.mean(np.square(np.maximum(rate, 0).astype(np.float64) - truth))
     return float(-10 * np.log10(error)) if error > 0 else float("inf")
 
 
-def ssim(rate: Image, truth: Image) -> float:
+def ssim(rate: Picture, truth: Picture) -> float:
     """Structural similarity as published (Gaussian window of sigma 1.5, 11 x 11), data range = white."""
     from skimage.metrics import structural_similarity
 
@@ -29,7 +29,7 @@ def ssim(rate: Image, truth: Image) -> float:
     return float(value)
 
 
-def coverage(rate: Image, uncertainty: Image, truth: Image, factor: float) -> float:
+def coverage(rate: Picture, uncertainty: Picture, truth: Picture, factor: float) -> float:
     """Share of the pixels whose truth lies within `factor` uncertainties of the answer."""
     return float(np.mean(np.abs(truth - rate) <= factor * uncertainty))
 
@@ -47,7 +47,7 @@ class Radiometry:
     answer: NDArray[np.float64] = field(default_factory=lambda: np.zeros(Radiometry._BINS))
     truth: NDArray[np.float64] = field(default_factory=lambda: np.zeros(Radiometry._BINS))
 
-    def add(self, rate: Image, truth: Image) -> None:
+    def add(self, rate: Picture, truth: Picture) -> None:
         """Adds a picture, unclipped: an average must keep what is below zero."""
         place = np.clip((rate.ravel() + 1) * 512, 0, self._BINS - 1).astype(np.int64)  # -1 to 3 whites
         for total, values in ((self.pixels, None), (self.answer, rate.ravel()), (self.truth, truth.ravel())):
@@ -66,7 +66,7 @@ class Radiometry:
         return np.asarray(np.diff(excess) / np.diff(edges))
 
 
-def block_mean(image: Image, side: int) -> Image:
+def block_mean(image: Picture, side: int) -> Picture:
     """Means over blocks of side x side pixels."""
     height, width = image.shape
     blocks = image.reshape(height // side, side, width // side, side)

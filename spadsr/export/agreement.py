@@ -1,4 +1,4 @@
-"""Captures on which an exported network is compared with the network itself."""
+"""The agreement of an exported network with the network itself, on captures made for that."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ SIZES = ((2, 64, 32), (1, 37, 51), (3, 37, 51), (1, 128, 96), (1, 5, 3))
 
 @dataclass(frozen=True)
 class CheckCapture:
-    """Counts (B, H, W) of a sensor.
+    """Images that an exported network is compared on.
 
     Attributes:
         white: detection rate of the brightest ordinary pixel, counts/s.
@@ -38,7 +38,7 @@ class CheckCapture:
 def check_captures(
     sensor: Sensor, exposure: Exposure | None, shape: tuple[int, int] | None = None
 ) -> Iterator[CheckCapture]:
-    """Images of blocks up to white, a saturated corner, and one image without a count.
+    """Captures of several sizes: blocks up to white, a saturated corner, and one image without counts.
 
     Args:
         exposure: None takes a common one, and draws maps with hot and bad pixels.
@@ -57,13 +57,16 @@ def check_captures(
 
 
 def common_exposure(sensor: Sensor) -> Exposure:
-    """16 frames of 10 us, or of a counting array 4 of 17.5 dead times."""
+    """A common exposure of an array: 16 frames of 10 us if it is binary, else 4 of 17.5 dead times."""
     return Exposure(17.5 * sensor.dead_time or 1e-5, 16 if sensor.binary else 4)
 
 
 def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer: Restorer, scale: int) -> float:
-    """Largest difference of rates or standard uncertainties from the network's, over white, or over themselves where
-    they are larger (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
+    """The largest difference of an exported network's answers from those of the network itself.
+
+    Rates and standard uncertainties count over white, or over themselves where they are larger (saturated pixels), and
+    coverage factors over themselves. NaN where an answer is not a number.
+    """
     exact = Float32Restorer(**vars(restorer))
     *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)
     expected = [each[:, None].cpu().numpy() for each in tensors]

@@ -1,4 +1,4 @@
-"""The network as a BioImage.IO model package: for Fiji (deepImageJ), ilastik, napari and the bioimageio programs.
+"""Exports the network as a BioImage.IO model package, for Fiji (deepImageJ), ilastik, napari and bioimageio's programs.
 
 Format: BioImage.IO model description 0.5, https://bioimage-io.github.io/spec-bioimage-io.
 """

@@ -1,4 +1,4 @@
-"""The way from counts to rates as one graph of tensors, traced for export: what `Restorer` does, in float32."""
+"""Graphs for export, from counts to rates: what `Restorer` does, in float32, as one network that can be traced."""
 
 import inspect
 from collections.abc import Callable
@@ -16,7 +16,7 @@ _answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(Restorer.
 
 
 class Float32Restorer(Restorer):
-    """Restores in float32 throughout, as exported files do."""
+    """A restorer that computes in float32 throughout, as exported files do."""
 
     @property
     def bfloat16(self) -> bool:
@@ -35,7 +35,7 @@ class _SensorInGraph(Sensor):
 
 
 class OpenGraph(nn.Module):
-    """Exposure and maps are inputs; dead time, bits, afterpulsing and crosstalk are those of `sensor`."""
+    """The graph of an ONNX file: exposure and maps are inputs, all else is that of a sensor."""
 
     def __init__(self, restorer: Restorer, sensor: Sensor, scale: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class OpenGraph(nn.Module):
 
 
 class ClosedGraph(nn.Module):
-    """Counts are the only input: the exposure is fixed, and so are the maps; uniform ones where none were measured."""
+    """The graph of a package: counts are the only input; exposure and maps (uniform if not measured) are fixed."""
 
     def __init__(self, restorer: Restorer, model: ForwardModel, scale: int) -> None:
         super().__init__()

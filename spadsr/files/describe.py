@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.parsing.source import blaming, regular_file
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.errors import InputError
 from noise_model.files import checksum
 from simulate.shards import KIND as PAIRS

@@ -1,4 +1,4 @@
-"""From counts to what the network sees, and back from its answer to counts/s."""
+"""The input of a network, measured on the counts of an image."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,17 @@ from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
+from simulate.recipe import SCALES as SCALES
 from spadsr.networks.orientations import Orientation, turned
 
 _BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
-
-SCALES = (1, 2, 4, 8, 16)
-
 
 STATISTICS = 10
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one image says, in units that do not depend on the flux: every rate is over `scale`, the image's mean rate.
+    """The input of a network for an image, in units that do not depend on the flux: rates are over its mean rate.
 
     Attributes:
         statistics: (B, 10, H, W) input channels.
@@ -39,7 +37,7 @@ class Measurement:
     mean_counts: Tensor
 
     def turned(self, orientation: Orientation) -> "Measurement":
-        """Of the turned image."""
+        """The measurement of the turned image."""
         parts = ((name, getattr(self, name)) for name in self.__dataclass_fields__)
         return Measurement(**{name: turned(part, orientation) for name, part in parts})
 
@@ -48,8 +46,8 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     """The network's input for counts (B, H, W) that were taken like this, as far as it is known.
 
     Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
-    behind them goes in beside, as their standard deviation and the mean count. What bad pixels counted is not looked
-    at: they take the mean of their neighbours.
+    behind them goes in beside, as their standard deviation and the mean count. The counts of bad pixels are ignored:
+    they take the mean of their neighbours.
     """
     good = model.sensor.good.expand(counts.shape)
     counts = counts.masked_fill(~good, 0)

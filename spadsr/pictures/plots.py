@@ -4,14 +4,12 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from noise_model.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 MODEL, SOFT = "#c0392b", "#9fb3c8"
 SERIES = ("#1f4e79", "#2a9d8f", "#e9a23b", "#7b4b94", "#5c6b73", "#8ab17d")

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.forward_model import ForwardModel
 
 if TYPE_CHECKING:

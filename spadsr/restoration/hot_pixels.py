@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from noise_model.moments import Floats
+from noise_model.arrays import Floats
 
 _OUTSTANDING = 5.0  # standard deviations above the restored image, and above all neighbours but one
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
-from noise_model.moments import Floats
 from spadsr.restoration.hot_pixels import hot_pixels
 
 #: A restored image contradicts its counts if chi-squared is above 2 or the counts are 20 % off, and over 5 standard

@@ -11,8 +11,8 @@ from real_spread import DIAGONAL, NEAREST, crosstalk, dead_time, dispersion
 from scipy.ndimage import correlate
 
 from noise_model.calibration.dark import DarkMap
+from noise_model.config_files import shipped_configs
 from noise_model.estimates import Estimate
-from noise_model.files import shipped_configs
 from noise_model.sensor import Sensor
 
 TAIL = ("dark_hot_fraction", "dark_hot_median", "dark_hot_sigma")

@@ -70,17 +70,20 @@ def test_a_white_pixel_gives_the_flux() -> None:
     "condition", [Condition("binary", 4, 1.0, 1), Condition("counting", 4, 18, 1), Condition("binary", 4, 0, 1)]
 )
 def test_impossible_flux_is_refused(condition: Condition) -> None:
-    with pytest.raises(InputError, match="--flux"):
+    with pytest.raises(InputError, match=f"flux {condition.flux:g}: expected more than 0") as caught:
         condition.white_rate()
+    assert caught.value.arguments == ("flux",)
 
 
 def test_impossible_conditions_are_refused() -> None:
-    with pytest.raises(InputError, match="--scales 3"):
+    with pytest.raises(InputError, match="scale 3: not available") as scale:
         conditions_of("binary", [4, 3], [0.2], [1])
-    with pytest.raises(InputError, match="--frames 0"):
+    with pytest.raises(InputError, match="0 frames: expected 1 or more") as frames:
         conditions_of("binary", [4], [0.2], [1, 0])
-    with pytest.raises(InputError, match="--methods magic"):
+    with pytest.raises(InputError, match="magic: no such method") as method:
         methods_named(["bicubic", "magic"], {})
+    arguments = [caught.value.arguments for caught in (scale, frames, method)]
+    assert arguments == [("scales",), ("frames",), ("methods",)]
     assert len(conditions_of("binary", [1, 4], [0.1, 0.2], [1, 2, 4])) == 12
 
 
@@ -127,7 +130,7 @@ def test_the_same_seed_gives_the_same_counts_whatever_else_is_measured(pictures:
 def test_progress_counts_rows(pictures: Path) -> None:
     seen: list[tuple[int, int]] = []
     conditions = conditions_of("binary", [4], [0.2], [1, 16])
-    evaluate(pictures, conditions, methods_named(["bicubic"], {}), limit=2, progress=lambda *at: seen.append(at[:2]))
+    evaluate(pictures, conditions, methods_named(["bicubic"], {}), limit=2, progress=lambda *at: seen.append(at))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 

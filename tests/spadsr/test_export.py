@@ -17,6 +17,7 @@ from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.cli.app import app
+from spadsr.cli.console import options_of
 from spadsr.export import onnx_file as model_export
 from spadsr.export.agreement import CheckCapture, check_captures, difference
 from spadsr.export.graph import Float32Restorer
@@ -152,7 +153,7 @@ def test_refusals(small_weights: Path, tmp_path: Path, arguments: list[str], sai
     made = ["export", "--weights", str(small_weights), "-o", str(tmp_path / "a.onnx"), *arguments]
     result = CliRunner().invoke(app, made)
     assert isinstance(result.exception, InputError)
-    assert said in str(result.exception)
+    assert said in str(result.exception) + options_of(result.exception.arguments)
     assert not list(tmp_path.iterdir())
 
 

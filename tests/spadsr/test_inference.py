@@ -327,6 +327,6 @@ def test_a_sensor_that_did_not_take_it(capture: Capture, sensor: Sensor, words: 
 
 
 def test_processed_counts_are_warned_of(capture: Capture) -> None:
-    processed = replace(capture.settings, corrected=True, background_subtracted=True)
-    _, warnings = sensor_of(replace(capture, settings=processed), None)
+    settings = replace(capture.settings, corrected=True, background_subtracted=True)
+    _, warnings = sensor_of(replace(capture, settings=settings), None)
     assert ["dead time" in warnings[0], "background" in warnings[1]] == [True, True]

@@ -294,8 +294,8 @@ def test_a_learning_rate_that_is_far_too_high_stops(tmp_path: Path, source: Pair
 def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:
     one, other = source.validation(), source.validation()
     assert one.counts.equal(other.counts)
-    assert one.exposure.cycles == 16
-    assert one.sensor.binary
+    assert one.model.exposure.cycles == 16
+    assert one.model.sensor.binary
     assert set(one.targets) == {4, 2, 1}
 
 

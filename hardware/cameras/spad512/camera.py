@@ -9,7 +9,6 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -108,9 +107,7 @@ class Spad512:
         self._link = Link(*self._address)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._run is not None:
             self._run.close()
         self._applied = None

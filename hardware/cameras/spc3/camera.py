@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator
 from ctypes import POINTER, byref, c_double, c_short, c_uint8, c_uint16
 from dataclasses import dataclass, replace
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -88,9 +87,7 @@ class Spc3:
         self._library.open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._applied = None
         if self._run is not None:
             self._run.close()

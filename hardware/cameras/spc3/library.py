@@ -118,7 +118,7 @@ class Library:
         checked(name, self.status(name, *arguments))
 
     def end(self, name: str) -> None:
-        """Calls a function that ends something, if a camera is open; its status is ignored, as it may be over already."""
+        """Calls a function that ends something, if a camera is open, and ignores its status: it may be over already."""
         if self._handle:
             self.status(name)
 
@@ -161,8 +161,8 @@ def _not_loaded(path: str, error: Exception) -> str:
     looked = 0 if path else 1 if os.environ.get(VARIABLE) else 2
     before = "" if looked == 0 else f"; before: {', '.join(where[:looked])}"
     return (
-        f"SPC3: library {_path_of(path)} not usable ({error}); looked in {where[looked]}{before}; install MPD's SPC3 SDK"
-        f" and name its library, as spc3:LIBRARY or in {VARIABLE}"
+        f"SPC3: library {_path_of(path)} not usable ({error}); looked in {where[looked]}{before}; install MPD's SPC3"
+        f" SDK and name its library, as spc3:LIBRARY or in {VARIABLE}"
     )
 
 
