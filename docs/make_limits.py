@@ -76,8 +76,10 @@ def draw(case: Case, answer: Restored, path: Path) -> None:
 
 
 def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, float]]:
-    """For means over blocks of so many pixels on a side, over cuts of photographs at x4: the shares whose truth lies
-    within one uncertainty, if errors of neighbours were independent, and if they were the same."""
+    """Shares of the means over blocks, by the pixels on their side, whose truth lies within one uncertainty.
+
+    Two of each, over cuts of photographs at x4: if errors of neighbours were independent, and if they were the same.
+    """
     model, inside = ForwardModel(array(), Exposure(FRAME, frames)), {side: np.zeros(2) for side in BLOCKS}
     scenes = cuts()
     for seed, truth in enumerate(scenes):

@@ -112,7 +112,7 @@ class StreamStatistics:
 
     @property
     def live_time(self) -> float:
-        """s that the pixels were live in all, their dead times included."""
+        """S that the pixels were live in all, their dead times included."""
         return self.frames * self.exposure.count_time
 
     @property

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from hardware.settings import Settings
+from noise_model.arrays import Picture
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
@@ -24,8 +25,6 @@ from spadsr.pictures.sheets import sheet
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck, summary
 from spadsr.restoration.result_writer import ResultWriter
-
-Rates: TypeAlias = NDArray[np.float32]
 
 #: Shares of the pixels that intervals were measured to cover, and so the only ones that can be promised.
 LEVELS = (0.68, 0.95)
@@ -51,9 +50,9 @@ class Restored:
         counts: (H, W), what was restored; None where the result was read from a file, which does not hold it.
     """
 
-    rate: Rates
-    uncertainty: Rates
-    coverage_factor: Rates
+    rate: Picture
+    uncertainty: Picture
+    coverage_factor: NDArray[np.float32]
     check: PhysicsCheck
     settings: Settings
     provenance: Provenance
@@ -68,16 +67,16 @@ class Restored:
         return int(self.rate.shape[-1] // self.residual.shape[-1])
 
     @property
-    def residual(self) -> Rates:
+    def residual(self) -> Picture:
         """(H, W), counts less those that the rates lead to: see `PhysicsCheck`."""
         return self.check.residual
 
-    def interval(self, level: float = 0.95) -> tuple[Rates, Rates]:
+    def interval(self, level: float = 0.95) -> tuple[Picture, Picture]:
         """Lower and upper end, counts/s, of an interval around each rate that covers `level` of the pixels.
 
         The levels are 0.68 and 0.95, and no others: these two were measured on captures of photographs that were not
         trained on, and errors have longer tails than normal ones, so that no formula leads from them to a third. A
-        level is a share of the pixels of an image like those, not a promise for each pixel. Rates are never negative,
+        level is a share of the pixels of an image like those, not a promise for each pixel. Picture are never negative,
         so that no interval reaches below 0.
 
         Raises:

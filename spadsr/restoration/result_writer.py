@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tree, text, write_notes, write_settings
 from hardware.settings import Settings
+from noise_model.arrays import Picture
 from spadsr.provenance import Provenance
 
 PROCESS = "/entry/process"
@@ -93,8 +94,8 @@ class ResultWriter:
 
     def append(
         self,
-        rate: NDArray[np.float32],
-        uncertainty: NDArray[np.float32],
+        rate: Picture,
+        uncertainty: Picture,
         coverage_factor: NDArray[np.float32],
         checks: Mapping[str, NDArray[Any]],
     ) -> None:
