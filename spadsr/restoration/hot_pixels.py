@@ -12,7 +12,7 @@ _OUTSTANDING = 5.0  # standard deviations above the restored image, and above al
 
 
 def hot_pixels(counts: Floats, expected: Floats, variance: Floats, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """(..., H, W): good pixels whose counts are far above those expected of a restored image, and above all neighbours.
+    """Good pixels (..., H, W) whose counts are far above those expected of a restored image, and above all neighbours.
 
     Args:
         counts: as recorded.
@@ -23,10 +23,10 @@ def hot_pixels(counts: Floats, expected: Floats, variance: Floats, good: NDArray
 
 
 def stands_out(counts: Floats, good: NDArray[np.bool_], times: float = 1.0) -> NDArray[np.bool_]:
-    """(..., H, W): pixels that count far more than all their eight neighbours but one, alone or in pairs as hot pixels
-    are. Of thin lines only the ends do.
+    """Pixels (..., H, W) that count far more than all of their eight neighbours but one.
 
-    The difference is 5 of its standard deviations or more, and the pixel counts `times` as much as those neighbours.
+    Hot pixels do, alone or in pairs; of thin lines only the ends do. The difference is 5 of its standard deviations or
+    more, and the pixel counts `times` as much as those neighbours.
 
     Args:
         good: (H, W), pixels that are compared with; others count as neighbours without counts.

@@ -1,5 +1,7 @@
-"""Factors that make a network's intervals cover 68 % and 95 % of the pixels: measured on fresh captures after training,
-and kept in its weight file."""
+"""Factors that make a network's intervals cover 68 % and 95 % of the pixels.
+
+They are measured on fresh captures after training, and kept in its weight file.
+"""
 
 from typing import Annotated, TypeAlias
 

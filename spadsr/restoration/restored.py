@@ -218,8 +218,10 @@ def _write_picture(result: Restored, path: Path) -> None:
 
 
 def draw(result: Restored, file: Path | io.BytesIO) -> None:
-    """Writes a PNG of a restored image, the first one of a stack: recorded where it is known, restored, uncertainty,
-    residual."""
+    """Writes a PNG of a restored image, or of the first one of a stack.
+
+    It shows what was recorded, where that is known, the rates, their uncertainty and the residual.
+    """
     first, made, taken = _as_stack(result)[0], result.provenance, result.settings
     shape = first.residual.shape
     ideal = Sensor("ideal", torch.ones(shape), torch.zeros(shape), taken.dead_time, taken.counter_bits)
