@@ -1,4 +1,4 @@
-"""From captures to a calibrated sensor, written with its maps and a report."""
+"""Calibrates a sensor on captures, and writes it with its maps and a report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -45,7 +45,7 @@ class Recording:
 
     @property
     def stream(self) -> Stream:
-        """As calibration sees it."""
+        """The recording as estimates read it: block by block."""
         images, height, width = self.capture.shape
         return Stream(
             name=self.capture.path.name,
@@ -60,7 +60,7 @@ class Recording:
         )
 
     def used(self) -> Used:
-        """For the report."""
+        """What the report says of the recording."""
         shape, exposure = self.stream.shape, self.capture.exposure
         return used_of(self.capture, self.kind, shape, exposure)
 
@@ -183,22 +183,22 @@ def _recordings(
             if path.resolve() in seen and not marked:
                 raise InputError(f"{path}: given twice; a capture without marks is either dark or flat")
             if path.resolve() not in seen:
-                dead_time = _said_dead_time(capture, options)
+                dead_time = _known_dead_time(capture, options)
                 for name, images in (marked or {kind: None}).items():
                     yield Recording(capture, name, images, dead_time)
             seen.add(path.resolve())
 
 
 def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
-    """Images that the capture itself says are flats or darks."""
+    """Indices of the images that the capture itself marks as flats or darks."""
     if capture.image_key is None:
         return {}
     found = {kind: np.flatnonzero(capture.image_key == key) for key, kind in KINDS.items()}
     return {kind: images for kind, images in found.items() if len(images)}
 
 
-def _said_dead_time(capture: Capture, options: Options) -> float | None:
-    """s; None where neither the file nor the user says."""
+def _known_dead_time(capture: Capture, options: Options) -> float | None:
+    """The dead time of a capture, s; None where neither the file nor the user gives it."""
     if capture.settings.counter_bits == 1:
         return 0.0
     stated = capture.source.settings.dead_time
@@ -206,7 +206,7 @@ def _said_dead_time(capture: Capture, options: Options) -> float | None:
 
 
 def _masked(sensor: Sensor, recordings: Sequence[Recording]) -> Tensor | None:
-    """The sensor's mask with those of the captures' headers."""
+    """The sensor's pixel mask, with those of the captures' headers."""
     masks = [one.capture.pixel_mask for one in recordings if one.capture.pixel_mask is not None]
     if sensor.pixel_mask is None or not masks:
         return sensor.pixel_mask

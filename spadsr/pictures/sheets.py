@@ -1,4 +1,4 @@
-"""Pictures for people: what was recorded beside what was restored, on one scale, in counts/s."""
+"""Sheets of pictures for people: recorded and restored side by side, on one scale, in counts/s."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.settings import in_seconds
+from noise_model.arrays import Counts, Picture
 from noise_model.forward_model import ForwardModel
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-Picture: TypeAlias = NDArray[Any]
 Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 
 _DPI = 100
@@ -37,7 +37,7 @@ def sheet(
     uncertainty: Picture | None,
     model: ForwardModel,
     *,
-    counts: Picture | None = None,
+    counts: Counts | None = None,
     residual: Picture | None = None,
     name: str = "",
     remark: str = "",
@@ -93,7 +93,7 @@ class Strip:
 
     label: str
     rates: Mapping[str, Picture]
-    references: Mapping[str, Picture]
+    references: Mapping[str, NDArray[Any]]
 
 
 def contact_sheet(
@@ -138,7 +138,7 @@ def rate_scale(rate: Picture, stretch: Stretch = "auto") -> "Normalize":
 
 
 def enlarged(picture: Picture, scale: int) -> Picture:
-    """Every pixel as scale x scale equal ones."""
+    """A picture in which every pixel became scale x scale equal ones."""
     return picture.repeat(scale, axis=-2).repeat(scale, axis=-1)
 
 
@@ -162,7 +162,7 @@ def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", 
 
 
 def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Axes":
-    """Axes without ticks at exact pixels, counted from the upper left."""
+    """Axes without ticks, at exact pixels of the figure from its upper left."""
     across, down = figure.bbox.width, figure.bbox.height
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     axes.set_xticks([])
