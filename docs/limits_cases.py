@@ -109,8 +109,11 @@ def texture() -> Case:
 
 
 def points(calibrated: bool = False, blur: float = 0.0) -> Case:
-    """Stars of one native pixel, and as many hot pixels, equally bright. Optics may blur the stars (Gaussian, native
-    pixels, full width at half maximum)."""
+    """Stars of one native pixel, and as many hot pixels, equally bright.
+
+    Args:
+        blur: of the stars by optics, Gaussian, full width at half maximum in native pixels.
+    """
     places = np.random.default_rng(2).permutation(NATIVE * NATIVE)[: 2 * STARS]
     sky = np.full(NATIVE * NATIVE, 0.01, np.float32)
     sky[places[:STARS]] = STAR_RATE
@@ -206,7 +209,7 @@ def _grey_camera() -> Image:
 
 
 def _cameraman() -> Image:
-    """(256, 256)"""
+    """The photograph of a man behind a camera, (256, 256)."""
     return block_mean(_grey_camera(), 2)
 
 

@@ -60,8 +60,10 @@ class InferenceSpeed:
 
 
 def bench_infer(restorer: Restorer) -> InferenceSpeed:
-    """Measures ours beside the plain window-attention networks, all in the same arithmetic, and ours in ONNX Runtime
-    (float32) where that is installed, in turn with a large matrix product. Answers stay on the device."""
+    """Measures our network beside plain window attention and a large matrix product, all in the same arithmetic.
+
+    Ours is measured in ONNX Runtime (float32) as well, where that is installed. Answers stay on the device.
+    """
     device, dtype = restorer.device, torch.bfloat16 if restorer.bfloat16 else torch.float32
     restorers = {"spadsr": restorer, **{name: _random(config, device) for name, config in PEERS.items()}}
     costs = {name: gmac(_job(each, 1)) for name, each in restorers.items()}
@@ -109,7 +111,7 @@ def _job(restorer: Restorer, batch: int) -> Callable[[], None]:
     model, frames = ForwardModel(_sensor(), _EXPOSURE).to(restorer.device), _frames(batch).to(restorer.device)
 
     def restore() -> None:
-        restorer.restore(frames, model, 4)
+        restorer.answer(frames, model, 4)
         _wait(restorer.device)
 
     return restore

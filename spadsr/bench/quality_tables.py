@@ -22,8 +22,7 @@ _CSV_COLUMNS = "method mode scale flux frames pictures psnr psnr_error worst ssi
 
 
 def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, Any]) -> list[Summary]:
-    """Writes quality.md and quality.csv beside what `write_evaluation` does (rows, means, plots), each whole or not at
-    all.
+    """Writes quality.md and quality.csv, and beside them the files of `write_evaluation`, each whole or not at all.
 
     Raises:
         InputError: the folder cannot be written to.

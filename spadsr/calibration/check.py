@@ -88,8 +88,11 @@ def _kind(shape: tuple[int, int], binary: bool) -> str:
 
 
 def _examined(capture: Capture) -> tuple[NDArray[Any], Exposure, int, str]:
-    """Images to check, of one kind, in evenly spread stretches: their counts (n, H, W), their exposure, the images of a
-    stretch, and their kind. Scenes are preferred to flats, flats to darks."""
+    """Images to check, of one kind, in evenly spread stretches; scenes are preferred to flats, flats to darks.
+
+    Returns:
+        Their counts (n, H, W), their exposure, the number of images in a stretch, and their kind.
+    """
     keys = np.zeros(capture.shape[0], np.uint8) if capture.image_key is None else capture.image_key
     key = next((one for one in _ORDER if (keys == one).any()), None)
     if key is None:

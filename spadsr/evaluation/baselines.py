@@ -1,5 +1,4 @@
-"""Baselines, what a careful user would do without training: the inverse response, denoised or not, enlarged
-bicubically."""
+"""Baselines, as a careful user makes them without training: counts denoised or not, inverted, enlarged bicubically."""
 
 import math
 from collections.abc import Callable, Mapping

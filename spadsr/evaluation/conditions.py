@@ -38,8 +38,7 @@ class Condition:
         return Exposure(_COUNT_TIMES[self.mode], self.frames)
 
     def model(self, shape: tuple[int, int]) -> ForwardModel:
-        """The array in its exposure. Binary: one bit, no dead time. Counting: 8 bits, 50 ns dead time, exposed for 17.5
-        dead times."""
+        """The array in its exposure: one bit and no dead time, or 8 bits, 50 ns dead time and 17.5 of these a frame."""
         binary = self.mode == "binary"
         bits, dead_time = (1, 0.0) if binary else (8, _DEAD_TIME)
         sensor = Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)

@@ -24,8 +24,7 @@ def figures(summaries: Sequence[Summary]) -> dict[str, "Figure"]:
 
 
 def _quality(summaries: Sequence[Summary]) -> "Figure":
-    """A panel for every mode and scale: PSNR against what varies most; a colour for every method, a dash for every
-    flux (or N)."""
+    """A panel for every mode and scale: PSNR against N or flux, whichever varies most; a dash for each of the other."""
     figure, panels = _panels(summaries)
     for axes, series in panels:
         _draw_quality(axes, series)

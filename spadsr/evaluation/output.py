@@ -21,8 +21,9 @@ _CSV_COLUMNS = "image mode scale flux frames method psnr ssim total_ratio within
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, Any]) -> list[Summary]:
-    """Writes rows.csv, summary.md, summary.png, coverage.png (with error bars) and evaluation.json into `folder`, each
-    whole or not at all.
+    """Writes the files of an evaluation into a folder, each whole or not at all.
+
+    They are rows.csv, summary.md, summary.png, evaluation.json and, where a method has error bars, coverage.png.
 
     Args:
         header: the command, the seed, the weights' checksum and whatever else made the figures; versions are added.

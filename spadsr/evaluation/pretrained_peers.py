@@ -59,8 +59,7 @@ def enlarged_by(name: str) -> Baseline:
 
 
 def enlarge(rate: Picture, scale: int, enlarger: Enlarger, net: Any) -> Picture:
-    """A rate (H, W) enlarged to (s H, s W): by the network once or more, then block means; its white is the brightest
-    pixel."""
+    """A rate (H, W) enlarged to (s H, s W) by the network, once or more, then block means; white is the largest."""
     white = max(float(rate.max()), 1e-9)
     picture, reached = np.clip(rate / white, 0, 1).astype(np.float32), 1
     while reached < scale:

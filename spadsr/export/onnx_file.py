@@ -119,8 +119,10 @@ def needed(*names: str) -> list[Any]:
 
 
 def sensor_to_export(sensor: str | None, dead_time: float | None, bits: int | None) -> Sensor:
-    """The array that a file is made for: a sensor file or preset, with dead time (s) and bits in place of its own where
-    given, or else an ideal one.
+    """The array that a file is made for: a sensor file or preset, or else an ideal array.
+
+    Args:
+        dead_time, bits: in place of the sensor's own; dead time in s.
 
     Raises:
         InputError: no such sensor, or too little is known of the array.

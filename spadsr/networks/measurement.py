@@ -63,16 +63,11 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
 
 
-def mean_counts(counts: Tensor, model: ForwardModel) -> Tensor:
-    """The mean counts of `Measurement`, (B, 1, 1, 1), without the rest of it."""
-    good = model.sensor.good.expand(counts.shape)
-    rate = _mean_rate(counts.masked_fill(~good, 0), good, model)
-    return (rate * model.exposure.count_time * model.exposure.cycles)[:, None]
-
-
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
-    """(B, 1, 1) rate of the mean count: unlike the mean of the rates it is not carried off by saturated pixels. Half a
-    count in the whole image is the least."""
+    """Rate of the mean count (B, 1, 1): unlike the mean of the rates it is not carried off by saturated pixels.
+
+    Half a count in the whole image is the least.
+    """
     used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
     mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     uniform = Sensor(
