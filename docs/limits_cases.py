@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.metrics import block_mean
 
@@ -34,7 +34,7 @@ class Case:
         counts: (32, 32).
         truth: (32 s, 32 s) detections a frame and native pixel area.
         region: (32 s, 32 s), where figures are taken.
-        exposure, sensor: as the network is told.
+        model: how it was taken, as the network is told.
     """
 
     name: str
@@ -42,8 +42,7 @@ class Case:
     counts: NDArray[np.int64]
     truth: Image
     region: Mask
-    exposure: Exposure
-    sensor: Sensor
+    model: ForwardModel
 
     @property
     def scale(self) -> int:
@@ -69,8 +68,8 @@ def capture(
     """A still scene, taken by the sensor `real`, which is `told` to the network, in so many frames."""
     told, exposure = told or array(), Exposure(FRAME, frames)
     native = torch.from_numpy(block_mean(truth, truth.shape[0] // NATIVE))
-    counts = sample_counts(native, exposure, real or told, torch.Generator().manual_seed(0))
-    return Case(name, title, counts.numpy().astype(np.int64), truth, region, exposure, told)
+    counts = ForwardModel(real or told, exposure).sample(native, torch.Generator().manual_seed(0))
+    return Case(name, title, counts.numpy().astype(np.int64), truth, region, ForwardModel(told, exposure))
 
 
 def everywhere(truth: Image) -> Mask:
@@ -110,8 +109,11 @@ def texture() -> Case:
 
 
 def points(calibrated: bool = False, blur: float = 0.0) -> Case:
-    """Stars of one native pixel, and as many hot pixels, equally bright. Optics may blur the stars (Gaussian, native
-    pixels, full width at half maximum)."""
+    """Stars of one native pixel, and as many hot pixels, equally bright.
+
+    Args:
+        blur: of the stars by optics, Gaussian, full width at half maximum in native pixels.
+    """
     places = np.random.default_rng(2).permutation(NATIVE * NATIVE)[: 2 * STARS]
     sky = np.full(NATIVE * NATIVE, 0.01, np.float32)
     sky[places[:STARS]] = STAR_RATE
@@ -150,18 +152,15 @@ def filament() -> Case:
 
 def moving(speed: float = 0.5) -> Case:
     """A photograph that shifts by half a native pixel a frame, 16 frames summed; the truth is their middle."""
-    wide, generator, exposure = (
-        _cameraman()[24:152] * np.float32(0.5),
-        torch.Generator().manual_seed(0),
-        Exposure(FRAME),
-    )
+    wide, generator = _cameraman()[24:152] * np.float32(0.5), torch.Generator().manual_seed(0)
+    one = ForwardModel(array(), Exposure(FRAME))
     left = [68 + int(speed * SCALE * (t - 8)) for t in range(16)]
     frames = [torch.from_numpy(block_mean(wide[:, at : at + 128], SCALE)) for at in left]
-    counts = sum(sample_counts(frame, exposure, array(), generator).numpy().astype(np.int64) for frame in frames)
+    counts = sum(one.sample(frame, generator).numpy().astype(np.int64) for frame in frames)
     truth = wide[:, 68:196]
     edges = np.hypot(*np.gradient(truth)) > 0.03
     title = "8 native pixels of motion, 16 frames"
-    return Case("moving", title, np.asarray(counts), truth, edges, Exposure(FRAME, 16), array())
+    return Case("moving", title, np.asarray(counts), truth, edges, ForwardModel(array(), Exposure(FRAME, 16)))
 
 
 def crosstalk(nearest: float = 0.03, calibrated: bool = False) -> Case:
@@ -210,7 +209,7 @@ def _grey_camera() -> Image:
 
 
 def _cameraman() -> Image:
-    """(256, 256)"""
+    """The photograph of a man behind a camera, (256, 256)."""
     return block_mean(_grey_camera(), 2)
 
 

@@ -15,6 +15,7 @@ import torch
 from skimage.io import imread
 
 from hardware.captures.capture import open_capture
+from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.baselines import bicubic
 from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
 from spadsr.restoration.restorer import Restorer
@@ -26,13 +27,13 @@ SCALE, ZOOM, COLUMNS = 4, 3, 4
 def strip(path: Path, published: Path, restorer: Restorer) -> Strip:
     """One frame: recorded and restored at one brightness scale, the others at their own."""
     with open_capture(path) as capture:
-        counts, exposure, sensor = capture.read(0, 1).astype(np.int64), capture.exposure, capture.sensor()
-    rate, sd = restorer.restore(torch.from_numpy(counts), exposure, sensor, SCALE)
-    recorded = np.asarray(enlarged(bicubic(counts[0], exposure, sensor, 1), SCALE))
-    others = {"uncertainty": sd[0].numpy()}
+        counts, model = capture.read(0, 1).astype(np.int64), ForwardModel(capture.sensor, capture.exposure)
+    restored = restorer.restore(torch.from_numpy(counts), model, SCALE)[0]
+    recorded = np.asarray(enlarged(bicubic(counts[0], model, 1), SCALE))
+    others = {"uncertainty": restored.uncertainty}
     if published.is_file():
         others["published"] = imread(published, as_gray=True).astype(np.float32)
-    return Strip(path.stem, {"recorded": recorded, "spadsr": rate[0].numpy()}, others)
+    return Strip(path.stem, {"recorded": recorded, "spadsr": restored.rate}, others)
 
 
 def zoomed(one: Strip) -> Strip:

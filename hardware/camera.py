@@ -1,69 +1,32 @@
-"""What every camera is, and which there are."""
+"""What every camera is: the methods it has, and the blocks of images it hands over."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hardware.settings import Settings
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure
 
 
 class CameraError(InputError):
-    """A camera failed: the message is one line that says what it said and what to do."""
-
-
-@dataclass(frozen=True)
-class CameraSettings:
-    """How images are to be taken, or are taken.
-
-    Attributes:
-        count_time: s, live exposure of one hardware frame (T).
-        cycles: hardware frames the camera sums into one image (N).
-        counter_bits: of the in-pixel counter; 1 is a binary array.
-        dead_time: hold-off, s; 0 for a binary array.
-        frame_time: s from the start of one image to the start of the next; asked for, None is as fast as the camera
-            goes; applied, None is not known.
-        corrected: the camera corrects counts for dead time (pile-up).
-        background_subtracted: the camera subtracts a background.
-        largest_count: an image can hold, where that is less than `cycles` and `counter_bits` allow; None: it is not.
-    """
-
-    count_time: float
-    cycles: int = 1
-    counter_bits: int = 1
-    dead_time: float = 0.0
-    frame_time: float | None = None
-    corrected: bool = False
-    background_subtracted: bool = False
-    largest_count: int | None = None
-
-    @property
-    def exposure(self) -> Exposure:
-        """N and T."""
-        return Exposure(self.count_time, self.cycles)
-
-    @property
-    def saturation_value(self) -> int:
-        """The largest count an image can hold."""
-        return self.largest_count or self.cycles * ((1 << self.counter_bits) - 1)
+    """A camera failed: one line that says what it reported and what to do."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutive images, none lost between them.
+    """Consecutive images of a camera, with none lost between them.
 
     Attributes:
-        counts: (n, H, W), n > 0, uint8, uint16 or uint32, native orientation; of one type throughout a run. The
-            receiver owns it.
-        first: index of the first image since the start, lost images counted.
+        counts: (n, H, W), n > 0, uint8, uint16 or uint32 (one of them throughout a run), native orientation. The
+            receiver owns the array: the camera never writes to it again.
+        first: index of the first image since the start, counting lost images as well.
         period: s from the start of one image to the start of the next.
         host_time: s, `time.monotonic()` when the block arrived.
         lost: images lost just before this block.
-        lost_known: False where the camera cannot tell; `lost` is then the least it can have been.
+        lost_known: False where the camera cannot tell; `lost` is then the smallest number possible.
         saturated: share of counts at the saturation value, 0 to 1.
     """
 
@@ -77,31 +40,8 @@ class Block:
 
     @property
     def stop(self) -> int:
-        """Index after the last image."""
+        """Index of the last image, plus 1."""
         return self.first + len(self.counts)
-
-
-@dataclass(frozen=True)
-class CameraStatistics:
-    """Of the run in progress, or of the last one.
-
-    Attributes:
-        images: handed over.
-        lost: before those, as far as known.
-        lost_known: False once a block's loss was not known.
-        saturated: share of counts at the saturation value.
-    """
-
-    images: int = 0
-    lost: int = 0
-    lost_known: bool = True
-    saturated: float = 0.0
-
-    def after(self, block: Block) -> "CameraStatistics":
-        """These and one more block."""
-        images = self.images + len(block.counts)
-        saturated = (self.saturated * self.images + block.saturated * len(block.counts)) / images
-        return CameraStatistics(images, self.lost + block.lost, self.lost_known and block.lost_known, saturated)
 
 
 class Camera(Protocol):
@@ -113,7 +53,7 @@ class Camera(Protocol):
 
     @property
     def name(self) -> str:
-        """As in `cameras`."""
+        """Name in addresses and in the list of cameras."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -121,29 +61,27 @@ class Camera(Protocol):
 
     @property
     def pixel_mask(self) -> NDArray[np.uint32] | None:
-        """(H, W), NXdetector bits, where the camera knows."""
+        """(H, W), NXdetector bits; None where the camera does not know which pixels are bad."""
 
     @property
     def waits(self) -> bool:
-        """Whether it waits for a receiver that is late, and loses nothing by it."""
+        """Whether the camera waits for a receiver that is late, so that no image is lost by it."""
 
     def __enter__(self) -> Self:
-        """Opens it. Raises CameraError if it cannot be reached."""
+        """Opens the camera. Raises CameraError if it cannot be reached."""
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Releases it; safe after any failure, and twice."""
+    def __exit__(self, *error: object) -> None:
+        """Releases the camera; safe after any failure, and twice."""
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
-        """Applies `settings` and returns what was applied: the nearest the camera has.
+    def configure(self, settings: Settings) -> Settings:
+        """Applies the nearest settings that the camera has, and returns those.
 
         Raises:
             CameraError: a setting that it cannot come near, or that it refused.
         """
 
     def blocks(self) -> Iterator[Block]:
-        """Starts, and hands images over until `stop` or the camera's end. Closing the iterator stops as well.
+        """Starts the camera and hands over its images until `stop` or the end; closing the iterator stops as well.
 
         Raises:
             CameraError: the camera failed; blocks handed over before stay valid.
@@ -152,33 +90,8 @@ class Camera(Protocol):
     def stop(self) -> None:
         """Ends `blocks` soon; from any thread, any number of times."""
 
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-
     def identity(self) -> dict[str, str]:
-        """`description`, `serial_number`, `firmware`, `software`, as far as there are; and remarks for the file."""
-
-
-class Driver(Protocol):
-    """A module of this package with a camera.
-
-    Attributes:
-        ADDRESS: how it is addressed, e.g. "replay:CAPTURE,speed=1,loop=0".
-        OPTIONS: names and usual values of its options, all of them numbers.
-    """
-
-    ADDRESS: str
-    OPTIONS: Mapping[str, float]
-
-    def availability(self) -> tuple[bool, str]:
-        """Whether it is usable here without a `what`, and why not or what is needed; quick, touching no camera."""
-
-    def connect(self, what: str, **options: float) -> Camera:
-        """The camera of an address `name:what,option=value`, not opened yet; `what` may be empty.
-
-        Raises:
-            CameraError: `what` or an option is not possible.
-        """
+        """Texts for the file: `description`, `serial_number`, `firmware`, `software` as far as known, and remarks."""
 
 
 def smallest_dtype(saturation_value: int) -> np.dtype[np.unsignedinteger]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from noise_model import kernels
 from noise_model.crosstalk import Crosstalk
 from noise_model.kernels import Ints, Key, Rates
-from noise_model.laws import Shape
+from noise_model.laws import CountingProcess
 from noise_model.tables import LongTable, Part, Table, part, parts
 
 _AT_ONCE = 1 << 16  # pixels, or one image: they stay in the cache from the first step to the last
@@ -22,7 +22,7 @@ def draw_counts(
     photon_rate: Tensor,
     gain: Tensor,
     dark: Tensor,
-    shape: Shape,
+    process: CountingProcess,
     crosstalk: Crosstalk,
     generator: torch.Generator,
 ) -> Tensor:
@@ -32,7 +32,7 @@ def draw_counts(
     photons = _floats(photon_rate.expand(size).reshape(-1, pixels))
     maps = [_floats(each.reshape(-1, pixels)) for each in (gain, dark)]
     images = np.empty((len(photons), *size[-2:]), np.int32)
-    steps = [*_drawing(shape), *([_crosstalk(crosstalk)] if crosstalk else [])]
+    steps = [*_drawing(process), *([_crosstalk(crosstalk)] if crosstalk else [])]
     at_once = max(1, _AT_ONCE // max(1, pixels))
     for start in range(0, len(images), at_once):
         rates = Rates(photons[start : start + at_once], start, *maps)
@@ -41,15 +41,15 @@ def draw_counts(
     return torch.from_numpy(images).reshape(size)
 
 
-def _floats(values: Tensor) -> kernels.Floats:
-    array: kernels.Floats = values.float().contiguous().numpy()
+def _floats(values: Tensor) -> kernels.Singles:
+    array: kernels.Singles = values.float().contiguous().numpy()
     return array
 
 
-def _drawing(shape: Shape) -> list[_Step]:
-    if shape.counter_maximum == shape.cycles == 1:
-        return [lambda rates, key, counts: kernels.draw_binary_frames(rates, shape.afterpulse, key, _flat(counts))]
-    first, *others = parts(shape, torch.device("cpu"))
+def _drawing(process: CountingProcess) -> list[_Step]:
+    if process.counter_maximum == process.cycles == 1:
+        return [lambda rates, key, counts: kernels.draw_binary_frames(rates, process.afterpulse, key, _flat(counts))]
+    first, *others = parts(process, torch.device("cpu"))
     return [_draw(first), *(_add(each) for each in others)]
 
 

@@ -21,8 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noise_model.kernels import Response, Taps
-from noise_model.laws import ClusterShape, Shape
-from noise_model.sensor import Exposure, Sensor
+from noise_model.laws import ClusterProcess, CountingProcess
 
 _FEW = 0.25  # counts of the brightest pixel below which most draws are 0
 _NEGLIGIBLE = 1e-3  # of the kernel's sum
@@ -47,9 +46,9 @@ class Crosstalk:
     saturation: int
 
     @classmethod
-    def of(cls, exposure: Exposure, sensor: Sensor) -> "Crosstalk":
-        """As a sensor has it in an exposure."""
-        return _crosstalk(Shape.of(exposure, sensor), tuple(map(tuple, sensor.crosstalk.tolist())))
+    def of(cls, process: CountingProcess, kernel: Tensor) -> "Crosstalk":
+        """Crosstalk of the chances `kernel` (k, k) between pixels that count in this way."""
+        return _crosstalk(process, tuple(map(tuple, kernel.tolist())))
 
     def __bool__(self) -> bool:
         return self.most > 0
@@ -60,9 +59,9 @@ class Crosstalk:
         return self.most < _FEW
 
     @property
-    def law(self) -> ClusterShape:
+    def law(self) -> ClusterProcess:
         """Of numbers up to the largest mean; there are few different ones."""
-        return ClusterShape(2.0 ** math.ceil(math.log2(max(self.most, 1.0))), self.response.clustered)
+        return ClusterProcess(2.0 ** math.ceil(math.log2(max(self.most, 1.0))), self.response.clustered)
 
     @cached_property
     def taps(self) -> Taps:
@@ -77,21 +76,21 @@ class Crosstalk:
 
 
 @lru_cache(maxsize=256)
-def _crosstalk(shape: Shape, kernel: tuple[tuple[float, ...], ...]) -> Crosstalk:
+def _crosstalk(process: CountingProcess, kernel: tuple[tuple[float, ...], ...]) -> Crosstalk:
     first = torch.tensor(kernel)
-    most = float(first.sum()) * shape.cycles * min(shape.most_counts, shape.counter_maximum)
-    return Crosstalk(first, _second_order(first), _response(shape), most, shape.cycles * shape.counter_maximum)
+    most = float(first.sum()) * process.cycles * min(process.most_counts, process.counter_maximum)
+    return Crosstalk(first, _second_order(first), _response(process), most, process.cycles * process.counter_maximum)
 
 
-def _response(shape: Shape) -> Response:
-    if shape.counter_maximum == 1:  # afterpulses of other images make up for those that come too late for this one
-        return Response(True, shape.cycles, 0.0, shape.afterpulse, 1.0, 0.0, shape.afterpulse * (1 - 1 / shape.cycles))
-    if shape.afterpulse == 0:
-        return Response(False, shape.cycles, shape.relative_dead_time, 0.0, 1.0, 0.0, 0.0)
-    decay = 1 / shape.relative_trap_lifetime
-    afterpulse = shape.afterpulse * (1 + math.expm1(-decay) / decay)  # before the frame ends
-    lost = -math.expm1(-shape.relative_dead_time * decay)
-    return Response(False, shape.cycles, shape.relative_dead_time, afterpulse, decay, lost, afterpulse)
+def _response(process: CountingProcess) -> Response:
+    n, b, a = process.cycles, process.relative_dead_time, process.afterpulse
+    if process.counter_maximum == 1:  # afterpulses of other images make up for those that come too late for this one
+        return Response(True, n, 0.0, a, 1.0, 0.0, a * (1 - 1 / n))
+    if a == 0:
+        return Response(False, n, b, 0.0, 1.0, 0.0, 0.0)
+    decay = 1 / process.relative_trap_lifetime
+    in_frame = a * (1 + math.expm1(-decay) / decay)  # before the frame ends
+    return Response(False, n, b, in_frame, decay, -math.expm1(-b * decay), in_frame)
 
 
 def _second_order(kernel: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, their checksums, and where the shipped configuration lives."""
+"""Files that are either whole or absent, and their checksums."""
 
 import hashlib
 import os
@@ -24,7 +24,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output with -o") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another place", "output") from error
     os.close(handle)
     partial = Path(name)
     try:
@@ -38,7 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, read in pieces. Raises OSError where it cannot be read."""
+    """SHA-256 of a file, in hexadecimal. Raises OSError where it cannot be read."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -47,9 +47,3 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def shipped_configs() -> Path:
-    """The folder with the shipped sensors and recipes: beside this package once installed, else in the checkout."""
-    installed = Path(__file__).parent / "configs"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "configs"

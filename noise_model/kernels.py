@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-Floats = NDArray[np.float32]
+Singles = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Key = tuple[np.uint64, np.uint64]
 Number = float | np.floating[Any]
@@ -62,14 +62,14 @@ class LongArrays(NamedTuple):
 class Rates(NamedTuple):
     """x = photons * gain + dark: photons (I, P) of images from number `first` on, maps (M, P) they take in turn."""
 
-    photons: Floats
+    photons: Singles
     first: int
-    gain: Floats
-    dark: Floats
+    gain: Singles
+    dark: Singles
 
 
 class Response(NamedTuple):
-    """What becomes of an avalanche that a neighbour fires: see `noise_model.response.crosstalk_gain`."""
+    """What becomes of an avalanche that a neighbour fires: see `noise_model.crosstalk`."""
 
     binary: bool
     cycles: int
@@ -88,8 +88,8 @@ class Taps(NamedTuple):
     reach: int
     rows: NDArray[np.int64]
     columns: NDArray[np.int64]
-    first: Floats
-    second: Floats
+    first: Singles
+    second: Singles
 
 
 @compiled
@@ -144,7 +144,7 @@ def draw_binary_frames(rates: Rates, afterpulse: float, key: Key, counts: Ints) 
 
 
 @compiled
-def _fire(x: Floats, place: int, key: Key, a: Number, counts: Ints) -> None:
+def _fire(x: Singles, place: int, key: Key, a: Number, counts: Ints) -> None:
     key0, key1 = key
     for i in range(x.size):
         y = x[i] * np.float32(1 / 64)
@@ -158,7 +158,7 @@ def _fire(x: Floats, place: int, key: Key, a: Number, counts: Ints) -> None:
 
 
 @compiled
-def _rates(rates: Rates, image: int, start: int, x: Floats) -> None:
+def _rates(rates: Rates, image: int, start: int, x: Singles) -> None:
     sensor = (rates.first + image) % len(rates.gain)
     photons, gain, dark = rates.photons[image], rates.gain[sensor], rates.dark[sensor]
     for i in range(x.size):
@@ -172,7 +172,7 @@ def _add(drawn: Ints, counts: Ints) -> None:
 
 
 @compiled
-def _draw(x: Floats, place: int, key: Key, table: TableArrays, long: LongArrays, counts: Ints) -> None:
+def _draw(x: Singles, place: int, key: Key, table: TableArrays, long: LongArrays, counts: Ints) -> None:
     if not long.entries.size:
         _draw_short(x, place, key, table, counts)
         return
@@ -185,7 +185,7 @@ def _draw(x: Floats, place: int, key: Key, table: TableArrays, long: LongArrays,
 
 
 @compiled
-def _dim(x: Floats, split: Number, where: Ints, dim: Floats) -> int:
+def _dim(x: Singles, split: Number, where: Ints, dim: Singles) -> int:
     """Number of pixels below the split, which are they, and their x."""
     n = 0
     for i in range(x.size):
@@ -196,7 +196,7 @@ def _dim(x: Floats, split: Number, where: Ints, dim: Floats) -> int:
 
 
 @compiled
-def _draw_short(x: Floats, place: int, key: Key, table: TableArrays, counts: Ints) -> None:
+def _draw_short(x: Singles, place: int, key: Key, table: TableArrays, counts: Ints) -> None:
     index, share = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     _choose(x, place, key, np.float32(table.scale), table.first.size - 1, table.log2_width, index, share)
     _look_up(index, share, table.first, table.entries, table.log2_width, counts)
@@ -204,7 +204,7 @@ def _draw_short(x: Floats, place: int, key: Key, table: TableArrays, counts: Int
 
 @compiled
 def _choose(
-    x: Floats, place: int, key: Key, scale: Number, last: int, log2_width: int, index: Ints, share: Ints
+    x: Singles, place: int, key: Key, scale: Number, last: int, log2_width: int, index: Ints, share: Ints
 ) -> None:
     """One of the two rows around each x at random, in proportion to nearness, and a random column."""
     top = np.float32(last) * np.float32(last)
@@ -235,7 +235,7 @@ def _look_up(index: Ints, share: Ints, first: Ints, entries: Ints, log2_width: i
 
 
 @compiled
-def _draw_long(x: Floats, place: int, key: Key, long: LongArrays, counts: Ints) -> None:
+def _draw_long(x: Singles, place: int, key: Key, long: LongArrays, counts: Ints) -> None:
     """A bin of the standardised law, a place in it, and the nearest count; of no use below the split."""
     index, share = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     cell, within, offset = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
@@ -252,15 +252,15 @@ def _draw_long(x: Floats, place: int, key: Key, long: LongArrays, counts: Ints) 
 
 @compiled
 def _choose_long(
-    x: Floats,
+    x: Singles,
     place: int,
     key: Key,
     long: LongArrays,
     index: Ints,
     share: Ints,
     cell: Ints,
-    within: Floats,
-    offset: Floats,
+    within: Singles,
+    offset: Singles,
 ) -> None:
     """A cell and how far in it x is; one of the two laws around x at random, a random bin, a random place in it."""
     bits = x.view(np.int32)
@@ -317,7 +317,7 @@ def _copy(counts: Ints, own: Ints) -> Number:
 
 
 @compiled
-def _maybe_fire(own: Ints, chance: Number, place: int, key: Key, uniform: Floats, some: NDArray[np.bool_]) -> None:
+def _maybe_fire(own: Ints, chance: Number, place: int, key: Key, uniform: Singles, some: NDArray[np.bool_]) -> None:
     """The chance of one avalanche or more is less than their mean: most numbers need no exponential function."""
     key0, key1 = key
     for i in range(own.size):
@@ -326,7 +326,7 @@ def _maybe_fire(own: Ints, chance: Number, place: int, key: Key, uniform: Floats
 
 
 @compiled
-def _target(source: int, height: int, width: int, taps: Taps, weights: Floats, bits: np.uint64) -> int:
+def _target(source: int, height: int, width: int, taps: Taps, weights: Singles, bits: np.uint64) -> int:
     """The pixel that an avalanche may fire, -1 for one beyond the edge."""
     left = np.float32(np.int32(bits & _LOW_24)) * _UNIT_24 * weights.sum()
     tap = 0
@@ -378,7 +378,7 @@ def add_crosstalk(rates: Rates, response: Response, taps: Taps, table: TableArra
 
 
 @compiled
-def _rates_in_rows(rates: Rates, image: int, top: int, width: int, stride: int, x: Floats) -> None:
+def _rates_in_rows(rates: Rates, image: int, top: int, width: int, stride: int, x: Singles) -> None:
     for row in range(x.size // stride):
         _rates(rates, image, (top + row) * width, x[row * stride : row * stride + width])
 
@@ -391,7 +391,7 @@ def _rate(rates: Rates, image: int, pixel: int) -> Number:
 
 
 @compiled
-def _surround(counts: Ints, reach: int, stride: int, around: Floats) -> Number:
+def _surround(counts: Ints, reach: int, stride: int, around: Singles) -> Number:
     """Copies an image into the middle of `around`; gives its total."""
     total = 0
     for row in range(len(counts)):
@@ -411,7 +411,7 @@ def _mean_gain(fired: Number, response: Response) -> Number:
 
 
 @compiled
-def _sum_neighbours(around: Floats, start: int, offsets: NDArray[np.int64], weights: Floats, mean: Floats) -> None:
+def _sum_neighbours(around: Singles, start: int, offsets: NDArray[np.int64], weights: Singles, mean: Singles) -> None:
     mean[:] = _ZERO
     for tap in range(0, offsets.size, 4):
         a, b, c, d = start + offsets[tap], start + offsets[tap + 1], start + offsets[tap + 2], start + offsets[tap + 3]
@@ -420,14 +420,16 @@ def _sum_neighbours(around: Floats, start: int, offsets: NDArray[np.int64], weig
 
 
 @compiled
-def _add_taps(first: Floats, second: Floats, third: Floats, fourth: Floats, weights: Floats, mean: Floats) -> None:
+def _add_taps(
+    first: Singles, second: Singles, third: Singles, fourth: Singles, weights: Singles, mean: Singles
+) -> None:
     w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
     for i in range(mean.size):
         mean[i] += w0 * first[i] + w1 * second[i] + w2 * third[i] + w3 * fourth[i]
 
 
 @compiled
-def _weigh(mean: Floats, own: Floats, x: Floats, response: Response) -> None:
+def _weigh(mean: Singles, own: Singles, x: Singles, response: Response) -> None:
     for i in range(mean.size):
         mean[i] *= _gain(own[i], x[i], response)
 

@@ -16,9 +16,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from noise_model.response import afterpulse_in_frame
-from noise_model.sensor import Exposure, Sensor
-
 #: Grid spacing in standard deviations of the counts: mixing two rows adds up to a quarter of its square in variance.
 _FINE_STEP, _COARSE_STEP = 0.05, 0.1
 _CACHED = 1 << 20  # entries
@@ -57,7 +54,7 @@ class Law(Protocol):
 
 
 @dataclass(frozen=True)
-class Shape:
+class CountingProcess:
     """All that the law of a sum of frames depends on beside the rate. Times are in units of the exposure of a frame."""
 
     cycles: int
@@ -67,18 +64,6 @@ class Shape:
     counter_bits: int
     counter_wraps: bool
     brightest: float = math.inf  # x of interest
-
-    @classmethod
-    def of(cls, exposure: Exposure, sensor: Sensor) -> "Shape":
-        """The shape of what this sensor shows in this exposure."""
-        return cls(
-            cycles=exposure.cycles,
-            relative_dead_time=0.0 if sensor.binary else sensor.dead_time / exposure.count_time,
-            afterpulse=sensor.afterpulse_probability if sensor.binary else afterpulse_in_frame(sensor),
-            relative_trap_lifetime=0.0 if sensor.binary else sensor.trap_lifetime / exposure.count_time,
-            counter_bits=sensor.counter_bits,
-            counter_wraps=sensor.counter_wraps and not sensor.binary,
-        )
 
     @property
     def counter_maximum(self) -> int:
@@ -162,7 +147,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class ClusterShape:
+class ClusterProcess:
     """A Poisson number of avalanches, each followed by another with chance `afterpulse`, and so on (Polya-Aeppli
     distribution); x is the mean of their sum."""
 
@@ -204,79 +189,79 @@ def root_rows(largest_mean: float, width: int) -> int:
     return rows
 
 
-def frame_law(x: Tensor, shape: Shape) -> Tensor:
+def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
     """(R, K) chances of 0, 1, 2, ... counts in one frame of a counting pixel, as the counter shows them; rates x (R,).
 
     The n-th avalanche needs n - 1 dead times and an armed time A_n: P(K >= n) = P(A_n <= 1 - (n - 1) b). Without
     afterpulses A_n is Gamma(n) distributed. With them, dim pixels are followed state by state; for others a gamma
     distribution has the first three moments of A_n.
     """
-    at_least = torch.zeros(len(x), shape.most_counts + 2, dtype=torch.float64)
+    at_least = torch.zeros(len(x), process.most_counts + 2, dtype=torch.float64)
     at_least[:, 0] = 1
-    dim = (x < _DIM) if shape.afterpulse > 0 else torch.zeros_like(x, dtype=torch.bool)
+    dim = (x < _DIM) if process.afterpulse > 0 else torch.zeros_like(x, dtype=torch.bool)
     for rows, chances in ((dim, _followed), (~dim, _by_moments)):
         if bool(rows.any()):
-            at_least[rows, 1:-1] = chances(x[rows], shape)
+            at_least[rows, 1:-1] = chances(x[rows], process)
     pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(min=0)  # the last column: all a counter at its maximum stands for
-    return _folded(pmf, shape.counter_maximum + 1) if shape.counter_wraps else pmf
+    return _folded(pmf, process.counter_maximum + 1) if process.counter_wraps else pmf
 
 
-def _live(shape: Shape) -> Tensor:
+def _live(process: CountingProcess) -> Tensor:
     """(K,) armed time that is left for n = 1, ..., K avalanches."""
-    return (1 - torch.arange(shape.most_counts, dtype=torch.float64) * shape.relative_dead_time).clamp(min=0)
+    return (1 - torch.arange(process.most_counts, dtype=torch.float64) * process.relative_dead_time).clamp(min=0)
 
 
-def _by_moments(x: Tensor, shape: Shape) -> Tensor:
+def _by_moments(x: Tensor, process: CountingProcess) -> Tensor:
     """(R, K) chances of n = 1, ..., K avalanches or more."""
-    origin, scale, order = _armed_time(x.clamp(min=_LEAST_X), shape)
-    z = ((x[:, None] * _live(shape) - origin) / scale).clamp(min=0)
+    origin, scale, order = _armed_time(x.clamp(min=_LEAST_X), process)
+    z = ((x[:, None] * _live(process) - origin) / scale).clamp(min=0)
     return _gamma_cdf(order.expand_as(z), z)
 
 
-def _followed(x: Tensor, shape: Shape) -> Tensor:
+def _followed(x: Tensor, process: CountingProcess) -> Tensor:
     """(R, K) the same, exactly, for x up to _DIM: they are entire functions of x, so that polynomials through Chebyshev
     nodes are as good as a double."""
     order = torch.arange(_NODES, dtype=torch.float64)
     at_nodes = torch.cos(math.pi * (order[:, None] + 0.5) / _NODES * order)
     at_nodes[:, 0] /= 2
     there = torch.cos(torch.arccos((2 * x / _DIM - 1).clamp(-1, 1))[:, None] * order)
-    return (there @ (2 / _NODES * at_nodes.T @ _followed_at_nodes(shape))).clamp_(0, 1)
+    return (there @ (2 / _NODES * at_nodes.T @ _followed_at_nodes(process))).clamp_(0, 1)
 
 
 @lru_cache(maxsize=4)
-def _followed_at_nodes(shape: Shape) -> Tensor:
+def _followed_at_nodes(process: CountingProcess) -> Tensor:
     """(nodes, K) chances: in armed time, avalanches and filled traps are a Markovian arrival process.
 
     With rates `quiet` between states without an avalanche and `fired` with one, the generating function of the number
     of avalanches in a time S is exp(S (quiet + z fired)) (Neuts, J. Appl. Prob. 16 (1979) 764).
     """
     x = _DIM / 2 * (1 + torch.cos(math.pi * (torch.arange(_NODES, dtype=torch.float64) + 0.5) / _NODES))
-    after = _through_dead_time(shape)
-    release = torch.arange(len(after), dtype=torch.float64) / shape.relative_trap_lifetime
+    after = _through_dead_time(process)
+    release = torch.arange(len(after), dtype=torch.float64) / process.relative_trap_lifetime
     quiet = torch.diag_embed(-(x[:, None] + release))
     fired = x[:, None, None] * after + release[:, None] * after.roll(1, 0)
     z = torch.exp(-2j * math.pi * torch.arange(_NEVER_IN_DIM // 2 + 1, dtype=torch.float64) / _NEVER_IN_DIM)
     rates = quiet[:, None] + z[:, None, None] * fired[:, None]
-    most = min(shape.most_counts, _NEVER_IN_DIM)
-    live = _live(shape)[:most]
-    dead_time = torch.linalg.matrix_exp(shape.relative_dead_time * rates)
+    most = min(process.most_counts, _NEVER_IN_DIM)
+    live = _live(process)[:most]
+    dead_time = torch.linalg.matrix_exp(process.relative_dead_time * rates)
     state = torch.linalg.matrix_exp(live[-1] * rates).sum(dim=-1, keepdim=True)
     spectrum = [state[..., 0, 0]]  # n = most, most - 1, ..., 1: each has a dead time more to live
     for _ in range(most - 1):
         state = dead_time @ state
         spectrum.append(state[..., 0, 0])
     fewer = torch.fft.irfft(torch.stack(spectrum[::-1], dim=2), n=_NEVER_IN_DIM, dim=1).cumsum(dim=1)
-    reached = torch.zeros(_NODES, shape.most_counts, dtype=torch.float64)
+    reached = torch.zeros(_NODES, process.most_counts, dtype=torch.float64)
     reached[:, :most] = 1 - fewer.diagonal(dim1=1, dim2=2)[:, :most]
     return reached
 
 
-def _armed_time(x: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
+def _armed_time(x: Tensor, process: CountingProcess) -> tuple[Tensor, Tensor, Tensor]:
     """Origin, scale and order (R or 1, K) of the gamma distribution of A_n, n = 1, ..., K, in units of 1 / r."""
-    n = torch.arange(1, shape.most_counts + 1, dtype=torch.float64)[None, :]
-    if shape.afterpulse == 0:
+    n = torch.arange(1, process.most_counts + 1, dtype=torch.float64)[None, :]
+    if process.afterpulse == 0:
         return torch.zeros_like(n), torch.ones_like(n), n
-    mean, square, cube = (torch.stack(each, dim=1) for each in zip(*_armed_moments(x, shape), strict=True))
+    mean, square, cube = (torch.stack(each, dim=1) for each in zip(*_armed_moments(x, process), strict=True))
     variance = square - mean.square()
     third = cube - 3 * mean * square + 2 * mean**3
     scale = third / (2 * variance)
@@ -284,20 +269,20 @@ def _armed_time(x: Tensor, shape: Shape) -> tuple[Tensor, Tensor, Tensor]:
     return mean - order * scale, scale, order
 
 
-def _armed_moments(x: Tensor, shape: Shape) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _armed_moments(x: Tensor, process: CountingProcess) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """E A_n, E A_n^2, E A_n^3 (R,) for n = 1, ..., K, in units of 1 / r.
 
     Between avalanches the state is the number of filled traps. While k are, the pixel waits for the first of a photon
     (rate 1) and k releases (rate 1 / lifetime each). An avalanche leaves the other traps as they are, fills one more
     with chance a, and each stays filled through the dead time with chance s.
     """
-    after = _through_dead_time(shape)
+    after = _through_dead_time(process)
     filled = torch.arange(after.shape[1], dtype=torch.float64)
-    release = filled / (x[:, None] * shape.relative_trap_lifetime)
+    release = filled / (x[:, None] * process.relative_trap_lifetime)
     gap = 1 / (1 + release)
     state = torch.zeros(4, len(x), len(filled), dtype=torch.float64)  # of chance, time, its square and its cube
     state[0, :, 0] = 1
-    for _ in range(shape.most_counts):
+    for _ in range(process.most_counts):
         chance, time, square, cube = state
         cube = cube + gap * (3 * square + gap * (6 * time + gap * 6 * chance))
         square = square + gap * (2 * time + gap * 2 * chance)
@@ -309,11 +294,11 @@ def _armed_moments(x: Tensor, shape: Shape) -> Iterator[tuple[Tensor, Tensor, Te
         state = state @ after
 
 
-def _through_dead_time(shape: Shape) -> Tensor:
+def _through_dead_time(process: CountingProcess) -> Tensor:
     """(k before, k after) chances: an avalanche fills a trap or not, then each trap survives the dead time or not."""
-    survive = math.exp(-shape.relative_dead_time / shape.relative_trap_lifetime)
-    fill = shape.afterpulse / survive
-    most = _most_traps(fill, shape)
+    survive = math.exp(-process.relative_dead_time / process.relative_trap_lifetime)
+    fill = process.afterpulse / survive
+    most = _most_traps(fill, process)
     kept = torch.zeros(most + 2, most + 1, dtype=torch.float64)
     for before in range(most + 2):
         for left in range(before + 1):
@@ -322,9 +307,9 @@ def _through_dead_time(shape: Shape) -> Tensor:
     return (1 - fill) * kept[:-1] + fill * kept[1:]
 
 
-def _most_traps(fill: float, shape: Shape) -> int:
+def _most_traps(fill: float, process: CountingProcess) -> int:
     """Traps filled at once, never mind more: 5 standard deviations above their number at the highest count rate."""
-    held = fill * shape.relative_trap_lifetime * min(shape.most_counts, shape.largest_x)
+    held = fill * process.relative_trap_lifetime * min(process.most_counts, process.largest_x)
     return math.ceil(2 + held + 5 * math.sqrt(held))
 
 

@@ -6,13 +6,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from noise_model.laws import Shape, root_grid
-
-Floats = NDArray[np.float64]
-
+from noise_model.arrays import Floats
+from noise_model.laws import CountingProcess, root_grid
 
 _ROWS = 513  # rates of a table; means between them are interpolated to 1e-5
 
@@ -27,21 +24,22 @@ class Moments:
     fourth: Floats
 
 
-def moments(shape: Shape, brightest: float) -> Moments:
+def moments(process: CountingProcess, brightest: float) -> Moments:
     """The moments of a law for rates up to `brightest` at least, made once for every power of two of it."""
     largest = 2.0 ** math.ceil(math.log2(max(brightest, 1.0)))
-    return _moments(replace(shape, brightest=largest))
+    return _moments(replace(process, brightest=largest))
 
 
 @lru_cache(maxsize=16)
-def _moments(shape: Shape) -> Moments:
-    x = root_grid(shape.largest_x, _ROWS)
-    rows = [_moments_of(*window) for window in shape.windows(x)]
+def _moments(process: CountingProcess) -> Moments:
+    x = root_grid(process.largest_x, _ROWS)
+    rows = [window_moments(*window) for window in process.windows(x)]
     mean, variance, fourth = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
     return Moments(x.numpy(), np.maximum.accumulate(mean), variance, fourth)  # means fall only where a counter wraps
 
 
-def _moments_of(first: Tensor, pmf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def window_moments(first: Tensor, pmf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, variance and fourth central moment (R,) of laws that are `first` (R,) and chances (R, C) from there on."""
     pmf = pmf / pmf.sum(dim=1, keepdim=True)
     count = torch.arange(pmf.shape[1], dtype=torch.float64)
     above = pmf @ count

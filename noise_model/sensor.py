@@ -10,14 +10,16 @@ from zipfile import BadZipFile
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
+from noise_model.config_files import checked_config, find_config, read_config
 from noise_model.errors import InputError
 from noise_model.estimates import Estimate
-from noise_model.files import shipped_configs, whole_file
+from noise_model.files import whole_file
 
 #: Bits of `pixel_mask`, as in NeXus NXdetector.
 GAP, DEAD, UNDER_RESPONDING, HOT, NOISY, USER = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 8
@@ -86,11 +88,41 @@ class Sensor:
         return tuple((i - reach, j - reach, p) for i, row in enumerate(kernel) for j, p in enumerate(row) if p)
 
     @property
+    def afterpulse_in_frame(self) -> float:
+        """Chance that a filled trap is still filled when the dead time ends, so that it fires the pixel again."""
+        if self.afterpulse_probability == 0 or self.trap_lifetime == 0:
+            return 0.0
+        return self.afterpulse_probability * math.exp(-self.dead_time / self.trap_lifetime)
+
+    @property
     def good(self) -> Tensor:
         """(H, W) bool: pixels whose mask is clear."""
         if self.pixel_mask is None:
             return torch.ones(self.shape, dtype=torch.bool, device=self.pde.device)
         return self.pixel_mask == 0
+
+    def firing_rate(self, photon_rate: Tensor) -> Tensor:
+        """Rate (..., H, W) at which armed pixels fire, counts/s: photons detected by a pixel of mean PDE, spread by the
+        PDE map, plus dark counts."""
+        return photon_rate * (self.pde / self.mean_pde) + self.dark_count_rate
+
+    def photon_rate(self, firing_rate: Tensor) -> Tensor:
+        """The inverse of `firing_rate`; below zero where fewer counts came than the dark rate promises."""
+        return (firing_rate - self.dark_count_rate) * (self.mean_pde / self.pde)
+
+    def fired_by_neighbours(self, mean: Tensor) -> Tensor:
+        """Mean avalanches (..., H, W) that crosstalk causes in each armed pixel when the pixels fire `mean` times."""
+        total, shares = torch.zeros_like(mean), self.crosstalk_shares
+        if not shares:
+            return total
+        reach = self.crosstalk.shape[-1] // 2
+        around = F.pad(mean, (reach, reach, reach, reach))
+        height, width = mean.shape[-2:]
+        for down, right, share in shares:
+            # What the centre does to the pixel at (down, right), a pixel suffers from the one opposite.
+            top, left = reach - down, reach - right
+            total.add_(around[..., top : top + height, left : left + width], alpha=share)
+        return total
 
     def saturation_value(self, cycles: int) -> int:
         """The largest count an image summed from `cycles` frames can hold."""
@@ -146,13 +178,7 @@ class Sensor:
         Raises:
             InputError: no such file or preset, or its content is not a sensor.
         """
-        path = Path(path)
-        if not path.exists():
-            preset = shipped_configs() / "sensors" / f"{path.name}.yaml"
-            if path.parent != Path() or not preset.exists():
-                presets = ", ".join(sorted(p.stem for p in preset.parent.glob("*.yaml")))
-                raise InputError(f"{path}: no such sensor file; give a sensor YAML or a preset ({presets})")
-            path = preset
+        path = find_config(path, "sensors", "sensor")
         numbers = _read_numbers(path)
         if numbers.statistics is not None:
             return cls._drawn(numbers)
@@ -253,14 +279,7 @@ def _check_maps(path: Path, pde: Tensor, dark: Tensor, mask: Tensor | None) -> N
 
 
 def _read_numbers(path: Path) -> _SensorNumbers:
-    try:
-        numbers = _SensorNumbers.model_validate(yaml.safe_load(path.read_text()))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable sensor YAML ({str(error).splitlines()[0]})") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: not a sensor file: {where}: {first['msg']}") from error
+    numbers = checked_config(_SensorNumbers, read_config(path, "sensor"), path, "sensor")
     if (numbers.statistics is None) == (numbers.maps is None):
         raise InputError(f"{path}: a sensor needs either maps (an NPZ beside it) or statistics and shape")
     if numbers.statistics is not None and numbers.shape is None:

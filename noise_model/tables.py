@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noise_model.kernels import HALF_WIDTH, LOG2_BINS, LOG2_CELLS, LOG2_SHAPES, compiled
-from noise_model.laws import Law, Shape, root_grid
+from noise_model.laws import CountingProcess, Law, root_grid
+from noise_model.moments import window_moments
 
 _LARGEST_TABLE = 1 << 22  # entries
 _LONG_FROM = 1000.0  # mean counts from which a long sum is smooth
@@ -77,17 +78,17 @@ class Part:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def parts(shape: Shape, device: torch.device) -> Iterator[Part]:
+def parts(process: CountingProcess, device: torch.device) -> Iterator[Part]:
     """What adds up to the counts of all frames: one part, unless its table would be too large and no long one does."""
-    if shape.smooth or _entries(shape) <= _LARGEST_TABLE:
-        yield part(shape, device)
+    if process.smooth or _entries(process) <= _LARGEST_TABLE:
+        yield part(process, device)
         return
-    most = shape.cycles
-    while most > 1 and _entries(replace(shape, cycles=most)) > _LARGEST_TABLE:
+    most = process.cycles
+    while most > 1 and _entries(replace(process, cycles=most)) > _LARGEST_TABLE:
         most = (most + 1) // 2
-    full, rest = divmod(shape.cycles, most)
+    full, rest = divmod(process.cycles, most)
     for cycles in [most] * full + [rest] * (rest > 0):
-        yield part(replace(shape, cycles=cycles), device)
+        yield part(replace(process, cycles=cycles), device)
 
 
 def _entries(law: Law) -> int:
@@ -97,7 +98,7 @@ def _entries(law: Law) -> int:
 @lru_cache(maxsize=256)
 def part(law: Law, device: torch.device) -> Part:
     """The tables of a law, made once."""
-    if not isinstance(law, Shape) or not law.smooth or _entries(law) <= _LARGEST_TABLE:
+    if not isinstance(law, CountingProcess) or not law.smooth or _entries(law) <= _LARGEST_TABLE:
         return Part(_table(law, device))
     split = 2.0 ** math.ceil(math.log2(law.rate_of(_LONG_FROM)))
     return Part(_table(replace(law, brightest=split), device), _long_table(law, split, device))
@@ -111,13 +112,13 @@ def _table(law: Law, device: torch.device) -> Table:
     return Table(scale, first.to(device), law.width.bit_length() - 1, entries.to(device))
 
 
-def _long_table(shape: Shape, split: float, device: torch.device) -> LongTable:
-    octaves = math.ceil(math.log2(shape.largest_x / split))
-    edges = torch.stack(moments(shape, _cells(split, octaves, LOG2_CELLS)), dim=1)
+def _long_table(process: CountingProcess, split: float, device: torch.device) -> LongTable:
+    octaves = math.ceil(math.log2(process.largest_x / split))
+    edges = torch.stack(mean_and_deviation(process, _cells(split, octaves, LOG2_CELLS)), dim=1)
     cells = torch.stack((edges, torch.nn.functional.pad(edges.diff(dim=0), (0, 0, 0, 1))), dim=2).flatten(1)
     laws = [
         alias_entries(_standardised(first, pmf).numpy())
-        for first, pmf in shape.windows(_cells(split, octaves, LOG2_SHAPES))
+        for first, pmf in process.windows(_cells(split, octaves, LOG2_SHAPES))
     ]
     entries = torch.from_numpy(np.concatenate(laws))
     return LongTable(split, cells.to(device), entries.to(device))
@@ -131,17 +132,11 @@ def _cells(split: float, octaves: int, log2_cells: int) -> Tensor:
     return torch.cat(((starts[:, None] * within).flatten(), end))
 
 
-def moments(shape: Shape, x: Tensor) -> tuple[Tensor, Tensor]:
+def mean_and_deviation(process: CountingProcess, x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation (R,) of the counts of all frames, for rates x (R,), float64."""
-    means, variances = [], []
-    for first, pmf in replace(shape, cycles=1).windows(x):
-        column = torch.arange(pmf.shape[1], dtype=torch.float64)
-        total = pmf.sum(dim=1)
-        mean = (pmf @ column) / total
-        means.append(mean + first)
-        variances.append((pmf @ column.square()) / total - mean.square())
-    n = shape.cycles
-    return n * torch.cat(means), (n * torch.cat(variances)).sqrt()
+    rows = [window_moments(*window) for window in replace(process, cycles=1).windows(x)]
+    mean, variance, _ = (torch.cat(column) for column in zip(*rows, strict=True))
+    return process.cycles * mean, (process.cycles * variance).sqrt()
 
 
 def _standardised(first: Tensor, pmf: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from simulate.pairs import Pair
 from simulate.recipe import SCALES
@@ -141,7 +142,7 @@ class PairDataset(Dataset[Pair]):
             counts = torch.from_numpy(file["counts"][row, flux, depth].astype("int32"))
             targets = {scale: torch.from_numpy(file[f"targets/x{scale}"][row]).float() for scale in self.scales}
         rates = {scale: self.white_rates[flux] * target[None] for scale, target in targets.items()}
-        return Pair(counts[None], rates, self.exposures[depth], _batch_of_one(self.sensor))
+        return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), self.exposures[depth]))
 
     def batches(self, size: int, generator: torch.Generator) -> list[list[int]]:
         """One epoch as lists of at most `size` items of equal exposure, shuffled: a `batch_sampler` for a DataLoader
@@ -161,18 +162,18 @@ def joined(pairs: Sequence[Pair]) -> Pair:
         ValueError: their exposures differ.
     """
     first = pairs[0]
-    if any(pair.exposure != first.exposure for pair in pairs):
+    if any(pair.model.exposure != first.model.exposure for pair in pairs):
         raise ValueError("pairs of different exposure cannot be one batch: draw them with PairDataset.batches")
-    sensors = [pair.sensor for pair in pairs]
+    sensors = [pair.model.sensor for pair in pairs]
     masks = [sensor.pixel_mask for sensor in sensors if sensor.pixel_mask is not None]
     sensor = replace(
-        first.sensor,
+        sensors[0],
         pde=torch.cat([sensor.pde for sensor in sensors]),
         dark_count_rate=torch.cat([sensor.dark_count_rate for sensor in sensors]),
         pixel_mask=torch.cat(masks) if masks else None,
     )
     targets = {scale: torch.cat([pair.targets[scale] for pair in pairs]) for scale in first.targets}
-    return Pair(torch.cat([pair.counts for pair in pairs]), targets, first.exposure, sensor)
+    return Pair(torch.cat([pair.counts for pair in pairs]), targets, replace(first.model, sensor=sensor))
 
 
 def read_manifest(path: Path) -> dict[str, object]:

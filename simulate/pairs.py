@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from noise_model.response import apparent_rate
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Exposure, Sensor, SensorStatistics
 
 _T = TypeVar("_T")
@@ -50,14 +49,12 @@ class Pair:
         counts: (B, H, W) int32.
         targets: scale -> (B, s H, s W) photon detection rate, counts/s per native pixel area; where the sensor is not
             known, with the counts that nobody could tell from photons.
-        exposure: of all of them.
-        sensor: what is known of the sensors: maps (B, H, W).
+        model: how they were taken, as far as that is known: one exposure, sensors with maps (B, H, W).
     """
 
     counts: Tensor
     targets: dict[int, Tensor]
-    exposure: Exposure
-    sensor: Sensor
+    model: ForwardModel
 
 
 def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") -> Pair:
@@ -72,15 +69,18 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
         scenes = _with_stars(scenes, scale, recipe, draws)
     targets = targets_of(scenes, scale)
     shape = targets[1].shape
-    exposure, sensor, dark = _draw_sensor(shape, recipe, draws)
+    model, dark = _draw_model(shape, recipe, draws)
+    sensor, exposure = model.sensor, model.exposure
     low, high = recipe.binary_white if sensor.binary else recipe.counting_white
     low = max(low, recipe.least_counts / exposure.cycles)
     white = draws.log_uniform_map((low, high), (shape[0], 1, 1)) / exposure.count_time
-    counts = sample_counts(targets[1] * white, exposure, sensor, draws.maps)
+    counts = model.sample(targets[1] * white, draws.maps)
     rates = {s: target * white for s, target in targets.items()}
     if draws.uniform() < recipe.known_share:
-        return Pair(counts, rates, exposure, sensor)
-    return Pair(counts, _apparent(rates, exposure, sensor, dark), exposure, _unknown(sensor))
+        return Pair(counts, rates, model)
+    # Ordinary dark counts, afterpulses and crosstalk look like photons to who does not know the sensor; hot pixels not.
+    apparent = {s: model.apparent_rate(rate, dark) for s, rate in rates.items()}
+    return Pair(counts, apparent, replace(model, sensor=_unknown(sensor)))
 
 
 def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
@@ -138,7 +138,7 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
     return F.conv2d(across, kernel.view(1, 1, -1, 1), padding=(reach, 0))[:, 0]
 
 
-def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Exposure, Sensor, float]:
+def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[ForwardModel, float]:
     """A sensor for each of a batch: maps of their own, common numbers; and the dark rate of its ordinary pixels. Time
     is measured in exposures of one frame."""
     binary = draws.uniform() < recipe.binary_share
@@ -166,7 +166,7 @@ def _draw_sensor(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[E
     if draws.uniform() < recipe.masked_share:
         sensor = _with_dead_pixels(sensor, recipe.dead_fraction, draws)
     cycles = draws.choice(recipe.binary_cycles if binary else recipe.counting_cycles)
-    return Exposure(count_time=1.0, cycles=cycles), sensor, statistics.dark_bulk
+    return ForwardModel(sensor, Exposure(count_time=1.0, cycles=cycles)), statistics.dark_bulk
 
 
 def _kernel(nearest: float) -> Tensor:
@@ -181,12 +181,6 @@ def _with_dead_pixels(sensor: Sensor, dead_fraction: float, draws: Draws) -> Sen
     share = dead_fraction * draws.uniform()
     dead = torch.rand(sensor.pde.shape, generator=draws.maps, device=sensor.pde.device) < share
     return replace(sensor, pde=sensor.pde.masked_fill(dead, 1e-3), pixel_mask=dead.to(torch.int32) * USER)
-
-
-def _apparent(rates: dict[int, Tensor], exposure: Exposure, sensor: Sensor, dark: float) -> dict[int, Tensor]:
-    """What can be known without knowing the sensor: ordinary dark counts, afterpulses and crosstalk look like photons.
-    Hot pixels do not."""
-    return {s: apparent_rate(rate, exposure, sensor, dark) for s, rate in rates.items()}
 
 
 def _unknown(sensor: Sensor) -> Sensor:

@@ -4,14 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from noise_model.config_files import checked_config, find_config, read_config
 from noise_model.errors import InputError
-from noise_model.files import shipped_configs
 from noise_model.sensor import Exposure, Sensor
 
-#: Resolutions of the targets, in multiples of the sensor's.
+#: Resolutions of targets and of restored images, over that of the sensor.
 SCALES = (1, 2, 4, 8, 16)
 
 _Positive = Annotated[float, Field(gt=0)]
@@ -66,18 +65,9 @@ class SimulationRecipe(BaseModel):
         Raises:
             InputError: no such file, or its content is not a recipe.
         """
-        path = Path(path)
-        shipped = shipped_configs() / "simulate" / f"{path.name}.yaml"
-        if not path.is_file() and path.parent == Path() and shipped.is_file():
-            path = shipped
-        try:
-            return cls.model_validate(yaml.safe_load(path.read_text()))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise InputError(f"{path}: not a simulation recipe: {where}: {first['msg']}") from error
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"{path}: not a readable recipe YAML ({str(error).splitlines()[0]})") from error
+        kind = "simulation recipe"
+        path = find_config(path, "simulate", kind)
+        return checked_config(cls, read_config(path, kind), path, kind)
 
 
 def _middle(sensor: Sensor, shape: tuple[int, int]) -> Sensor:

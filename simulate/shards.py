@@ -11,7 +11,7 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 from simulate.pairs import targets_of
 from simulate.recipe import SCALES, SimulationRecipe
@@ -52,7 +52,7 @@ class SceneMaker:
         words = np.random.SeedSequence(self.seed, spawn_key=(index, 1)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(words[0]))
         rate = flux * torch.tensor(self.recipe.white_rates)[:, None, None]
-        images = [sample_counts(rate, exposure, self.sensor, generator) for exposure in self.recipe.exposures]
+        images = [ForwardModel(self.sensor, exposure).sample(rate, generator) for exposure in self.recipe.exposures]
         return torch.stack(images, dim=1)
 
     @property

@@ -1,6 +1,5 @@
 """The main job on a capture that needs no camera: a known picture, seen by a simulated SPC3, restored, compared."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +8,17 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.capture import open_capture
-from hardware.captures.result import read_result
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.files import whole_file
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.baselines import bicubic
 from spadsr.evaluation.metrics import block_mean, psnr
 from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
 from spadsr.restoration.recordings import restore_capture
+from spadsr.restoration.result_file import read_result
 from spadsr.restoration.weights import load_restorer
 
 _SCALE, _SUM, _IMAGES = 4, 128, 256
@@ -36,20 +37,25 @@ class Demo:
     psnr: dict[str, float]
 
 
-def run_demo(folder: Path, seed: int, report: Callable[[int, int], None]) -> Demo:
-    """Writes `capture.h5` (256 images of 64x32), its restoration, and a picture of both beside the truth."""
+def run_demo(folder: Path, seed: int, progress: Report, command: str) -> Demo:
+    """Writes `capture.h5` (256 images of 64x32), its restoration, and a picture of both beside the truth.
+
+    Args:
+        progress: called with the images restored and their number.
+        command: how the user asked for it, for the provenance.
+    """
     truth = _picture()
-    sensor, exposure = Sensor.load("spc3"), Exposure(count_time=10.4e-6)
-    white = _WHITE / exposure.count_time
+    model = ForwardModel(Sensor.load("spc3"), Exposure(count_time=10.4e-6))
+    white = _WHITE / model.exposure.count_time
     path = folder / "capture.h5"
-    record(path, block_mean(truth, _SCALE) * white, sensor, exposure, seed)
+    record(path, block_mean(truth, _SCALE) * white, model, seed)
     with open_capture(path) as capture:
         summed = capture.summed(_SUM)
-        done = restore_capture(summed, load_restorer(), _SCALE, None, folder, report)
-        counts, ideal, exposure = summed.read(0, 1)[0], summed.sensor(), summed.exposure
+        done = restore_capture(summed, load_restorer(), _SCALE, None, folder, progress, command)
+        counts, known = summed.read(0, 1)[0], ForwardModel(summed.sensor, summed.exposure)
     with read_result(done.result) as result:
-        restored = next(result.blocks(1))[0][0]
-    pictures = {"recorded": bicubic(counts, exposure, ideal, 1), "bicubic": bicubic(counts, exposure, ideal, _SCALE)}
+        restored = result[0].rate
+    pictures = {"recorded": bicubic(counts, known, 1), "bicubic": bicubic(counts, known, _SCALE)}
     pictures |= {"spadsr": restored, "truth": truth * np.float32(white)}
     compare = folder / "demo.png"
     with whole_file(compare) as partial:
@@ -59,17 +65,15 @@ def run_demo(folder: Path, seed: int, report: Callable[[int, int], None]) -> Dem
     return Demo(path, done.result, compare, _SUM, scores)
 
 
-def record(path: Path, rate: NDArray[np.float32], sensor: Sensor, exposure: Exposure, seed: int) -> None:
+def record(path: Path, rate: NDArray[np.float32], model: ForwardModel, seed: int) -> None:
     """Writes a capture of a still scene: photon detection rates (H, W), counts/s."""
     generator = torch.Generator().manual_seed(seed)
-    counts = sample_counts(torch.from_numpy(rate).expand(_IMAGES, -1, -1), exposure, sensor, generator)
+    counts, sensor = model.sample(torch.from_numpy(rate).expand(_IMAGES, -1, -1), generator), model.sensor
     with CaptureWriter(
         path,
         sensor.shape,
         np.uint16,
-        exposure=exposure,
-        dead_time=sensor.dead_time,
-        counter_bits=sensor.counter_bits,
+        Settings(model.exposure.count_time, model.exposure.cycles, sensor.counter_bits, sensor.dead_time),
         notes={"description": f"simulated {sensor.name}", "seed": seed},
     ) as writer:
         writer.append(counts.numpy().astype(np.uint16))

@@ -30,16 +30,15 @@ FLOORS = {
         {"bench", "files", "demo"},
         {"training", "evaluation", "export", "acquisition", "api"},
         {"restoration", "calibration"},
-        {"networks", "pictures", "provenance", "interrupts"},
+        {"networks", "pictures", "provenance", "interrupts", "namesakes"},
     ],
     "hardware": [
-        {"testing"},
-        {"cameras", "recording"},
+        {"cameras", "recording", "testing"},
         {"captures"},
         {"formats"},
         {"hdf5"},
-        {"parsing"},
-        {"camera", "settings", "units"},
+        {"camera", "parsing"},
+        {"settings", "plugins"},
     ],
 }
 
@@ -108,7 +107,7 @@ def test_the_wheel_makes_the_command(wheel: Path) -> None:
 _LOAD = """
 from pathlib import Path
 import noise_model, simulate, hardware, spadsr
-from noise_model.files import shipped_configs
+from noise_model.config_files import shipped_configs
 from noise_model.sensor import Sensor
 from simulate.recipe import SimulationRecipe
 from spadsr.training.recipe import load_recipe

@@ -1,34 +1,34 @@
-"""A recording that plays as if it were a camera."""
+"""A camera that plays a recording."""
 
 import math
 import time
 from collections.abc import Iterator
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.camera import Block, CameraError, saturated_share
 from hardware.captures.capture import Capture, open_capture
+from hardware.settings import Settings
 
 ADDRESS = "replay:CAPTURE,speed=1,loop=0"
 OPTIONS = {"speed": 1.0, "loop": 0.0}
 
-#: s; a block holds about as much of the recording.
+#: s: the time that a block spans, about.
 BLOCK_TIME = 0.01
-#: Bytes and images of a block at most, and images at least where it is played as fast as it reads.
+#: The most bytes and images in a block, and the fewest images where it is played as fast as it can be read.
 BLOCK_BYTES, MOST_IMAGES, FEWEST_IMAGES = 1 << 24, 1024, 256
 
 
 def availability() -> tuple[bool, str]:
-    """Always usable."""
-    return True, "needs a recording of any format that is read; speed=inf plays it as fast as it reads"
+    """Says that the camera is always usable."""
+    return True, "needs a recording of any format that is read; speed=inf plays it as fast as it can be read"
 
 
 def connect(what: str, *, speed: float = 1.0, loop: float = 0.0) -> "ReplayCamera":
-    """The recording `what`, `speed` times as fast as recorded; `loop` 1 begins again at its end.
+    """A camera that plays the recording `what`, `speed` times as fast as recorded, again and again if `loop` is 1.
 
     Raises:
         CameraError: no recording, or an option is out of range.
@@ -41,8 +41,10 @@ def connect(what: str, *, speed: float = 1.0, loop: float = 0.0) -> "ReplayCamer
 
 
 class ReplayCamera:
-    """A recording as a `Camera`. Its settings are those of the recording, whatever is asked for; gaps in its sequence
-    numbers are losses."""
+    """A camera that plays a recording.
+
+    Its settings are those of the recording, whatever is asked for; gaps in the sequence numbers are lost images.
+    """
 
     name = "replay"
     waits = True
@@ -52,7 +54,7 @@ class ReplayCamera:
         self.pixel_mask: NDArray[np.uint32] | None = None
         self._path, self._speed, self._loop = path, speed, loop
         self._capture: Capture | None = None
-        self._stopped, self._statistics = Event(), CameraStatistics()
+        self._stopped = Event()
 
     def __enter__(self) -> Self:
         """Opens the recording. Raises InputError if it cannot be read."""
@@ -60,48 +62,31 @@ class ReplayCamera:
         self.shape, self.pixel_mask = self._capture.shape[1:], self._capture.pixel_mask
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         capture, self._capture = self._capture, None
         if capture is not None:
             capture.close()
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
-        """What the recording says, or what is assumed of it."""
-        capture = self._opened()
-        return CameraSettings(
-            count_time=capture.exposure.count_time,
-            cycles=capture.exposure.cycles,
-            counter_bits=capture.counter_bits,
-            dead_time=capture.dead_time,
-            frame_time=capture.frame_time,
-            corrected=capture.corrected,
-            background_subtracted=capture.background_subtracted,
-            largest_count=capture.saturation_value,
-        )
+    def configure(self, settings: Settings) -> Settings:
+        """The settings of the recording, as it says or as is assumed, whatever is asked for."""
+        return self._opened().settings
 
     def blocks(self) -> Iterator[Block]:
-        """The images of the recording, once or again and again."""
+        """Hands over the images of the recording, once or again and again."""
         capture = self._opened()
         self._stopped.clear()
-        self._statistics = CameraStatistics()
         return self._run(capture)
 
     def stop(self) -> None:
         """Ends `blocks`."""
         self._stopped.set()
 
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
-
     def identity(self) -> dict[str, str]:
-        """That of the recorded camera, as far as the recording says, and what is played."""
+        """The identity of the recorded camera, as far as the recording says, and what is played."""
         capture = self._opened()
-        told: tuple[str, ...] = ("description", "serial_number")
-        known = {name: str(capture.notes[name]) for name in told if name in capture.notes}
+        names = ("description", "serial_number")
+        known = {name: str(capture.notes[name]) for name in names if name in capture.notes}
         return {**known, "replayed": capture.path.name, "assumed": "; ".join(capture.assumptions)}
 
     def _opened(self) -> Capture:
@@ -110,7 +95,7 @@ class ReplayCamera:
         return self._capture
 
     def _run(self, capture: Capture) -> Iterator[Block]:
-        period = capture.frame_time or capture.exposure.count_time * capture.exposure.cycles
+        period = capture.settings.frame_time or capture.exposure.count_time * capture.exposure.cycles
         start, expected = time.monotonic(), 0
         while True:
             for first, counts in _pieces(capture, _block_images(capture, period, self._speed), expected):
@@ -118,9 +103,8 @@ class ReplayCamera:
                     max(0.0, start + (first + len(counts)) * period / self._speed - time.monotonic())
                 ):
                     return
-                saturated = saturated_share(counts, capture.saturation_value)
+                saturated = saturated_share(counts, capture.settings.saturation_value)
                 block = Block(counts, first, period, time.monotonic(), first - expected, True, saturated)
-                self._statistics = self._statistics.after(block)
                 expected = block.stop
                 yield block
             if not self._loop:
@@ -128,19 +112,19 @@ class ReplayCamera:
 
 
 def _block_images(capture: Capture, period: float, speed: float) -> int:
-    held = BLOCK_BYTES // (math.prod(capture.shape[1:]) * capture.dtype.itemsize)
+    most = BLOCK_BYTES // (math.prod(capture.shape[1:]) * capture.dtype.itemsize)
     wanted = FEWEST_IMAGES if math.isinf(speed) else round(BLOCK_TIME * speed / period)
-    return max(1, min(wanted, MOST_IMAGES, held))
+    return max(1, min(wanted, MOST_IMAGES, most))
 
 
 def _pieces(capture: Capture, images: int, offset: int) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
-    """The images with their indices as acquired, the first being `offset`, split where some were lost."""
-    zero: int | None = None
+    """Blocks of images with the index as acquired of their first, from `offset` on; split where images were lost."""
+    origin: int | None = None
     for start in range(0, capture.shape[0], images):
         stop = min(start + images, capture.shape[0])
         recorded = capture.sequence_number(start, stop)
         numbers = np.arange(start, stop) if recorded is None else recorded.astype(np.int64)
-        zero = int(numbers[0]) if zero is None else zero
+        origin = int(numbers[0]) if origin is None else origin
         counts, cuts = capture.read(start, stop), np.flatnonzero(np.diff(numbers) != 1) + 1
         for part, index in zip(np.split(counts, cuts), np.split(numbers, cuts), strict=True):
-            yield offset + int(index[0]) - zero, part.copy()
+            yield offset + int(index[0]) - origin, part.copy()

@@ -1,62 +1,54 @@
-"""A camera that is computed: any sensor, before a scene that drifts past, in real time, with losses if wanted."""
+"""A simulated camera: any sensor in front of a drifting scene, in real time, with lost images if wanted."""
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.camera import (
-    Block,
-    CameraError,
-    CameraSettings,
-    CameraStatistics,
-    saturated_share,
-    smallest_dtype,
-)
-from noise_model.sampling import sample_counts
+from hardware.camera import Block, CameraError, saturated_share, smallest_dtype
+from hardware.settings import Settings
+from noise_model.arrays import Picture
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
 ADDRESS = "simulated:SENSOR,flux=20000,drift=8,even=0,loss=0,seed=0"
 OPTIONS = {"flux": 2e4, "drift": 8.0, "even": 0.0, "loss": 0.0, "seed": 0.0}
 
-#: s; no image comes sooner after another.
+#: s; the shortest time between two images.
 SHORTEST_PERIOD = 1e-5
-#: s; a block holds about as much, and the camera keeps so much for a receiver that is late.
+#: s: the time that a block spans, about, and the time for which images are kept for a receiver that is late.
 BLOCK_TIME, MEMORY_TIME = 0.01, 1.0
-#: Images of a block at most.
+#: The most images in a block.
 MOST_IMAGES = 1024
-#: Images drawn ahead where drawing is slower than the camera, as far as so many s and bytes allow.
+#: Images that are drawn before the start where drawing is slower than the camera: the most images, s, and bytes.
 RING_IMAGES, RING_TIME, RING_BYTES = 4096, 3.0, 1 << 28
-#: Images lost in one go, on average and at least.
+#: Images lost at once, on average; more where many are to be lost.
 MEAN_LOSS = 64
-#: Fine rows and columns of the scene in the longer side of the sensor, at least: how smoothly it drifts.
+#: Least number of scene pixels along the longer side of the sensor: the more, the more smoothly the scene drifts.
 FINE = 256
-
-Picture = NDArray[np.float32]
 
 
 def availability() -> tuple[bool, str]:
-    """Always usable."""
+    """Says that the camera is always usable."""
     return True, "needs nothing; SENSOR is a preset (spc3, spad512) or a calibrated sensor YAML"
 
 
 def connect(
     what: str, *, flux: float = 2e4, drift: float = 8.0, even: float = 0.0, loss: float = 0.0, seed: float = 0.0
 ) -> "SimulatedCamera":
-    """The sensor `what` (spc3) before a scene.
+    """A simulated camera with the sensor `what` (usually spc3) in front of a scene.
 
     Args:
         flux: detections/s of a mean pixel, on average over the scene; 0 is the dark.
-        drift: pixels/s.
+        drift: speed of the scene, pixels/s.
         even: 1 for even light instead of a scene.
-        loss: share of images that are lost, 0 to 1 (not included).
-        seed: of scene, counts and losses.
+        loss: share of images that are lost, from 0 to less than 1.
+        seed: seed of scene, counts and losses.
 
     Raises:
         CameraError: an option is out of range.
@@ -71,13 +63,14 @@ def connect(
 def moving_scene(
     shape: tuple[int, int], flux: float, drift: float, even: bool, seed: int
 ) -> Callable[[NDArray[np.float64]], Picture]:
-    """rates(times): a cloudy scene that passes from right to left and comes round again.
+    """A cloudy scene that drifts from right to left and comes round again, as a function of time.
 
     Args:
         shape: rows and columns of the sensor.
         flux: mean rate, detections/s of a mean pixel.
-        drift: pixels/s.
-        even: a scene without detail.
+        drift: speed, pixels/s.
+        even: whether the scene is without detail.
+        seed: seed of the scene.
 
     Returns:
         A function of times (n,), s, that gives rates (n, H, W) in detections/s of a mean pixel.
@@ -86,19 +79,19 @@ def moving_scene(
     scene = np.ones((shape[0] * fine, shape[1] * fine)) if even else _clouds((shape[0] * fine, shape[1] * fine), seed)
     scene = (flux * scene).astype(np.float32)
 
-    def seen(shift: int) -> Picture:
+    def shifted(shift: int) -> Picture:
         moved = np.roll(scene, -shift, axis=1).reshape(shape[0], fine, shape[1], fine)
         return np.asarray(moved.mean(axis=(1, 3)), np.float32)
 
     def rates(times: NDArray[np.float64]) -> Picture:
         shifts, which = np.unique((times * (drift * fine)).astype(np.int64) % scene.shape[1], return_inverse=True)
-        return np.stack([seen(int(shift)) for shift in shifts])[which]
+        return np.stack([shifted(int(shift)) for shift in shifts])[which]
 
     return rates
 
 
 def _clouds(shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
-    """A picture of mean 1 and contrast 1:100 or so, the same at every scale, whose opposite borders fit together."""
+    """A cloudy picture of mean 1 and a contrast of about 1:100, alike at every scale, whose opposite borders match."""
     spectrum = np.fft.rfft2(np.random.default_rng(seed).standard_normal(shape))
     rows, columns = np.fft.fftfreq(shape[0])[:, None] * shape[0], np.fft.rfftfreq(shape[1]) * shape[1]
     spectrum /= np.maximum(np.hypot(rows, columns), 1) ** 1.5
@@ -109,17 +102,17 @@ def _clouds(shape: tuple[int, int], seed: int) -> NDArray[np.float64]:
 
 
 class SimulatedCamera:
-    """A simulated `Camera`.
+    """A simulated camera: random counts of a sensor in front of a scene, in real time.
 
-    Images are drawn as they are due. Where that takes longer than the camera has, a few thousand are drawn before the
-    start and handed over again and again, which `identity` says. A receiver that is late by more than a second loses
-    images, as with a camera whose memory is full.
+    Images are drawn when they are due. Where drawing takes longer than the time between them, a few thousand are drawn
+    before the start and handed over again and again, as `identity` says. A receiver that is late by more than a second
+    loses images, as with a camera whose memory is full.
 
     Args:
-        sensor: what is simulated.
+        sensor: the sensor that is simulated.
         rates: rates(times (n,), s) gives (n, H, W) detections/s of a mean pixel.
-        loss: share of images lost.
-        seed: of counts and losses.
+        loss: share of images that are lost.
+        seed: seed of counts and losses.
     """
 
     name = "simulated"
@@ -131,29 +124,27 @@ class SimulatedCamera:
         self.shape = sensor.shape
         self.pixel_mask = None if sensor.pixel_mask is None else sensor.pixel_mask.numpy().astype(np.uint32)
         self._sensor, self._rates, self._loss, self._seed = sensor, rates, loss, seed
-        self._applied: CameraSettings | None = None
+        self._applied: Settings | None = None
         self._source: Callable[[int], NDArray[Any]] | None = None
         self._drawn = "not configured"
-        self._stopped, self._statistics = Event(), CameraStatistics()
+        self._stopped = Event()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
         self._applied = None
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
-        """Applies exposure, sum and period; a counting sensor takes the counter bits too. The rest is the sensor's.
+    def configure(self, settings: Settings) -> Settings:
+        """Applies count time, cycles, frame time and, for a counting sensor, counter bits; the rest is the sensor's.
 
-        Draws images to see how fast that is, which takes a moment.
+        Draws some images to find out how fast that is, which takes a moment.
         """
         if not (0 < settings.count_time < 1e3 and 1 <= settings.cycles <= 65534 and 1 <= settings.counter_bits <= 16):
             raise CameraError(f"simulated: cannot apply {settings}; expected 1 to 65534 cycles and 1 to 16 bits")
         shortest = max(settings.cycles * settings.count_time, SHORTEST_PERIOD)
-        self._applied = CameraSettings(
+        self._applied = Settings(
             count_time=settings.count_time,
             cycles=settings.cycles,
             counter_bits=1 if self._sensor.binary else settings.counter_bits,
@@ -164,26 +155,21 @@ class SimulatedCamera:
         return self._applied
 
     def blocks(self) -> Iterator[Block]:
-        """Images in real time."""
+        """Hands over images in real time."""
         if self._applied is None or self._applied.frame_time is None or self._source is None:
             raise CameraError("simulated: no settings yet; call configure first")
         self._stopped.clear()
-        self._statistics = CameraStatistics()
         return self._run(self._applied, self._applied.frame_time, self._source)
 
     def stop(self) -> None:
         """Ends `blocks`."""
         self._stopped.set()
 
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
-
     def identity(self) -> dict[str, str]:
-        """What is simulated, and how the images came about."""
+        """The sensor that is simulated, and how the images are made."""
         return {"description": f"simulated: {self._sensor.name}", "images": self._drawn}
 
-    def _run(self, applied: CameraSettings, period: float, source: Callable[[int], NDArray[Any]]) -> Iterator[Block]:
+    def _run(self, applied: Settings, period: float, source: Callable[[int], NDArray[Any]]) -> Iterator[Block]:
         images, losses = _block_images(period), np.random.default_rng(self._seed)
         first, start = 0, time.monotonic()
         while not self._stopped.is_set():
@@ -195,9 +181,7 @@ class SimulatedCamera:
             if self._stopped.wait(max(0.0, start + (first + images) * period - time.monotonic())):
                 return
             saturated = saturated_share(counts, applied.saturation_value)
-            block = Block(counts, first, period, time.monotonic(), lost, True, saturated)
-            self._statistics = self._statistics.after(block)
-            yield block
+            yield Block(counts, first, period, time.monotonic(), lost, True, saturated)
             first += images
 
     def _chance_loss(self, images: int, random: np.random.Generator) -> int:
@@ -205,8 +189,8 @@ class SimulatedCamera:
         burst = max(MEAN_LOSS, round(expected))
         return int(random.integers(1, 2 * burst)) if random.uniform() < expected / burst else 0
 
-    def _prepared(self, applied: CameraSettings, period: float) -> Callable[[int], NDArray[Any]]:
-        """A function of the first index that gives a block: drawn then, or before the start and repeated."""
+    def _prepared(self, applied: Settings, period: float) -> Callable[[int], NDArray[Any]]:
+        """A function of the first index that gives a block: drawn on demand, or before the start and repeated."""
         images = _block_images(period)
         draw = self._drawer(applied, period, images)
         draw(0)  # tables and compiled code
@@ -221,14 +205,14 @@ class SimulatedCamera:
         self._drawn = f"{len(ring) * images} images, drawn before the start and repeated"
         return lambda first: ring[first // images % len(ring)].copy()
 
-    def _drawer(self, applied: CameraSettings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
+    def _drawer(self, applied: Settings, period: float, images: int) -> Callable[[int], NDArray[Any]]:
         sensor = replace(self._sensor, counter_bits=applied.counter_bits)
         generator = torch.Generator().manual_seed(self._seed)
         dtype = smallest_dtype(applied.saturation_value)
 
         def draw(first: int) -> NDArray[Any]:
             rates = torch.from_numpy(self._rates(np.arange(first, first + images, dtype=np.float64) * period))
-            return sample_counts(rates, applied.exposure, sensor, generator).numpy().astype(dtype)
+            return ForwardModel(sensor, applied.exposure).sample(rates, generator).numpy().astype(dtype)
 
         return draw
 

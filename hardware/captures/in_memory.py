@@ -1,44 +1,32 @@
-"""Images in memory as a capture: what looks at recordings can look at them too."""
+"""Images in memory as a capture, so that they can be restored and shown as recordings are."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import CameraSettings
-from hardware.captures.capture import Capture, assemble
+from hardware.captures.capture import Capture
 from hardware.parsing.source import Source
-from hardware.settings import NOTHING_SAID, Settings
+from hardware.settings import Settings
 
 
-def held_capture(
-    path: Path, counts: NDArray[np.unsignedinteger], settings: CameraSettings, pixel_mask: NDArray[np.uint32] | None
+def capture_in_memory(
+    path: Path, counts: NDArray[np.unsignedinteger], settings: Settings, pixel_mask: NDArray[np.uint32] | None
 ) -> Capture:
-    """Images (T, H, W) of a camera with `settings`, that are or will be part of the recording `path`.
-
-    Raises:
-        InputError: not settings that a camera can have.
-    """
-    said = Settings.of(
-        path,
-        count_time=settings.count_time,
-        cycles=settings.cycles,
-        frame_time=settings.frame_time,
-        dead_time=settings.dead_time,
-        counter_bits=settings.counter_bits,
-        saturation_value=settings.saturation_value,
-    )
-    images, rows, columns = counts.shape
-    dtype: np.dtype[Any] = counts.dtype
-    source = Source(
-        shape=(images, rows, columns),
-        dtype=dtype,
-        read=lambda start, stop: counts[start:stop],
-        close=lambda: None,
-        said=said,
+    """The capture of images in memory, counts (T, H, W), which are or will be part of the recording `path`."""
+    shape = (len(counts), *counts.shape[1:])
+    source = Source(shape, counts.dtype, lambda start, stop: counts[start:stop], lambda: None)
+    return Capture(
+        path=path,
+        format="images in memory",
+        shape=shape,
+        dtype=counts.dtype,
+        settings=settings,
         pixel_mask=pixel_mask,
-        corrected=settings.corrected,
-        background_subtracted=settings.background_subtracted,
+        image_key=None,
+        notes={},
+        assumptions=(),
+        assumed={},
+        lost=None,
+        source=source,
     )
-    return assemble(path, "images in memory", source, NOTHING_SAID)

@@ -9,14 +9,13 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from hardware.captures.assumptions import OPTIONS
 from hardware.captures.capture import Capture
 from hardware.captures.writer import CaptureWriter
-from hardware.hdf5.nexus_tree import creator
+from hardware.hdf5.nexus_tree import SETTINGS, creator
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.progress import Report
 
-Report = Callable[[int, int], None]
 Write = Callable[[Capture, Path, Report], None]
 
 #: Bytes of a classic TIFF file, less a margin for its pages' tags.
@@ -26,39 +25,24 @@ LARGEST_CLASSIC_TIFF = (1 << 32) - (1 << 28)
 LARGEST_IMAGEJ_COUNT = (1 << 16) - 1
 
 
-def settings_of(capture: Capture) -> dict[str, Any]:
+def settings_of(capture: Capture) -> dict[str, float]:
     """How the capture was taken, in SI units, by the names of the capture file."""
-    return {
-        "count_time": capture.exposure.count_time,
-        "number_of_cycles": capture.exposure.cycles,
-        "dead_time": capture.dead_time,
-        "bit_depth_readout": capture.counter_bits,
-        "saturation_value": capture.saturation_value,
-    } | ({"frame_time": capture.frame_time} if capture.frame_time else {})
+    return {SETTINGS[name]: value for name, value in capture.settings.numbers().items()}
 
 
 def write_capture(capture: Capture, path: Path, report: Report) -> None:
-    """The capture file (HDF5), with everything that is known.
+    """Writes the capture file (HDF5), with everything that is known.
 
     Raises:
-        InputError: a setting is not known: assumptions are not written down as if they were.
+        InputError: a setting is not known: assumptions are not written as if they were facts.
     """
     if capture.assumed:
-        missing = ", ".join(OPTIONS[name] for name in capture.assumed)
-        raise InputError(f"{capture.path}: does not say all that a capture file must; give {missing}")
+        missing = ", ".join(capture.assumed)
+        wrong = f"{capture.path}: does not say all that a capture file must; give {missing}"
+        raise InputError(wrong, *capture.assumed)
+    notes = capture.notes | {"converted_from": capture.path.name}
     with CaptureWriter(
-        path,
-        capture.shape[1:],
-        capture.dtype,
-        exposure=capture.exposure,
-        dead_time=capture.dead_time,
-        counter_bits=capture.counter_bits,
-        saturation_value=capture.saturation_value,
-        frame_time=capture.frame_time,
-        pixel_mask=capture.pixel_mask,
-        corrected=capture.corrected,
-        background_subtracted=capture.background_subtracted,
-        notes=capture.notes | {"converted_from": capture.path.name},
+        path, capture.shape[1:], capture.dtype, capture.settings, pixel_mask=capture.pixel_mask, notes=notes
     ) as writer:
         for start, block in _blocks(capture, report):
             stop = start + len(block)
@@ -67,7 +51,7 @@ def write_capture(capture: Capture, path: Path, report: Report) -> None:
 
 
 def write_array(capture: Capture, path: Path, report: Report) -> None:
-    """A NumPy array (T, H, W): counts only."""
+    """Writes a NumPy array (T, H, W): counts only."""
     header = {"descr": capture.dtype.str, "fortran_order": False, "shape": capture.shape}
     with whole_file(path) as partial, partial.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -76,25 +60,25 @@ def write_array(capture: Capture, path: Path, report: Report) -> None:
 
 
 def write_imagej(capture: Capture, path: Path, report: Report) -> None:
-    """A TIFF stack that ImageJ opens, the settings in its "Info".
+    """Writes a TIFF stack that ImageJ opens, with the settings in its "Info".
 
     Raises:
-        InputError: it would be too large, or its counts would be, for what ImageJ reads as TIFF.
+        InputError: the file or its counts would be too large for what ImageJ reads as TIFF.
     """
-    if capture.saturation_value > LARGEST_IMAGEJ_COUNT and capture.dtype.itemsize > 2:
+    if capture.settings.saturation_value > LARGEST_IMAGEJ_COUNT and capture.dtype.itemsize > 2:
         raise InputError(f"{path}: counts above {LARGEST_IMAGEJ_COUNT} are not for ImageJ's TIFF; convert to .ome.tif")
     dtype = min(capture.dtype, np.dtype(np.uint16), key=lambda each: each.itemsize)
     if np.prod(capture.shape, dtype=np.int64) * dtype.itemsize > LARGEST_CLASSIC_TIFF:
         raise InputError(f"{path}: more than 4 GB do not fit a TIFF for ImageJ; convert to .ome.tif, .h5 or .npy")
-    metadata = {"axes": "TYX", "Info": json.dumps(settings_of(capture)), "finterval": capture.frame_time}
+    metadata = {"axes": "TYX", "Info": json.dumps(settings_of(capture)), "finterval": capture.settings.frame_time}
     _write_tiff(capture, path, dtype, report, imagej=True, metadata=metadata)
 
 
 def write_ome(capture: Capture, path: Path, report: Report) -> None:
-    """An OME-TIFF stack, the settings as a description; BigTIFF where it needs to be."""
+    """Writes an OME-TIFF stack, with the settings as its description; BigTIFF where it is large."""
     metadata: dict[str, Any] = {"axes": "TYX", "Description": json.dumps(settings_of(capture))}
-    if capture.frame_time:
-        metadata |= {"TimeIncrement": capture.frame_time, "TimeIncrementUnit": "s"}
+    if capture.settings.frame_time:
+        metadata |= {"TimeIncrement": capture.settings.frame_time, "TimeIncrementUnit": "s"}
     size = np.prod(capture.shape, dtype=np.int64) * capture.dtype.itemsize
     how = {"ome": True, "bigtiff": bool(size > LARGEST_CLASSIC_TIFF)}
     _write_tiff(capture, path, capture.dtype, report, metadata=metadata, **how)
@@ -116,7 +100,7 @@ def _write_tiff(
 
 
 def _blocks(capture: Capture, report: Report) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:
-    """Every block with the index of its first image."""
+    """All blocks, each with the index of its first image."""
     start = 0
     for block in capture.blocks():
         yield start, block
@@ -124,7 +108,7 @@ def _blocks(capture: Capture, report: Report) -> Iterator[tuple[int, NDArray[np.
         report(start, capture.shape[0])
 
 
-#: What a file name ends in: how such a file is written. The first that fits counts.
+#: The writer of each ending of a file name; the first that fits is used.
 WRITERS: dict[str, Write] = {
     ".h5": write_capture,
     ".npy": write_array,

@@ -8,11 +8,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import bomb_check, check_stored, whole_value
+from hardware.hdf5.checks import bomb_check, check_present, whole_value
 from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
 from hardware.hdf5.unfinished import whole_images
-from hardware.parsing.source import Choice, Counts, Source, counts_dtype, stack_shape
-from hardware.settings import Settings
+from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
+from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "HDF5 capture"
@@ -21,16 +22,16 @@ ARRAYS = False
 LAYOUTS = ()
 
 PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its signature, which may follow a user block."""
+    """Recognises a file by its signature, which may follow a user block."""
     return h5py.is_hdf5(path) or head.startswith(b"\x89HDF")
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Finds the counts; images are read as they are asked for."""
+    """Finds the counts and what is said about them; images are read as they are asked for."""
     file = h5py.File(path, "r")
     try:
         return _describe(path, file)
@@ -44,17 +45,15 @@ def _describe(path: Path, file: h5py.File) -> Source:
     fields = _Fields(path, inside(path, file, DETECTOR))
     cut = fields.whole_images(data) if UNFINISHED in file.attrs else None
     shape = stack_shape(path, data.shape if cut is None else (cut, *data.shape[1:]))
-    check_stored(path, data, cut)
+    check_present(path, data, cut)
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
         read=_reader(path, data),
         close=file.close,
-        said=Settings.of(path, **{name: fields.number(field) for name, field in SETTINGS.items()}),
+        settings=PartialSettings.of(path, **{name: fields.scalar(field) for name, field in SETTINGS.items()}),
         pixel_mask=fields.array("pixel_mask", shape[1:], np.dtype(np.uint32)),
         image_key=fields.array("image_key", shape[:1], np.dtype(np.uint8)),
-        corrected=bool(fields.number("countrate_correction_applied")),
-        background_subtracted=bool(fields.number("background_subtracted")),
         notes=_notes(path, file),
         remarks=() if cut is None else (f"recording was cut short; its first {cut} images are whole",),
         sequence=fields.sequence(shape[0]),
@@ -83,22 +82,22 @@ def _reader(path: Path, data: h5py.Dataset) -> Callable[[int, int], Counts]:
 
 
 class _Fields:
-    """The detector's fields, checked one by one. Absent fields are None."""
+    """Fields of the detector, each checked as it is asked for; None where the file has no such field."""
 
     def __init__(self, path: Path, detector: Any) -> None:
         self.path, self.detector, self.cut = path, detector, False
 
     def whole_images(self, data: h5py.Dataset) -> int | None:
-        """Images that are whole in a file whose writer was killed; None without sequence numbers, which tell."""
+        """How many images are whole in a file whose writer was killed; None without sequence numbers."""
         numbers = self._field("sequence_number")
         if numbers is None or numbers.ndim != 1 or data.ndim != 3:
             return None
-        check_stored(self.path, numbers, 0)
+        check_present(self.path, numbers, 0)
         self.cut = True
         return whole_images(data, numbers)
 
-    def number(self, name: str) -> float | None:
-        """A number, times in seconds."""
+    def scalar(self, name: str) -> float | None:
+        """The number in a field; a time in seconds."""
         field = self._field(name)
         if field is None:
             return None
@@ -116,29 +115,29 @@ class _Fields:
 
     def sequence(self, images: int) -> Callable[[int, int], NDArray[np.uint64]] | None:
         """A reader of the sequence numbers, as they are asked for: a long recording has gigabytes of them."""
-        field = self._stored("sequence_number", (images,))
+        field = self._integers("sequence_number", (images,))
         if field is None:
             return None
         read = _reader(self.path, field)
         return lambda start, stop: read(start, stop).astype(np.uint64)
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
-        """An integer array of exactly `shape`."""
-        field = self._stored(name, shape)
+        """The integer array in a field, of exactly `shape`."""
+        field = self._integers(name, shape)
         if field is None:
             return None
         whole = field[()] if field.ndim == 2 else _reader(self.path, field)(0, shape[0])
         array: NDArray[Any] = whole.astype(dtype)
         return array
 
-    def _stored(self, name: str, shape: tuple[int, ...]) -> h5py.Dataset | None:
+    def _integers(self, name: str, shape: tuple[int, ...]) -> h5py.Dataset | None:
         field = self._field(name)
         if field is None:
             return None
         longer = self.cut and field.shape[1:] == shape[1:] and field.shape[:1] >= shape[:1]
         if not (field.shape == shape or longer) or field.dtype.kind not in "iub":
             raise InputError(f"{self.path}: {name} is {field.dtype} {field.shape}; expected integers of shape {shape}")
-        check_stored(self.path, field, shape[0] if longer else None)
+        check_present(self.path, field, shape[0] if longer else None)
         return field
 
     def _field(self, name: str) -> h5py.Dataset | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hardware.parsing.packed_bits import looks_packed, unpacked
 from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
-from hardware.settings import Settings
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 
 NAME = "NumPy array"
@@ -19,16 +19,17 @@ ARRAYS = False
 LAYOUTS = ("counts", "packed")
 
 LONGEST_HEADER = 1 << 16
+#: Images that are looked at for signs of packed bits.
 SAMPLE = 16
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its first bytes."""
+    """Recognises a file by its first bytes."""
     return head.startswith(b"\x93NUMPY")
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Reads the header only; images are read as they are asked for. No pickles."""
+    """Reads the header; images are read as they are asked for, and pickles never."""
     with path.open("rb") as file:
         beginning = BytesIO(file.read(LONGEST_HEADER))
     shape, fortran, dtype = _header(beginning)
@@ -45,14 +46,15 @@ def open_source(path: Path, choice: Choice) -> Source:
 
 
 def _as_they_lie(path: Path, source: Source, choice: Choice) -> Source:
-    """Counts or bits: as the user says, else as they look."""
+    """The source as counts or as packed bits: as the user says, else as it looks."""
     if choice.layout == "packed":
         return _photon_cube(path, source)
     images, rows, columns = source.shape
     if choice.layout == "counts" or not looks_packed(source.shape, source.dtype, source.read(0, min(SAMPLE, images))):
         return source
-    said = f"taken for binary frames of {rows} x {8 * columns}, packed eight pixels to a byte (else --layout counts)"
-    return replace(_photon_cube(path, source), remarks=(said,))
+    size = f"{rows} x {8 * columns}"
+    remark = f"taken for binary frames of {size}, packed eight pixels to a byte; the other layout is counts"
+    return replace(_photon_cube(path, source), remarks=(remark,))
 
 
 def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -63,13 +65,13 @@ def _header(file: BytesIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 
 
 def _photon_cube(path: Path, source: Source) -> Source:
-    """The bits of `source`; only the images asked for are ever unpacked."""
+    """The binary frames packed in the bytes of `source`, unpacked as they are asked for."""
     if source.dtype != np.uint8:
-        raise InputError(f"{path}: --layout packed: values are {source.dtype}; packed frames are uint8")
+        raise InputError(f"{path}: layout packed: values are {source.dtype}; packed frames are uint8", "layout")
     images, rows, columns = source.shape
     return replace(
         source,
         shape=stack_shape(path, (images, rows, 8 * columns)),
         read=lambda start, stop: unpacked(source.read(start, stop)),
-        said=Settings(counter_bits=1, cycles=1),
+        settings=PartialSettings(counter_bits=1, cycles=1),
     )

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from hardware.parsing.peak_normalised import as_source
-from hardware.parsing.source import Choice, Counts, Source, blaming, regular_file, stack_shape
+from hardware.parsing.source import Choice, Source, blaming, regular_file, stack_shape
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "PNG images"
@@ -28,7 +29,7 @@ LARGEST_FILE = 1 << 28
 
 @dataclass(frozen=True)
 class Header:
-    """Of an image: its size in pixels and the bits of one."""
+    """The header of an image: its size in pixels, and the bits of a pixel."""
 
     BYTES: ClassVar = 26
 
@@ -38,7 +39,7 @@ class Header:
 
     @classmethod
     def parse(cls, path: Path, head: bytes) -> Self:
-        """From the beginning of the file."""
+        """Reads a header from the beginning of a file."""
         name, columns, rows, bits, colour = struct.unpack_from(">12x4sIIBB", head)
         if not head.startswith(SIGNATURE) or name != b"IHDR":
             raise InputError(f"{path}: not a PNG image in spite of its name; copy it again")
@@ -49,12 +50,12 @@ class Header:
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its first bytes; a folder, by a PNG file in it."""
+    """Recognises a file by its first bytes, and a folder by a PNG file in it."""
     return any(map(_named_png, path.iterdir())) if path.is_dir() else head.startswith(SIGNATURE)
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Images of a folder are in the order of their numbers, and read as they are asked for."""
+    """Opens an image, or those of a folder in the order of their numbers, which are read as they are asked for."""
     if not path.is_dir():
         source = _stack([path], ())
         return as_source(source) or source
@@ -69,7 +70,7 @@ def _named_png(path: Path) -> bool:
 
 
 def _numbered(folder: Path) -> dict[int, Path]:
-    """The images by the last number in their names."""
+    """The images of a folder by the last number in their names."""
     found: dict[int, Path] = {}
     for path in filter(_named_png, folder.iterdir()):
         digits = re.findall(r"\d+", path.stem)
@@ -92,7 +93,7 @@ def _stack(paths: Sequence[Path], remarks: tuple[str, ...]) -> Source:
 
 
 def _bytes(path: Path) -> bytes:
-    """A file's bytes. Links are refused: a folder that was sent could point anywhere."""
+    """The bytes of a file. Links are refused: a folder that was sent could point anywhere."""
     if path.is_symlink() or regular_file(path).stat().st_size > LARGEST_FILE:
         raise InputError(f"{path}: a link, or more than {LARGEST_FILE} bytes; expected the image itself")
     return path.read_bytes()
@@ -111,7 +112,7 @@ def _image(path: Path, first: Header) -> Counts:
 
 
 def _essential(path: Path, whole: bytes) -> bytes:
-    """The image without the chunks that are not pixels. Every checksum is checked: a decoder may overlook damage."""
+    """The file without the chunks that are not pixels. Every checksum is checked: a decoder may overlook damage."""
     place, kept = len(SIGNATURE), [SIGNATURE]
     while not kept[-1].endswith(END):
         (length,) = struct.unpack_from(">I", whole, place)

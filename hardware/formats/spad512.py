@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.parsing.packed_bits import unpacked
-from hardware.parsing.source import Choice, Counts, RawStack, Source
-from hardware.settings import Settings
+from hardware.parsing.source import Choice, RawStack, Source
+from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "SPAD512 raw file"
@@ -23,17 +24,17 @@ END = b"DONE"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its name: the file has no header."""
+    """Recognises a file by its name: it has no header."""
     return path.suffix.lower() in SUFFIXES
 
 
 def upright(frames: Counts) -> NDArray[np.uint8]:
-    """(n, 512, 512) of 0 and 1 from (n, 512, 64) bytes as sent: bits, turned by 90 degrees counterclockwise."""
+    """Frames (n, 512, 512) of 0 and 1, from (n, 512, 64) bytes as sent: bits, turned 90 degrees counterclockwise."""
     return np.rot90(unpacked(frames), axes=(1, 2))
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Counts frames by the file's size."""
+    """Opens a file, whose size says how many frames it has."""
     size = path.stat().st_size
     images, rest = divmod(size, IMAGE_BYTES)
     if images < 1 or rest not in (0, len(END)):
@@ -47,6 +48,6 @@ def open_source(path: Path, choice: Choice) -> Source:
         dtype=raw.dtype,
         read=lambda start, stop: upright(raw.read(start, stop)),
         close=raw.close,
-        said=Settings(counter_bits=1, cycles=1),
+        settings=PartialSettings(counter_bits=1, cycles=1),
         remarks=("read as 1-bit frames of 512 x 512: the file has no header",),
     )

@@ -1,4 +1,4 @@
-"""Recordings of the MPD SPC3 (`.spc3`): header, then raw images; long ones lie in several files."""
+"""Recordings of the MPD SPC3 (`.spc3`): a header, then raw images; long recordings are split over several files."""
 
 import math
 import struct
@@ -11,8 +11,9 @@ from typing import Any, Self
 
 import numpy as np
 
-from hardware.parsing.source import Choice, Counts, RawStack, Source, stack_shape
-from hardware.settings import Settings
+from hardware.parsing.source import Choice, RawStack, Source, stack_shape
+from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "SPC3 recording"
@@ -29,13 +30,13 @@ FRAMES = slice(114, 118)
 
 CLOCK, NANOSECOND = 10e-9, 1e-9
 COUNTER_BITS = 9
-#: s that reading out one image takes, by the number of counters.
+#: Time in s that reading out one image takes, by the number of counters.
 READOUT = {1: 10.40e-6, 2: 20.8e-6, 3: 31.2e-6}
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the header says, in the order and the units in which it says it."""
+    """The header, field by field, in its own units."""
 
     identity: bytes
     serial: bytes
@@ -59,31 +60,31 @@ class Header:
 
     @classmethod
     def parse(cls, raw: bytes) -> Self:
-        """From the bytes after the signature."""
+        """Reads a header from the bytes after the signature."""
         return cls(*struct.unpack_from("<10s32sHx20s35x4BHHBBHBBIBxH4xH", raw))
 
     def shape(self, path: Path) -> tuple[int, int]:
-        """Rows and columns; old files give no number of pixels, and half an array fewer than rows x columns."""
+        """Rows and columns. Old files give no number of pixels; half an array has fewer than rows x columns."""
         pixels = self.pixels or self.rows * self.columns
         if not self.columns or pixels % self.columns:
             raise InputError(f"{path}: {pixels} pixels in rows of {self.columns}; damaged, copy it again")
         return stack_shape(path, (1, pixels // self.columns, self.columns))[1:]
 
     def dtype(self, path: Path) -> np.dtype[Any]:
-        """Of the pixels."""
+        """Type of the pixels."""
         if self.bits not in (8, 16):
             raise InputError(f"{path}: pixels of {self.bits} bits; expected 8 or 16, copy it again")
         return np.dtype(f"<{'i' if self.signed else 'u'}{self.bits // 8}")
 
-    def settings(self, path: Path) -> Settings:
-        """In SI units. The period is the exposure, but at least the time that reading out takes."""
+    def settings(self, path: Path) -> PartialSettings:
+        """The settings. The frame time is the exposure, but at least the time that reading out takes."""
         if self.averaged:
             raise InputError(f"{path}: averages of {self.averaged_frames} images, not counts; record without averaging")
         # One frame that is put out in 8 bits has been cut to them; sums are of all bits of the counter.
         counter_bits = self.bits if (self.summed, self.bits) == (1, 8) else COUNTER_BITS
         largest = self.summed * ((1 << counter_bits) - 1)
         period = max(self.exposure * CLOCK, READOUT[self.counters])
-        return Settings.of(
+        return PartialSettings.of(
             path,
             count_time=self.exposure * CLOCK,
             cycles=self.summed,
@@ -91,49 +92,49 @@ class Header:
             dead_time=self.hold_off * NANOSECOND,
             counter_bits=counter_bits,
             saturation_value=min(largest, (1 << self.bits - bool(self.signed)) - 1) or None,
+            corrected=bool(self.corrected),
+            background_subtracted=bool(self.background_subtracted),
         )
 
     def notes(self) -> dict[str, Any]:
-        """The rest, as free notes."""
-        said: dict[str, Any] = {
+        """The other fields, as notes."""
+        notes: dict[str, Any] = {
             "description": f"MPD SPC3 {_text(self.identity)}".strip(),
             "serial_number": _text(self.serial),
             "recorded": _text(self.date),
             "firmware": f"{self.firmware / 100:.2f}",
         }
         if 0 < self.gate_duty < 100:
-            said["gate_duty_percent"] = self.gate_duty
-        return {name: value for name, value in said.items() if value}
+            notes["gate_duty_percent"] = self.gate_duty
+        return {name: value for name, value in notes.items() if value}
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its signature."""
+    """Recognises a file by its signature."""
     return head.startswith(SIGNATURE)
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Counts the images by the size of the files, as a recording that was never stopped promises none."""
+    """Opens a recording; the sizes of its files say how many images there are, which a header may not."""
     raw = _header(path)
     header = Header.parse(raw)
     counter = _counter(path, header, choice)
-    said = header.settings(path)
+    settings = header.settings(path)
     paths = [path, *_continuations(path, raw)]
     frames, ragged = _frames(paths, header)
     images = sum(frames)
     shape = stack_shape(path, (images, *header.shape(path)))
     closing = ExitStack()
     parts = []
-    for part, held in zip(paths, frames, strict=True):
-        parts.append(RawStack(part, (held * header.counters, *shape[1:]), header.dtype(path), PIXELS_AT))
+    for part, number in zip(paths, frames, strict=True):
+        parts.append(RawStack(part, (number * header.counters, *shape[1:]), header.dtype(path), PIXELS_AT))
         closing.callback(parts[-1].close)
     return Source(
         shape=shape,
         dtype=parts[0].dtype,
         read=_reader(parts, header.counters, counter),
         close=closing.close,
-        said=said,
-        corrected=bool(header.corrected),
-        background_subtracted=bool(header.background_subtracted),
+        settings=settings,
         notes=header.notes(),
         remarks=tuple(_remarks(header, paths, images, ragged)),
     )
@@ -148,13 +149,13 @@ def _header(path: Path) -> bytes:
 
 
 def _counter(path: Path, header: Header, choice: Choice) -> int:
-    """Index of the counter to read."""
+    """The index of the counter to read."""
     if header.counters not in READOUT:
         raise InputError(f"{path}: {header.counters} counters; expected 1, 2 or 3, copy it again")
     known = [str(number) for number in range(1, header.counters + 1)]
     wanted = choice.array or ("1" if header.counters == 1 else "")
     if wanted not in known:
-        raise InputError(f"{path}: holds the images of {header.counters} counters; choose --array {' or '.join(known)}")
+        raise InputError(f"{path}: images of {header.counters} counters; choose {' or '.join(known)}", "array")
     return int(wanted) - 1
 
 
@@ -179,8 +180,8 @@ def _continues(after: Path, raw: bytes) -> bool:
 def _frames(paths: Sequence[Path], header: Header) -> tuple[list[int], list[Path]]:
     """How many frames (of all counters) every file holds, and which files end within one."""
     frame = math.prod(header.shape(paths[0])) * header.dtype(paths[0]).itemsize * header.counters
-    held = [divmod(path.stat().st_size - PIXELS_AT, frame) for path in paths]
-    return [frames for frames, _rest in held], [path for path, (_, rest) in zip(paths, held, strict=True) if rest]
+    found = [divmod(path.stat().st_size - PIXELS_AT, frame) for path in paths]
+    return [frames for frames, _rest in found], [path for path, (_, rest) in zip(paths, found, strict=True) if rest]
 
 
 def _reader(parts: Sequence[RawStack], counters: int, counter: int) -> Callable[[int, int], Counts]:

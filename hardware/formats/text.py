@@ -17,12 +17,12 @@ CHARACTERS = b"0123456789- \t\r\n"
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its beginning: nothing but whole numbers and white space, some of each."""
+    """Recognises a file by its beginning: nothing but whole numbers and white space."""
     return bool(head.strip()) and not head.strip(CHARACTERS)
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Reads it whole."""
+    """Reads the whole file."""
     if path.stat().st_size > LARGEST_FILE:
         raise InputError(f"{path}: more than {LARGEST_FILE} bytes of text; save it as .npy")
     image = np.loadtxt(path, np.int64, comments=None, ndmin=2)

@@ -12,7 +12,8 @@ import tifffile
 
 from hardware.parsing.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
 from hardware.parsing.peak_normalised import as_source
-from hardware.parsing.source import Choice, Counts, RawStack, Source, counts_dtype, stack_shape
+from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
 NAME = "TIFF stack"
@@ -28,12 +29,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 def recognises(path: Path, head: bytes) -> bool:
-    """By its first bytes: TIFF or BigTIFF, either byte order."""
+    """Recognises a file by its first bytes: TIFF or BigTIFF, in either byte order."""
     return head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def open_source(path: Path, choice: Choice) -> Source:
-    """Pages are read as they are asked for."""
+    """Opens a stack, whose pages are read as they are asked for."""
     with ExitStack() as stack:
         # OME metadata may name other files, so it is not followed: the pages of this file are the images.
         tiff = stack.enter_context(tifffile.TiffFile(path, is_ome=False))
@@ -76,7 +77,7 @@ def _only_series(path: Path, tiff: tifffile.TiffFile) -> tifffile.TiffPageSeries
 
 
 def _check_segments(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, compression: int) -> None:
-    """Refuses a page that would unpack to more than a page holds, and compressions for which nobody could tell."""
+    """Refuses a page that unpacks to more than a page holds, and compressions that do not show how much that is."""
     if compression not in (*DEFLATE, *PLAIN):
         raise InputError(f"{path}: compressed by {compression!r}; save it uncompressed or with Deflate")
     if compression in DEFLATE:
@@ -96,7 +97,7 @@ def _page_reader(path: Path, series: tifffile.TiffPageSeries, image: tuple[int, 
                 f"{path}: page {index} is missing or differs from the first; save one stack of equal images"
             )
         if sum(page.databytecounts) > largest:
-            raise InputError(f"{path}: damaged: page {index} is said to be larger than the file; copy it again")
+            raise InputError(f"{path}: damaged: page {index} claims to be larger than the file; copy it again")
         _check_segments(path, page, page.keyframe.compression)
         return page.asarray()
 

@@ -1,6 +1,6 @@
-"""Bitshuffle-LZ4, a fast compression of counts: the HDF5 filter 32008, which the package hdf5plugin brings.
+"""Bitshuffle and LZ4, a fast compression of counts: HDF5 filter 32008, which the package hdf5plugin brings.
 
-Its decoder believes what a chunk says of its own sizes, so that these are looked at before.
+Its decoder trusts the sizes that a chunk states, so they are checked before.
 """
 
 import importlib
@@ -12,7 +12,7 @@ import h5py
 from noise_model.errors import InputError
 
 CODE = 32008
-#: What h5py needs to make such a dataset: the usual block size, LZ4.
+#: Arguments of h5py for such a dataset: the usual block size, LZ4.
 FILTER = {"compression": CODE, "compression_opts": (0, 2)}
 
 _LZ4 = 2
@@ -21,7 +21,7 @@ _LARGEST_BLOCK = 1 << 20
 
 
 def load_filter(path: object) -> None:
-    """Lets HDF5 know the filter.
+    """Loads the filter into HDF5.
 
     Raises:
         InputError: hdf5plugin is not installed.
@@ -37,13 +37,13 @@ def load_filter(path: object) -> None:
 
 
 def check_filter(path: object, values: Sequence[int], itemsize: int) -> None:
-    """Refuses settings of the filter that no writer makes.
+    """Refuses parameters of the filter that no writer makes.
 
     Args:
-        values: version (2), bytes of a number, block size, kind of compression.
+        values: the parameters: version (2 numbers), bytes of a count, block size, kind of compression.
 
     Raises:
-        InputError: they are refused.
+        InputError: they are not those of a writer.
     """
     if len(values) < 5 or values[2] != itemsize or values[3] % 8 or values[4] != _LZ4:
         raise InputError(
@@ -54,11 +54,11 @@ def check_filter(path: object, values: Sequence[int], itemsize: int) -> None:
 def check_blocks(path: object, packed: bytes, chunk_bytes: int, itemsize: int) -> None:
     """Refuses a chunk that unpacks to anything but `chunk_bytes`, or whose blocks do not lie in it.
 
-    A chunk is its unpacked size (8 bytes) and that of a block (4 bytes); the blocks, each after its packed size (4
-    bytes); then up to seven numbers as they are. All sizes are big-endian, and in bytes.
+    A chunk begins with its unpacked size (8 bytes) and that of a block (4 bytes); the blocks follow, each after its
+    packed size (4 bytes); then up to seven counts that are not packed. Sizes are in bytes, and big-endian.
 
     Raises:
-        InputError: it is refused.
+        InputError: the chunk is refused.
     """
     place, unit = _HEADER.size, 8 * itemsize
     total, block = _HEADER.unpack_from(packed) if len(packed) >= place else (0, 0)

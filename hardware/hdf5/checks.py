@@ -1,4 +1,4 @@
-"""Whether the counts that an HDF5 dataset promises are stored in its file, in pieces that can be unpacked."""
+"""Checks that the counts an HDF5 dataset promises are in its file, in pieces that can be unpacked."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +14,13 @@ from noise_model.errors import InputError
 Check = Callable[[int, int], None]
 
 
-def check_stored(path: Path, data: h5py.Dataset, images: int | None = None) -> None:
-    """Refuses counts that lie in other files, were never written (HDF5 makes zeros of them), or in giant chunks.
+def check_present(path: Path, data: h5py.Dataset, images: int | None = None) -> None:
+    """Refuses counts that lie in other files or in giant chunks, or were never written (HDF5 makes zeros of them).
 
-    Of an unfinished capture only the first `images` are looked at.
+    Of an unfinished capture only the first `images` are checked.
 
     Raises:
-        InputError: they do.
+        InputError: the counts are refused.
     """
     others = [source.file_name for source in data.virtual_sources()] if data.is_virtual else []
     if data.external or any(name != "." for name in others):
@@ -34,14 +34,14 @@ def check_stored(path: Path, data: h5py.Dataset, images: int | None = None) -> N
 
 
 def whole_value(path: Path, data: h5py.Dataset) -> Any:
-    """All of a dataset, which is small.
+    """The whole value of a small dataset.
 
     Raises:
-        InputError: fewer bytes are stored than its type takes. HDF5 does not look: it would take what lies behind them
-            for text of a length found there, and crash.
+        InputError: the file holds fewer bytes than the type takes. HDF5 does not check: it would take the bytes that
+            follow for text of a length found there, and crash.
     """
     if data.chunks is None and data.id.get_storage_size() < data.size * data.id.get_type().get_size():
-        raise InputError(f"{path}: {data.name} is damaged: less is stored than it needs; record or copy it again")
+        raise InputError(f"{path}: {data.name} is damaged: the file holds less than it needs; record or copy it again")
     return data[()]
 
 
@@ -63,18 +63,17 @@ def _never_written(data: h5py.Dataset, images: int | None) -> bool:
     except (OSError, RuntimeError):
         if images is None:
             raise
-        return False  # killed in the middle of writing the index: each read finds out whether it needs that part
+        return False  # killed while writing the index: a read that needs that part of it fails
     # The last chunk may be missing: a recorder that was killed between growing the array and filling it.
     promised = data.shape[0] if images is None else images
     return bool(there < max(1, (promised // data.chunks[0]) * per_image - per_image))
 
 
 def bomb_check(path: Path, data: h5py.Dataset) -> Check:
-    """check(start, stop) refuses compressed chunks of these rows that unpack to far more than a chunk holds.
+    """A function check(start, stop) that refuses compressed chunks of these rows that unpack to far too much.
 
-    HDF5 unpacks a deflated chunk to the end, whatever its promised size: those that could exceed `LARGEST_PIECE` are
-    looked into, and ordinary files have none. A bitshuffled one is looked into in any case, which takes little. Each is
-    looked into once.
+    HDF5 unpacks a deflated chunk to its end, whatever size it promises: chunks that could exceed `LARGEST_PIECE` are
+    checked, and ordinary files have none. Bitshuffled chunks are always checked, which is quick. Each is checked once.
     """
     compression = _compression(path, data)
     if not compression:
@@ -82,7 +81,7 @@ def bomb_check(path: Path, data: h5py.Dataset) -> Check:
     chunks: list[Any] = []
     data.id.chunk_iter(chunks.append)
     if max((chunk.size for chunk in chunks), default=0) > LARGEST_PIECE:
-        raise InputError(f"{path}: damaged: a chunk is said to be larger than can be; copy it again")
+        raise InputError(f"{path}: damaged: a chunk claims to be larger than possible; copy it again")
     least = {"gzip": LARGEST_PIECE // LARGEST_RATIO, "bitshuffle": 0}.get(compression, LARGEST_PIECE)
     suspects = {chunk.chunk_offset for chunk in chunks if chunk.size > least and not chunk.filter_mask}
 
@@ -98,7 +97,7 @@ def bomb_check(path: Path, data: h5py.Dataset) -> Check:
     return check
 
 
-#: Filters that are read, by their codes; those without a name compress nothing.
+#: Names of the filters that are read, by their codes; a filter without a name compresses nothing.
 _FILTERS = {
     h5py.h5z.FILTER_SHUFFLE: "",
     h5py.h5z.FILTER_FLETCHER32: "",
@@ -109,18 +108,18 @@ _FILTERS = {
 
 
 def _compression(path: Path, data: h5py.Dataset) -> str:
-    """Name of the compression of a dataset, ready to be undone; empty if there is none.
+    """The name of the compression of a dataset, whose filter is loaded; empty if there is none.
 
     Raises:
-        InputError: it is compressed twice, which only a trap is, or in a way that is not read.
+        InputError: it is compressed twice, which only hostile files are, or in a way that is not read.
     """
     properties, used = data.id.get_create_plist(), []
     for index in range(properties.get_nfilters()):
         code, _, values, name = properties.get_filter(index)
         if code not in _FILTERS:
-            said = name.decode(errors="replace") or "no name"
+            named = name.decode(errors="replace") or "no name"
             raise InputError(
-                f"{path}: compressed by HDF5 filter {code} ({said}); save it again with h5repack -f GZIP=1"
+                f"{path}: compressed by HDF5 filter {code} ({named}); save it again with h5repack -f GZIP=1"
             )
         if code == bitshuffle.CODE:
             bitshuffle.check_filter(path, values, data.dtype.itemsize)

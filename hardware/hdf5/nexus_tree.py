@@ -1,4 +1,4 @@
-"""The NeXus tree that captures and results share: names of places, how to write one and how to walk one."""
+"""The NeXus tree of captures and results in HDF5 files: its places, how it is written, and how it is walked."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +18,18 @@ from noise_model.files import whole_file
 DETECTOR = "/entry/instrument/detector"
 NOTES = "/entry/notes"
 
-#: Field of `Settings`: its name in the file.
-SETTINGS = {
+#: Attributes of `Settings`, with their names in a file: numbers, and what was done to the counts.
+NUMBERS = {
     "count_time": "count_time",
     "cycles": "number_of_cycles",
-    "frame_time": "frame_time",
     "dead_time": "dead_time",
     "counter_bits": "bit_depth_readout",
     "saturation_value": "saturation_value",
+    "frame_time": "frame_time",
+}
+SETTINGS = NUMBERS | {
+    "corrected": "countrate_correction_applied",
+    "background_subtracted": "background_subtracted",
 }
 
 #: Notes that NeXus has a place for.
@@ -45,7 +49,7 @@ CLASSES = {
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 14
 
-#: Bytes that are set aside for the index at a time. HDF5 writes down last where the file ends; within a room set aside
+#: Bytes that are set aside for the index at a time. HDF5 writes last where the file ends; within space set aside
 #: before, the index of a file whose writer is killed meanwhile never points beyond that end.
 INDEX_ROOM = 1 << 18
 
@@ -61,7 +65,7 @@ COMPRESSIONS: dict[str, dict[str, Any]] = {
 
 
 def creator() -> str:
-    """The program and its version."""
+    """Name and version of the program that writes a file."""
     try:
         return f"spadsr {version('spadsr')}"
     except PackageNotFoundError:
@@ -70,24 +74,24 @@ def creator() -> str:
 
 @contextmanager
 def new_tree(path: Path) -> Iterator[h5py.File]:
-    """An empty tree, written beside `path` and renamed to it at the end; nothing is left after an error."""
+    """An empty tree in a file beside `path`, renamed to it at the end; nothing is left after an error."""
     with whole_file(path) as partial, tree_at(partial) as file:
         yield file
 
 
 @contextmanager
 def kept_tree(path: Path) -> Iterator[h5py.File]:
-    """An empty tree, written to `path` with ".part" before its suffix, and renamed to it even after an error.
+    """An empty tree in `path` with ".part" before its suffix, renamed to `path` at the end, even after an error.
 
     Raises:
-        InputError: it cannot be written, or one of the two is there already.
+        InputError: it cannot be written, or one of the two exists already.
     """
-    part = free_name(path)
+    part = unfinished_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         part.touch()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output with -o") from error
+        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output", "output") from error
     try:
         with tree_at(part) as file:
             yield file
@@ -95,11 +99,11 @@ def kept_tree(path: Path) -> Iterator[h5py.File]:
         part.rename(path)
 
 
-def free_name(path: Path) -> Path:
-    """What the recording `path` is called until it is finished.
+def unfinished_name(path: Path) -> Path:
+    """The name of the recording `path` until it is finished.
 
     Raises:
-        InputError: it is there already, finished or not.
+        InputError: it exists already, finished or not.
     """
     part = path.with_suffix(f".part{path.suffix}")
     for taken in (path, part):
@@ -122,12 +126,18 @@ def tree_at(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def write_settings(file: h5py.File, settings: Settings, notes: Mapping[str, Any]) -> None:
-    """Writes what is known of `settings`, times with their unit, and `notes` in their places."""
-    for name, value in settings.known().items():
-        field = file[DETECTOR].create_dataset(SETTINGS[name], data=value)
-        if name.endswith("_time"):
-            field.attrs["units"] = text("s")
+def write_settings(file: h5py.File, settings: Settings, names: Mapping[str, str] = SETTINGS) -> None:
+    """Writes those of the settings that are named and known, times with their unit."""
+    for name, field in names.items():
+        if (value := getattr(settings, name)) is None:
+            continue
+        file[DETECTOR][field] = value
+        if field.endswith("_time"):
+            file[DETECTOR][field].attrs["units"] = text("s")
+
+
+def write_notes(file: h5py.File, notes: Mapping[str, Any]) -> None:
+    """Writes further facts, by name, in the places that NeXus has for some of them."""
     for name, value in notes.items():
         if name in NAMED_NOTES:
             file[NAMED_NOTES[name]] = text(str(value))
@@ -138,9 +148,9 @@ def write_settings(file: h5py.File, settings: Settings, notes: Mapping[str, Any]
 def append(
     group: h5py.Group, name: str, block: NDArray[Any], units: str | None = None, compression: str = "none"
 ) -> None:
-    """Appends `block` (n, ...) to the dataset `name`, made at the first call and chunked over its first axis.
+    """Appends `block` (n, ...) to the dataset `name`, which the first call makes, chunked over its first axis.
 
-    Compressed blocks had better be all of one length: then every chunk is written once and never again.
+    Compressed blocks should all be of one length: then every chunk is written once and never again.
     """
     if name not in group:
         most, filters = (None, *block.shape[1:]), COMPRESSIONS[compression]
@@ -161,10 +171,10 @@ def _chunk(block: NDArray[Any], least_bytes: int) -> tuple[int, ...]:
 
 
 def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:
-    """What lies at `place`, absolute or below `group`, or None. At most `hops` soft links are followed.
+    """The item at `place`, absolute or below `group`, or None. At most `hops` soft links are followed.
 
     Raises:
-        InputError: the way there leaves the file `path` by an external link, or soft links go round in a circle.
+        InputError: the way there leaves the file `path` by an external link, or soft links lead in a circle.
     """
     at: Any = group.file if place.startswith("/") else group
     for part in filter(None, place.split("/")):
@@ -181,13 +191,13 @@ def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:
 
 
 def text(value: str) -> NDArray[Any]:
-    """`value` as a string of fixed length: HDF5 keeps others in a heap, over whose damage it may never come back."""
+    """Text as an HDF5 string of fixed length: others lie in a heap, and HDF5 may hang over a damaged one."""
     encoded = value.encode()
     return np.array(encoded, h5py.string_dtype("utf-8", max(len(encoded), 1)))
 
 
 def plain(value: Any) -> Any:
-    """An HDF5 value as Python has it: str, int, float, bool, or a list of them."""
+    """An HDF5 value as a Python one: str, int, float, bool, or a list of them."""
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, np.ndarray):

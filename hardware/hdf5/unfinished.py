@@ -1,19 +1,18 @@
-"""Captures whose writer was killed: which of their images are whole."""
+"""Captures whose writer was killed: how many of their images are whole."""
 
 from typing import Any
 
 import h5py
 import numpy as np
 
-#: Sequence numbers looked at in one go where they are not chunked; and goes, before the file counts as empty.
+#: Sequence numbers that are read at once where they are not chunked, and the most reads before a file counts as empty.
 _SLICE, _MOST_SLICES = 4096, 64
 
 
 def whole_images(data: h5py.Dataset, numbers: h5py.Dataset) -> int:
-    """Images up to the last with a sequence number: these are flushed after the counts they belong to.
+    """The number of images up to the last with a sequence number, which is flushed after the counts it belongs to.
 
-    Behind it, the counts, the numbers or both may be missing; HDF5 makes zeros of them, or says that they lie beyond
-    the end of the file.
+    After that image, counts, numbers or both may be missing: HDF5 makes zeros of them, or refuses to read them.
     """
     stop, size = min(len(data), len(numbers)), numbers.chunks[0] if numbers.chunks else _SLICE
     for _ in range(_MOST_SLICES):

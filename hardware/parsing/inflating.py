@@ -1,10 +1,10 @@
-"""Unpacking deflated bytes no further than they promise: a kilobyte can hold a megabyte of zeros."""
+"""Unpacking deflated bytes to a limit: a kilobyte can hold a megabyte of zeros."""
 
 import zlib
 
 from noise_model.errors import InputError
 
-#: The most that deflate can shrink data: no stream grows more.
+#: The largest factor by which deflate can shrink data.
 LARGEST_RATIO = 1032
 
 #: The largest piece unpacked in one go, in bytes.
@@ -23,18 +23,18 @@ def inflated(packed: bytes, limit: int) -> bytes:
 
 
 def check_inflation(path: object, packed: bytes, limit: int = LARGEST_PIECE) -> None:
-    """Refuses a zlib stream that unpacks to more than `limit` bytes, using little memory to find out.
+    """Refuses a zlib stream that unpacks to more than `limit` bytes; finding out takes little memory.
 
     Raises:
-        InputError: it does.
+        InputError: it unpacks to more.
         zlib.error: not a zlib stream.
     """
     if len(packed) * LARGEST_RATIO <= limit:
         return
-    stream, held = zlib.decompressobj(), 0
+    stream, size = zlib.decompressobj(), 0
     rest = packed
     while rest and not stream.eof:
-        held += len(stream.decompress(rest, _STEP))
+        size += len(stream.decompress(rest, _STEP))
         rest = stream.unconsumed_tail
-        if held > limit:
+        if size > limit:
             raise InputError(f"{path}: a compressed piece unpacks to more than {limit} bytes; save it uncompressed")

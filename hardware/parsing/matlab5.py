@@ -1,6 +1,6 @@
 """The numeric arrays of a MATLAB 5 file, unpacked no further than their headers promise.
 
-Not by `scipy.io`, which allocates whatever a damaged header asks for. Layout: "MAT-File Format", The MathWorks.
+`scipy.io` is not used, as it allocates whatever a damaged header asks for. Layout: "MAT-File Format", The MathWorks.
 """
 
 import math
@@ -20,8 +20,8 @@ HEADER = 128
 MATRIX, COMPRESSED = 14, 15
 COMPLEX = 0x0800
 NUMERIC_CLASSES = range(6, 16)
-#: Type of stored numbers: as NumPy has it.
-STORED = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+#: NumPy's names of the types of numbers in a file.
+NUMBER_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 
 _BEGINNING = 1 << 12
 
@@ -31,12 +31,13 @@ class Variable:
     """An array in the file.
 
     Attributes:
-        shape: as in MATLAB.
-        dtype: as stored, which may be narrower than in MATLAB.
-        element: offset of the element it lies in, after the tag.
+        name: name of the variable.
+        shape: shape in MATLAB.
+        dtype: type of the numbers in the file, which may be narrower than in MATLAB.
+        element: offset in the file of the element that holds the array, after the tag.
         length: bytes of that element.
         compressed: whether the element has to be unpacked.
-        numbers: offset of the numbers in the element, once unpacked.
+        numbers: offset of the numbers in the unpacked element.
     """
 
     name: str
@@ -80,15 +81,15 @@ def _matrix(beginning: bytes, order: str, element: int, length: int, compressed:
     _kind, extents_at, extents, place = _tag(raw, order, place)
     shape = struct.unpack_from(f"{order}{extents // 4}i", raw, extents_at)
     _kind, name_at, name, place = _tag(raw, order, place)
-    kind, numbers, held, _place = _tag(raw, order, place)
-    dtype = np.dtype(order + STORED[kind])
-    if min(shape) < 0 or held != math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{held} bytes of numbers for an array of {shape}")
+    kind, numbers, size, _place = _tag(raw, order, place)
+    dtype = np.dtype(order + NUMBER_TYPES[kind])
+    if min(shape) < 0 or size != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{size} bytes of numbers for an array of {shape}")
     yield Variable(raw[name_at : name_at + name].decode(), shape, dtype, element, length, compressed, numbers)
 
 
 def _tag(raw: bytes, order: str, place: int) -> tuple[int, int, int, int]:
-    """Of the field at `place`: its type, where its data begin, their bytes, and where the next field begins."""
+    """The field at `place`: its type, where its data begin, their number of bytes, and where the next field begins."""
     kind, length = struct.unpack_from(f"{order}II", raw, place)
     if kind >> 16:  # up to four bytes lie in the tag itself
         return kind & 0xFFFF, place + 4, kind >> 16, place + 8
@@ -96,20 +97,20 @@ def _tag(raw: bytes, order: str, place: int) -> tuple[int, int, int, int]:
 
 
 def load(path: Path, variable: Variable) -> NDArray[Any]:
-    """The array, of its shape in MATLAB.
+    """The numbers of an array, of its shape in MATLAB.
 
     Raises:
         InputError: it is too large to be unpacked, or breaks off.
     """
-    held = math.prod(variable.shape) * variable.dtype.itemsize
-    if held > LARGEST_PIECE:
-        raise InputError(f"{path}: {variable.name} has {held} bytes; save arrays this large with -v7.3")
+    size = math.prod(variable.shape) * variable.dtype.itemsize
+    if size > LARGEST_PIECE:
+        raise InputError(f"{path}: {variable.name} has {size} bytes; save arrays this large with -v7.3")
     with path.open("rb") as file:
         file.seek(variable.element)
         raw = file.read(variable.length)
     if variable.compressed:
-        raw = inflated(raw, variable.numbers + held)
-    numbers = raw[variable.numbers : variable.numbers + held]
-    if len(numbers) < held:
-        raise InputError(f"{path}: truncated: {len(numbers)} of {held} bytes of {variable.name}; copy it again")
+        raw = inflated(raw, variable.numbers + size)
+    numbers = raw[variable.numbers : variable.numbers + size]
+    if len(numbers) < size:
+        raise InputError(f"{path}: truncated: {len(numbers)} of {size} bytes of {variable.name}; copy it again")
     return np.frombuffer(numbers, variable.dtype).reshape(variable.shape, order="F")

@@ -5,22 +5,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.source import Counts
+from noise_model.arrays import Counts
 
-#: Fewer rows than any array has that is read out as packed frames: smaller ones are never taken for packed.
+#: Arrays that are read out as packed frames have more rows; smaller images are never taken for packed.
 FEWEST_ROWS = 32
 
 
 def unpacked(frames: Counts) -> NDArray[np.uint8]:
-    """(n, H, W) of 0 and 1, from (n, H, W / 8) bytes."""
+    """Binary frames (n, H, W) of 0 and 1, from (n, H, W / 8) bytes."""
     return np.unpackbits(frames, axis=-1)
 
 
 def looks_packed(shape: tuple[int, int, int], dtype: np.dtype[Any], sample: Counts) -> bool:
-    """Whether bytes of `shape` are packed binary frames rather than counts, by two signs that both must hold.
+    """Whether bytes of `shape` look like packed binary frames rather than counts: two signs must both hold.
 
-    An image as narrow as 1:16 to 1:4 is of usual proportions only when unpacked; and in `sample` (first images) every
-    place of a byte is set about as often as another, whereas counts fill the low places first.
+    The image has usual proportions (1:2 to 2:1) only when unpacked. And in `sample`, the first images, each of the
+    eight bits of a byte is set about as often, whereas counts fill the low bits first.
     """
     rows, columns = shape[1:]
     if dtype != np.uint8 or rows < FEWEST_ROWS or not rows <= 16 * columns <= 4 * rows:

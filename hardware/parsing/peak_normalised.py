@@ -1,21 +1,23 @@
-"""Frames stretched so that their largest count became 255: the integer counts are still in them."""
+"""Peak-normalised frames, whose largest count was stretched to 255: the integer counts can be recovered."""
 
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.source import Counts, Source
-from hardware.settings import Settings
+from hardware.parsing.source import Source
+from hardware.settings import PartialSettings
+from noise_model.arrays import Counts
 
+#: The largest count that is looked for.
 LARGEST = 64
 
-#: What the public 64x32 frames show: a counting array (9-bit counter) that fills up at exposure / dead time = 17.5.
-PUBLIC_CAMERA = Settings(count_time=875e-9, dead_time=50e-9, counter_bits=9)
+#: The settings that the public 64x32 frames show: counting pixels (9 bits) that fill up at exposure / dead time = 17.5.
+PUBLIC_CAMERA = PartialSettings(count_time=875e-9, dead_time=50e-9, counter_bits=9)
 
 
 def as_source(source: Source) -> Source | None:
-    """The counts of a peak-normalised frame, or None where `source` is anything else."""
+    """A source of the counts of a peak-normalised frame; None where `source` is anything else."""
     if source.shape[0] != 1 or source.dtype != np.uint8:
         return None
     image = source.read(0, 1)
@@ -23,7 +25,7 @@ def as_source(source: Source) -> Source | None:
     if largest is None:
         return None
     counts = recover(image, largest)
-    binary = Settings(counter_bits=1, cycles=1)
+    binary = PartialSettings(counter_bits=1, cycles=1)
     return replace(
         source,
         read=lambda start, stop: counts[start:stop],
@@ -33,10 +35,10 @@ def as_source(source: Source) -> Source | None:
 
 
 def largest_count(levels: NDArray[np.uint8]) -> int | None:
-    """The smallest M such that the sorted `levels` are round(255 k / M).
+    """The largest count M of a frame: the smallest for which all sorted grey `levels` are round(255 k / M), k = 0 to M.
 
-    None if they are not, or may well be so by chance. The tolerance admits both ways of rounding a half, as
-    single-precision arithmetic does either.
+    None if there is none, or if such levels may well occur by chance. The tolerance admits both ways of rounding a
+    half, as single-precision arithmetic gives either.
     """
     if levels.size < 2 or levels[-1] != 255:
         return None
@@ -49,12 +51,12 @@ def largest_count(levels: NDArray[np.uint8]) -> int | None:
 
 
 def recover(image: Counts, largest: int) -> NDArray[np.uint8]:
-    """Counts 0..`largest` of levels round(255 k / largest)."""
+    """Counts k from grey levels round(255 k / largest)."""
     return np.rint(image * (largest / 255)).astype(np.uint8)
 
 
 def _chance(inner: int, largest: int) -> float:
-    """How many combs up to `largest` would fit `inner` random levels by chance."""
+    """How many values of M up to `largest` would fit `inner` random levels by chance."""
     return sum(((teeth + 1) / 256) ** inner for teeth in range(2, largest + 1))
 
 

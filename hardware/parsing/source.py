@@ -1,4 +1,4 @@
-"""What a file format hands over: where the counts are, and what the file says about how they were taken."""
+"""What a file format hands over: where the counts are, and what the file says of how they were taken."""
 
 import math
 import os
@@ -6,27 +6,26 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.settings import NOTHING_SAID, Settings
+from hardware.settings import NOTHING_KNOWN, PartialSettings
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
-#: The largest image taken for real. The largest SPAD array built has 3.2 million pixels.
+#: Pixels of the largest image that is read. The largest SPAD array built has 3.2 million.
 LARGEST_IMAGE = 1 << 24
-
-Counts = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Where in a file the user says that the counts are.
+    """The user's choice of an array in a file and of its layout, where there is more than one.
 
     Attributes:
-        array: name or number of the array, of a file that holds several.
-        layout: how the numbers of an array lie, one of the format's `LAYOUTS`.
+        array: name or number of the array in a file that holds several.
+        layout: order of the numbers in the array, one of the format's `LAYOUTS`.
     """
 
     array: str | None = None
@@ -35,60 +34,38 @@ class Choice:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened file.
+    """An opened file: how to read its counts, and what it says about them.
 
     Attributes:
-        shape: (T, H, W).
-        dtype: as stored; an integer or bool type.
-        read: read(start, stop) -> the images in that range, (stop - start, H, W), unchecked.
+        shape: (T, H, W): images, rows, columns.
+        dtype: type of the counts in the file; an integer or bool type.
+        read: read(start, stop) gives the images of that range, (stop - start, H, W), unchecked.
         close: releases the file.
-        said: what the file says.
-        usual: what such a file usually means, for what neither it nor the user says.
+        settings: what the file says of how the images were taken.
+        usual: the settings of most such files, for what neither the file nor the user says.
+        pixel_mask: (H, W), NXdetector bits.
+        image_key: (T,): 0 scene, 1 flat, 2 dark, 3 invalid.
+        notes: further facts of the acquisition, by name.
         remarks: sentences for the user about how the file was understood.
-        notes: free acquisition settings.
-        sequence: sequence(start, stop) -> the indices as acquired of the images in that range, (stop - start,) uint64.
+        sequence: sequence(start, stop) gives the indices as acquired of the images of that range, (stop - start,).
     """
 
     shape: tuple[int, int, int]
     dtype: np.dtype[Any]
     read: Callable[[int, int], Counts]
     close: Callable[[], None]
-    said: Settings = NOTHING_SAID
-    usual: Settings = NOTHING_SAID
+    settings: PartialSettings = NOTHING_KNOWN
+    usual: PartialSettings = NOTHING_KNOWN
     pixel_mask: NDArray[np.uint32] | None = None
     image_key: NDArray[np.uint8] | None = None
-    corrected: bool = False
-    background_subtracted: bool = False
     notes: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
 
 
-class Format(Protocol):
-    """A module in `hardware/formats`: dropping one in adds the format.
-
-    Attributes:
-        NAME: of the format, for messages.
-        SUFFIXES: of its files.
-        ARRAYS: whether a file can hold several arrays to choose from.
-        LAYOUTS: the ways in which an array can lie, where the file does not tell.
-    """
-
-    NAME: str
-    SUFFIXES: tuple[str, ...]
-    ARRAYS: bool
-    LAYOUTS: tuple[str, ...]
-
-    def recognises(self, path: Path, head: bytes) -> bool:
-        """Whether `path`, beginning with `head` (4096 bytes or all of it; none of a folder), is of this format."""
-
-    def open_source(self, path: Path, choice: Choice) -> Source:
-        """Opens `path`. Raises InputError, or whatever its library does over a damaged file."""
-
-
 @contextmanager
 def blaming(path: Path, what: str) -> Iterator[None]:
-    """Turns whatever a parser raises over a damaged file into an InputError naming `path`.
+    """Turns whatever a parser raises over a damaged file into an InputError that names `path`.
 
     File libraries raise nearly every exception there is over mutated bytes, so all of them are caught here.
     """
@@ -104,7 +81,7 @@ def blaming(path: Path, what: str) -> Iterator[None]:
 
 
 def regular_file(path: Path) -> Path:
-    """`path` itself.
+    """Checks that `path` is a file, and returns it.
 
     Raises:
         InputError: it is not a file.
@@ -135,7 +112,7 @@ def stack_shape(path: Path, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 
 def counts_dtype(path: Path, dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """`dtype` itself.
+    """Checks that numbers of type `dtype` can be counts, and returns it.
 
     Raises:
         InputError: it is not an integer type.
@@ -150,21 +127,20 @@ def counts_dtype(path: Path, dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 class RawStack:
-    """Images lying one behind the other in a file from `offset`, row-major, read by seeking.
+    """Images that follow one another in a file from `offset` on, row by row, read as they are asked for.
 
-    Reading instead of mapping keeps the resident memory flat and survives a file that shrinks meanwhile.
+    Reading instead of memory mapping keeps the resident memory flat and survives a file that shrinks meanwhile.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], offset: int) -> None:
         self.path, self.shape, self.dtype, self.offset = path, shape, dtype, offset
         self.image_bytes = math.prod(shape[1:]) * dtype.itemsize
         self.file: BinaryIO = path.open("rb")
-        held = os.fstat(self.file.fileno()).st_size - offset
-        if held < shape[0] * self.image_bytes:
+        promised, present = shape[0] * self.image_bytes, os.fstat(self.file.fileno()).st_size - offset
+        if present < promised:
             self.close()
-            promised = shape[0] * self.image_bytes
             raise InputError(
-                f"{path}: truncated: {promised} bytes of counts promised, {max(held, 0)} there; copy it again"
+                f"{path}: truncated: {promised} bytes of counts promised, {max(present, 0)} there; copy it again"
             )
 
     def read(self, start: int, stop: int) -> Counts:

@@ -1,30 +1,31 @@
-"""The camera's side of a recording: takes images, makes an overrun an error, reaches a lost camera again."""
+"""The camera's side of a recording: takes images, ends it where the disk is too slow, reconnects a lost camera."""
 
 import time
 from contextlib import suppress
 from dataclasses import replace
 
-from hardware.camera import Block, Camera, CameraError, CameraSettings
+from hardware.camera import Block, Camera, CameraError
 from hardware.recording.order import Onlooker, Order, Pipe
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
-#: Bytes of counts that wait for the disk at most.
+#: The most bytes of counts that may wait for the disk.
 QUEUE_BYTES = 1 << 28
-#: s; how often a camera that waits is asked again, the first wait for a lost camera, and the longest.
+#: Times in s: between two looks whether a camera that waits may go on, the first wait for a lost camera, the longest.
 PAUSE, FIRST_WAIT, LONGEST_WAIT = 0.005, 0.25, 30.0
 
 
 class CameraSide:
-    """Fills a pipe. `run` is for a thread of its own.
+    """Takes blocks from a camera and puts them into a pipe; `run` is for a thread of its own.
 
     Args:
-        camera: entered and configured.
-        applied: the settings as applied.
-        onlooker: is shown every block.
+        camera: open and configured.
+        applied: the settings that the camera applied.
+        onlooker: shown every block.
     """
 
     def __init__(
-        self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe, onlooker: Onlooker | None = None
+        self, camera: Camera, applied: Settings, order: Order, pipe: Pipe, onlooker: Onlooker | None = None
     ) -> None:
         self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
         self._onlooker = onlooker
@@ -32,7 +33,7 @@ class CameraSide:
         self._first_time = self._last_time = 0.0
 
     def run(self) -> None:
-        """Takes images until there are enough, the recording ends, or the camera does."""
+        """Takes images until there are enough, the recording ends, or the camera ends."""
         try:
             while not self._take_a_run():
                 pass
@@ -43,7 +44,7 @@ class CameraSide:
             self._pipe.close()
 
     def _take_a_run(self) -> bool:
-        """Whether the recording is at its end after a run of the camera."""
+        """Takes the images of one run of the camera. Returns whether the recording is at its end."""
         try:
             for block in self._camera.blocks():
                 if not self._pass_on(self._numbered(block)):
@@ -57,7 +58,7 @@ class CameraSide:
         return True
 
     def _numbered(self, block: Block) -> Block:
-        """`block` numbered from the start of the recording. What was lost between two runs is told from the time."""
+        """The block with indices from the start of the recording; images lost between two runs follow from the time."""
         if block.first == block.lost and self._next:
             missed = round((block.host_time - self._last_time) / block.period) - len(block.counts)
             self._offset = self._next + max(1, missed)
@@ -66,7 +67,7 @@ class CameraSide:
         return replace(block, first=self._offset + block.first)
 
     def _pass_on(self, block: Block) -> bool:
-        """Whether more is wanted."""
+        """Hands a block to the disk's side. Returns whether more is wanted."""
         self._first_time = self._first_time or block.host_time - len(block.counts) * block.period
         self._next, self._last_time = block.stop, block.host_time
         if not self._room():
@@ -90,10 +91,10 @@ class CameraSide:
         return self._pipe.waiting_bytes <= QUEUE_BYTES
 
     def _reach_again(self, error: CameraError) -> None:
-        """Opens the camera again, until it succeeds or the recording ends.
+        """Tries to open the camera again until it succeeds or the recording ends.
 
         Raises:
-            CameraError: it is back with other settings.
+            CameraError: the camera is back with other settings.
         """
         self._last_time = self._last_time or time.monotonic()
         wait = FIRST_WAIT

@@ -1,4 +1,4 @@
-"""The disk's side of a recording: writes batches, flushes each, and leaves a readable file on a full disk as well."""
+"""The disk's side of a recording: writes batches, flushes each, and leaves a readable file even on a full disk."""
 
 import re
 import shutil
@@ -11,25 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, Camera, CameraSettings
+from hardware.camera import Block, Camera
 from hardware.captures.writer import CaptureWriter
 from hardware.recording.order import Order, Pipe, Progress
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
-#: s, images and bytes of what is written at once, at most; from 5,000 images/s on that is 256 images and more.
+#: The most that is written at once: s, images, bytes. From 5,000 images/s on that is 256 images and more.
 BATCH_TIME, BATCH_IMAGES, BATCH_BYTES = 0.05, 1024, 1 << 24
-#: Bytes of the disk that are held for closing the file, should the rest be full all at once, and that are left free.
+#: Bytes of the disk that are reserved for closing the file, should the disk become full suddenly, and left free.
 RESERVE = 1 << 23
 
 
 class DiskSide:
-    """Empties a pipe. `run` is for a thread of its own.
+    """Writes the blocks of a pipe to the capture file; `run` is for a thread of its own.
 
     Attributes:
-        error: why there is no recording at all.
+        error: why there is no recording at all; None if there is one.
     """
 
-    def __init__(self, camera: Camera, applied: CameraSettings, order: Order, pipe: Pipe) -> None:
+    def __init__(self, camera: Camera, applied: Settings, order: Order, pipe: Pipe) -> None:
         self._camera, self._applied, self._order, self._pipe = camera, applied, order, pipe
         self._identity = camera.identity()
         self._written = self._taken = self._lost = self._unknown = 0
@@ -39,7 +40,7 @@ class DiskSide:
         self.error: Exception | None = None
 
     def progress(self) -> Progress:
-        """Now, or at the end."""
+        """The state of the recording."""
         return Progress(
             images=self._written,
             lost=self._lost,
@@ -52,7 +53,7 @@ class DiskSide:
         )
 
     def run(self) -> None:
-        """Writes all that comes."""
+        """Writes all images that come."""
         try:
             block = self._pipe.take()
             if block is None:
@@ -84,24 +85,24 @@ class DiskSide:
             raise InputError(self._failure)
 
     def _write_all(self, file: CaptureWriter, block: Block) -> None:
-        """In batches of one length, so that every chunk is written once."""
-        batch, held = _batch(block), 0
+        """Writes batches of one length, so that every chunk is written once."""
+        batch, waiting = _batch(block), 0
         more: Block | None = block
         while more is not None:
             self._account(more)
             self._queued.append(more)
-            held += len(more.counts)
-            while held >= batch:
+            waiting += len(more.counts)
+            while waiting >= batch:
                 if not self._fits(batch * more.counts[:1].nbytes):
                     return
                 self._write(file, batch)
-                held -= batch
+                waiting -= batch
             more = self._pipe.take()
-        if held:
-            self._write(file, held)
+        if waiting:
+            self._write(file, waiting)
 
     def _fits(self, size: int) -> bool:
-        """Whether the disk has room for so many bytes. Better than to find out by writing, which harms the file."""
+        """Whether the disk has room for `size` bytes; to find out by writing would leave the file unfinished."""
         if _free(self._order.path.parent) > 2 * size + RESERVE:
             return True
         self._failure = f"{self._order.path}: the disk is full; free it, or record to another"
@@ -138,17 +139,11 @@ class DiskSide:
             self._order.path,
             self._camera.shape,
             block.counts.dtype,
-            exposure=self._applied.exposure,
-            dead_time=self._applied.dead_time,
-            counter_bits=self._applied.counter_bits,
-            saturation_value=self._applied.saturation_value,
-            frame_time=self._applied.frame_time,
+            self._applied,
             pixel_mask=self._camera.pixel_mask,
-            corrected=self._applied.corrected,
-            background_subtracted=self._applied.background_subtracted,
+            notes=self._opening_notes(),
             compression=self._order.compression,
             keep=True,
-            notes=self._opening_notes(),
         )
 
     def _opening_notes(self) -> dict[str, str]:
@@ -182,7 +177,7 @@ def _free(folder: Path) -> int:
 
 
 def _reserve(folder: Path) -> Any:
-    """Room on the disk, held by a file without a name until it is closed."""
+    """A file without a name that reserves room on the disk until it is closed."""
     folder.mkdir(parents=True, exist_ok=True)
     file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - the caller closes it
     file.write(bytes(RESERVE))
@@ -191,6 +186,6 @@ def _reserve(folder: Path) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """What the system said, out of what HDF5 says of it."""
-    said = re.search(r"error message = '([^']*)'", str(error))
-    return said[1] if said else (getattr(error, "strerror", None) or str(error).splitlines()[0])
+    """The message of the operating system, out of the longer one of HDF5."""
+    system = re.search(r"error message = '([^']*)'", str(error))
+    return system[1] if system else (getattr(error, "strerror", None) or str(error).splitlines()[0])

@@ -1,4 +1,4 @@
-"""What the threads of a recorder share: the order, how far it is, and the images between camera and disk."""
+"""The order of a recording, its progress, and the images on their way from the camera's thread to the disk's."""
 
 import queue
 from dataclasses import dataclass, field
@@ -6,7 +6,8 @@ from pathlib import Path
 from threading import Event
 from typing import Protocol
 
-from hardware.camera import Block, CameraSettings
+from hardware.camera import Block
+from hardware.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -14,18 +15,18 @@ class Order:
     """What is to be recorded.
 
     Attributes:
-        path: the capture file, which must not be there yet.
-        settings: asked of the camera.
-        images: how many; None without end.
-        seconds: for how long; None without end.
+        path: the capture file, which must not exist yet.
+        settings: the settings asked of the camera.
+        images: how many images; None records without end.
+        seconds: for how long; None records without end.
         image_key: 0 scene, 1 flat, 2 dark.
-        compression: a name in `tree.COMPRESSIONS`.
-        reconnect: a camera that fails is opened again, with more and more time in between.
+        compression: a name in `nexus_tree.COMPRESSIONS`.
+        reconnect: open a camera that fails again, after waits that grow.
         notes: further notes for the file.
     """
 
     path: Path
-    settings: CameraSettings
+    settings: Settings
     images: int | None = None
     seconds: float | None = None
     image_key: int = 0
@@ -36,16 +37,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Progress:
-    """How a recording goes, or how it ended.
+    """The state of a recording that is under way or has ended.
 
     Attributes:
-        images: written and flushed.
-        lost: by the camera, as far as known.
-        unknown: gaps of unknown length; the time without camera between two connections is one.
+        images: images written and flushed.
+        lost: images lost by the camera, as far as known.
+        unknown: gaps of unknown length; the time between two connections to a camera is one.
         saturated: share of counts at the saturation value.
-        seconds: from the first image to the last.
+        seconds: time from the first image to the last.
         waiting: images on their way to the disk.
-        disk: free bytes.
+        disk: free bytes of the disk.
         failure: why the recording is not what was ordered; empty if it is.
     """
 
@@ -60,49 +61,52 @@ class Progress:
 
     @property
     def whole(self) -> bool:
-        """All that was ordered is in the file, and no image is known to be lost."""
+        """Whether all that was ordered is in the file, and no image is known to be lost."""
         return not (self.failure or self.lost)
 
 
 class Onlooker(Protocol):
-    """Sees the images on their way to the disk."""
+    """Somebody who sees the images of a recording on their way to the disk."""
 
-    def begin(self, applied: CameraSettings) -> None:
-        """Called once, before the first image. Raises InputError where such images are of no use to it."""
+    def begin(self, applied: Settings) -> None:
+        """Called once, before the first image. Raises InputError where it cannot use images with these settings."""
 
     def see(self, block: Block) -> None:
-        """Called with every block that is recorded, in the camera's thread: it must be quick, wait for nothing, raise
-        nothing, and leave the counts as they are."""
+        """Called with every block that is recorded.
+
+        It runs in the camera's thread: it must be quick, wait for nothing, raise nothing, and not change the counts.
+        """
 
 
 class Pipe:
-    """Blocks between two threads, in order; None is the end. Each count is written by one thread only.
+    """A queue of blocks from the camera's thread to the disk's.
 
     Attributes:
-        ending: no more images are wanted.
-        done: the last one is written.
-        interrupted: by the user.
-        failure: of the camera, or an overrun.
+        ending: set when no more images are wanted.
+        done: set when the last image is written.
+        interrupted: whether the user interrupted the recording.
+        failure: how the camera failed, or that the disk was too slow; empty if neither.
     """
 
     def __init__(self) -> None:
-        self._blocks: queue.SimpleQueue[Block | None] = queue.SimpleQueue()
+        self._blocks: queue.SimpleQueue[Block | None] = queue.SimpleQueue()  # None is the end
+        # Each of these numbers is written by one thread only, so that they need no lock.
         self._put_bytes = self._put_images = self._taken_bytes = self._taken_images = 0
         self.ending, self.done = Event(), Event()
         self.interrupted, self.failure = False, ""
 
     def put(self, block: Block) -> None:
-        """One more."""
+        """Adds a block."""
         self._put_bytes += block.counts.nbytes
         self._put_images += len(block.counts)
         self._blocks.put(block)
 
     def close(self) -> None:
-        """No more."""
+        """Says that no block follows."""
         self._blocks.put(None)
 
     def take(self) -> Block | None:
-        """The next one, waited for; None after the last."""
+        """The next block, waited for; None after the last."""
         block = self._blocks.get()
         if block is not None:
             self._taken_bytes += block.counts.nbytes
@@ -111,10 +115,10 @@ class Pipe:
 
     @property
     def waiting_bytes(self) -> int:
-        """Of counts that wait."""
+        """Bytes of the counts that wait."""
         return self._put_bytes - self._taken_bytes
 
     @property
     def waiting_images(self) -> int:
-        """Images that wait."""
+        """Number of images that wait."""
         return self._put_images - self._taken_images

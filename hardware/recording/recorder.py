@@ -1,16 +1,16 @@
-"""Recording: every image a camera hands over, in a file that survives whatever ends the recording."""
+"""Recording every image that a camera hands over, in a file that survives whatever ends the recording."""
 
 from collections.abc import Callable
 from threading import Thread
 
 from hardware.camera import Camera
-from hardware.hdf5.nexus_tree import free_name
+from hardware.hdf5.nexus_tree import unfinished_name
 from hardware.recording.camera_side import CameraSide
 from hardware.recording.disk_side import DiskSide
 from hardware.recording.order import Onlooker, Order, Pipe, Progress
 
 #: s between two looks at a recording.
-GLANCE = 0.1
+LOOK_PERIOD = 0.1
 
 
 def record(
@@ -21,22 +21,22 @@ def record(
 ) -> Progress:
     """Records until the order is done, the camera ends, something fails, or the user interrupts (Ctrl-C).
 
-    One thread takes images from the camera, another writes them. The caller's only looks on, so that an interrupt never
-    comes in the middle of a write.
+    One thread takes images from the camera, another writes them. The caller's thread only looks on, so that an
+    interrupt never comes in the middle of a write.
 
     Args:
-        camera: entered; it is configured here.
+        camera: an open camera; it is configured here.
         order: what to record.
-        look: called ten times a second.
-        onlooker: is shown every image on its way to the disk.
+        look: called with the progress ten times a second.
+        onlooker: shown every image on its way to the disk.
 
     Returns:
-        How it ended: `whole`, or with `failure`, which the file says as well.
+        The state at the end: `whole`, or with a `failure`, which is noted in the file as well.
 
     Raises:
         InputError: nothing could be recorded.
     """
-    free_name(order.path)
+    unfinished_name(order.path)
     pipe, applied = Pipe(), camera.configure(order.settings)
     if onlooker is not None:
         onlooker.begin(applied)
@@ -45,7 +45,7 @@ def record(
     for thread in threads:
         thread.start()
     try:
-        while not pipe.done.wait(GLANCE):  # not join, which takes a thread for ended when it is interrupted
+        while not pipe.done.wait(LOOK_PERIOD):  # not join, which takes a thread for ended when it is interrupted
             look(disk.progress())
     except KeyboardInterrupt:
         pipe.interrupted = True

@@ -7,8 +7,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from noise_model.arrays import Counts
+
 Integers = NDArray[np.int64]
-Counts = NDArray[np.unsignedinteger]
 
 
 @njit(nogil=True)

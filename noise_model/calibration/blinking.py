@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc
 
-from noise_model.calibration.rates import Floats
+from noise_model.arrays import Floats
 from noise_model.calibration.streams import LAGS, StreamStatistics
-from noise_model.response import afterpulse_in_frame
 from noise_model.sensor import Sensor
 
 FALSE_DISCOVERIES = 0.01  # share of the pixels found
@@ -59,7 +58,7 @@ def _fano(dark: StreamStatistics, sensor: Sensor) -> Floats:
         rho = a * (1 - per_frame)
         gain = (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (n * (1 - rho) ** 2)
         return np.asarray((1 - per_frame) * gain)
-    a = min(0.5, 2 * afterpulse_in_frame(sensor))
+    a = min(0.5, 2 * sensor.afterpulse_in_frame)
     armed = 1 - per_frame * sensor.dead_time / dark.exposure.count_time
     return np.asarray(armed**2 * (1 + a) / (1 - a))
 

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.crosstalk import Kernel, crosstalk_kernel
 from noise_model.calibration.dark import DarkMap, dark_map
 from noise_model.calibration.flats import FlatMap, flat_map
 from noise_model.calibration.pooling import WIDTH_95, joined, pooled, usable
 from noise_model.calibration.pulses import afterpulsing, dead_time
-from noise_model.calibration.rates import Floats
 from noise_model.calibration.refusals import refuse, refuse_mixture
 from noise_model.calibration.streams import LAGS, StreamStatistics
 from noise_model.errors import InputError

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from scipy.signal import convolve2d
 
+from noise_model.arrays import Floats
 from noise_model.calibration.pooling import (
     FEW_EVENTS,
     NOTHING,
     WIDTH_95,
-    Array,
     Mask,
     Pooled,
     common_mode,
@@ -35,7 +35,7 @@ from noise_model.calibration.pooling import (
     usable,
 )
 from noise_model.calibration.streams import NEAR, Offset, StreamStatistics
-from noise_model.response import fraction
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
 #: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
@@ -43,7 +43,7 @@ from noise_model.sensor import Sensor
 DECIDED = 5e-4
 
 #: (value, low, high) (5, 5) kernels, measured, remark
-Kernel = tuple[Array, Array, Array, bool, str]
+Kernel = tuple[Floats, Floats, Floats, bool, str]
 
 
 def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kernel:
@@ -88,7 +88,7 @@ def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
     return Pooled(value, float(np.hypot(error, light.error * np.average(floor / shared, weights=weight))))
 
 
-def gain(flat: StreamStatistics, sensor: Sensor) -> Array:
+def gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
     """(H, W) counts of an image that an event besides the light's own adds on average."""
     if not flat.binary:
         return _counting_gain(flat, sensor)
@@ -97,18 +97,18 @@ def gain(flat: StreamStatistics, sensor: Sensor) -> Array:
     return armed * (1 + correlation * (1 - 1 / flat.exposure.cycles))
 
 
-def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Array:
+def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
     sensor = replace(sensor, dead_time=dead_time_of(flat, sensor))
     if sensor.dead_time == 0:
         return np.ones(flat.shape)
     blind = torch.linspace(0, 0.98, 1000, dtype=torch.float64)
     rate = blind / (1 - blind) / sensor.dead_time
-    mean = fraction(rate, flat.exposure, sensor).numpy()
+    mean = ForwardModel(sensor, flat.exposure).mean_per_frame(rate).numpy()
     slope = np.gradient(mean, rate.numpy() * flat.exposure.count_time)
     return np.asarray(np.interp(flat.mean / flat.exposure.cycles, mean, slope))
 
 
-def _second_order(direct: Array, armed: float) -> Array:
+def _second_order(direct: Floats, armed: float) -> Floats:
     """(5, 5) what two crosstalks in a row, or two that one avalanche causes, add to the estimates.
 
     With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, of second order 3 A^2 V: over the 2 H V that stand for a
@@ -129,7 +129,7 @@ def _armed(flats: Sequence[StreamStatistics], sensor: Sensor) -> float:
     return float(gains.mean()) if gains.size else 0.0
 
 
-def _cropped(sensor: Sensor) -> Array:
+def _cropped(sensor: Sensor) -> Floats:
     """(5, 5) the sensor's kernel, without what lies further away."""
     kernel = sensor.crosstalk.cpu().double().numpy()
     padded = np.pad(kernel, 2)

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from noise_model.arrays import Floats
 from noise_model.calibration.blinking import blinking
-from noise_model.calibration.rates import Evidence, Floats, Prior, fit_prior, posterior
+from noise_model.calibration.rates import Evidence, Prior, fit_prior, posterior
 from noise_model.calibration.streams import StreamStatistics
 from noise_model.estimates import Estimate
-from noise_model.response import SATURATED_LOAD, afterpulse_in_frame, neighbours
+from noise_model.forward_model import SATURATED_LOAD
 from noise_model.sensor import HOT, NOISY, Sensor
 
 #: A pixel is hot if its dark count rate is more likely than not above this multiple of the bulk's median.
@@ -67,7 +68,7 @@ def _poisson(darks: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Floats,
 
 
 def _of_counting(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
-    a, counts = afterpulse_in_frame(sensor), dark.total.astype(np.float64)
+    a, counts = sensor.afterpulse_in_frame, dark.total.astype(np.float64)
     live = np.maximum(dark.live_time - counts * sensor.dead_time, (1 - SATURATED_LOAD) * dark.live_time)
     return counts * (1 - a) / (1 + a), live / (1 + a)
 
@@ -90,11 +91,11 @@ def _indirect_rate(
     """(H, W) rate at which neighbours fire each pixel, counts/s, and its standard error."""
     live = sum(dark.live_time for dark in darks)
     rate = torch.from_numpy(np.sum([dark.total for dark in darks], axis=0) / live)
-    indirect = neighbours(rate, sensor).numpy()
+    indirect = sensor.fired_by_neighbours(rate).numpy()
     if crosstalk_error is None:
         return indirect, np.zeros_like(indirect)
     doubt = replace(sensor, crosstalk=torch.from_numpy(crosstalk_error**2))
-    return indirect, neighbours(rate**2, doubt).sqrt().numpy()
+    return indirect, doubt.fired_by_neighbours(rate**2).sqrt().numpy()
 
 
 def _own(counts: Floats, live: Floats, indirect: tuple[Floats, Floats], guess: Floats) -> Evidence:

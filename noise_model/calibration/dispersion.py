@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.pooling import NOTHING, Pooled, common_mode, usable, within
 from noise_model.calibration.streams import StreamStatistics
-from noise_model.laws import Shape, frame_law
+from noise_model.forward_model import ForwardModel
+from noise_model.laws import frame_law
 from noise_model.sensor import Exposure, Sensor
-
-Array = NDArray[np.float64]
 
 _NODES = 24  # rates at which the law of a frame is worked out, for the pixels of a flat
 _MARGIN = 1.25  # that afterpulses and an armed start may add to the counts: rates begin that much below
@@ -48,9 +47,9 @@ class Scatter:
     """
 
     exposure: Exposure
-    mean: Array
-    variance: Array
-    error: Array
+    mean: Floats
+    variance: Floats
+    error: Floats
 
     @classmethod
     def of(cls, flat: StreamStatistics, sensor: Sensor) -> "Scatter":
@@ -61,55 +60,59 @@ class Scatter:
         error = np.sqrt(2 / (flat.images - 1) + 1 / (flat.images * mean))
         return cls(flat.exposure, mean / flat.exposure.cycles, variance, error)
 
-    def excess(self, pulses: Pulses, sensor: Sensor) -> Array:
+    def excess(self, pulses: Pulses, sensor: Sensor) -> Floats:
         """(K,) by how much the variance exceeds what `pulses` would make it, relatively."""
         law = binary_variance if sensor.binary else counting_variance
-        return self.variance / law(self.mean, self.exposure, sensor, pulses) - 1
+        model = ForwardModel(replace(sensor, **pulses._asdict()), self.exposure)
+        return self.variance / law(self.mean, model) - 1
 
     def trimmed(self, pulses: Pulses, sensor: Sensor) -> "Scatter":
         """Without the outliers."""
         kept = within(self.excess(pulses, sensor), self.error**-2)
         return replace(self, mean=self.mean[kept], variance=self.variance[kept], error=self.error[kept])
 
-    def pooled(self, excess: Array) -> Pooled:
+    def pooled(self, excess: Floats) -> Pooled:
         """Weighted mean of the pixels' excess, and its error from their scatter."""
         weights = self.error**-2 / (self.error**-2).sum()
         mean = weights @ excess
         return Pooled(float(mean), float(np.linalg.norm(weights * (excess - mean))))
 
 
-def binary_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: Pulses) -> Array:
+def binary_variance(mean: Floats, model: ForwardModel) -> Floats:
     """Variance of sums of binary frames whose mean is `mean` each: a stationary two-state chain."""
-    n, a = exposure.cycles, pulses.afterpulse_probability
+    n, a = model.exposure.cycles, model.sensor.afterpulse_probability
     rho = a * (1 - mean * (1 - a) / (1 - a * mean))
     growth = n * (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (1 - rho) ** 2
     return np.asarray(mean * (1 - mean) * growth)
 
 
-def counting_variance(mean: Array, exposure: Exposure, sensor: Sensor, pulses: Pulses) -> Array:
+def counting_variance(mean: Floats, model: ForwardModel) -> Floats:
     """Variance of sums of counting frames whose mean is `mean` each. A negative afterpulse probability, which noise may
     make of 0, narrows the variance as much as a positive one would widen it."""
-    if pulses.afterpulse_probability < 0:
-        none, mirrored = (pulses._replace(afterpulse_probability=a) for a in (0.0, -pulses.afterpulse_probability))
-        laws = (counting_variance(mean, exposure, sensor, one) for one in (none, mirrored))
-        return 2 * next(laws) - next(laws)
+    sensor, exposure = model.sensor, model.exposure
+    if sensor.afterpulse_probability < 0:
+        none, mirrored = (
+            counting_variance(mean, replace(model, sensor=replace(sensor, afterpulse_probability=a)))
+            for a in (0.0, -sensor.afterpulse_probability)
+        )
+        return 2 * none - mirrored
     from scipy.interpolate import CubicSpline
 
-    sensor = replace(sensor, **pulses._asdict())
-    means, variances = _moments(_rates(mean, sensor.dead_time / exposure.count_time), exposure.count_time, sensor)
+    one_frame = replace(model, exposure=replace(exposure, cycles=1))
+    means, variances = _moments(_rates(mean, sensor.dead_time / exposure.count_time), one_frame)
     fano = CubicSpline(means, variances / means)
     return np.asarray(exposure.cycles * mean * fano(mean))
 
 
-def _rates(mean: Array, b: float) -> Array:
+def _rates(mean: Floats, b: float) -> Floats:
     """(_NODES,) r T of a frame, between which the mean counts of all pixels lie."""
     ends = np.array([mean.min() / _MARGIN, mean.max()])
     low, high = ends / (1 - np.minimum(ends * b, _MOST_BLIND))
     return np.linspace(low**0.5, high**0.5, _NODES) ** 2
 
 
-def _moments(x: Array, count_time: float, sensor: Sensor) -> tuple[Array, Array]:
-    pmf = frame_law(torch.from_numpy(x), Shape.of(Exposure(count_time), sensor)).numpy()
+def _moments(x: Floats, model: ForwardModel) -> tuple[Floats, Floats]:
+    pmf = frame_law(torch.from_numpy(x), model.process).numpy()
     k = np.arange(pmf.shape[1], dtype=np.float64)
     mean = pmf @ k
     return mean, (pmf * np.square(k - mean[:, None])).sum(axis=1)
@@ -142,7 +145,7 @@ def fit(
     return Pooled(*map(float, seconds)), Pooled(*map(float, chance))
 
 
-Misfit = Callable[[Pulses], Array]
+Misfit = Callable[[Pulses], Floats]
 
 
 def _misfit(scatters: Sequence[Scatter], sensor: Sensor, near: Pulses, expected: Pooled | None) -> Misfit:
@@ -150,7 +153,7 @@ def _misfit(scatters: Sequence[Scatter], sensor: Sensor, near: Pulses, expected:
     solution."""
     errors = np.array([scatter.pooled(scatter.excess(near, sensor)).error for scatter in scatters])
 
-    def misfit(pulses: Pulses) -> Array:
+    def misfit(pulses: Pulses) -> Floats:
         excess = [scatter.pooled(scatter.excess(pulses, sensor)).value for scatter in scatters]
         away = [] if expected is None else [(pulses.afterpulse_probability - expected.value) / expected.error]
         return np.append(excess / errors, away)
@@ -158,7 +161,7 @@ def _misfit(scatters: Sequence[Scatter], sensor: Sensor, near: Pulses, expected:
     return misfit
 
 
-def _solved(misfit: Misfit, start: Pulses, free: list[int]) -> tuple[Pulses, Array]:
+def _solved(misfit: Misfit, start: Pulses, free: list[int]) -> tuple[Pulses, Floats]:
     """The least squares by Gauss and Newton, and the (2, 2) covariance of both numbers: infinite where the flats leave
     them open, 0 for one that is not free; larger where the flats contradict each other."""
     unit = np.array([start.dead_time, _AFTERPULSE_UNIT])[free]
@@ -178,7 +181,7 @@ def _solved(misfit: Misfit, start: Pulses, free: list[int]) -> tuple[Pulses, Arr
     return Pulses(*found), _covariance(slope / unit, away, free)
 
 
-def _covariance(slope: Array, away: Array, free: list[int]) -> Array:
+def _covariance(slope: Floats, away: Floats, free: list[int]) -> Floats:
     covariance = np.zeros((2, 2))
     freedom = len(away) - len(free)
     scale = max(1.0, float(away @ away) / freedom) if freedom > 0 else 1.0

@@ -7,10 +7,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
-
-Floats = NDArray[np.float64]
 
 _BANDS = 6  # each twice as bright as the next; the last holds all that is dimmer
 _LEAST_PIXELS, _LEAST_COUNTS = 32, 1000  # of a band; a smaller one joins the next
@@ -49,7 +48,7 @@ class Examiner:
         Raises:
             InputError: too few images or counts.
         """
-        good, mean = law.sensor.good.numpy(), counts.mean(axis=0)
+        good, mean = law.model.sensor.good.numpy(), counts.mean(axis=0)
         total = float(mean[good].sum() * len(counts))
         if len(counts) < 3 or total < _LEAST_COUNTS:
             raise InputError(

@@ -6,13 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from noise_model.laws import Shape, root_grid
-from noise_model.response import fraction, neighbours, photon_rate
-from noise_model.sampling import sample_counts
-from noise_model.sensor import Exposure, Sensor
-
-Floats = NDArray[np.float64]
-
+from noise_model.arrays import Floats
+from noise_model.forward_model import ForwardModel
+from noise_model.laws import root_grid
+from noise_model.moments import window_moments
 
 _MOST_ENTRIES = 1 << 22  # of the table: bounds the memory
 
@@ -28,19 +25,18 @@ class FittedLaw:
         most: one more than the largest count.
     """
 
-    def __init__(self, exposure: Exposure, sensor: Sensor, largest_mean: float) -> None:
+    def __init__(self, model: ForwardModel, largest_mean: float) -> None:
         """For pixels of up to so many mean counts an image."""
-        self.exposure, self.sensor = exposure, sensor
-        shape = Shape.of(exposure, sensor)
-        x = _grid(shape, exposure, sensor, largest_mean)
-        first, pmf = (torch.cat(parts) for parts in zip(*shape.windows(x), strict=True))
+        self.model = model
+        x = _grid(model, largest_mean)
+        first, pmf = (torch.cat(parts) for parts in zip(*model.process.windows(x), strict=True))
         self.x: Floats = x.numpy()
         self._first, self._pmf = first.numpy(), (pmf / pmf.sum(dim=1, keepdim=True)).numpy()
-        k = np.arange(self._pmf.shape[1], dtype=np.float64)
-        above = self._pmf @ k
-        self.mean: Floats = np.maximum.accumulate(self._first + above)  # it falls only where a counter wraps
-        self.variance: Floats = self._pmf @ k**2 - above**2
-        self.most = max(int(self._first[-1]) + len(k) - 1, sensor.saturation_value(exposure.cycles)) + 1
+        mean, variance, _ = (each.numpy() for each in window_moments(first, pmf))
+        self.mean: Floats = np.maximum.accumulate(mean)  # it falls only where a counter wraps
+        self.variance: Floats = variance
+        largest = int(self._first[-1]) + self._pmf.shape[1] - 1
+        self.most = max(largest, model.sensor.saturation_value(model.exposure.cycles)) + 1
 
     def row(self, mean: Floats) -> Floats:
         """Rows whose laws have these means. What neighbours fire counts as the pixel's own: it makes the pixel fire
@@ -54,15 +50,14 @@ class FittedLaw:
         which a long capture can tell from none. The rates are fitted to the captures drawn, so a shift is no matter.
         """
         rows = np.arange(len(self.x))
-        fired = neighbours(torch.from_numpy(mean / self.exposure.cycles), self.sensor).numpy()
+        fired = self.model.sensor.fired_by_neighbours(torch.from_numpy(mean / self.model.exposure.cycles)).numpy()
         own = np.interp(self.row(mean), rows, self.x) - fired
         x = self.x[np.rint(np.interp(own, self.x, rows)).astype(np.int64)]
-        return photon_rate(torch.from_numpy(x / self.exposure.count_time).float(), self.sensor)
+        return self.model.sensor.photon_rate(torch.from_numpy(x / self.model.exposure.count_time).float())
 
     def draw(self, rates: torch.Tensor, images: int, generator: torch.Generator) -> NDArray[np.int32]:
         """(images, H, W) independent images at photon rates (H, W)."""
-        drawn = sample_counts(rates.expand(images, *rates.shape), self.exposure, self.sensor, generator)
-        return np.asarray(drawn.numpy())
+        return np.asarray(self.model.sample(rates.expand(images, *rates.shape), generator).numpy())
 
     def spread(self, mean: Floats) -> Floats:
         """Variance of the law with this mean."""
@@ -79,20 +74,21 @@ class FittedLaw:
     def memory(self, row: Floats) -> Floats:
         """Covariance of images that follow on each other, given the rows of their laws: afterpulses between binary
         frames, whose correlation falls by rho a frame. Images of a counting array forget each other."""
-        if not self.sensor.binary:
+        if not self.model.sensor.binary:
             return np.zeros_like(row)
-        a, n = self.sensor.afterpulse_probability, self.exposure.cycles
+        a, n = self.model.sensor.afterpulse_probability, self.model.exposure.cycles
         p = -np.expm1(-np.interp(row, np.arange(len(self.x)), self.x))
         rho = a * (1 - p)
         full = p / (1 - rho)
         return np.asarray(full * (1 - full) * rho * ((1 - rho**n) / (1 - rho)) ** 2)
 
 
-def _grid(shape: Shape, exposure: Exposure, sensor: Sensor, largest_mean: float) -> torch.Tensor:
+def _grid(model: ForwardModel, largest_mean: float) -> torch.Tensor:
     """Rows of the sampler's own grid up to this mean: all of them, unless the table would be too large. Histograms of
     sums of thousands of frames then come out wider, those expected of the capture and of draws alike."""
-    grid = root_grid(shape.largest_x, shape.rows)
-    means = exposure.cycles * fraction(grid / exposure.count_time, exposure, sensor)
+    process, exposure = model.process, model.exposure
+    grid = root_grid(process.largest_x, process.rows)
+    means = exposure.cycles * model.mean_per_frame(grid / exposure.count_time)
     stop = int(torch.searchsorted(means, largest_mean)) + 2
-    stride = math.ceil(stop * shape.width / _MOST_ENTRIES)
+    stride = math.ceil(stop * process.width / _MOST_ENTRIES)
     return grid[: stop + stride : stride]

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.calibration.dark import DarkMap
 from noise_model.calibration.pooling import WIDTH_95, dead_time_of
-from noise_model.calibration.rates import Floats
 from noise_model.calibration.streams import StreamStatistics
 from noise_model.estimates import Estimate
-from noise_model.response import detection_rate, expected_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, UNDER_RESPONDING, Exposure, Sensor
 
 #: Shares of the median response below which a pixel is dead, or responds too little.
@@ -114,22 +114,20 @@ def _rates(flat: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
 
 def _expected_sd(flat: StreamStatistics, rate: Floats, sensor: Sensor) -> Floats:
     """(H, W) standard deviation of the rates that will be found where these are true."""
-    bare, exposure = _bare(flat, sensor)
-    counts = expected_counts(torch.from_numpy(rate.clip(min=0)), exposure, bare)
+    counts = _bare(flat, sensor).expected_counts(torch.from_numpy(rate.clip(min=0)))
     return _back(counts, flat, sensor)[1]
 
 
 def _back(counts: Tensor, flat: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
-    bare, exposure = _bare(flat, sensor)
-    rate, sd = detection_rate(counts, exposure, bare)
+    rate, sd = _bare(flat, sensor).detection_rate(counts)
     return rate.double().numpy(), sd.double().numpy()
 
 
-def _bare(flat: StreamStatistics, sensor: Sensor) -> tuple[Sensor, Exposure]:
+def _bare(flat: StreamStatistics, sensor: Sensor) -> ForwardModel:
     """The sensor without its maps, and the whole recording as one exposure."""
     pde, dark, dead_time = torch.ones(flat.shape), torch.zeros(flat.shape), dead_time_of(flat, sensor)
     bare = replace(sensor, pde=pde, dark_count_rate=dark, dead_time=dead_time)
-    return bare, Exposure(flat.exposure.count_time, flat.frames)
+    return ForwardModel(bare, Exposure(flat.exposure.count_time, flat.frames))
 
 
 def _pixels(rates: Floats, sd: Floats, flux: Floats, dark: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:

@@ -9,20 +9,19 @@ Sources: parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootst
 once: Westfall & Young, Resampling-Based Multiple Testing (1993), the single-step maximum.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.examining import Examiner
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure, Sensor
-
-Floats = NDArray[np.float64]
-Report = Callable[[int, int], None]
+from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report, silent
 
 REPLICATES = 199
 SIGNIFICANCE = 0.05  # of all statistics together
@@ -113,19 +112,18 @@ class Goodness:
 
 def goodness(
     counts: NDArray[np.unsignedinteger],
-    exposure: Exposure,
-    sensor: Sensor,
+    model: ForwardModel,
     generator: torch.Generator,
     run: int | None = None,
     replicates: int = REPLICATES,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> Goodness:
     """Compares a capture of a still scene with captures drawn under a sensor.
 
     Args:
-        counts: (n, H, W), of images summed from `exposure.cycles` hardware frames; a single bit has no spread of its
+        counts: (n, H, W), of images summed from the exposure's N hardware frames; a single bit has no spread of its
             own, so of a binary array give sums.
-        sensor: of the same shape; pixels of its mask are left out.
+        model: how they were taken; its sensor is of the same shape, and pixels of its mask are left out.
         run: images that follow on each other without a gap: counts are n / run such runs; default: all n.
         replicates: captures drawn; the smallest p is 2 / (replicates + 1).
         report: called with the captures drawn and their number.
@@ -133,9 +131,9 @@ def goodness(
     Raises:
         InputError: fewer than 3 images, next to no counts in good pixels, or single binary frames.
     """
-    if sensor.saturation_value(exposure.cycles) == 1:
+    if model.sensor.saturation_value(model.exposure.cycles) == 1:
         raise InputError("single binary frames have no spread of their own to check; sum some, 16 say")
-    law = FittedLaw(exposure, sensor, _MARGIN * float(counts.mean(axis=0).max()) + 1)
+    law = FittedLaw(model, _MARGIN * float(counts.mean(axis=0).max()) + 1)
     examiner = Examiner.of(counts, law, run or len(counts))
     rates, null = law.rates(counts.mean(axis=0)), []
     for done in range(replicates):

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.streams import Offset, StreamStatistics, far_offsets, pair
-from noise_model.response import SATURATED_LOAD
+from noise_model.forward_model import SATURATED_LOAD
 from noise_model.sensor import Sensor
 
 #: Half the width of a 95 % interval, in standard errors.
@@ -20,7 +21,6 @@ OUTLYING = 5.0
 #: Events beyond the expected number that are always let pass: where few are expected, their law has a long tail.
 FEW_EVENTS = 8
 
-Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
@@ -34,7 +34,7 @@ class Pooled(NamedTuple):
 NOTHING = Pooled(0.0, np.inf)
 
 
-def within(values: Array, weights: Array, tolerance: float | Array = 0.0) -> Mask:
+def within(values: Floats, weights: Floats, tolerance: float | Floats = 0.0) -> Mask:
     """Which of independent `values` are no outliers; weights are inverse variances, but for a common factor."""
     away = np.abs(values - np.median(values)) * np.sqrt(weights)
     sd = 1.4826 * np.median(away)
@@ -42,7 +42,7 @@ def within(values: Array, weights: Array, tolerance: float | Array = 0.0) -> Mas
     return kept
 
 
-def pooled(values: Array, weights: Array, tolerance: float | Array = 0.0) -> Pooled:
+def pooled(values: Floats, weights: Floats, tolerance: float | Floats = 0.0) -> Pooled:
     """Weighted mean of independent `values` but for outliers, which lie further than `tolerance` outside of their
     spread; weights are inverse variances, but for a common factor."""
     if values.size < 2:
@@ -70,7 +70,7 @@ def dead_time_of(flat: StreamStatistics, sensor: Sensor) -> float:
     return sensor.dead_time if flat.dead_time is None else flat.dead_time
 
 
-def load(flat: StreamStatistics, sensor: Sensor) -> Array:
+def load(flat: StreamStatistics, sensor: Sensor) -> Floats:
     """(H, W) share of its frames (binary) or of its time (counting) for which a pixel is blind."""
     counts = flat.mean / flat.exposure.cycles
     return counts if flat.binary else counts * (dead_time_of(flat, sensor) / flat.exposure.count_time)
@@ -106,7 +106,7 @@ def common_mode(flat: StreamStatistics, good: Mask) -> Pooled:
     return pooled(covariance / product, n * product**2 / both, FEW_EVENTS / (n * product))
 
 
-def pairs(flat: StreamStatistics, offset: Offset, good: Mask) -> tuple[Array, tuple[Mask, Mask]]:
+def pairs(flat: StreamStatistics, offset: Offset, good: Mask) -> tuple[Floats, tuple[Mask, Mask]]:
     """Covariances (K,) of the pairs at `offset` that are good on both sides, and where (H, W) both sides of them are,
     in the same order."""
     first, second = pair(offset, flat.shape)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, wrightomega
 
-Floats = NDArray[np.float64]
+from noise_model.arrays import Floats
 
 _NODES = 33
 _DEPTH = 25.0  # nodes reach at least to where the density has fallen by e^-25

@@ -10,7 +10,7 @@ from scipy.special import chdtrc
 
 from noise_model.calibration.streams import Stream, StreamStatistics
 from noise_model.errors import InputError
-from noise_model.response import SATURATED_LOAD
+from noise_model.forward_model import SATURATED_LOAD
 from noise_model.sensor import Sensor
 
 #: The light of a flat may change by this share of its mean, if linearly, from end to end; or as much, in the standard

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
+from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure
 
 #: Images between the two counts of a product. No afterpulse reaches over the last four: they show the light alone.
@@ -27,7 +28,6 @@ SEGMENTS = 100
 _ROOM = 1 << 25  # counts held at once, but at least twice as many images as the longest lag
 _MOST_AT_ONCE = 1024  # images: a few rows of pixels then stay in the cache
 
-Counts = NDArray[np.int64]
 Offset = tuple[int, int]
 
 
@@ -85,15 +85,15 @@ class StreamStatistics:
     dead_time: float | None
     counter_bits: int
     images: int
-    total: Counts
-    square: Counts
-    saturated: Counts
-    lagged: Counts = field(repr=False)
-    leading: Counts = field(repr=False)
-    trailing: Counts = field(repr=False)
-    beside: dict[Offset, Counts] = field(repr=False)
-    segment_counts: Counts = field(repr=False)
-    segment_images: Counts = field(repr=False)
+    total: NDArray[np.int64]
+    square: NDArray[np.int64]
+    saturated: NDArray[np.int64]
+    lagged: NDArray[np.int64] = field(repr=False)
+    leading: NDArray[np.int64] = field(repr=False)
+    trailing: NDArray[np.int64] = field(repr=False)
+    beside: dict[Offset, NDArray[np.int64]] = field(repr=False)
+    segment_counts: NDArray[np.int64] = field(repr=False)
+    segment_images: NDArray[np.int64] = field(repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -112,7 +112,7 @@ class StreamStatistics:
 
     @property
     def live_time(self) -> float:
-        """s that the pixels were live in all, their dead times included."""
+        """S that the pixels were live in all, their dead times included."""
         return self.frames * self.exposure.count_time
 
     @property
@@ -158,7 +158,7 @@ def far_offsets(shape: tuple[int, int]) -> tuple[Offset, ...]:
     return tuple(dict.fromkeys(offset for offset in straight + slanting if max(map(abs, offset)) > 3))
 
 
-def gather(stream: Stream, report: Callable[[int, int], None] | None = None) -> StreamStatistics:
+def gather(stream: Stream, report: Report = silent) -> StreamStatistics:
     """The statistics of a recording, in one pass over its blocks.
 
     Memory depends on the size of an image, not on T.
@@ -183,8 +183,7 @@ def gather(stream: Stream, report: Callable[[int, int], None] | None = None) -> 
                 " correct its cycles and counter bits"
             )
         sums.add(np.ascontiguousarray(block).reshape(len(block), -1))
-        if report is not None:
-            report(sums.images, stream.shape[0])
+        report(sums.images, stream.shape[0])
     return sums.statistics()
 
 
@@ -236,7 +235,7 @@ class _Sums:
         if start < self.memory and self.images == stop:
             self.first = self._edge(lambda lag: self.counts[:, : min(lag, stop)])
 
-    def _edge(self, images: Callable[[int], NDArray[Any]]) -> Counts:
+    def _edge(self, images: Callable[[int], NDArray[Any]]) -> NDArray[np.int64]:
         """(L, P) sums of the images at one end that are the `lag` outermost."""
         return np.stack([images(lag).sum(axis=1, dtype=np.int64) for lag in LAGS])
 

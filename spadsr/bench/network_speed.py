@@ -1,4 +1,4 @@
-"""Speed of networks at 64x32 x4, and how much of the machine they use, all within one run."""
+"""Speed of networks on images of 64x32, restored at x4, and their share of the machine, within one run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.timing import interleaved
 from spadsr.networks.network import NetworkConfig
@@ -17,7 +18,7 @@ from spadsr.networks.window_attention import LIGHT, PUBLISHED
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer
 
-#: What ours is compared with; only their cost matters here, so their weights are random.
+#: Networks that ours is compared with; only their cost matters here, so their weights are random.
 PEERS: dict[str, NetworkConfig] = {"window attention, published": PUBLISHED, "window attention, light": LIGHT}
 
 ONNX = "spadsr, ONNX Runtime"
@@ -32,12 +33,12 @@ _PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
 
 @dataclass(frozen=True)
 class NetworkSpeed:
-    """One network at 64x32, x4, counts to counts/s.
+    """The speed of a network on images of 64x32, restored at x4.
 
     Attributes:
-        gmac: of a frame, billions of multiplications in matrix products and convolutions.
-        batch: frames restored at once.
-        peak_share: of the multiplications that a large matrix product did a second in the same run.
+        gmac: billions of multiplications in matrix products and convolutions, of an image.
+        batch: images restored at once.
+        peak_share: multiplications a second, over those of a large matrix product in the same run.
     """
 
     name: str
@@ -50,7 +51,7 @@ class NetworkSpeed:
 
 @dataclass(frozen=True)
 class InferenceSpeed:
-    """All networks, and what the device can do: billions of multiplications a second of a large matrix product."""
+    """The speed of all networks, and that of a large matrix product: billions of multiplications a second."""
 
     networks: list[NetworkSpeed]
     peak_gmac_per_second: float
@@ -59,8 +60,10 @@ class InferenceSpeed:
 
 
 def bench_infer(restorer: Restorer) -> InferenceSpeed:
-    """Ours beside the plain window-attention networks, all in the same arithmetic, and ours in ONNX Runtime (float32)
-    where it is installed, taking turns with a large matrix product. Answers stay on the device."""
+    """Measures our network beside plain window attention and a large matrix product, all in the same arithmetic.
+
+    Ours is measured in ONNX Runtime (float32) as well, where that is installed. Answers stay on the device.
+    """
     device, dtype = restorer.device, torch.bfloat16 if restorer.bfloat16 else torch.float32
     restorers = {"spadsr": restorer, **{name: _random(config, device) for name, config in PEERS.items()}}
     costs = {name: gmac(_job(each, 1)) for name, each in restorers.items()}
@@ -80,12 +83,12 @@ def bench_infer(restorer: Restorer) -> InferenceSpeed:
 
 
 def parameters(network: torch.nn.Module) -> int:
-    """How many numbers it learned."""
+    """How many parameters a network has."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 
 def gmac(job: Callable[[], object]) -> float:
-    """Billions of multiplications of matrix products and convolutions."""
+    """Billions of multiplications of a job, in matrix products and convolutions."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
@@ -105,10 +108,10 @@ def _batches(device: torch.device, cost: float) -> tuple[int, ...]:
 
 
 def _job(restorer: Restorer, batch: int) -> Callable[[], None]:
-    sensor, frames = _sensor().to(restorer.device), _frames(batch).to(restorer.device)
+    model, frames = ForwardModel(_sensor(), _EXPOSURE).to(restorer.device), _frames(batch).to(restorer.device)
 
     def restore() -> None:
-        restorer.restore(frames, _EXPOSURE, sensor, 4)
+        restorer.answer(frames, model, 4)
         _wait(restorer.device)
 
     return restore
@@ -123,7 +126,7 @@ def _frames(batch: int) -> Tensor:
 
 
 def _exported_jobs(restorer: Restorer) -> dict[int, Callable[[], object]]:
-    """The same frames in ONNX Runtime, on as many threads of the processor; none where it is not installed."""
+    """Jobs that restore the same frames in ONNX Runtime, on as many threads; none where it is not installed."""
     if restorer.device.type != "cpu" or not all(map(find_spec, ("onnx", "onnxscript", "onnxruntime"))):
         return {}
     from spadsr.export.onnx_file import export_onnx, session

@@ -1,18 +1,21 @@
-"""Every method on the same counts, in one run: how good, how slow and how large it is."""
+"""Methods compared on the same counts in one run: how good, how slow and how large each is."""
 
 import statistics
-import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
-from spadsr.evaluation.baselines import Counts, enlarge
+from spadsr.bench.timing import timed
+from spadsr.evaluation.baselines import enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
 from spadsr.evaluation.methods import Answer, Method, methods_named
@@ -24,10 +27,10 @@ OURS_ENLARGED = "spadsr x4 + bicubic"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method takes.
+    """The cost of a method.
 
     Attributes:
-        seconds: an image, median of this run.
+        seconds: for an image, median of this run.
         parameters, gmac: of a network; the latter at 64x32 x4, billions of multiplications.
     """
 
@@ -38,7 +41,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured, and what every method takes."""
+    """An evaluation of several methods, and the cost of each."""
 
     evaluation: Evaluation
     costs: dict[str, Cost]
@@ -47,13 +50,13 @@ class Comparison:
 def compare(
     pictures: Path,
     conditions: Sequence[Condition],
-    names: Sequence[str],
+    baselines: Sequence[str],
     networks: Mapping[str, Restorer],
     seed: int,
     limit: int | None,
-    report: Callable[[int, int], None],
+    progress: Report,
 ) -> Comparison:
-    """Runs the named baselines and all networks on the same counts of all pictures; arguments as for `evaluate`.
+    """Runs baselines, by their names, and networks on the same counts of all pictures; arguments as of `evaluate`.
 
     A network that ends at a lower scale answers beyond by its highest answer, enlarged bicubically; so does ours from
     x4 on, as a method of its own, where a scale above 4 is asked for.
@@ -61,14 +64,14 @@ def compare(
     Raises:
         InputError: as `evaluate`, or a baseline that is not installed.
     """
-    methods = methods_named([*names, *networks], networks)
+    methods = methods_named([*baselines, *networks], networks, "baselines")
     for name, restorer in networks.items():
         methods[name] = up_to(max(restorer.network.scales), methods[name])
     if OURS in networks and max(condition.scale for condition in conditions) > 4:
         methods[OURS_ENLARGED] = up_to(4, methods[OURS])
     taken: defaultdict[str, list[float]] = defaultdict(list)
     timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
-    evaluation = evaluate(pictures, conditions, timed, seed, limit, lambda done, total, row: report(done, total))
+    evaluation = evaluate(pictures, conditions, timed, seed, limit, progress)
     costs = {name: Cost(statistics.median(seconds), *_size(networks.get(name))) for name, seconds in taken.items()}
     return Comparison(evaluation, costs)
 
@@ -76,15 +79,15 @@ def compare(
 def up_to(highest: int, method: Method) -> Method:
     """The method, and above the scale `highest` its answer there enlarged bicubically, which has no error bars."""
 
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
-        answer = method(counts, exposure, sensor, min(scale, highest))
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
+        answer = method(counts, model, min(scale, highest))
         return answer if scale <= highest else Answer(enlarge(answer.rate, scale // highest))
 
     return restore
 
 
 def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
-    """A name for each weight file: its own, or of its folder where it is called as `spadsr train` calls them all.
+    """Weight files by name: the file's, or that of its folder where it is `weights.safetensors`, as training writes it.
 
     Raises:
         InputError: two of one name.
@@ -99,10 +102,11 @@ def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
 
 
 def _timed(method: Method, taken: list[float]) -> Method:
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
-        began = time.perf_counter()
-        answer = method(counts, exposure, sensor, scale)
-        taken.append(time.perf_counter() - began)
+    """The method, which adds the seconds of each image to `taken`."""
+
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
+        answer, seconds = timed(lambda: method(counts, model, scale))
+        taken.append(seconds)
         return answer
 
     return restore
@@ -112,4 +116,5 @@ def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:
     if restorer is None:
         return ()
     counts, sensor = torch.ones(1, 64, 32, dtype=torch.int64), Sensor.load("spc3").uniform((64, 32))
-    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, Exposure(1e-5), sensor, 4))
+    model = ForwardModel(sensor, Exposure(1e-5))
+    return parameters(restorer.network), gmac(lambda: restorer.answer(counts, model, 4))

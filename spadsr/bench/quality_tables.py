@@ -1,31 +1,28 @@
-"""A comparison on paper: a table of costs, and for every array, resolution and flux one of each figure over N."""
+"""The files of a comparison: a table of costs, and for every array, resolution and flux one of each figure over N."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from noise_model.files import whole_file
 from spadsr.bench.quality import Comparison, Cost
+from spadsr.evaluation.output import made_by, write_evaluation
 from spadsr.evaluation.summaries import Summary
-from spadsr.evaluation.tables import made_by, said, write_evaluation
+from spadsr.evaluation.tables import Table, markdown_page, markdown_table, write_csv
 
-#: What is told of a method under a condition, and how.
+#: The figures of a method under a condition, and how each is written.
 FIGURES: Mapping[str, Callable[[Summary], str]] = {
     "PSNR, dB": lambda summary: f"{summary.psnr.value:.2f}",
     "SSIM": lambda summary: f"{summary.ssim.value:.3f}",
     "worst 5 %: PSNR, dB": lambda summary: f"{summary.worst:.2f}",
 }
 _COSTS = ("parameters, M", "GMAC", "s/image")
-_COLUMNS = "method mode scale flux frames pictures psnr psnr_error worst ssim seconds parameters gmac"
-
-Table = list[list[str]]
+_CSV_COLUMNS = "method mode scale flux frames pictures psnr psnr_error worst ssim seconds parameters gmac"
 
 
 def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, Any]) -> list[Summary]:
-    """Writes quality.md and quality.csv beside what `write_evaluation` does (rows, means, plots), each whole or not at
-    all.
+    """Writes quality.md and quality.csv, and beside them the files of `write_evaluation`, each whole or not at all.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -34,31 +31,29 @@ def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, 
     summaries = write_evaluation(comparison.evaluation, folder, header)
     with whole_file(folder / "quality.md") as partial:
         partial.write_text(markdown(summaries, comparison.costs, made), encoding="utf-8")
-    with whole_file(folder / "quality.csv") as partial:
-        _write_csv(summaries, comparison.costs, partial, made)
+    write_csv(folder / "quality.csv", made, _CSV_COLUMNS, _csv_rows(summaries, comparison.costs))
     return summaries
 
 
 def markdown(summaries: Sequence[Summary], costs: Mapping[str, Cost], header: Mapping[str, Any]) -> str:
-    """What made the figures, what each method takes, and the tables of `quality_tables`."""
-    lines = ["# Quality", "", *(f"- {line}" for line in said(header)), "", "Means over pictures; N frames summed."]
-    lines += ["", "GMAC at 64x32 x4; seconds are medians of this run.", "", *_lines(cost_table(costs))]
-    for title, table in quality_tables(summaries):
-        lines += ["", f"## {title}", "", *_lines(table)]
-    return "\n".join(lines) + "\n"
+    """A page with what made the figures, what each method takes, and the tables of `quality_tables`."""
+    introduction = ["", "Means over pictures; N frames summed."]
+    introduction += ["", "GMAC at 64x32 x4; seconds are medians of this run."]
+    introduction += ["", *markdown_table(cost_table(costs), numbers=True)]
+    return markdown_page("Quality", header, quality_tables(summaries), numbers=True, introduction=introduction)
 
 
 def cost_table(costs: Mapping[str, Cost]) -> Table:
-    """A heading, and a row for every method."""
+    """What each method takes: headings, and a row for every method."""
     return [["method", *_COSTS], *([name, *_cost(cost)] for name, cost in costs.items())]
 
 
 def quality_tables(summaries: Sequence[Summary]) -> list[tuple[str, Table]]:
-    """Titled tables: a column for every N, below a heading, and a row for every method."""
+    """Tables with their titles: a column for every N, and a row for every method."""
     series: defaultdict[str, list[Summary]] = defaultdict(list)
     for summary in summaries:
-        taken = summary.condition
-        series[f"x{taken.scale}, {taken.mode}, white {taken.flux:g}, {summary.pictures} pictures"].append(summary)
+        at = summary.condition
+        series[f"x{at.scale}, {at.mode}, white {at.flux:g}, {summary.pictures} pictures"].append(summary)
     return [
         (f"{title}: {name}", _table(part, show)) for title, part in series.items() for name, show in FIGURES.items()
     ]
@@ -75,22 +70,11 @@ def _cost(cost: Cost) -> list[str]:
     return [size, "" if cost.gmac is None else f"{cost.gmac:.2f}", f"{cost.seconds:.2g}"]
 
 
-def _lines(table: Table) -> list[str]:
-    head, *rows = table
-    ruled = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return ["| " + " | ".join(row) + " |" for row in ruled]
-
-
-def _write_csv(summaries: Sequence[Summary], costs: Mapping[str, Cost], path: Path, header: Mapping[str, Any]) -> None:
-    """A line for every method and condition, below what made them in lines that begin with #."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        file.writelines(f"# {line}\n" for line in said(header))
-        file.write(_COLUMNS.replace(" ", ",") + "\n")
-        writer = csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        for summary in summaries:
-            taken, cost = summary.condition, costs[summary.method]
-            means = (summary.psnr.value, summary.psnr.error, summary.worst, summary.ssim.value, cost.seconds)
-            rounded = [round(value, 5) for value in means]
-            size = ["" if value is None else value for value in (cost.parameters, cost.gmac)]
-            place = [taken.mode, taken.scale, taken.flux, taken.frames, summary.pictures]
-            writer.writerow([summary.method, *place, *rounded, *size])
+def _csv_rows(summaries: Sequence[Summary], costs: Mapping[str, Cost]) -> Iterator[list[object]]:
+    for summary in summaries:
+        condition, cost = summary.condition, costs[summary.method]
+        means = (summary.psnr.value, summary.psnr.error, summary.worst, summary.ssim.value, cost.seconds)
+        rounded = [round(value, 5) for value in means]
+        size = ["" if value is None else value for value in (cost.parameters, cost.gmac)]
+        place = [condition.mode, condition.scale, condition.flux, condition.frames, summary.pictures]
+        yield [summary.method, *place, *rounded, *size]

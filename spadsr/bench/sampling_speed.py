@@ -1,8 +1,7 @@
-"""Speed, as ratios of medians within one run: the machine's mood cancels."""
+"""Speed of sampling counts, beside bare random numbers in the same run: the machine's mood cancels in their ratio."""
 
 import math
 import runpy
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,16 +12,14 @@ import torch
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.kernels import fill_random
-from noise_model.laws import Shape
-from noise_model.response import expected_counts, firing_rate
-from noise_model.sampling import sample_counts
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tables import part, parts
 from simulate.workers import one_thread
-from spadsr.bench.timing import interleaved
+from spadsr.bench.timing import interleaved, timed
 
-#: Counts (H, W) of so many sub-frames, each with so many photons a pixel (H, W): how others sample.
+#: (photons a pixel in a frame (H, W), frames, random numbers) -> summed counts (H, W): how others sample.
 Generator = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[Any]]
 
 
@@ -33,7 +30,7 @@ class SamplingSpeed:
     Attributes:
         shape: (images, H, W) drawn at once.
         frames: summed into an image.
-        tables_seconds, tables_megabytes: what it took to make the tables, once for all images of this exposure.
+        tables_seconds, tables_megabytes: time and size of the tables, made once for all images of an exposure.
         others_per_second: counts/s of another generator of such images, where one is given.
     """
 
@@ -67,14 +64,14 @@ def bench_simulate(other: Generator | None = None) -> Iterator[SamplingSpeed]:
     ):
         for frames in (1, 16, 256, 1000):
             with one_thread():  # numpy draws on one too
-                speed = _sampling(sensor, Exposure(count_time, frames), white)
+                speed = _sampling(ForwardModel(sensor, Exposure(count_time, frames)), white)
                 if other is not None and sensor is gated:
                     speed = replace(speed, others_per_second=_others(other, sensor.shape, frames, white))
             yield speed
 
 
 def bench_random_numbers() -> float:
-    """64-bit random numbers a second, on one thread: what a count cannot be faster than."""
+    """64-bit random numbers a second on one thread, the upper limit of counts a second."""
     bits = np.empty(1 << 18, np.uint64)
     (seconds,) = interleaved(lambda: fill_random((np.uint64(1), np.uint64(2)), bits))
     return bits.size / seconds
@@ -95,14 +92,15 @@ def load_generator(path: Path) -> Generator:
     return generator
 
 
-def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed:
+def _sampling(model: ForwardModel, white: float) -> SamplingSpeed:
+    sensor, exposure = model.sensor, model.exposure
     generator, bare = torch.Generator().manual_seed(0), np.random.default_rng(0)
     images = (1 << 20) // sensor.pde.numel()
     rate = torch.rand(images, *sensor.shape, generator=generator) * (2 * white / exposure.count_time)
-    means = expected_counts(firing_rate(rate, sensor), exposure, sensor).double().numpy()
-    tables_seconds, tables_megabytes = _tables(exposure, sensor)
+    means = model.expected_counts(rate).double().numpy()
+    tables_seconds, tables_megabytes = _tables(model)
     seconds = interleaved(
-        lambda: sample_counts(rate, exposure, sensor, generator),
+        lambda: model.sample(rate, generator),
         lambda: bare.poisson(means),
     )
     ours, numpys = (rate.numel() / each for each in seconds)
@@ -110,23 +108,21 @@ def _sampling(sensor: Sensor, exposure: Exposure, white: float) -> SamplingSpeed
     return SamplingSpeed(sensor.name, shape, exposure.cycles, ours, numpys, tables_seconds, tables_megabytes)
 
 
-def _tables(exposure: Exposure, sensor: Sensor) -> tuple[float, float]:
+def _tables(model: ForwardModel) -> tuple[float, float]:
     """Seconds to make the tables anew, and their size in MB."""
     part.cache_clear()
-    began = time.perf_counter()
-    made = list(parts(Shape.of(exposure, sensor), sensor.pde.device))
-    return time.perf_counter() - began, sum(each.size for each in made) / 1e6
+    made, seconds = timed(lambda: list(parts(model.process, model.sensor.pde.device)))
+    return seconds, sum(each.size for each in made) / 1e6
 
 
 def _others(sample: Generator, shape: tuple[int, int], frames: int, white: float) -> float:
     """Counts a second of another generator, from one image."""
     rng = np.random.default_rng(0)
     photons = rng.random(shape) * 2 * white
-    began = time.perf_counter()
-    sample(photons, frames, rng)
-    return math.prod(shape) / (time.perf_counter() - began)
+    _, seconds = timed(lambda: sample(photons, frames, rng))
+    return math.prod(shape) / seconds
 
 
 def as_rows(measured: list[SamplingSpeed]) -> list[dict[str, object]]:
-    """Plain data, for JSON."""
+    """The speeds as plain data, for JSON."""
     return [asdict(each) for each in measured]

@@ -1,4 +1,4 @@
-"""Pictures of a check: what a capture shows beside what it would under the sensor."""
+"""Figures of a check: the counts of a capture beside those that the sensor would give."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def fano(found: Goodness) -> "Figure":
-    """Variance over mean of every pixel, and of the bands with what 95 % of captures under the sensor show."""
+    """Variance over mean of every pixel and band of brightness, and where 95 % of captures by the sensor would lie."""
     figure, axes = plot()
     there = found.mean > 0
     cloud(axes, found.mean[there], found.variance[there] / found.mean[there], SERIES[0])
@@ -35,7 +35,7 @@ def fano(found: Goodness) -> "Figure":
 
 
 def histograms(found: Goodness) -> "Figure":
-    """Counts of each band beside the sensor's law."""
+    """Histogram of the counts of each band of brightness, and what the sensor predicts."""
     from matplotlib.figure import Figure
 
     columns = min(3, len(found.bands))

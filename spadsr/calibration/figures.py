@@ -1,4 +1,4 @@
-"""Pictures of a calibration, each beside what the model says."""
+"""Figures of a calibration: what was measured beside what the calibrated sensor predicts."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -7,11 +7,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.estimates import Estimate
-from noise_model.response import detection_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, GAP, HOT, NOISY, UNDER_RESPONDING, USER, Exposure, Sensor
-from spadsr.pictures.plots import MODEL, SERIES, SOFT, Floats, cloud, curves, limit, plot
+from spadsr.pictures.plots import MODEL, SERIES, SOFT, cloud, curves, limit, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,7 +32,7 @@ _MASK = (
 
 
 def map_panels(calibration: "Calibration") -> "Figure":
-    """Dark count rate, relative PDE, how sure they are, and the pixel mask."""
+    """Maps of dark count rate and relative PDE, of their intervals, and of the pixel mask."""
     from matplotlib.colors import LogNorm
 
     sensor = calibration.sensor
@@ -52,7 +53,7 @@ def map_panels(calibration: "Calibration") -> "Figure":
 
 
 def dark_curve(calibration: "Calibration") -> "Figure":
-    """Dark count rates in order, with their intervals and the spread that was fitted to them."""
+    """Dark count rates of the pixels in ascending order, with their intervals and the spread fitted to them."""
     figure, axes = plot()
     rate = _array(calibration.sensor.dark_count_rate).ravel()
     order = np.argsort(rate)
@@ -71,7 +72,7 @@ def dark_curve(calibration: "Calibration") -> "Figure":
 
 
 def fano_curve(calibration: "Calibration") -> "Figure":
-    """Variance over mean of the pixels of each flat, against their mean, and the model's curve."""
+    """Fano factor (variance over mean) of the pixels of each flat against their mean, and the model's curve."""
     figure, axes = plot()
     good, ends = calibration.sensor.good.numpy(), []
     for colour, flat in zip(_cycle(), calibration.flats, strict=False):
@@ -83,7 +84,8 @@ def fano_curve(calibration: "Calibration") -> "Figure":
         ends.append(np.quantile(fano, [0.005, 0.995]))
     limit(axes, np.array(ends))
     most = max(float(flat.mean[good].max()) for flat in calibration.flats)
-    laws = [FittedLaw(exposure, calibration.sensor, 1.2 * most) for exposure in {f.exposure for f in calibration.flats}]
+    exposures = {flat.exposure for flat in calibration.flats}
+    laws = [FittedLaw(ForwardModel(calibration.sensor, exposure), 1.2 * most) for exposure in exposures]
     curves(axes, [(law.mean[1:], law.variance[1:] / law.mean[1:]) for law in laws], "calibrated sensor")
     axes.set(xlabel="mean counts of an image", ylabel="variance / mean (Fano factor)")
     axes.legend(loc="best")
@@ -91,7 +93,7 @@ def fano_curve(calibration: "Calibration") -> "Figure":
 
 
 def kernel(calibration: "Calibration") -> "Figure":
-    """Chances of crosstalk, as numbers in their places."""
+    """The crosstalk kernel: the chance of each neighbour to fire, with its interval."""
     figure, axes = plot(5.6, 4.8)
     value, low, high = calibration.crosstalk
     shown = np.maximum(value, 0) * 1e3
@@ -119,7 +121,7 @@ def kernel(calibration: "Calibration") -> "Figure":
 
 
 def memory(calibration: "Calibration") -> "Figure":
-    """Correlation of images with later ones, and what afterpulses make of it."""
+    """Correlation of images with later ones, and the correlation that the calibrated afterpulses predict."""
     figure, axes = plot()
     lags, value, error = calibration.autocorrelation
     axes.axhline(0, color="#888888", lw=0.8)
@@ -133,7 +135,7 @@ def memory(calibration: "Calibration") -> "Figure":
 
 
 def residuals(calibration: "Calibration") -> "Figure":
-    """Brightness of every pixel in each flat against its mean over all, in standard deviations of its photon noise."""
+    """Histograms of each flat: pixels less their mean over all flats, in standard deviations of their photon noise."""
     from scipy.stats import norm
 
     figure, axes = plot()
@@ -149,12 +151,12 @@ def residuals(calibration: "Calibration") -> "Figure":
 
 
 def _residuals(calibration: "Calibration") -> Iterator[Floats]:
-    """Of the good pixels, for each of two flats and more."""
+    """Residuals of the good pixels, for each flat."""
     good = calibration.sensor.good.numpy()
     relative, weight = [], []
     for flat, flux in zip(calibration.flats, calibration.flux, strict=True):
         whole = Exposure(flat.exposure.count_time, flat.frames)
-        rate, sd = detection_rate(torch.from_numpy(flat.total), whole, calibration.sensor)
+        rate, sd = ForwardModel(calibration.sensor, whole).detection_rate(torch.from_numpy(flat.total))
         relative.append(rate.double().numpy()[good] / flux.value)
         weight.append((flux.value / sd.double().numpy()[good]) ** 2)
     total = np.sum(weight, axis=0)
@@ -163,12 +165,15 @@ def _residuals(calibration: "Calibration") -> Iterator[Floats]:
 
 
 def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Floats:
-    """Between binary frames afterpulses make it fall by the same factor a frame; images of counters forget. Taking off
-    the mean of n images, as measured, takes off 1 / n."""
+    """The correlation of images that the calibrated sensor predicts.
+
+    Between binary frames afterpulses make it fall by the same factor a frame; images of counters forget. Taking off the
+    mean of n images, as measured, takes off 1 / n.
+    """
     curves, sensor = [], calibration.sensor
     for flat in calibration.flats:
         mean = flat.mean[sensor.good.numpy()]
-        law = FittedLaw(flat.exposure, sensor, float(mean.max()))
+        law = FittedLaw(ForwardModel(sensor, flat.exposure), float(mean.max()))
         next_image = law.memory(law.row(mean)).sum() / law.spread(mean).sum()
         full, a = float(np.mean(mean)) / flat.exposure.cycles, sensor.afterpulse_probability
         rho = a * (1 - full) / (1 - a * full)  # a (1 - p), for the chance p that leaves so many frames full
@@ -177,7 +182,7 @@ def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Flo
 
 
 def _fitted_spread(estimates: dict[str, Estimate]) -> tuple[Floats, Floats] | None:
-    """Share of pixels (%) below a rate, and the rate, of two log-normals."""
+    """Share of pixels (%) below a rate, and that rate, by the two log-normals fitted to them."""
     from scipy.stats import norm
 
     names = ("dark_bulk", "dark_bulk_sigma", "dark_hot_fraction", "dark_hot_median", "dark_hot_sigma")
@@ -189,16 +194,16 @@ def _fitted_spread(estimates: dict[str, Estimate]) -> tuple[Floats, Floats] | No
     return 100 * below, rate
 
 
-def _panels(shape: tuple[int, int], number: int) -> tuple["Figure", list["Axes"]]:
+def _panels(shape: tuple[int, int], count: int) -> tuple["Figure", list["Axes"]]:
     """Axes for pictures of an array: a row of them if it is tall, else two rows."""
     from matplotlib.figure import Figure
 
     rows = 1 if shape[0] > 1.4 * shape[1] else 2
-    columns = -(-number // rows)
+    columns = -(-count // rows)
     across = 2.4 if rows == 1 else 3.6
     height = rows * min(0.7 * across * shape[0] / shape[1] + 1.1, 5.2)
     figure = Figure(figsize=(columns * across, height), layout="constrained", facecolor="white")
-    return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(number)]
+    return figure, [figure.add_subplot(rows, columns, place + 1) for place in range(count)]
 
 
 def _picture(
@@ -228,7 +233,7 @@ def _mask(axes: "Axes", sensor: Sensor) -> None:
     colours = ["#eef2f5", *(colour for _, _, colour in _MASK)]
     axes.imshow(kind, cmap=ListedColormap(colours), vmin=-0.5, vmax=len(_MASK) + 0.5, interpolation="nearest")
     there = [(name, colour, int(((bits & bit) > 0).sum())) for bit, name, colour in _MASK]
-    patches = [Patch(color=colour, label=f"{name}: {number}") for name, colour, number in there if number]
+    patches = [Patch(color=colour, label=f"{name}: {pixels}") for name, colour, pixels in there if pixels]
     axes.set_title(f"pixel mask, {int((bits == 0).sum())} good", fontsize=9)
     axes.tick_params(labelsize=7)
     if patches:

@@ -1,4 +1,4 @@
-"""Calibrations and checks on paper: one HTML file with tables and pictures in it, which needs no network."""
+"""Reports of calibrations and checks: one HTML file with tables and pictures in it, which needs no network."""
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.calibration.calibrate import Calibration
 from noise_model.calibration.goodness import Goodness, reasons
 from noise_model.estimates import Estimate
@@ -36,7 +36,7 @@ class Used:
     remarks: tuple[str, ...] = ()
 
 
-#: Name of an estimate: in words, unit, what an SI value is multiplied by to be in that unit.
+#: Name of an estimate: in words, its unit, and the factor from an SI value to that unit.
 QUANTITIES = {
     "dead_time": ("dead time", "ns", 1e9),
     "afterpulse_probability": ("afterpulse probability", "%", 100.0),
@@ -56,22 +56,22 @@ CHECKS = ("statistic", "here", "95 % of captures", "sd off", "p", "fits")
 
 
 def estimate_rows(estimates: Mapping[str, Estimate]) -> list[list[str]]:
-    """Cells of `ESTIMATES`."""
+    """Estimates as the cells of the table `ESTIMATES`."""
     return [[words(name), *_numbers(name, one), "" if one.measured else "assumed"] for name, one in estimates.items()]
 
 
 def words(name: str) -> str:
-    """What an estimate is called."""
+    """The name of an estimate in words."""
     return QUANTITIES.get(name, (name.replace("_", " "), "", 1.0))[0]
 
 
 def assumed(estimates: Mapping[str, Estimate]) -> list[str]:
-    """A sentence for every number that the data did not decide."""
+    """A sentence for every estimate that the captures did not decide."""
     return [f"{words(name)}: assumed; {one.remark}" for name, one in estimates.items() if not one.measured]
 
 
 def check_rows(found: Goodness) -> list[list[str]]:
-    """Cells of `CHECKS`."""
+    """The statistics of a check as the cells of the table `CHECKS`."""
     return [
         [
             check.name,
@@ -86,7 +86,7 @@ def check_rows(found: Goodness) -> list[list[str]]:
 
 
 def verdict(found: Goodness) -> str:
-    """One sentence."""
+    """The verdict of a check in one sentence."""
     if found.fits:
         return f"The sensor explains the capture: p = {found.p:.2f} over all statistics, {found.images} images."
     failing = sum(not check.fits for check in found.checks)
@@ -96,7 +96,7 @@ def verdict(found: Goodness) -> str:
 def write_calibration(path: Path, calibration: Calibration, used: Sequence[Used], command: str) -> None:
     """Writes the report of a calibration."""
     sections = [
-        _table((*ESTIMATES[:-1], "how"), _told(calibration.estimates)),
+        _table((*ESTIMATES[:-1], "how"), _explained(calibration.estimates)),
         *_remarks(calibration.remarks),
         *_pictures(calibration),
         *_fluxes(calibration),
@@ -118,14 +118,14 @@ def write_check(path: Path, found: Goodness, sensor: str, used: Used, command: s
     _write(path, f"{used.name} under {sensor}", sections)
 
 
-def _told(estimates: Mapping[str, Estimate]) -> Iterator[list[str]]:
-    """Rows with the remark instead of a single word."""
+def _explained(estimates: Mapping[str, Estimate]) -> Iterator[list[str]]:
+    """Estimates as in `estimate_rows`, with the remark of each in the last cell."""
     for row, one in zip(estimate_rows(estimates), estimates.values(), strict=True):
         yield [*row[:-1], one.remark if one.measured else f"assumed: {one.remark}"]
 
 
 def _pictures(calibration: Calibration) -> Iterator[str]:
-    """Those that the recordings allow."""
+    """The figures that the recordings allow."""
     drawn = [
         (
             "Maps",
@@ -166,7 +166,7 @@ def _fluxes(calibration: Calibration) -> Iterator[str]:
 
 def _numbers(name: str, estimate: Estimate) -> list[str]:
     _, unit, factor = QUANTITIES.get(name, (name, "", 1.0))
-    value, low, high = (factor * number for number in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (factor * each for each in (estimate.value, estimate.low, estimate.high))
     return [f"{value:.4g} {unit}".rstrip(), f"{low:.4g} to {high:.4g}" if estimate.measured else "-"]
 
 

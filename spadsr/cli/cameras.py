@@ -85,7 +85,7 @@ def acquire(
     Examples: `spadsr acquire --camera simulated -o capture.h5 --seconds 10` ·
     `spadsr acquire --camera spc3 --dark -o dark.h5 --frames 1000000`
     """
-    from hardware.camera import CameraSettings
+    from hardware.settings import Settings
     from spadsr.acquisition import acquire as acquiring
     from spadsr.acquisition.live_painter import LiveOrder
 
@@ -99,7 +99,7 @@ def acquire(
         state = acquiring.acquire(
             camera,
             output,
-            CameraSettings(count_time, cycles, bits, dead_time, frame_time, correct),
+            Settings(count_time, cycles, bits, dead_time, frame_time, correct),
             images=frames,
             seconds=seconds,
             image_key=kind,

@@ -41,7 +41,7 @@ def evaluate(
     from spadsr.evaluation.conditions import conditions_of
     from spadsr.evaluation.evaluate import evaluate as run
     from spadsr.evaluation.methods import methods_named
-    from spadsr.evaluation.tables import COLUMNS, rows_of, write_evaluation
+    from spadsr.evaluation.output import SCREEN_COLUMNS, screen_row, write_evaluation
     from spadsr.restoration.weights import load_restorer
 
     restorer = load_restorer(weights, device)
@@ -49,10 +49,10 @@ def evaluate(
     conditions = conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
     named = methods_named([name.strip() for name in methods.split(",")], {"spadsr": restorer})
     with progress("measuring") as report:
-        measured = run(images, conditions, named, seed, limit, lambda done, total, row: report(done, total))
+        measured = run(images, conditions, named, seed, limit, report)
     for path, reason in measured.skipped.items():
         warn(f"skipped {path}: {reason}")
     header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     summaries = write_evaluation(measured, output, header)
-    table(f"{mode.value}, mean over pictures", list(COLUMNS), [rows_of(summary) for summary in summaries])
+    table(f"{mode.value}, mean over pictures", SCREEN_COLUMNS, [screen_row(summary) for summary in summaries])
     out.print(f"{output / 'summary.md'}\n{output / 'summary.png'}\n{output / 'rows.csv'}", markup=False, soft_wrap=True)

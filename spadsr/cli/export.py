@@ -32,6 +32,7 @@ def export(
     Examples: `spadsr export --sensor spc3 -o base_x4.onnx` ·
     `spadsr export --format bioimageio --bits 1 --cycles 64 --count-time 1e-5 -o base_x4.zip`
     """
+    from noise_model.forward_model import ForwardModel
     from noise_model.sensor import Exposure
     from spadsr.export.bioimageio_package import export_package
     from spadsr.export.onnx_file import export_onnx, sensor_to_export
@@ -47,5 +48,5 @@ def export(
     elif count_time is None or cycles is None:
         raise InputError("a BioImage.IO package is for one exposure: give --count-time and --cycles")
     else:
-        done = export_package(restorer, known, scale, Exposure(count_time, cycles), path)
+        done = export_package(restorer, ForwardModel(known, Exposure(count_time, cycles)), scale, path)
     out.print(f"{done.path}: within {done.difference:.1e} of white of the network", markup=False, soft_wrap=True)

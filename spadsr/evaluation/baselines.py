@@ -1,5 +1,4 @@
-"""What a careful user would do without training: the inverse response, denoised or not, enlarged bicubically or by a
-network that a package ships."""
+"""Baselines, as a careful user makes them without training: counts denoised or not, inverted, enlarged bicubically."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -10,24 +9,19 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from noise_model.arrays import Counts, Floats, Picture
 from noise_model.errors import InputError
-from noise_model.response import detection_rate
-from noise_model.sampling import count_law
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 
-Image: TypeAlias = NDArray[np.float32]
-Counts: TypeAlias = NDArray[np.integer]
-Table: TypeAlias = NDArray[np.float64]
-
-#: counts (H, W), exposure, sensor, scale s -> rate (s H, s W), counts/s per native pixel area.
-Baseline: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Image]
+#: counts (H, W), how they were taken, scale s -> rate (s H, s W), counts/s per native pixel area.
+Baseline: TypeAlias = Callable[[Counts, ForwardModel, int], Picture]
 
 #: Noisy (H, W) of one variance, its standard deviation, counts of a mean pixel -> (H, W) without noise.
-Denoiser: TypeAlias = Callable[[Table, float, float], Table]
+Denoiser: TypeAlias = Callable[[Floats, float, float], Floats]
 
 _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
 
-#: Counts of a mean pixel, and there the strengths, in standard deviations of the noise, of the highest mean PSNR at x4
+#: Counts of a mean pixel, and the strengths, in standard deviations of the noise, of the highest mean PSNR there at x4
 #: on training pictures (tests/spadsr/strengths.py); between them they are interpolated over the logarithm.
 STRENGTH_KNOTS = (0.08, 0.32, 1.3, 5.0, 20.0)
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
@@ -36,21 +30,21 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 }
 
 
-def bicubic(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
-    """The inverse response of every pixel by itself, enlarged."""
-    return enlarge(_rate(counts, exposure, sensor), scale)
+def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Picture:
+    """The inverse response of every pixel by itself, enlarged bicubically."""
+    return enlarge(_rate(counts, model), scale)
 
 
 def denoised(denoiser: Denoiser) -> Baseline:
-    """`bicubic` of counts that were stabilised to one variance, denoised, and inverted without bias."""
+    """The baseline that denoises counts stabilised to one variance, and enlarges the unbiased inverse bicubically."""
 
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
-        return enlarge(_rate(denoised_counts(counts, exposure, sensor, denoiser), exposure, sensor), scale)
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Picture:
+        return enlarge(_rate(denoised_counts(counts, model, denoiser), model), scale)
 
     return restore
 
 
-def bm3d(noisy: Table, sigma: float, mean_counts: float) -> Table:
+def bm3d(noisy: Floats, sigma: float, mean_counts: float) -> Floats:
     """Block matching and 3-D filtering (Dabov et al., IEEE TIP 16 (2007) 2080).
 
     Raises:
@@ -65,7 +59,7 @@ def bm3d(noisy: Table, sigma: float, mean_counts: float) -> Table:
     return np.asarray(clean[: noisy.shape[0], : noisy.shape[1]])
 
 
-def nlm(noisy: Table, sigma: float, mean_counts: float, strength: float | None = None) -> Table:
+def nlm(noisy: Floats, sigma: float, mean_counts: float, strength: float | None = None) -> Floats:
     """Non-local means (Buades et al., CVPR 2005): patches of 7 x 7 in 23 x 23 pixels, `strength` = h / sigma."""
     from skimage.restoration import denoise_nl_means
 
@@ -74,7 +68,7 @@ def nlm(noisy: Table, sigma: float, mean_counts: float, strength: float | None =
     return np.asarray(clean)
 
 
-def tv(noisy: Table, sigma: float, mean_counts: float, strength: float | None = None) -> Table:
+def tv(noisy: Floats, sigma: float, mean_counts: float, strength: float | None = None) -> Floats:
     """Total variation (Chambolle, JMIV 20 (2004) 89), `strength` = weight / sigma."""
     from skimage.restoration import denoise_tv_chambolle
 
@@ -95,7 +89,7 @@ def _strength(name: str, mean_counts: float) -> float:
     return float(np.interp(np.log(max(mean_counts, 1e-9)), np.log(STRENGTH_KNOTS), STRENGTHS[name]))
 
 
-def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
+def enlarge(rate: NDArray[np.floating], scale: int) -> Picture:
     """Bicubic interpolation of (H, W) to (s H, s W) about pixel centres, so that block means stay in place.
 
     With Keys' kernel (a = -1/2), the only cubic one that keeps a ramp a ramp; OpenCV's (a = -3/4) ripples.
@@ -105,23 +99,23 @@ def enlarge(rate: NDArray[np.floating], scale: int) -> Image:
     return np.asarray(wide[0, 0].numpy())
 
 
-def denoised_counts(counts: Counts, exposure: Exposure, sensor: Sensor, denoiser: Denoiser) -> Table:
-    """(H, W) mean counts, estimated in the domain where counts have one variance."""
-    values, sigma = stabiliser(exposure, sensor)
-    return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), exposure, sensor)
+def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> Floats:
+    """Mean counts (H, W), estimated by a denoiser in the domain where counts have one variance."""
+    values, sigma = stabiliser(model)
+    return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), model)
 
 
-def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:
-    """The variance-stabilising transform of every possible count, and the standard deviation it leads to.
+def stabiliser(model: ForwardModel) -> tuple[Floats, float]:
+    """The variance-stabilising transform of every possible count, and the standard deviation that it leads to.
 
     Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
     the integral of 1 / sd(K) over the mean, sd^2 = m (1 - m b / N)^2, with the same offsets; 2 sqrt(K + 3/8) at b = 0.
     """
-    n = exposure.cycles
+    sensor, n = model.sensor, model.exposure.cycles
     k = np.arange(sensor.saturation_value(n) + 1) + 3 / 8
     if sensor.binary:
         return np.arcsin(np.sqrt(k / (n + 3 / 4))), 1 / math.sqrt(4 * n + 2)
-    b = sensor.dead_time / exposure.count_time
+    b = sensor.dead_time / model.exposure.count_time
     if b == 0:
         return 2 * np.sqrt(k), 1.0
     ceiling = n / b + 3 / 4
@@ -129,20 +123,20 @@ def stabiliser(exposure: Exposure, sensor: Sensor) -> tuple[Table, float]:
     return 2 * math.sqrt(n / b) * np.arctanh(np.sqrt(share)), 1.0
 
 
-def unbiased_inverse(clean: NDArray[np.floating], exposure: Exposure, sensor: Sensor) -> NDArray[np.float64]:
+def unbiased_inverse(clean: NDArray[np.floating], model: ForwardModel) -> NDArray[np.float64]:
     """Mean counts whose transformed counts have the mean `clean`: the tabulated expectation of the transform, inverted.
 
     Inverting the transform itself would be too low by about a quarter of a count, much at one count a pixel
     (Makitalo and Foi, IEEE TIP 20 (2011) 99).
     """
-    transformed, mean = expectations(exposure, sensor)
+    transformed, mean = expectations(model)
     return np.asarray(np.interp(clean, transformed, mean))
 
 
-def expectations(exposure: Exposure, sensor: Sensor) -> tuple[Table, Table]:
-    """(R,) means of the transformed and of the plain counts, both ascending, over a grid of rates."""
-    values, _ = stabiliser(exposure, sensor)
-    law = count_law(exposure, sensor)
+def expectations(model: ForwardModel) -> tuple[Floats, Floats]:
+    """Means of the transformed and of the plain counts (R,), both ascending, over a grid of rates."""
+    values, _ = stabiliser(model)
+    law = model.law()
     chances = np.diff(law.cdf.double().numpy(), axis=1, prepend=0.0)
     counts = law.first.numpy()[:, None] + np.arange(chances.shape[1])
     counts = np.minimum(counts, values.size - 1)  # columns above the largest count have no chance
@@ -151,6 +145,6 @@ def expectations(exposure: Exposure, sensor: Sensor) -> tuple[Table, Table]:
     return transformed[rising], mean[rising]
 
 
-def _rate(counts: NDArray[np.number], exposure: Exposure, sensor: Sensor) -> Image:
-    rate, _ = detection_rate(torch.from_numpy(np.asarray(counts, dtype=np.float32)), exposure, sensor)
+def _rate(counts: NDArray[np.number], model: ForwardModel) -> Picture:
+    rate, _ = model.detection_rate(torch.from_numpy(np.asarray(counts, dtype=np.float32)))
     return rate.numpy()

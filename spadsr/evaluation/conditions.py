@@ -2,29 +2,31 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import torch
 
 from noise_model.errors import InputError
-from noise_model.response import expected_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.measurement import SCALES
 
 Mode: TypeAlias = Literal["binary", "counting"]
 
-
-_COUNT_TIMES: Mapping[Mode, float] = {"binary": 10e-6, "counting": 17.5 * 50e-9}
-
-
-_DEAD_TIME = 50e-9
+_DEAD_TIME = 50e-9  # s, of a counting array
+_COUNT_TIMES: Mapping[Mode, float] = {"binary": 10e-6, "counting": 17.5 * _DEAD_TIME}  # s
 
 
 @dataclass(frozen=True)
 class Condition:
-    """How pictures are taken: an ideal array (equal pixels, no dark counts), N = `frames` summed, a white pixel
-    detecting `flux` photons a frame on average, restored at `scale`."""
+    """How pictures are recorded and restored. The array is ideal: equal pixels, no dark counts.
+
+    Attributes:
+        scale: that the pictures are restored at.
+        flux: mean detections of a white pixel in a hardware frame.
+        frames: hardware frames summed, N.
+    """
 
     mode: Mode
     scale: int
@@ -35,42 +37,43 @@ class Condition:
     def exposure(self) -> Exposure:
         return Exposure(_COUNT_TIMES[self.mode], self.frames)
 
-    def sensor(self, shape: tuple[int, int]) -> Sensor:
-        """Binary: one bit, no dead time. Counting: 8 bits, 50 ns dead time, exposure 17.5 times as long."""
+    def model(self, shape: tuple[int, int]) -> ForwardModel:
+        """The array in its exposure: one bit and no dead time, or 8 bits, 50 ns dead time and 17.5 of these a frame."""
         binary = self.mode == "binary"
         bits, dead_time = (1, 0.0) if binary else (8, _DEAD_TIME)
-        return Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)
+        sensor = Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)
+        return ForwardModel(sensor, self.exposure)
 
     def white_rate(self) -> float:
         """Detection rate of white, counts/s.
 
         Raises:
-            InputError: no rate gives so many counts a frame.
+            InputError: no rate leads to such a flux.
         """
         from scipy.optimize import brentq
 
-        one, sensor = Exposure(self.exposure.count_time), self.sensor((1, 1))
-        most = 1.0 if self.mode == "binary" else one.count_time / _DEAD_TIME
+        count_time = self.exposure.count_time
+        one_frame = replace(self, frames=1).model((1, 1))
+        most = 1.0 if self.mode == "binary" else count_time / _DEAD_TIME
         if not 0 < self.flux < 0.99 * most:
-            raise InputError(
-                f"--flux {self.flux:g}: expected more than 0 and less than {0.99 * most:g} for {self.mode}"
-            )
+            message = f"flux {self.flux:g}: expected more than 0 and less than {0.99 * most:g} for a {self.mode} array"
+            raise InputError(message, "flux")
 
         def excess(rate: float) -> float:
-            return float(expected_counts(torch.tensor([[rate]], dtype=torch.float64), one, sensor)) - self.flux
+            return float(one_frame.expected_counts(torch.tensor([[rate]], dtype=torch.float64))) - self.flux
 
-        return float(brentq(excess, 0, 1e4 / one.count_time, rtol=1e-9))
+        return float(brentq(excess, 0, 1e4 / count_time, rtol=1e-9))
 
 
 def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], frames: Sequence[int]) -> list[Condition]:
-    """Every combination.
+    """The conditions of every combination of scale, flux and frames.
 
     Raises:
         InputError: no such scale, or a number of frames that cannot be.
     """
     for scale in scales:
         if scale not in SCALES:
-            raise InputError(f"--scales {scale}: not available; choose from {', '.join(map(str, SCALES))}")
+            raise InputError(f"scale {scale}: not available; choose from {', '.join(map(str, SCALES))}", "scales")
     if min(frames) < 1:
-        raise InputError(f"--frames {min(frames)}: expected 1 or more frames summed")
+        raise InputError(f"{min(frames)} frames: expected 1 or more frames summed", "frames")
     return [Condition(mode, *values) for values in itertools.product(scales, fluxes, frames)]

@@ -1,4 +1,4 @@
-"""An evaluation as curves: how good the answers are, and how honest their intervals."""
+"""An evaluation as curves: how good the answers are, and how well their intervals cover the truth."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ _BANDS = {0.68: (0.65, 0.71), 0.95: (0.93, 0.97)}  # within which intervals coun
 
 
 def figures(summaries: Sequence[Summary]) -> dict[str, "Figure"]:
-    """`summary`, and `coverage` where a method has error bars."""
-    told = [summary for summary in summaries if summary.within_68 is not None]
-    return {"summary": _quality(summaries)} | ({"coverage": _coverage(told)} if told else {})
+    """The figures of an evaluation by name: `summary`, and `coverage` where a method has error bars."""
+    with_intervals = [summary for summary in summaries if summary.within_68 is not None]
+    coverage = {"coverage": _coverage(with_intervals)} if with_intervals else {}
+    return {"summary": _quality(summaries)} | coverage
 
 
 def _quality(summaries: Sequence[Summary]) -> "Figure":
-    """A panel for every mode and scale: PSNR against what varies most; a colour for every method, a dash for every
-    flux (or N)."""
+    """A panel for every mode and scale: PSNR against N or flux, whichever varies most; a dash for each of the other."""
     figure, panels = _panels(summaries)
     for axes, series in panels:
         _draw_quality(axes, series)
@@ -54,8 +54,8 @@ def _panels(summaries: Sequence[Summary]) -> tuple["Figure", list[tuple["Axes", 
 
 
 def _by_frames(series: Sequence[Summary]) -> bool:
-    taken = [summary.condition for summary in series]
-    return len({each.frames for each in taken}) >= len({each.flux for each in taken})
+    conditions = [summary.condition for summary in series]
+    return len({each.frames for each in conditions}) >= len({each.flux for each in conditions})
 
 
 def _draw_quality(axes: "Axes", series: Sequence[Summary]) -> None:
@@ -106,7 +106,7 @@ def _finish(axes: "Axes", series: Sequence[Summary], measured: str) -> None:
 
 
 def _curves(series: Sequence[Summary], by_frames: bool) -> dict[tuple[str, str], list[Summary]]:
-    """By method and what does not run along the abscissa."""
+    """Summaries by method, and by what does not run along the abscissa: N or flux."""
     curves: defaultdict[tuple[str, str], list[Summary]] = defaultdict(list)
     for summary in series:
         other = f"flux {summary.condition.flux:g}" if by_frames else f"N = {summary.condition.frames}"

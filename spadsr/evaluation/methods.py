@@ -7,53 +7,62 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure, Sensor
-from spadsr.evaluation.baselines import BASELINES, Baseline, Counts
-from spadsr.evaluation.metrics import Image
+from noise_model.forward_model import ForwardModel
+from spadsr.evaluation.baselines import BASELINES, Baseline
 from spadsr.evaluation.pretrained_peers import ENLARGERS, enlarged_by
 from spadsr.restoration.restorer import Restorer
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Rate (s H, s W), counts/s; if the method gives it, its standard uncertainty and the factor that covers 95 %."""
+    """What a method makes of counts.
 
-    rate: Image
-    uncertainty: Image | None = None
+    Attributes:
+        rate: (s H, s W), counts/s per native pixel area.
+        uncertainty: standard uncertainty of the rate; None where the method gives none.
+        coverage_factor: how many uncertainties cover 95 % of the pixels.
+    """
+
+    rate: Picture
+    uncertainty: Picture | None = None
     coverage_factor: float = math.nan
 
 
-#: counts (H, W), exposure, sensor, scale -> answer.
-Method: TypeAlias = Callable[[Counts, Exposure, Sensor, int], Answer]
+#: counts (H, W), how they were taken, scale -> answer.
+Method: TypeAlias = Callable[[Counts, ForwardModel, int], Answer]
 
 
-def methods_named(names: Sequence[str], networks: Mapping[str, Restorer]) -> dict[str, Method]:
-    """The named methods, which are baselines or one of the networks.
+def methods_named(
+    names: Sequence[str], networks: Mapping[str, Restorer], argument: str = "methods"
+) -> dict[str, Method]:
+    """Methods by name: baselines, or one of the networks.
+
+    Args:
+        argument: of the caller, that the names come from, for errors.
 
     Raises:
         InputError: no such method.
     """
     baselines = {**BASELINES, **{name: enlarged_by(name) for name in ENLARGERS}}
-    known: dict[str, Method] = {name: _without_sd(baseline) for name, baseline in baselines.items()}
+    known: dict[str, Method] = {name: _without_uncertainty(baseline) for name, baseline in baselines.items()}
     known |= {name: _network(restorer) for name, restorer in networks.items()}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise InputError(f"--methods {unknown[0]}: no such method; choose from {', '.join(known)}")
+        raise InputError(f"{unknown[0]}: no such method; choose from {', '.join(known)}", argument)
     return {name: known[name] for name in names}
 
 
-def _without_sd(baseline: Baseline) -> Method:
-    return lambda counts, exposure, sensor, scale: Answer(baseline(counts, exposure, sensor, scale))
+def _without_uncertainty(baseline: Baseline) -> Method:
+    return lambda counts, model, scale: Answer(baseline(counts, model, scale))
 
 
 def _network(restorer: Restorer) -> Method:
-    def restore(counts: NDArray[np.integer], exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
         image = torch.from_numpy(np.asarray(counts))[None]
-        rate, uncertainty = restorer.restore(image, exposure, sensor, scale)
-        factor = float(restorer.coverage_factor(image, exposure, sensor, scale))
-        return Answer(rate[0].cpu().numpy(), uncertainty[0].cpu().numpy(), factor)
+        rate, uncertainty, factor = (part[0].cpu().numpy() for part in restorer.answer(image, model, scale))
+        return Answer(rate, uncertainty, float(factor))
 
     return restore

@@ -1,20 +1,20 @@
-"""How far an answer is from the truth: fidelity, radiometry and honesty of its error bars. Rates are over white."""
+"""Metrics of an answer against the truth: fidelity, radiometry, coverage of its intervals. Rates are over white."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-Image = NDArray[np.float32]
+from noise_model.arrays import Picture
 
 
-def psnr(rate: Image, truth: Image) -> float:
-    """Peak signal to noise ratio, dB, white being the peak. Answers below zero count as zero; none is too bright."""
+def psnr(rate: Picture, truth: Picture) -> float:
+    """Peak signal to noise ratio, dB; the peak is white. Rates below zero count as zero; those above white stay."""
     error = np.mean(np.square(np.maximum(rate, 0).astype(np.float64) - truth))
     return float(-10 * np.log10(error)) if error > 0 else float("inf")
 
 
-def ssim(rate: Image, truth: Image) -> float:
+def ssim(rate: Picture, truth: Picture) -> float:
     """Structural similarity as published (Gaussian window of sigma 1.5, 11 x 11), data range = white."""
     from skimage.metrics import structural_similarity
 
@@ -29,14 +29,14 @@ def ssim(rate: Image, truth: Image) -> float:
     return float(value)
 
 
-def coverage(rate: Image, uncertainty: Image, truth: Image, factor: float) -> float:
-    """Share of pixels whose truth lies within so many (`factor`) uncertainties of the answer."""
+def coverage(rate: Picture, uncertainty: Picture, truth: Picture, factor: float) -> float:
+    """Share of the pixels whose truth lies within `factor` uncertainties of the answer."""
     return float(np.mean(np.abs(truth - rate) <= factor * uncertainty))
 
 
 @dataclass
 class Radiometry:
-    """Sums over all pixels of many pictures, by value of the answer, from which tenths are cut.
+    """Answer and truth summed over the pixels of many pictures, sorted by the answer's value, to find its bias.
 
     Values are sorted into bins of 1/512 of white; a bin that straddles two tenths is shared in proportion.
     """
@@ -47,8 +47,8 @@ class Radiometry:
     answer: NDArray[np.float64] = field(default_factory=lambda: np.zeros(Radiometry._BINS))
     truth: NDArray[np.float64] = field(default_factory=lambda: np.zeros(Radiometry._BINS))
 
-    def add(self, rate: Image, truth: Image) -> None:
-        """Takes in one picture, unclipped: an average must keep what is below zero."""
+    def add(self, rate: Picture, truth: Picture) -> None:
+        """Adds a picture, unclipped: an average must keep what is below zero."""
         place = np.clip((rate.ravel() + 1) * 512, 0, self._BINS - 1).astype(np.int64)  # -1 to 3 whites
         for total, values in ((self.pixels, None), (self.answer, rate.ravel()), (self.truth, truth.ravel())):
             total += np.bincount(place, values, minlength=self._BINS)
@@ -59,14 +59,14 @@ class Radiometry:
         return float(self.answer.sum() / self.truth.sum())
 
     def tenths(self) -> NDArray[np.float64]:
-        """(10,) mean truth minus mean answer, in white, in each tenth of the answer's values from low to high."""
+        """Bias (10,): mean truth minus mean answer, over white, in each tenth of the answer's values, lowest first."""
         pixels = np.cumsum(self.pixels)
         edges = np.linspace(0, pixels[-1], 11)
         excess = np.interp(edges, np.append(0, pixels), np.append(0, np.cumsum(self.truth - self.answer)))
         return np.asarray(np.diff(excess) / np.diff(edges))
 
 
-def block_mean(image: Image, side: int) -> Image:
+def block_mean(image: Picture, side: int) -> Picture:
     """Means over blocks of side x side pixels."""
     height, width = image.shape
     blocks = image.reshape(height // side, side, width // side, side)

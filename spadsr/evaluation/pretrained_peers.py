@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure, Sensor
-from spadsr.evaluation.baselines import Baseline, Counts, Image, bm3d, denoised
+from noise_model.forward_model import ForwardModel
+from spadsr.evaluation.baselines import Baseline, bm3d, denoised
 
 
 @dataclass(frozen=True)
@@ -44,21 +45,21 @@ ENLARGERS = {
 
 
 def enlarged_by(name: str) -> Baseline:
-    """BM3D on variance-stabilised counts, then the network of that name instead of bicubic interpolation.
+    """The baseline that denoises by BM3D and enlarges by a network, by its name, instead of bicubically.
 
     Raises:
         InputError: when run, where the packages are not installed.
     """
 
-    def restore(counts: Counts, exposure: Exposure, sensor: Sensor, scale: int) -> Image:
+    def restore(counts: Counts, model: ForwardModel, scale: int) -> Picture:
         net = _loaded(name)
-        return enlarge(denoised(bm3d)(counts, exposure, sensor, 1), scale, ENLARGERS[name], net)
+        return enlarge(denoised(bm3d)(counts, model, 1), scale, ENLARGERS[name], net)
 
     return restore
 
 
-def enlarge(rate: Image, scale: int, enlarger: Enlarger, net: Any) -> Image:
-    """(H, W) to (s H, s W): as often as it takes, then block means. The brightest pixel is the network's white."""
+def enlarge(rate: Picture, scale: int, enlarger: Enlarger, net: Any) -> Picture:
+    """A rate (H, W) enlarged to (s H, s W) by the network, once or more, then block means; white is the largest."""
     white = max(float(rate.max()), 1e-9)
     picture, reached = np.clip(rate / white, 0, 1).astype(np.float32), 1
     while reached < scale:
@@ -69,7 +70,7 @@ def enlarge(rate: Image, scale: int, enlarger: Enlarger, net: Any) -> Image:
     return np.asarray(blocks * np.float32(white), dtype=np.float32)
 
 
-def _once(picture: Image, enlarger: Enlarger, net: Any) -> Image:
+def _once(picture: Picture, enlarger: Enlarger, net: Any) -> Picture:
     import ncnn
 
     colours = np.repeat(np.pad(picture, enlarger.border, mode="edge")[None], 3, axis=0)

@@ -57,7 +57,7 @@ class Summary:
 
 
 def summarised(evaluation: Evaluation) -> list[Summary]:
-    """Means over pictures, in the order in which conditions and methods came."""
+    """The mean over pictures of each method under each condition, in the order in which these came."""
     groups: defaultdict[Condition, defaultdict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
     for row in evaluation.rows:
         groups[row.condition][row.method].append(row)
@@ -102,7 +102,7 @@ def _share(shares: Iterable[float | None]) -> float | None:
 
 
 def by_scale(summaries: Sequence[Summary]) -> list[list[Summary]]:
-    """Those of equal mode and scale together, in order."""
+    """Summaries in groups of equal mode and scale, in the order in which these came."""
     groups: defaultdict[tuple[str, int], list[Summary]] = defaultdict(list)
     for summary in summaries:
         groups[summary.condition.mode, summary.condition.scale].append(summary)
@@ -110,7 +110,7 @@ def by_scale(summaries: Sequence[Summary]) -> list[list[Summary]]:
 
 
 def title(series: Sequence[Summary]) -> str:
-    """What all of a series have in common."""
+    """The title of a series of equal mode and scale."""
     first = series[0]
     return (
         f"x{first.condition.scale}, {first.condition.mode} array, {first.pictures} picture{'s' * (first.pictures > 1)}"

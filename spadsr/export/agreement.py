@@ -1,4 +1,4 @@
-"""Captures on which an exported network is compared with the network itself."""
+"""The agreement of an exported network with the network itself, on captures made for that."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from noise_model.response import expected_counts, firing_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.export.graph import Float32Restorer
 from spadsr.restoration.restorer import Restorer
@@ -21,16 +21,16 @@ SIZES = ((2, 64, 32), (1, 37, 51), (3, 37, 51), (1, 128, 96), (1, 5, 3))
 
 @dataclass(frozen=True)
 class CheckCapture:
-    """Counts (B, H, W) of a sensor.
+    """Images that an exported network is compared on.
 
     Attributes:
         white: detection rate of the brightest ordinary pixel, counts/s.
-        fixed: exposure and sensor are known beforehand, and no inputs.
+        model: how they were taken.
+        fixed: that is known beforehand, and no input.
     """
 
     counts: Tensor
-    exposure: Exposure
-    sensor: Sensor
+    model: ForwardModel
     white: float
     fixed: bool
 
@@ -38,7 +38,7 @@ class CheckCapture:
 def check_captures(
     sensor: Sensor, exposure: Exposure | None, shape: tuple[int, int] | None = None
 ) -> Iterator[CheckCapture]:
-    """Images of blocks up to white, a saturated corner, and one image without a count.
+    """Captures of several sizes: blocks up to white, a saturated corner, and one image without counts.
 
     Args:
         exposure: None takes a common one, and draws maps with hot and bad pixels.
@@ -52,23 +52,26 @@ def check_captures(
         if shape is None:
             flat = sensor.uniform((height, width))
             known = flat if exposure is not None else _drawn(flat, generator)
-        counts = _counts(images, white, taken, known, generator)
-        yield CheckCapture(counts, taken, known, white, exposure is not None)
+        model = ForwardModel(known, taken)
+        yield CheckCapture(_counts(images, white, model, generator), model, white, exposure is not None)
 
 
 def common_exposure(sensor: Sensor) -> Exposure:
-    """16 frames of 10 us, or of a counting array 4 of 17.5 dead times."""
+    """A common exposure of an array: 16 frames of 10 us if it is binary, else 4 of 17.5 dead times."""
     return Exposure(17.5 * sensor.dead_time or 1e-5, 16 if sensor.binary else 4)
 
 
 def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer: Restorer, scale: int) -> float:
-    """Largest difference of rates or standard uncertainties from the network's, over white, or over themselves where
-    they are larger (saturated pixels); of coverage factors, over themselves. Not a number where an answer is none."""
+    """The largest difference of an exported network's answers from those of the network itself.
+
+    Rates and standard uncertainties count over white, or over themselves where they are larger (saturated pixels), and
+    coverage factors over themselves. NaN where an answer is not a number.
+    """
     exact = Float32Restorer(**vars(restorer))
-    asked = capture.counts, capture.exposure, capture.sensor, scale
-    expected = [each[:, None].cpu().numpy() for each in exact.restore(*asked)]
+    *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)
+    expected = [each[:, None].cpu().numpy() for each in tensors]
     apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
-    factor = exact.coverage_factor(*asked).cpu().numpy()
+    factor = coverage_factor.cpu().numpy()
     return float(np.max([*apart, *(np.abs(each / factor - 1).max() for each in answers[2:])]))
 
 
@@ -82,11 +85,11 @@ def _drawn(sensor: Sensor, generator: torch.Generator) -> Sensor:
     )
 
 
-def _counts(images: int, white: float, exposure: Exposure, sensor: Sensor, generator: torch.Generator) -> Tensor:
+def _counts(images: int, white: float, model: ForwardModel, generator: torch.Generator) -> Tensor:
     blocks = torch.rand((images, 1, 5, 4), generator=generator)
-    rate = white * F.interpolate(blocks, size=sensor.shape, mode="nearest")[:, 0]
+    rate = white * F.interpolate(blocks, size=model.sensor.shape, mode="nearest")[:, 0]
     rate[..., :2, :2] *= 1000
-    mean = expected_counts(firing_rate(rate, sensor), exposure, sensor)
-    counts = torch.poisson(mean, generator=generator).clamp(max=sensor.saturation_value(exposure.cycles))
+    most = model.sensor.saturation_value(model.exposure.cycles)
+    counts = torch.poisson(model.expected_counts(rate), generator=generator).clamp(max=most)
     counts[1:2] = 0
     return counts

@@ -1,4 +1,4 @@
-"""The network as a BioImage.IO model package: for Fiji (deepImageJ), ilastik, napari and the bioimageio programs.
+"""Exports the network as a BioImage.IO model package, for Fiji (deepImageJ), ilastik, napari and bioimageio's programs.
 
 Format: BioImage.IO model description 0.5, https://bioimage-io.github.io/spec-bioimage-io.
 """
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from noise_model.sampling import sample_counts
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
+from noise_model.sensor import Sensor
 from simulate.procedural import procedural_scene
 from simulate.scenes import scene_rng
 from spadsr.export.onnx_file import MEANINGS, Exported, export_onnx, file_facts, needed, session
@@ -27,7 +27,7 @@ _PAPER = "Bian et al., High-resolution single-photon imaging with physics-inform
 _DOI = "10.1038/s41467-023-41597-9"
 
 
-def export_package(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure, path: Path) -> Exported:
+def export_package(restorer: Restorer, model: ForwardModel, scale: int, path: Path) -> Exported:
     """Writes the network for one sensor, exposure and scale as a package (`.zip`) that takes counts alone.
 
     It is tested as `bioimageio test` does, without a network connection, before it takes its name.
@@ -38,10 +38,10 @@ def export_package(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exp
     needed("onnx", "onnxscript", "onnxruntime", "bioimageio.core")
     with TemporaryDirectory() as name:
         folder = Path(name)
-        done = export_onnx(restorer, sensor, scale, folder / "model.onnx", exposure)
-        _write_contents(folder, restorer, sensor, scale, exposure)
+        done = export_onnx(restorer, model.sensor, scale, folder / "model.onnx", model.exposure)
+        _write_contents(folder, restorer, model, scale)
         with whole_file(path) as partial:
-            _pack(folder, _description(folder, restorer, sensor, scale, exposure), partial)
+            _pack(folder, _description(folder, restorer, model, scale), partial)
     return Exported(Path(path), done.difference)
 
 
@@ -61,22 +61,23 @@ def _failures(summary: Any) -> str:
     return "; ".join(f"{'.'.join(map(str, each.loc))}: {each.msg}" for each in found[:3]) or str(summary.status)
 
 
-def _write_contents(folder: Path, restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure) -> None:
-    counts = _drawn_capture(sensor, exposure)
+def _write_contents(folder: Path, restorer: Restorer, model: ForwardModel, scale: int) -> None:
+    counts = _drawn_capture(model)
     rate, sd = session(folder / "model.onnx").run(None, {"counts": counts})
     for name, array in (("counts", counts), ("rate", rate), ("standard_uncertainty", sd)):
         np.save(folder / f"{name}.npy", array)
     _write_cover(folder / "cover.png", counts[0, 0], rate[0, 0])
-    (folder / "README.md").write_text(_readme(restorer, sensor, scale, exposure))
+    (folder / "README.md").write_text(_readme(restorer, model, scale))
 
 
-def _drawn_capture(sensor: Sensor, exposure: Exposure) -> NDArray[np.float32]:
+def _drawn_capture(model: ForwardModel) -> NDArray[np.float32]:
     """Counts (1, 1, H, W) of a drawn scene, 64x64 where the sensor has no size of its own."""
+    sensor, exposure = model.sensor, model.exposure
     known = sensor if sensor.measured else sensor.uniform((64, 64))
     white = 0.2 / exposure.count_time if sensor.binary else 10 / exposure.count_time
     scene = torch.from_numpy(procedural_scene(known.shape, scene_rng(0, 0)).astype(np.float32))
     light = (scene / scene.amax()).clamp(min=0)
-    counts = sample_counts(white * light[None], exposure, known, torch.Generator().manual_seed(0))
+    counts = ForwardModel(known, exposure).sample(white * light[None], torch.Generator().manual_seed(0))
     return counts[:, None].numpy().astype(np.float32)
 
 
@@ -90,8 +91,9 @@ def _write_cover(path: Path, counts: NDArray[np.float32], rate: NDArray[np.float
     imsave(path, np.hstack(sides), cmap="gray", vmin=0, vmax=1)
 
 
-def _readme(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure) -> str:
-    facts = "\n".join(f"- {name}: {value}" for name, value in file_facts(restorer, sensor, scale, exposure).items())
+def _readme(restorer: Restorer, model: ForwardModel, scale: int) -> str:
+    fixed = file_facts(restorer, model.sensor, scale, model.exposure)
+    facts = "\n".join(f"- {name}: {value}" for name, value in fixed.items())
     return f"""# Photon detection rates x{scale} from single-photon counts
 
 Input: {MEANINGS["counts"]}.
@@ -112,7 +114,8 @@ about 68 % of the pixels lie within one standard uncertainty. Detail below about
 """
 
 
-def _description(folder: Path, restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure) -> dict[str, Any]:
+def _description(folder: Path, restorer: Restorer, model: ForwardModel, scale: int) -> dict[str, Any]:
+    sensor, exposure = model.sensor, model.exposure
     opset = needed("onnx")[0].load(folder / "model.onnx").opset_import[0].version
     facts = file_facts(restorer, sensor, scale, exposure)
     numbers = f"{exposure.cycles} x {exposure.count_time:g} s, {facts['array']} array"

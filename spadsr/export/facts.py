@@ -1,4 +1,4 @@
-"""What an exported ONNX file says of itself, in rows of words."""
+"""The description inside an exported ONNX file, in rows of text."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from noise_model.errors import InputError
 
 
 def onnx_facts(path: Path) -> list[tuple[str, str]]:
-    """Inputs, outputs with their sizes and meanings, and all that is written in the file.
+    """Names and texts of a file: its inputs and outputs with their sizes and meanings, and its metadata.
 
     Raises:
         InputError: the onnx package is missing, or the file is no ONNX model.

@@ -1,4 +1,4 @@
-"""The way from counts to rates as one graph of tensors, traced for export: what `Restorer` does, in float32."""
+"""Graphs for export, from counts to rates: what `Restorer` does, in float32, as one network that can be traced."""
 
 import inspect
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.restoration.restorer import Restorer
 
-_restore: Callable[..., tuple[Tensor, Tensor]] = inspect.unwrap(Restorer.restore)  # a graph has no inference mode
-_coverage_factor: Callable[..., Tensor] = inspect.unwrap(Restorer.coverage_factor)
+_answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(Restorer.answer)  # graphs have no inference mode
 
 
 class Float32Restorer(Restorer):
-    """Restores in float32 throughout, as exported files do."""
+    """A restorer that computes in float32 throughout, as exported files do."""
 
     @property
     def bfloat16(self) -> bool:
@@ -35,7 +35,7 @@ class _SensorInGraph(Sensor):
 
 
 class OpenGraph(nn.Module):
-    """Exposure and maps are inputs; dead time, bits, afterpulsing and crosstalk are those of `sensor`."""
+    """The graph of an ONNX file: exposure and maps are inputs, all else is that of a sensor."""
 
     def __init__(self, restorer: Restorer, sensor: Sensor, scale: int) -> None:
         super().__init__()
@@ -62,16 +62,18 @@ class OpenGraph(nn.Module):
         exposure = Exposure(cast(Any, count_time[0].double()), cast(Any, cycles[0].double()))
         bad = (bad_pixels[0, 0] != 0).to(torch.int32)
         known = replace(self.sensor, pde=pde[0, 0], dark_count_rate=dark_count_rate[0, 0], pixel_mask=bad)
-        rate, sd = _restore(self.restorer, counts[:, 0], exposure, known, self.scale)
-        return rate[:, None], sd[:, None], _coverage_factor(self.restorer, counts[:, 0], exposure, known, self.scale)
+        model = ForwardModel(known, exposure)
+        rate, uncertainty, factor = _answer(self.restorer, counts[:, 0], model, self.scale)
+        return rate[:, None], uncertainty[:, None], factor
 
 
 class ClosedGraph(nn.Module):
-    """Counts are the only input: the exposure is fixed, and so are the maps; uniform ones where none were measured."""
+    """The graph of a package: counts are the only input; exposure and maps (uniform if not measured) are fixed."""
 
-    def __init__(self, restorer: Restorer, sensor: Sensor, exposure: Exposure, scale: int) -> None:
+    def __init__(self, restorer: Restorer, model: ForwardModel, scale: int) -> None:
         super().__init__()
-        self.network, self.exposure, self.scale = restorer.network, exposure, scale
+        sensor = model.sensor
+        self.network, self.exposure, self.scale = restorer.network, model.exposure, scale
         self.restorer, self.sensor = Float32Restorer(**vars(restorer)), _in_graph(sensor)
         self.dark_count_rate = float(sensor.dark_count_rate.median())
         self.maps = nn.ParameterList(
@@ -87,8 +89,8 @@ class ClosedGraph(nn.Module):
             pde, bad = torch.ones_like(images[0]), torch.zeros_like(images[0])
             dark = torch.full_like(images[0], self.dark_count_rate)
         known = replace(self.sensor, pde=pde, dark_count_rate=dark, pixel_mask=(bad != 0).to(torch.int32))
-        rate, sd = _restore(self.restorer, images, self.exposure, known, self.scale)
-        return rate[:, None], sd[:, None]
+        rate, uncertainty, _ = _answer(self.restorer, images, ForwardModel(known, self.exposure), self.scale)
+        return rate[:, None], uncertainty[:, None]
 
 
 def _in_graph(sensor: Sensor) -> _SensorInGraph:

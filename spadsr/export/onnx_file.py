@@ -1,4 +1,4 @@
-"""The network as one ONNX file, counts in and rates out, for programs without Python; and the proof that it agrees."""
+"""Exports the network as one ONNX file, counts in and rates out, and proves that it agrees with the network."""
 
 import json
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from torch import nn
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.export.agreement import CheckCapture, check_captures, difference
 from spadsr.export.graph import ClosedGraph, OpenGraph
@@ -31,20 +32,20 @@ MEANINGS = {
     "count_time": "time one hardware frame counts, s (1,)",
     "dark_count_rate": "dark counts/s of each pixel (1, 1, height, width); zeros where it is not known",
     "pde": "photon detection efficiency of each pixel, to any scale (1, 1, height, width); ones where it is not known",
-    "bad_pixels": "not 0: what this pixel counted is not looked at (1, 1, height, width); zeros where none is known",
+    "bad_pixels": "not 0 where counts are to be ignored (1, 1, height, width); zeros where no bad pixel is known",
     "rate": "photon detection rate, counts/s per native pixel area (batch, 1, scale height, scale width)",
     "standard_uncertainty": "of the rate, in its unit and shape: one covers 68 % of the pixels",
-    "coverage_factor": "so many standard uncertainties cover 95 % of the pixels of an image (batch,)",
+    "coverage_factor": "how many standard uncertainties cover 95 % of the pixels of an image (batch,)",
 }
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """An exported file.
 
     Attributes:
-        path: of the file.
-        difference: largest difference from the network, over white.
+        path: where it is.
+        difference: its largest difference from the network, over white.
     """
 
     path: Path
@@ -57,7 +58,7 @@ def export_onnx(
     """Writes the network for one kind of array and one scale as an ONNX file.
 
     Args:
-        sensor: its dead time, bits, afterpulsing and crosstalk are fixed in the file.
+        sensor: the array; its dead time, bits, afterpulsing and crosstalk are fixed in the file.
         exposure: None makes exposure and sensor maps inputs of the file; else they are fixed too, and counts are the
             only input. The maps of a measured sensor also fix height and width.
 
@@ -70,7 +71,11 @@ def export_onnx(
     onnx = needed("onnx", "onnxscript", "onnxruntime")[0]
     fixed = exposure is not None and sensor.measured
     captures = list(check_captures(sensor, exposure, sensor.shape if fixed else None))
-    graph = OpenGraph(restorer, sensor, scale) if exposure is None else ClosedGraph(restorer, sensor, exposure, scale)
+    graph = (
+        OpenGraph(restorer, sensor, scale)
+        if exposure is None
+        else ClosedGraph(restorer, ForwardModel(sensor, exposure), scale)
+    )
     proto = _traced(graph, [torch.from_numpy(each) for each in inputs_of(captures[0]).values()], fixed)
     _describe(proto, restorer, sensor, scale, exposure)
     with whole_file(path) as partial:
@@ -80,8 +85,8 @@ def export_onnx(
 
 
 def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
-    """What an exported file takes for a capture; a file of fixed exposure takes the first alone."""
-    sensor, exposure = capture.sensor, capture.exposure
+    """The inputs of an exported file for a capture, by name; a file of fixed exposure takes counts alone."""
+    sensor, exposure = capture.model.sensor, capture.model.exposure
     maps = dict(zip(MAPS, (sensor.dark_count_rate, sensor.pde, (~sensor.good).float()), strict=True))
     counts = {"counts": capture.counts[:, None].float().numpy()}
     if capture.fixed:
@@ -95,7 +100,7 @@ def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
 
 
 def session(path: Path, threads: int = 1) -> Any:
-    """ONNX Runtime's session of a file, on so many threads of the processor."""
+    """A session of ONNX Runtime with a file, on some threads of the processor."""
     runtime = needed("onnxruntime")[0]
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -104,7 +109,7 @@ def session(path: Path, threads: int = 1) -> Any:
 
 
 def needed(*names: str) -> list[Any]:
-    """Modules of the packages that only exporting needs. Raises InputError where one is missing."""
+    """Imports packages that only exporting needs. Raises InputError where one is missing."""
     from importlib import import_module
 
     try:
@@ -113,14 +118,17 @@ def needed(*names: str) -> list[Any]:
         raise InputError(f"exporting needs {error.name}; install it with: pip install 'spadsr[export]'") from error
 
 
-def sensor_to_export(name: str | None, dead_time: float | None, bits: int | None) -> Sensor:
-    """The sensor file or preset of that name, or an ideal array; dead time and bits as given.
+def sensor_to_export(sensor: str | None, dead_time: float | None, bits: int | None) -> Sensor:
+    """The array that a file is made for: a sensor file or preset, or else an ideal array.
+
+    Args:
+        dead_time, bits: in place of the sensor's own; dead time in s.
 
     Raises:
-        InputError: no such sensor, or too little is said of the array.
+        InputError: no such sensor, or too little is known of the array.
     """
-    if name is not None:
-        known = Sensor.load(name)
+    if sensor is not None:
+        known = Sensor.load(sensor)
         bits = known.counter_bits if bits is None else bits
         dead_time = 0.0 if bits == 1 else known.dead_time if dead_time is None else dead_time
         return replace(known, dead_time=dead_time, counter_bits=bits)
@@ -128,15 +136,18 @@ def sensor_to_export(name: str | None, dead_time: float | None, bits: int | None
         dead_time = 0.0
     if bits is None or dead_time is None:
         raise InputError(
-            "which array? Give --sensor (a calibrated YAML or a preset), --bits 1 for a binary one, "
-            "or --bits and --dead-time for a counting one"
+            "which array? Give a sensor (a calibrated YAML or a preset), 1 bit for a binary array, or bits and dead "
+            "time for a counting one",
+            "sensor",
+            "bits",
+            "dead_time",
         )
     ideal = torch.ones(1, 1), torch.zeros(1, 1)
     return Sensor(f"ideal, {bits} bit", *ideal, dead_time=dead_time, counter_bits=bits, measured=False)
 
 
 def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> Any:
-    """The ONNX model of a graph whose images are free in number and, unless fixed, in height and width."""
+    """The ONNX model of a graph; the number of images is free, and so are height and width unless they are fixed."""
     free = torch.export.Dim.DYNAMIC
     size = {} if fixed else {2: free, 3: free}
     opened = len(example) > 1
@@ -162,7 +173,7 @@ def _log1p(x: Any) -> Any:
 
 
 def _describe(proto: Any, restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure | None) -> None:
-    """Says in the file what it is, and takes out where on this machine it was made."""
+    """Describes the file inside itself, and takes out the traces of the machine on which it was made."""
     proto.producer_name, proto.producer_version = "spadsr", versions()["spadsr"]
     proto.doc_string = "Photon detection rates from the counts of a single-photon array; docs/export.md of spadsr"
     del proto.metadata_props[:], proto.graph.value_info[:], proto.graph.metadata_props[:]
@@ -184,7 +195,7 @@ def _name_sizes(sizes: Any, factor: str) -> None:
 
 
 def file_facts(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposure | None) -> dict[str, str]:
-    """Name to value: what is fixed in the file, and where its weights come from."""
+    """What is fixed in a file, and where its weights come from, by name."""
     facts = {
         "model": restorer.name,
         "weights_sha256": restorer.checksum,
@@ -206,7 +217,7 @@ def file_facts(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposur
 
 
 def _agreeing(path: Path, captures: Sequence[CheckCapture], restorer: Restorer, scale: int) -> float:
-    """The largest difference. Raises InputError where it is too large."""
+    """The largest difference of a file from the network. Raises InputError where it is too large."""
     running = session(path)
     worst = max(difference(running.run(None, inputs_of(each)), each, restorer, scale) for each in captures)
     if not worst <= AGREEMENT:

@@ -11,14 +11,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.result import Result, is_result, read_result
 from hardware.parsing.source import blaming, regular_file
-from hardware.units import in_seconds
+from hardware.settings import in_seconds
 from noise_model.errors import InputError
 from noise_model.files import checksum
 from simulate.shards import KIND as PAIRS
 from spadsr.export.facts import onnx_facts
 from spadsr.restoration.physics_check import summary
+from spadsr.restoration.result_file import ResultFile, is_result, read_result
 
 Rows = list[tuple[str, str]]
 
@@ -64,13 +64,16 @@ def _capture(capture: Capture) -> Rows:
         ("file", f"{capture.path} ({capture.format})"),
         ("images", _extent(capture.shape)),
         ("exposure", f"{exposure.cycles} x {in_seconds(exposure.count_time)}"),
-        ("array", "binary" if capture.counter_bits == 1 else f"counting, {capture.counter_bits} bits"),
-        ("dead time", in_seconds(capture.dead_time)),
-        ("largest count possible", str(capture.saturation_value)),
+        (
+            "array",
+            "binary" if capture.settings.counter_bits == 1 else f"counting, {capture.settings.counter_bits} bits",
+        ),
+        ("dead time", in_seconds(capture.settings.dead_time)),
+        ("largest count possible", str(capture.settings.saturation_value)),
         ("counts in the first block", f"mean {first.mean():.4g}, largest {first.max()}"),
     ]
-    if capture.frame_time:
-        rows.append(("period", in_seconds(capture.frame_time)))
+    if capture.settings.frame_time:
+        rows.append(("period", in_seconds(capture.settings.frame_time)))
     return rows + list(_marks(capture)) + [("assumed", sentence) for sentence in capture.assumptions]
 
 
@@ -82,9 +85,9 @@ def _marks(capture: Capture) -> Iterator[tuple[str, str]]:
         yield "image keys", ", ".join(f"{n} {kind}" for n, kind in zip(numbers, KEYS, strict=False) if n)
     if capture.lost is not None:
         yield "images lost", str(capture.lost)
-    if capture.corrected:
+    if capture.settings.corrected:
         yield "warning", "dead-time corrected: not what the sensor counted"
-    if capture.background_subtracted:
+    if capture.settings.background_subtracted:
         yield "warning", "background subtracted: not what the sensor counted"
     for name, value in capture.notes.items():
         yield name, str(value)
@@ -93,7 +96,7 @@ def _marks(capture: Capture) -> Iterator[tuple[str, str]]:
 KEYS = ("scenes", "flats", "darks", "invalid")
 
 
-def _result(result: Result) -> Rows:
+def _result(result: ResultFile) -> Rows:
     made = result.provenance
     return [
         ("file", f"{result.path} (restored by {result.creator})"),
@@ -101,7 +104,7 @@ def _result(result: Result) -> Rows:
         ("scale", f"x{result.scale}"),
         ("made from", result.source),
         ("physics check", summary(result.check("chi_squared"))),
-        *((name, f"{value:g}") for name, value in result.settings.known().items()),
+        *((name, f"{value:g}") for name, value in result.settings.numbers().items()),
         ("model", f"{made.model} (sha256 {made.model_sha256[:12]})"),
         ("sensor", str(made.sensor.get("name", "not named"))),
         ("command", made.command),

@@ -1,5 +1,4 @@
-"""How networks answer: detail added to interpolated rates, within the range of what surrounds them, and variances that
-rates can have."""
+"""The answers of networks at higher scales: detail added to interpolated rates, and a limit to their variance."""
 
 from typing import TypeAlias
 
@@ -33,8 +32,7 @@ def enlarged(coarse: Answer, detail: Tensor, amplitude: Tensor) -> Answer:
 
 
 def possible(log_variance: Tensor, rate: Tensor, amplitude: Tensor) -> Tensor:
-    """No more than rates can vary: that of blind pixels, which training sees few of, comes to hundreds of times their
-    rate."""
+    """The log variance, limited to what rates can vary by: that of blind pixels, which are rare, may be far more."""
     return log_variance.minimum(2 * torch.log(_LEAST_CERTAIN * (rate.detach().abs() + amplitude)))
 
 

@@ -105,6 +105,8 @@ class Group(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
+    """Two 3x3 convolutions with a skip around them."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1)
@@ -116,10 +118,11 @@ class ConvolutionBlock(nn.Module):
 
 
 class ContentAdaptiveAttention(nn.Module):
-    """Window attention for detail and channel attention for the whole field, from the same queries, keys and values;
-    a gate, driven by the content and by the photon statistics, chooses between them for every pixel and channel.
+    """Window attention for detail and channel attention for the whole field, mixed by gates.
 
-    Works on windows of w x w pixels as rows of (window, head, pixel, depth), channels last.
+    Both have the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
+    between them for every pixel and channel. Works on windows of w x w pixels as rows of (window, head, pixel, depth),
+    channels last.
     """
 
     def __init__(self, config: GatedFusionConfig) -> None:

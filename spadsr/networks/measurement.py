@@ -1,4 +1,4 @@
-"""From counts to what the network sees, and back from its answer to counts/s."""
+"""The input of a network, measured on the counts of an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from noise_model.response import detection_rate
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
+from noise_model.sensor import Sensor
+from simulate.recipe import SCALES as SCALES
 from spadsr.networks.orientations import Orientation, turned
 
 _BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
-
-SCALES = (1, 2, 4, 8, 16)
-
 
 STATISTICS = 10
 
@@ -25,7 +23,7 @@ PHASES = 32
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one image says, in units that do not depend on the flux: every rate is over `scale`, the image's mean rate.
+    """The input of a network for an image, in units that do not depend on the flux: rates are over its mean rate.
 
     Attributes:
         statistics: (B, 10, H, W) input channels.
@@ -61,7 +59,7 @@ class Measurement:
         return self.rate.new_zeros(batch, PHASES, height, width) if self.phases is None else self.phases
 
     def turned(self, orientation: Orientation) -> "Measurement":
-        """Of the turned image."""
+        """The measurement of the turned image."""
         parts = {name: turned(part, orientation) for name, part in vars(self).items() if name != "phases"}
         phases = None
         if self.phases is not None:  # a turn moves the places within a pixel as well
@@ -69,47 +67,42 @@ class Measurement:
         return Measurement(**parts, phases=phases)
 
 
-def measure(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Measurement:
-    """The network's input for counts (B, H, W) of a sensor (as far as it is known).
+def measure(counts: Tensor, model: ForwardModel) -> Measurement:
+    """The network's input for counts (B, H, W) that were taken like this, as far as it is known.
 
     Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
-    behind them goes in beside, as their standard deviation and the mean count. What bad pixels counted is not looked
-    at: they take the mean of their neighbours.
+    behind them goes in beside, as their standard deviation and the mean count. The counts of bad pixels are ignored:
+    they take the mean of their neighbours.
     """
-    good = sensor.good.expand(counts.shape)
+    good = model.sensor.good.expand(counts.shape)
     counts = counts.masked_fill(~good, 0)
-    rate, sd = detection_rate(counts, exposure, sensor)
-    scale = _mean_rate(counts, good, exposure, sensor)
+    rate, sd = model.detection_rate(counts)
+    scale = _mean_rate(counts, good, model)
     rate = _filled(rate / scale, good)[:, None]
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
-    photons = scale * exposure.count_time * exposure.cycles
-    context = _context(counts, good, photons, scale, exposure, sensor)
+    photons = scale * model.exposure.count_time * model.exposure.cycles
+    context = _context(counts, good, photons, scale, model)
     statistics = torch.cat([rate.clamp(-2.0, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
     return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
 
 
-def mean_counts(counts: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
-    """(B, 1, 1, 1) as in `Measurement`, without the rest of it."""
-    good = sensor.good.expand(counts.shape)
-    rate = _mean_rate(counts.masked_fill(~good, 0), good, exposure, sensor)
-    return (rate * exposure.count_time * exposure.cycles)[:, None]
+def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
+    """Rate of the mean count (B, 1, 1): unlike the mean of the rates it is not carried off by saturated pixels.
 
-
-def _mean_rate(counts: Tensor, good: Tensor, exposure: Exposure, sensor: Sensor) -> Tensor:
-    """(B, 1, 1) rate of the mean count: unlike the mean of the rates it is not carried off by saturated pixels. Half a
-    count in the whole image is the least."""
+    Half a count in the whole image is the least.
+    """
     used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
     mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     uniform = Sensor(
-        sensor.name,
+        model.sensor.name,
         torch.ones_like(mean),
         torch.zeros_like(mean),
-        sensor.dead_time,
-        sensor.counter_bits,
+        model.sensor.dead_time,
+        model.sensor.counter_bits,
     )
-    return detection_rate(mean, exposure, uniform)[0]
+    return ForwardModel(uniform, model.exposure).detection_rate(mean)[0]
 
 
 def _filled(rate: Tensor, good: Tensor) -> Tensor:
@@ -119,10 +112,9 @@ def _filled(rate: Tensor, good: Tensor) -> Tensor:
     return torch.where(good, rate, torch.where(share > 0, total / share.clamp(min=1e-6), torch.ones_like(share))[:, 0])
 
 
-def _context(
-    counts: Tensor, good: Tensor, photons: Tensor, scale: Tensor, exposure: Exposure, sensor: Sensor
-) -> list[Tensor]:
+def _context(counts: Tensor, good: Tensor, photons: Tensor, scale: Tensor, model: ForwardModel) -> list[Tensor]:
     """Channels that say how far the rates can be trusted."""
+    sensor, exposure = model.sensor, model.exposure
     full: float = exposure.cycles
     if not sensor.binary:
         full = full * (exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits)

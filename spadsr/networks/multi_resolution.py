@@ -1,5 +1,4 @@
-"""The restoration network over three resolutions: counts of one sensor in, rate and its uncertainty out, at five
-scales."""
+"""The restoration network over several resolutions: counts of one sensor in, rate and its uncertainty out."""
 
 from itertools import pairwise
 from typing import Literal
@@ -47,11 +46,11 @@ class MultiResolutionConfig(NetworkConfig):
 
 
 class MultiResolutionTransformer(Network):
-    """An encoder and a decoder over levels of half the resolution each, fused through gates, with attention between all
-    pixels of the lowest level; a head a scale.
+    """An encoder and a decoder over levels of half the resolution each, with one head for each scale.
 
-    The native answer is a gated mixture of what was measured and what the body infers; x2 and x4 add detail, made at
-    twice the native resolution, to it, and x8 and x16 to the answer at x4.
+    Gates fuse the levels, and all pixels of the lowest one attend to each other. The native answer is a gated mixture
+    of what was measured and what the body infers; x2 and x4 add detail, made at twice the native resolution, to it, and
+    x8 and x16 to the answer at x4.
     """
 
     config: MultiResolutionConfig
@@ -98,8 +97,10 @@ class MultiResolutionTransformer(Network):
 
 
 class Body(nn.Module):
-    """Down through the levels and up again, (B, C, H, W) -> the same; height and width are multiples of the lowest
-    level's pixel."""
+    """The way down through the levels and up again, (B, C, H, W) to the same shape.
+
+    Height and width are multiples of the lowest level's pixel.
+    """
 
     def __init__(self, config: MultiResolutionConfig) -> None:
         super().__init__()
@@ -133,7 +134,7 @@ class Body(nn.Module):
 
 
 class LowestLevel(nn.Module):
-    """Gated blocks and layers of attention in turn."""
+    """The lowest level: gated blocks and layers of attention in turn."""
 
     def __init__(self, width: int, blocks: int, attention: int, heads: int, window: int) -> None:
         super().__init__()
@@ -164,8 +165,10 @@ class Block(nn.Module):
 
 
 class GatedBlock(Block):
-    """Two convolutions, each channel weighed by a gate that sees the mean of the whole field, and a skip around
-    them (Hu et al., CVPR 2018)."""
+    """Two convolutions with a gate for each channel and a skip around them (Hu et al., CVPR 2018).
+
+    The gates see the mean of each channel over the whole field.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
@@ -213,7 +216,7 @@ class Attention(nn.Module):
 
 
 class GatedSkip(nn.Module):
-    """Adds what comes from the level below, per pixel and channel weighed by a gate that sees both."""
+    """A skip to which a gate, per pixel and channel, adds what comes from the level below."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -31,7 +31,7 @@ class Network(nn.Module):
     least_side: int = 8
 
     def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-        """(rate over `measurement.scale`, its log variance), each (B, 1, s H, s W) float32, for each of the scales."""
+        """Answers (rate over `measurement.scale`, log variance), each (B, 1, s H, s W) float32, for each scale s."""
         raise NotImplementedError
 
     def hidden(self) -> list[nn.Module]:

@@ -8,19 +8,19 @@ from torch import Tensor
 #: Quarter turns anticlockwise, and whether mirrored left to right after them.
 Orientation: TypeAlias = tuple[int, bool]
 
-#: As it is, then the others.
+#: All eight; the first leaves an image as it is.
 ORIENTATIONS: tuple[Orientation, ...] = tuple((turns, mirrored) for mirrored in (False, True) for turns in range(4))
 
 
 def turned(images: Tensor, orientation: Orientation) -> Tensor:
-    """(..., H, W) in that orientation."""
+    """Images (..., H, W) in another orientation."""
     turns, mirrored = orientation
     images = torch.rot90(images, turns, (-2, -1))
     return images.flip(-1) if mirrored else images
 
 
 def turned_back(images: Tensor, orientation: Orientation) -> Tensor:
-    """Undoes `turned`."""
+    """Images as they were before `turned`."""
     turns, mirrored = orientation
     images = images.flip(-1) if mirrored else images
     return torch.rot90(images, -turns, (-2, -1))

@@ -1,8 +1,8 @@
-"""Plain shifted-window attention for super-resolution x4: the kind of network that published work on single-photon
-arrays uses, written from its configuration alone, to be trained and measured beside ours on equal terms.
+"""Plain shifted-window attention for super-resolution x4, to be trained and measured beside ours on equal terms.
 
-Groups of attention layers in windows (Liu et al., ICCV 2021), a convolution and a skip around each group, and pixel
-shuffles at the end (Liang et al., ICCV workshops 2021). Input, start and answer are those of our own network.
+Published work on single-photon arrays uses this kind of network; it is written from its configuration alone. Groups of
+attention layers in windows (Liu et al., ICCV 2021), a convolution and a skip around each group, and pixel shuffles at
+the end (Liang et al., ICCV workshops 2021). Input, start and answer are those of our own network.
 """
 
 from typing import Literal
@@ -21,7 +21,7 @@ SCALE = 4
 
 
 class WindowAttentionConfig(NetworkConfig):
-    """Size of the network; the defaults are those of the light one."""
+    """Size of the plain window-attention network; the defaults are those of the light one."""
 
     kind: Literal["window_attention"] = "window_attention"
 
@@ -48,7 +48,7 @@ PUBLISHED = WindowAttentionConfig(width=180, groups=6, tail=64)
 
 
 class WindowAttentionNetwork(Network):
-    """Adds detail to the interpolated measurement, at x4; its answers at x2 and x1 are block means of that."""
+    """Plain window attention: adds detail to the interpolated measurement at x4; x2 and x1 are block means of that."""
 
     config: WindowAttentionConfig
     scales = (1, 2, SCALE)
@@ -64,7 +64,7 @@ class WindowAttentionNetwork(Network):
         self.tail = _tail(width, config.tail)
 
     def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
-        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted.
+        """Answers as of `Network.forward`.
 
         Raises:
             InputError: a scale other than 1, 2 and 4.
@@ -95,7 +95,7 @@ class WindowAttentionNetwork(Network):
 
 
 class LayerGroup(nn.Module):
-    """Attention layers and a convolution, (B, H, W, C), around them a skip."""
+    """Attention layers and a convolution with a skip around them, on (B, H, W, C)."""
 
     def __init__(self, config: WindowAttentionConfig) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class LayerGroup(nn.Module):
 
 
 class AttentionLayer(nn.Module):
-    """Attention in windows, or in windows shifted by half their side, then a feed-forward part; (B, H, W, C)."""
+    """Attention in windows, or in windows shifted by half their side, then a feed-forward part, on (B, H, W, C)."""
 
     def __init__(self, config: WindowAttentionConfig, *, shifted: bool) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class AttentionLayer(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, pixels: Tensor, apart: Tensor) -> Tensor:
-        """`apart`: see `wrapped_apart`."""
+        """The pixels after attention; `apart` as of `wrapped_apart`."""
         shifted = torch.roll(self.norms[0](pixels), (-self.shift, -self.shift), dims=(1, 2))
         attended = torch.roll(self._attention(shifted, apart), (self.shift, self.shift), dims=(1, 2))
         pixels = pixels + attended
@@ -148,7 +148,7 @@ class AttentionLayer(nn.Module):
         return result
 
     def _bias(self, apart: Tensor) -> Tensor:
-        """(windows x heads, w w, w w)"""
+        """What is added to similarities: the bias of each displacement, (windows x heads, w w, w w)."""
         bias = self.position[:, self.offsets].expand(apart.shape[0], -1, -1, -1)
         if self.shift:
             bias = bias.masked_fill(apart[:, None], float("-inf"))
@@ -156,8 +156,10 @@ class AttentionLayer(nn.Module):
 
 
 def wrapped_apart(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """(windows, w w, w w): which pixels of a window of an image, rolled by half a window, come from opposite edges of
-    it: they are no neighbours and must not see each other."""
+    """Which pixels of a window come from opposite edges of an image rolled by half a window, (windows, w w, w w).
+
+    They are no neighbours and must not see each other.
+    """
     bottom = torch.arange(height, device=device) >= height - window // 2
     right = torch.arange(width, device=device) >= width - window // 2
     part = 2 * bottom.long()[:, None] + right.long()
@@ -166,8 +168,10 @@ def wrapped_apart(height: int, width: int, window: int, device: torch.device) ->
 
 
 def _tail(width: int, between: int) -> nn.Sequential:
-    """(B, C, H, W) -> (B, 2, 4 H, 4 W); its last convolution starts at zero, so that training starts from the
-    interpolated measurement."""
+    """The enlargement (B, C, H, W) -> (B, 2, 4 H, 4 W).
+
+    Its last convolution starts at zero, so that training starts from the interpolated measurement.
+    """
     last = nn.Conv2d(between, 2, 3, padding=1) if between else nn.Conv2d(width, 2 * SCALE**2, 3, padding=1)
     for parameter in last.parameters():
         nn.init.zeros_(parameter)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def window_offsets(window: int) -> Tensor:
-    """(w^2, w^2) index of the displacement between each two pixels of a window."""
+    """Index (w^2, w^2) of the displacement between each two pixels of a window of w x w."""
     rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
     place = torch.stack([rows.flatten(), columns.flatten()], dim=1)
     shift = place[:, None, :] - place[None, :, :] + window - 1
@@ -14,7 +14,7 @@ def window_offsets(window: int) -> Tensor:
 
 
 def padded(images: Tensor, multiple: int) -> Tensor:
-    """Repeats the lower and right edges up to a whole number of windows."""
+    """Images (..., H, W) whose lower and right edges are repeated up to a multiple of rows and columns."""
     height, width = images.shape[-2:]
     return F.pad(images, (0, -width % multiple, 0, -height % multiple), mode="replicate")
 

@@ -1,17 +1,15 @@
-"""What plots share: their look, and how they become files."""
+"""The look that all plots share."""
 
 import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from noise_model.arrays import Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Floats = NDArray[np.float64]
 
 MODEL, SOFT = "#c0392b", "#9fb3c8"
 SERIES = ("#1f4e79", "#2a9d8f", "#e9a23b", "#7b4b94", "#5c6b73", "#8ab17d")
@@ -21,14 +19,14 @@ _MOST_POINTS = 4000  # of a scatter plot
 
 
 def png(figure: "Figure") -> bytes:
-    """The figure as a file."""
+    """A figure as the content of a PNG file."""
     file = io.BytesIO()
     figure.savefig(file, dpi=_DPI, format="png")
     return file.getvalue()
 
 
 def plot(width: float = 6.4, height: float = 4.2) -> tuple["Figure", "Axes"]:
-    """A figure with one set of axes; width and height in inches."""
+    """An empty figure and its axes; width and height in inches."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
@@ -38,27 +36,27 @@ def plot(width: float = 6.4, height: float = 4.2) -> tuple["Figure", "Axes"]:
 
 
 def plain(axes: "Axes") -> None:
-    """Without a frame above and to the right."""
+    """Takes away the frame of axes above and to the right."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     axes.tick_params(labelsize=9)
 
 
 def cloud(axes: "Axes", x: Floats, y: Floats, colour: str) -> None:
-    """Faint points; an even share of them where there are too many."""
+    """Draws faint points (x, y); an even share of them where there are too many."""
     step = -(-x.size // _MOST_POINTS)
     axes.plot(x.ravel()[::step], y.ravel()[::step], ".", ms=2, alpha=0.35, color=colour, mew=0, rasterized=True)
 
 
 def limit(axes: "Axes", values: Floats) -> None:
-    """Shows these, with some air."""
+    """Sets the limits of the y axis to those of some values, with a margin."""
     low, high = float(values.min()), float(values.max())
-    air = 0.08 * (high - low) or 0.1
-    axes.set_ylim(low - air, high + air)
+    margin = 0.08 * (high - low) or 0.1
+    axes.set_ylim(low - margin, high + margin)
 
 
 def curves(axes: "Axes", lines: Sequence[tuple[Floats, Floats]], label: str) -> None:
-    """Lines (x, y) of the model over the range of what is drawn already, which keeps its limits."""
+    """Draws the model's lines (x, y), and keeps the limits of what is drawn already."""
     left, right = axes.get_xlim()
     bottom, top = axes.get_ylim()
     for place, (x, y) in enumerate(lines):

@@ -40,7 +40,7 @@ class Batch:
 def make_batch(source: PairSource, recipe: TrainingRecipe, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
     """A batch with an exposure for each seed, and true rates at `scale` and the resolutions below it."""
     pairs = [source.pair(recipe, scale, seed, held_out=held_out) for seed in seeds]
-    measurements = [measure(pair.counts, pair.exposure, pair.sensor) for pair in pairs]
+    measurements = [measure(pair.counts, pair.model) for pair in pairs]
     truth = _true_rates(pairs, measurements)
     return Batch(Measurement.joined(measurements), truth, truth)
 

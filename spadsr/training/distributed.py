@@ -1,4 +1,4 @@
-"""Several processes that train one network: started by torchrun, each with its share of every batch.
+"""Several processes that train one network, started by torchrun, each with its share of every batch.
 
 Gradients are averaged by one all-reduce after the backward pass. The network is small: there is little to gain from
 sending its gradients earlier, as DistributedDataParallel does.
@@ -96,7 +96,7 @@ def leads() -> bool:
 
 @contextmanager
 def joined(device: str) -> Iterator[Team]:
-    """The team that torchrun started, or a process alone. Communicates by gloo between CPUs and nccl between GPUs.
+    """Yields the team that torchrun started, or that of a process alone: by gloo between CPUs, by nccl between GPUs.
 
     Args:
         device: cpu or cuda.
@@ -117,6 +117,6 @@ def joined(device: str) -> Iterator[Team]:
 
 
 def own_device(device: str) -> str:
-    """The name of this process's device: of the GPUs of a machine each process takes the one of its number there."""
+    """The name of this process's device: each process of a machine takes another one of its GPUs."""
     local = os.environ.get("LOCAL_RANK") if dist.is_torchelastic_launched() else None
     return f"cuda:{local}" if device == "cuda" and local is not None else device

@@ -15,8 +15,10 @@ _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 
 
 def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: float) -> Tensor:
-    """The loss of a network's answers (rate, log variance) at all resolutions of a batch, from the highest down; the
-    highest counts as much as all the others."""
+    """The loss of a network's answers (rate, log variance) at all resolutions of a batch, from the highest down.
+
+    The highest counts as much as all the others.
+    """
     losses = torch.stack(
         [
             _beta_weighted(rate, log_variance, batch.truth[s], batch.goal[s], beta)
@@ -27,13 +29,12 @@ def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: floa
 
 
 def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tensor, beta: float) -> Tensor:
-    """Squared error of the rate from its goal and Gaussian likelihood of its variance from the truth, apart: the
-    variance cannot starve the rate.
+    """Squared error of the rate from its goal, and apart from it the Gaussian likelihood of the variance.
 
-    The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,
-    ICLR 2022), over the mean of its power beta in each image: images of any noise count alike. Weights depend on the
-    input alone, so that the best answer is the mean of the rates that could have caused these counts: neither dark nor
-    bright parts are biased.
+    So the variance cannot starve the rate. The squared error is weighted by the predicted variance to the power beta -
+    1, as in the beta-NLL (Seitzer et al., ICLR 2022), over the mean of its power beta in each image: images of any
+    noise count alike. Weights depend on the input alone, so that the best answer is the mean of the rates that could
+    have caused these counts: neither dark nor bright parts are biased.
     """
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
     error = (rate - goal).square()
@@ -46,7 +47,7 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tens
 @torch.inference_mode()
 def gain_over_bicubic(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
     """How much higher the mean PSNR of a network at x4 is than that of bicubic interpolation of the measurement, dB."""
-    measurement = measure(pair.counts, pair.exposure, pair.sensor)
+    measurement = measure(pair.counts, pair.model)
     with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
         [(rate, _)] = network(measurement, (4,))
     truth = pair.targets[4][:, None] / measurement.scale

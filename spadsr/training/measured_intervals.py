@@ -1,4 +1,4 @@
-"""Measures how far the standard deviations of a trained network must be stretched to cover what they promise."""
+"""The intervals of a trained network, measured: how far its standard deviations are stretched to cover their share."""
 
 from collections import defaultdict
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What turns gradients into steps: Muon for the matrices between hidden features, AdamW for all other parameters."""
+"""The optimizer: Muon for the matrices between hidden features, AdamW for all other parameters."""
 
 from typing import Any
 
@@ -9,12 +9,15 @@ _LONGEST_SIDE = 432  # inputs of a 3x3 convolution of 48 channels
 
 
 class Optimizer:
-    """Muon (Jordan et al. 2024) makes every step of a matrix as large in all directions as in its largest one, so that
+    """Changes a network by its gradients: hidden matrices by Muon, all other parameters by AdamW.
+
+    Muon (Jordan et al. 2024) makes every step of a matrix as large in all directions as in its largest one, so that
     small structures are learned as fast as coarse ones; at equal captures it is worth several times as many of them. A
     convolution kernel is taken as the matrix from all its inputs to its outputs.
 
     Args:
         network: its modules `hidden` hold the matrices.
+        hidden: those modules.
         learning_rate: of both; Muon's steps are scaled to the size of AdamW's (Liu et al., arXiv 2502.16982).
     """
 
@@ -41,7 +44,7 @@ class Optimizer:
         self.parts["adamw"].zero_grad()
 
     def step(self, learning_rate: float) -> None:
-        """Changes the network by its gradients."""
+        """Changes the parameters by their gradients."""
         for kernel, matrix in zip(self.kernels, self.matrices, strict=True):
             matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad, kernel)
         for part in self.parts.values():
@@ -50,18 +53,20 @@ class Optimizer:
             part.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Of both."""
+        """The state of both optimizers, by name."""
         return {name: part.state_dict() for name, part in self.parts.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Raises KeyError or ValueError where it is that of another network."""
+        """Goes back to a state of `state_dict`. Raises KeyError or ValueError where it is of another network."""
         for name, part in self.parts.items():
             part.load_state_dict(state[name])
 
 
 def _share(matrix: Tensor) -> float:
-    """Of the learning rate: scaled to AdamW's, Muon's step grows with the longest side of a matrix, and past this one
-    the loss spikes."""
+    """The share of the learning rate that a matrix is trained with, less than 1 for wide ones.
+
+    Scaled to AdamW's, Muon's step grows with the longest side of a matrix, and past this one the loss spikes.
+    """
     return float(min(1.0, _LONGEST_SIDE / max(matrix.shape)) ** 0.5)
 
 
@@ -70,7 +75,7 @@ def _on_gpu(parameters: list[nn.Parameter]) -> bool:
 
 
 def _as_matrix(tensor: Tensor, kernel: Tensor) -> Tensor:
-    """(outputs, all inputs), in the order in which `kernel` lies in memory: of the kernel itself it is a view."""
+    """A kernel or its gradient as a matrix (outputs, all inputs), in the kernel's order in memory."""
     if kernel.ndim == 2 or kernel.is_contiguous():
         return tensor.flatten(1)
     return tensor.permute(0, 2, 3, 1).flatten(1)

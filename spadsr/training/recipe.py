@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from noise_model.config_files import checked_config, find_config, read_config
 from noise_model.errors import InputError
-from noise_model.files import shipped_configs
 from simulate.pairs import PairRecipe
 from spadsr.networks.gated_fusion import GatedFusionConfig
 from spadsr.networks.measurement import SCALES
@@ -15,7 +15,7 @@ from spadsr.networks.registry import AnyNetworkConfig
 
 
 class SceneRecipe(BaseModel):
-    """What the scenes are: photographs (if a folder is given) mixed with drawn ones, all kept in memory."""
+    """The scenes of a training run: photographs (if a folder is given) mixed with drawn ones, all kept in memory."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -118,41 +118,16 @@ def _settled(recipe: TrainingRecipe, stage: Stage) -> TrainingRecipe:
 
 
 def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe:
-    """A recipe file, a shipped recipe by its name, or the default, with `key=value` or `group.key=value` overrides.
+    """The recipe of a file, a shipped one by its name, or the default, with `key=value` or `group.key=value` overrides.
 
     Raises:
         InputError: no such recipe, not YAML, or a key or value that no recipe has.
     """
-    values = _read(_find(path)) if path is not None else {}
+    kind = "training recipe"
+    values = {} if path is None else read_config(find_config(path, "train", kind), kind)
     for override in overrides:
         _set(values, override)
-    try:
-        return TrainingRecipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path or 'recipe'}: {where}: {first['msg']} (found {str(first['input'])[:60]!r})") from error
-
-
-def _find(path: str | Path) -> Path:
-    path = Path(path)
-    shipped = shipped_configs() / "train" / f"{path.name}.yaml"
-    if not path.is_file() and path.parent == Path() and shipped.exists():
-        return shipped
-    return path
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        names = ", ".join(sorted(p.stem for p in (shipped_configs() / "train").glob("*.yaml")))
-        raise InputError(f"{path}: {error.strerror}; give a recipe YAML or a shipped one ({names})") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({str(error).splitlines()[0]})") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(values).__name__}")
-    return values
+    return checked_config(TrainingRecipe, values, path or "recipe", kind)
 
 
 def _set(values: dict[str, Any], override: str) -> None:

@@ -1,12 +1,13 @@
 """A training run from its beginning, or from its last checkpoint, to its weights."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from noise_model.errors import InputError
+from noise_model.progress import Report
 from spadsr.restoration.restorer import usable_device
 from spadsr.training.distributed import Team, joined, own_device
 from spadsr.training.pair_source import pair_source
@@ -22,8 +23,8 @@ def run_training(
     output: Path,
     device: str,
     resume: bool,
-    preparing: Callable[[int, int], None],
-    training: Callable[[int, int], None],
+    preparing: Report,
+    training: Report,
 ) -> FinishedRun | None:
     """Trains by a recipe file (see `load_recipe`), or goes on with the run in a folder by the recipe kept there.
 
@@ -53,7 +54,7 @@ def _trainer(
     folder: Path,
     device: str,
     resume: bool,
-    preparing: Callable[[int, int], None],
+    preparing: Report,
     team: Team,
 ) -> Trainer:
     """A trainer that is ready to run. Arguments and errors as of `run_training`."""

@@ -1,6 +1,5 @@
-"""All scenes of a training run, in memory on the device, and random crops of them."""
+"""The scenes of a training run, all in memory on the device, and random crops of them."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from noise_model.progress import Report
 from simulate.scenes import ProceduralScenes, photographs
 from spadsr.training.recipe import SceneRecipe
-
-Report = Callable[[int, int], None]
 
 _T = TypeVar("_T")
 
@@ -27,8 +25,10 @@ class Scenes:
 
 
 class SceneBank:
-    """Scenes to train on, and others to measure on: photographs, if any are given, as drawn ones are easier to restore
-    and would make intervals too narrow for them.
+    """Scenes to train on, and others to measure on.
+
+    What is measured on are photographs, if there are any: drawn scenes are easier to restore, and intervals measured on
+    them would be too narrow for photographs.
 
     Args:
         held_out: share of the scenes to measure on.
@@ -37,15 +37,15 @@ class SceneBank:
         skipped: files that are not readable photographs.
     """
 
-    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, report: Report) -> None:
+    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, progress: Report) -> None:
         self.recipe = recipe
-        photos, self.skipped = _photos(recipe.photos, device, report)
-        drawn = _drawn(recipe, seed, device, report)
+        photos, self.skipped = _photos(recipe.photos, device, progress)
+        drawn = _drawn(recipe, seed, device, progress)
         halves = zip(_parted(photos, held_out), _parted(drawn, held_out), strict=True)
         self.trained, self.held_out = (Scenes(*half) for half in halves)
 
     def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
-        """(count, size, size) relative flux, randomly turned and mirrored, by a generator on the host."""
+        """Random crops (count, size, size), relative flux, turned and mirrored, by a generator on the host."""
         scenes, share = (self.held_out, 1.0) if held_out else (self.trained, self.recipe.photo_share)
         draws = torch.rand(count, 8, generator=generator).tolist()
         return torch.stack([self._crop(scenes, share, size, draw) for draw in draws])
@@ -63,10 +63,10 @@ class SceneBank:
         return scene.flip(1) if mirror < 0.5 else scene
 
 
-def trained_and_held_out(number: int, share: float) -> tuple[list[int], list[int]]:
-    """Which of so many scenes to train on, and which to measure on: evenly spread. A single one is both."""
-    held_out = list(range(0, number, round(1 / share)))
-    trained = sorted({*range(number)} - {*held_out})
+def trained_and_held_out(count: int, share: float) -> tuple[list[int], list[int]]:
+    """Indices of the scenes to train on, and of those to measure on, evenly spread. A single scene is both."""
+    held_out = list(range(0, count, round(1 / share)))
+    trained = sorted({*range(count)} - {*held_out})
     return trained or held_out, held_out
 
 
@@ -75,16 +75,16 @@ def _parted(scenes: list[_T], share: float) -> tuple[list[_T], list[_T]]:
     return [scenes[i] for i in trained], [scenes[i] for i in held_out]
 
 
-def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, report: Report) -> list[Tensor]:
+def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Report) -> list[Tensor]:
     source, shape = ProceduralScenes(seed), (recipe.drawn_size, recipe.drawn_size)
     drawn = []
     for i in range(recipe.drawn):
         drawn.append(torch.from_numpy(source.scene(i, shape)).to(device, torch.float16))
-        report(i + 1, recipe.drawn)
+        progress(i + 1, recipe.drawn)
     return drawn
 
 
-def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[list[list[Tensor]], list[Path]]:
+def _photos(folder: Path | None, device: torch.device, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
     if folder is None:
         return [], []
     found, skipped = photographs(folder, seed=0)
@@ -95,12 +95,12 @@ def _photos(folder: Path | None, device: torch.device, report: Report) -> tuple[
         if min(grey.shape) > 1:
             sizes.append(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
         photos.append([torch.from_numpy(image).to(device) for image in sizes])
-        report(i + 1, len(found.paths))
+        progress(i + 1, len(found.paths))
     return photos, skipped
 
 
 def _window(image: Tensor, size: int, top: float, left: float) -> Tensor:
-    """A square of the image, mirrored at its edges, as often as it takes, where it is too small."""
+    """A square of the image, which is continued by its mirror images where it is too small."""
     if min(image.shape) < size:
         image = _mirrored(image, size)
     row, column = (int(place * (side - size + 1)) for place, side in zip((top, left), image.shape, strict=True))
@@ -108,7 +108,7 @@ def _window(image: Tensor, size: int, top: float, left: float) -> Tensor:
 
 
 def _mirrored(image: Tensor, size: int) -> Tensor:
-    """Continued by its mirror images, below and to the right, to at least size x size."""
+    """The image continued by its mirror images, below and to the right, to at least size x size."""
     for axis, side in enumerate(image.shape):
         period = 2 * (side - 1)
         places = torch.arange(max(side, size), device=image.device) % max(1, period)

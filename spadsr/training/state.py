@@ -23,8 +23,9 @@ _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeErr
 
 @dataclass
 class TrainingState:
-    """All that changes during training, and all that is needed to go on to the same next step: what that step sees
-    follows from its number.
+    """All that changes during training: enough to go on to the same next step.
+
+    What that step sees follows from its number.
 
     Attributes:
         network: what is trained.

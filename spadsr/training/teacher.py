@@ -23,7 +23,7 @@ class Teacher:
         bfloat16: whether convolutions and attention run in bfloat16.
 
     Attributes:
-        checksum: of its weight file.
+        checksum: SHA-256 of its weight file.
 
     Raises:
         InputError: no such file, or not a weight file.
@@ -35,7 +35,7 @@ class Teacher:
 
     @torch.no_grad()
     def rates(self, measurement: Measurement, scales: tuple[int, ...], step: int) -> dict[int, Tensor]:
-        """Rate over scale (B, 1, s H, s W) for each of the scales; images are square.
+        """The rates to learn in a step, over each image's scale, (B, 1, s H, s W) for each scale s; images are square.
 
         Raises:
             InputError: the network has no such scale.

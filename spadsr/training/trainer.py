@@ -15,6 +15,7 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.progress import Report
 from simulate.pairs import Pair
 from spadsr.interrupts import Interrupted, noted_signals
 from spadsr.networks.network import Network
@@ -65,7 +66,7 @@ class Trainer:
     teacher: Teacher | None = None
     team: Team = ALONE
 
-    def run(self, progress: Callable[[int, int], None]) -> None:
+    def run(self, progress: Report) -> None:
         """Trains until the recipe's last step, Ctrl-C or SIGTERM, and keeps the folder up to date.
 
         Args:
@@ -154,8 +155,11 @@ class Trainer:
         return replace(batch, goal=self.teacher.rates(batch.measurement, tuple(batch.truth), step))
 
     def _gradients(self, forward: Callable[..., Any], batch: Batch, stop: int) -> Tensor:
-        """Leaves the gradients of the whole batch in the network; returns loss, their norm, and whether anyone wants to
-        stop, as one tensor, so that a GPU is waited for once."""
+        """Leaves the gradients of the whole batch in the network.
+
+        Returns:
+            Loss, norm of the gradients, and whether a process wants to stop, as one tensor: a GPU is waited for once.
+        """
         recipe, state = self.recipe, self.state
         with torch.autocast(batch.measurement.rate.device.type, torch.bfloat16, enabled=recipe.bfloat16):
             answers = forward(batch.measurement, tuple(batch.truth))

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,14 @@ import pytest
 import tifffile
 
 from hardware.captures.writer import CaptureWriter
-from noise_model.sensor import Exposure
+from hardware.settings import Settings
 
 # What the tests of this folder share, and the cameras they talk to.
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "emulators")]
 
 Save = Callable[..., Path]
 
-KNOWN: dict[str, Any] = {"exposure": Exposure(10.4e-6, 4), "dead_time": 50e-9, "counter_bits": 9}
+KNOWN = Settings(10.4e-6, 4, counter_bits=9, dead_time=50e-9)
 
 
 @pytest.fixture(scope="session")
@@ -26,11 +27,12 @@ def save(tmp_path_factory: pytest.TempPathFactory) -> Save:
     """save(name, counts, ...) writes `counts` (T, H, W) to a fresh file of that name, and returns its path."""
     folder, numbers = tmp_path_factory.mktemp("captures"), count()
 
-    def write(name: str, counts: np.ndarray[Any, Any], **how: Any) -> Path:
+    def write(name: str, counts: np.ndarray[Any, Any], pixel_mask: Any = None, **how: Any) -> Path:
         path = folder / str(next(numbers)) / name
         path.parent.mkdir()
         if path.suffix == ".h5":
-            with CaptureWriter(path, counts.shape[1:], counts.dtype, **KNOWN | how) as writer:
+            settings = replace(KNOWN, **how)
+            with CaptureWriter(path, counts.shape[1:], counts.dtype, settings, pixel_mask=pixel_mask) as writer:
                 writer.append(counts)
         elif path.suffix == ".npy":
             np.save(path, counts)

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics
+from hardware.camera import Block, CameraError
+from hardware.settings import Settings
 
 SHAPE = (64, 32)
 
@@ -39,9 +40,9 @@ class CountingCamera:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
+    def configure(self, settings: Settings) -> Settings:
         again = self.changes and self.entered > 1
-        return CameraSettings(2e-6 if again else 1e-6, 1, 8, 0.0, self._period)
+        return Settings(2e-6 if again else 1e-6, 1, 8, 0.0, self._period)
 
     def blocks(self) -> Iterator[Block]:
         self._stopped.clear()
@@ -57,9 +58,6 @@ class CountingCamera:
 
     def stop(self) -> None:
         self._stopped.set()
-
-    def statistics(self) -> CameraStatistics:
-        return CameraStatistics()
 
     def identity(self) -> dict[str, str]:
         return {"serial_number": "C7"}

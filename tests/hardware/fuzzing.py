@@ -77,7 +77,7 @@ def outcome(path: Path) -> str:
     try:
         with open_capture(path) as capture:
             for block in islice(capture.summed(1).blocks(4), 5):
-                assert block.max() <= capture.saturation_value
+                assert block.max() <= capture.settings.saturation_value
             capture.sequence_number(0, min(capture.shape[0], 20))
     except InputError as error:
         # HDF5 also fails to reserve what damaged headers ask for, but finds the file too short before it fills that.

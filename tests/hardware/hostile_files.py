@@ -16,7 +16,7 @@ from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.bitshuffle import FILTER, load_filter
 from hardware.hdf5.nexus_tree import DETECTOR
-from noise_model.sensor import Exposure
+from hardware.settings import Settings
 
 DATA = f"{DETECTOR}/data"
 COUNTS = np.random.default_rng(0).poisson(2, (12, 16, 8)).astype(np.uint8)
@@ -76,8 +76,8 @@ def _hdf5(folder: Path, outside: Path) -> Format:
 
 
 def _captured(path: Path) -> Path:
-    how: dict[str, Any] = {"exposure": Exposure(1e-5, 4), "dead_time": 5e-8, "counter_bits": 9, "frame_time": 1e-4}
-    with CaptureWriter(path, (16, 8), "u1", pixel_mask=np.eye(16, 8), notes={"laser": "off"}, **how) as writer:
+    settings = Settings(1e-5, 4, 9, 5e-8, frame_time=1e-4)
+    with CaptureWriter(path, (16, 8), "u1", settings, pixel_mask=np.eye(16, 8), notes={"laser": "off"}) as writer:
         writer.append(COUNTS, image_key=0, sequence_number=np.arange(12))
     return path
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from counting_camera import CountingCamera, numbered
 
-from hardware.camera import CameraSettings
 from hardware.captures.capture import open_capture
 from hardware.recording import recorder
 from hardware.recording.order import Order, Progress
+from hardware.settings import Settings
 
 
 def recording(path: Path, compression: str, flushed: int) -> None:
@@ -31,7 +31,7 @@ def recording(path: Path, compression: str, flushed: int) -> None:
     camera = CountingCamera(1 << 40, 512, 2e-5)
     camera.waits = True
     with camera:
-        recorder.record(camera, Order(path, CameraSettings(1e-6), image_key=2, compression=compression), look)
+        recorder.record(camera, Order(path, Settings(1e-6), image_key=2, compression=compression), look)
 
 
 def killed(path: Path, compression: str, seconds: float) -> int:

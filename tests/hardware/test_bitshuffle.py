@@ -15,16 +15,16 @@ from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5 import bitshuffle
 from hardware.hdf5.nexus_tree import DETECTOR
+from hardware.settings import Settings
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure
 
 DATA = f"{DETECTOR}/data"
 
 
 def captured(path: Path, counts: np.ndarray[Any, Any]) -> Path:
     """A compressed capture of (T, H, W) counts."""
-    how: dict[str, Any] = {"exposure": Exposure(1e-5, 4), "dead_time": 0.0, "counter_bits": 14}
-    with CaptureWriter(path, counts.shape[1:], counts.dtype, compression="lz4", **how) as writer:
+    settings = Settings(1e-5, 4, counter_bits=14)
+    with CaptureWriter(path, counts.shape[1:], counts.dtype, settings, compression="lz4") as writer:
         writer.append(counts)
     return path
 

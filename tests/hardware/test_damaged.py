@@ -33,7 +33,7 @@ def outcome(path: Path) -> str:
     try:
         with open_capture(path) as capture:
             for block in islice(capture.summed(1).blocks(4), 5):
-                assert block.max() <= capture.saturation_value
+                assert block.max() <= capture.settings.saturation_value
             return "read"
     except InputError as error:
         one_line = "\n" not in str(error) and str(path) in str(error)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
@@ -49,16 +50,19 @@ class TestSpc3:
         path = save_spc3(tmp_path / "a.spc3", counts(3, 1, 64, 32, dtype=np.uint16), corrected=1, duty=20)
         with open_capture(path) as capture:
             assert capture.exposure == Exposure(pytest.approx(1.04e-6), 10)  # type: ignore[arg-type]
-            assert (capture.dead_time, capture.counter_bits, capture.saturation_value) == (pytest.approx(5e-8), 9, 5110)
-            assert capture.frame_time == pytest.approx(104e-6)  # ten times reading out, which takes longer
-            assert (capture.corrected, capture.background_subtracted) == (True, False)
+            settings = capture.settings
+            assert (settings.counter_bits, settings.saturation_value) == (9, 5110)
+            assert settings.dead_time == pytest.approx(5e-8)
+            assert settings.frame_time == pytest.approx(104e-6)  # ten times reading out, which takes longer
+            assert (settings.corrected, settings.background_subtracted) == (True, False)
             assert capture.notes["serial_number"] == "SN-7"
             assert capture.notes["firmware"] == "2.15"
             assert "open for 20 %" in capture.assumptions[0]
 
     def test_a_single_frame_in_eight_bits_is_full_at_255(self, tmp_path: Path) -> None:
         with open_capture(save_spc3(tmp_path / "a.spc3", counts(2, 1, 4, 4, largest=255), summed=1)) as capture:
-            assert (capture.counter_bits, capture.saturation_value, capture.dtype) == (8, 255, np.dtype(np.uint8))
+            assert (capture.settings.counter_bits, capture.settings.saturation_value) == (8, 255)
+            assert capture.dtype == np.uint8
 
     def test_old_headers_give_no_number_of_pixels(self, tmp_path: Path) -> None:
         held = counts(2, 1, 64, 32, dtype=np.uint16)
@@ -102,7 +106,7 @@ class TestSpc3:
         [
             ({"bits": 12}, "12 bits"),
             ({"counters": 4}, "4 counters"),
-            ({"counters": 2}, "choose --array 1 or 2"),
+            ({"counters": 2}, "choose 1 or 2"),
             ({"columns": 0}, "damaged"),
             ({"pixels": 7}, "7 pixels in rows of 6"),
             ({"averaged": 1}, "averages"),
@@ -116,7 +120,7 @@ class TestSpc3:
 
     def test_a_cut_header_and_a_counter_that_is_not_there(self, tmp_path: Path) -> None:
         path = save_spc3(tmp_path / "a.spc3", counts(2, 1, 4, 6))
-        refused(path, "choose --array 1", array="2")
+        refused(path, "choose 1", array="2")
         path.write_bytes(path.read_bytes()[:1000])
         refused(path, "1000 of the 1032 bytes")
 
@@ -186,7 +190,7 @@ class TestPhotonCube:
         path = save("a.npy", np.packbits(frames, axis=-1))
         for layout, said in (("packed", 0), (None, 1)):
             with open_capture(path, layout=layout, count_time=1e-6) as capture:
-                assert (capture.counter_bits, capture.exposure) == (1, Exposure(1e-6, 1))
+                assert (capture.settings.counter_bits, capture.exposure) == (1, Exposure(1e-6, 1))
                 np.testing.assert_array_equal(whole(capture, 4), frames)
                 assert len(capture.assumptions) == said
         with open_capture(path, layout="counts") as capture:
@@ -203,7 +207,7 @@ class TestPhotonCube:
 
     def test_only_bytes_can_be_packed(self, save: Any) -> None:
         refused(save("a.npy", counts(2, 64, 8, dtype=np.uint16)), "packed frames are uint8", layout="packed")
-        refused(save("a.tif", counts(2, 64, 8)), "--layout packed is none of a TIFF stack", layout="packed")
+        refused(save("a.tif", counts(2, 64, 8)), "layout packed is none of a TIFF stack", layout="packed")
         refused(save("a.tif", counts(2, 64, 8)), "holds one array", array="a")
 
     def test_a_cube_larger_than_memory_is_never_unpacked_whole(self, tmp_path: Path) -> None:
@@ -219,7 +223,7 @@ class TestSpad512:
     def test_frames_come_out_upright(self, tmp_path: Path, end: bytes) -> None:
         frames = counts(3, 512, 512, largest=1)
         with open_capture(save_raw(tmp_path / "RAW00.bin", frames, end)) as capture:
-            assert (capture.counter_bits, capture.exposure.cycles) == (1, 1)
+            assert (capture.settings.counter_bits, capture.exposure.cycles) == (1, 1)
             np.testing.assert_array_equal(whole(capture, 2), frames)
 
     def test_the_first_bit_sent_is_the_lower_left_pixel(self, tmp_path: Path) -> None:
@@ -244,7 +248,7 @@ class TestMat:
         path = self.saved(tmp_path / "a.mat", version, counts=held)
         with open_capture(path) as capture:
             np.testing.assert_array_equal(whole(capture, 4), held.transpose(2, 0, 1))
-            assert "--layout images-first" in capture.assumptions[0]
+            assert "layout is images-first" in capture.assumptions[0]
         with open_capture(path, layout="images-first") as capture:
             np.testing.assert_array_equal(whole(capture, 3), held)
         image = self.saved(tmp_path / "b.mat", version, image=held[0])
@@ -254,8 +258,8 @@ class TestMat:
     def test_one_of_several_arrays_is_chosen_by_name(self, tmp_path: Path, version: str) -> None:
         arrays = {"dark": counts(4, 5), "flat": counts(4, 6), "time": np.array([[1.5]])}
         path = self.saved(tmp_path / "a.mat", version, **arrays)
-        refused(path, "2 arrays; choose with --array one of dark, flat")
-        refused(path, "no array hot; choose with", array="hot")
+        refused(path, "2 arrays; choose one of dark, flat")
+        refused(path, "no array hot; choose one", array="hot")
         with open_capture(path, array="flat") as capture:
             np.testing.assert_array_equal(whole(capture)[0], arrays["flat"])
 
@@ -285,7 +289,7 @@ def test_text(tmp_path: Path, separator: str) -> None:
 
 def test_gaps_between_sequence_numbers_are_losses(tmp_path: Path) -> None:
     path, numbers = tmp_path / "a.h5", np.array([5, 6, 9, 10, 20])
-    with CaptureWriter(path, (2, 2), "u1", exposure=Exposure(1e-5), dead_time=0, counter_bits=8) as writer:
+    with CaptureWriter(path, (2, 2), "u1", Settings(1e-5, counter_bits=8)) as writer:
         writer.append(np.ones((5, 2, 2), np.uint8), sequence_number=numbers)
     with open_capture(path) as capture:
         assert capture.lost == 11
@@ -297,7 +301,7 @@ def test_gaps_between_sequence_numbers_are_losses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("numbers", "words"), [([1, 2, 2, 4], "of image 2 is no larger"), ([4, 3, 2, 1], "correct")])
 def test_sequence_numbers_that_go_back(tmp_path: Path, numbers: list[int], words: str) -> None:
     path = tmp_path / "a.h5"
-    with CaptureWriter(path, (2, 2), "u1", exposure=Exposure(1e-5), dead_time=0, counter_bits=8) as writer:
+    with CaptureWriter(path, (2, 2), "u1", Settings(1e-5, counter_bits=8)) as writer:
         writer.append(np.ones((4, 2, 2), np.uint8), sequence_number=np.array(numbers))
     with pytest.raises(InputError, match=words), open_capture(path) as capture:
         capture.sequence_number(0, 4)
@@ -325,7 +329,7 @@ def test_public_recordings(shared: Path) -> None:
             refused(path, NOT_COUNTS[path.name])
             continue
         with open_capture(path) as capture:
-            assert 0 < whole(capture).max() <= capture.saturation_value
+            assert 0 < whole(capture).max() <= capture.settings.saturation_value
 
 
 def test_public_dark_counts_of_a_32_by_64_array_in_matlab(shared: Path) -> None:

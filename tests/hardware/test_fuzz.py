@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hardware.captures.capture import readers
+from hardware.formats.registry import BUILT_IN
 
 MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
 FORMATS = ["hdf5", "spc3", "tiff", "png", "png folder", "npy", "spad512", "mat 5", "mat 7.3", "text"]
@@ -44,4 +44,4 @@ def test_every_file_is_read_or_refused(found: dict[str, dict[str, Any]], name: s
 
 
 def test_no_format_is_left_out() -> None:
-    assert len(FORMATS) == len(readers()) + 2  # PNG images and MATLAB files are of two kinds each
+    assert len(FORMATS) == len(BUILT_IN) + 2  # PNG images and MATLAB files are of two kinds each

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as hnp
 
 from hardware.captures.capture import open_capture
 from hardware.parsing.peak_normalised import largest_count, recover
+from hardware.settings import Settings
 from noise_model.sensor import Exposure
 
 
@@ -47,7 +48,7 @@ def test_ordinary_counts_are_left_alone(mean: float, seed: int) -> None:
 def test_two_levels_are_a_binary_frame(save: Any) -> None:
     frame = np.eye(8, dtype=np.uint8)
     with open_capture(save("a.tif", 255 * frame)) as capture:
-        assert (capture.counter_bits, capture.exposure.cycles) == (1, 1)
+        assert (capture.settings.counter_bits, capture.exposure.cycles) == (1, 1)
         np.testing.assert_array_equal(next(capture.blocks())[0], frame)
 
 
@@ -60,7 +61,8 @@ def test_a_stack_is_never_taken_for_a_peak_normalised_frame(save: Any) -> None:
 def test_options_replace_the_public_camera(save: Any) -> None:
     frame = np.arange(0, 256, 17, dtype=np.uint8).reshape(4, 4)
     with open_capture(save("a.tif", frame), cycles=16, counter_bits=1, count_time=1e-6) as capture:
-        assert (capture.exposure, capture.dead_time, capture.saturation_value) == (Exposure(1e-6, 16), 0, 16)
+        assert capture.settings == Settings(1e-6, 16, counter_bits=1, dead_time=0)
+        assert capture.settings.saturation_value == 16
         np.testing.assert_array_equal(next(capture.blocks()).ravel(), np.arange(16))
 
 
@@ -69,6 +71,7 @@ def test_the_public_frames_hold_counts_of_a_dead_time_limited_camera(shared: Pat
     with open_capture(shared / f"data/real/bianlab/input/{number}.tiff") as capture:
         counts = next(capture.blocks())
         assert capture.shape == (1, 64, 32)
-        assert (capture.exposure, capture.dead_time, capture.counter_bits) == (Exposure(875e-9), 50e-9, 9)
+        assert (capture.exposure, capture.settings.dead_time) == (Exposure(875e-9), 50e-9)
+        assert capture.settings.counter_bits == 9
         assert 6 <= counts.max() <= 18  # exposure / dead time is 17.5
         assert f"counts 0 to {counts.max()} recovered" in capture.assumptions[0]

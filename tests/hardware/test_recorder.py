@@ -6,14 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from counting_camera import CountingCamera, numbered
 
-from hardware.camera import Block, CameraSettings
+from hardware.camera import Block
 from hardware.cameras.registry import open_camera
 from hardware.captures import writer
 from hardware.captures.capture import Capture, open_capture
@@ -22,9 +22,10 @@ from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.recording import camera_side as recorder_source
 from hardware.recording.order import Order, Progress
 from hardware.recording.recorder import record
+from hardware.settings import Settings
 from noise_model.errors import InputError
 
-ASKED = CameraSettings(1e-5, counter_bits=8)
+ASKED = Settings(1e-5, counter_bits=8)
 
 
 def everything(capture: Capture) -> np.ndarray[Any, Any]:
@@ -55,7 +56,7 @@ def test_all_images_come_back(tmp_path: Path, compression: str, filters: set[int
         np.testing.assert_array_equal(everything(capture), numbered(0, 2700))
         np.testing.assert_array_equal(numbers(capture), np.arange(2700))
         np.testing.assert_array_equal(capture.image_key, np.ones(2700))
-        assert (capture.exposure.count_time, capture.frame_time, capture.counter_bits) == (1e-6, 1e-5, 8)
+        assert capture.settings == Settings(1e-6, counter_bits=8, frame_time=1e-5)
         assert capture.notes["serial_number"] == "C7"
         assert capture.notes["command"] == "spadsr acquire"
         assert capture.notes["ended"] == "as ordered"
@@ -75,31 +76,35 @@ def test_images_and_seconds_are_kept_to(tmp_path: Path) -> None:
     assert done.images == pytest.approx(done.seconds / 1e-5, rel=0.5)
 
 
+class Witness:
+    """An onlooker that keeps every block."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Block] = []
+
+    def begin(self, applied: Settings) -> None: ...
+
+    def see(self, block: Block) -> None:
+        self.blocks.append(block)
+
+
 def test_when_images_arrived_is_kept(tmp_path: Path) -> None:
-    class Witness:
-        blocks: ClassVar[list[Block]] = []
-
-        def begin(self, applied: CameraSettings) -> None: ...
-
-        def see(self, block: Block) -> None:
-            self.blocks.append(block)
-
+    witness = Witness()
     with CountingCamera(60, 500, period=2e-5) as camera:
-        record(camera, Order(tmp_path / "a.h5", ASKED), onlooker=Witness())
+        record(camera, Order(tmp_path / "a.h5", ASKED), onlooker=witness)
     with h5py.File(tmp_path / "a.h5") as file:
         arrived = file[DETECTOR]["host_time"][()]
-    numbers, times = arrived["sequence_number"].astype(int), [block.host_time for block in Witness.blocks]
+    numbers, times = arrived["sequence_number"].astype(int), [block.host_time for block in witness.blocks]
     assert numbers.tolist() == [*range(1023, 30000, 1024), 29999]
     np.testing.assert_allclose(arrived["host_time"], [times[number // 500] - times[0] for number in numbers], atol=1e-9)
 
 
 def test_lost_images_are_gaps(tmp_path: Path) -> None:
-    asked = CameraSettings(1e-5, counter_bits=8, frame_time=1e-4)
+    asked = Settings(1e-5, counter_bits=8, frame_time=1e-4)
     with open_camera("simulated:spc3,loss=0.4,seed=1") as camera:
-        done = record(camera, Order(tmp_path / "a.h5", asked, images=3000))
-        statistics = camera.statistics()
+        done = record(camera, Order(tmp_path / "a.h5", asked, images=3000), onlooker=(witness := Witness()))
     assert not done.whole
-    assert done.lost == statistics.lost > 0
+    assert done.lost == sum(block.lost for block in witness.blocks) > 0
     with open_capture(tmp_path / "a.h5") as capture:
         assert numbers(capture)[-1] == 3000 + done.lost - 1
         assert np.diff(numbers(capture).astype(int)).min() == 1
@@ -204,16 +209,16 @@ from collections import namedtuple
 from pathlib import Path
 from counting_camera import CountingCamera, numbered
 from hardware.recording import disk_side as recorder_sink
-from hardware.camera import CameraSettings
 from hardware.captures.capture import open_capture
 from hardware.recording.recorder import record
 from hardware.recording.order import Order
+from hardware.settings import Settings
 path, surprised = Path(sys.argv[1]), sys.argv[2] == "surprised"
 if surprised:  # the disk pretends to have room until it has none
     recorder_sink.shutil.disk_usage = lambda folder: namedtuple("Usage", "free")(1 << 40)
 with CountingCamera(1 << 40, 512) as camera:
     camera.waits = True
-    done = record(camera, Order(path, CameraSettings(1e-5)))
+    done = record(camera, Order(path, Settings(1e-5)))
 words = "No space left on device" if surprised else "the disk is full"
 assert words in done.failure, done
 with open_capture(path) as capture:

@@ -6,6 +6,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,17 +14,18 @@ import numpy as np
 import pytest
 from spad512_emulator import Babbling, Known, Spoilt, serving
 
-from hardware.camera import CameraError, CameraSettings
+from hardware.camera import CameraError
 from hardware.cameras.spad512 import camera as spad512
 from hardware.cameras.spad512 import link as spad512_link
 from hardware.cameras.spad512.emulator import Server, corrected, encoded, requested, scene
 from hardware.formats.spad512 import upright
+from hardware.settings import Settings
 from noise_model.sensor import Sensor
 
 Start = Callable[..., spad512.Spad512]
 
-ONE_BIT = CameraSettings(count_time=10e-6)
-EIGHT_BITS = CameraSettings(count_time=10e-6, cycles=255)
+ONE_BIT = Settings(count_time=10e-6)
+EIGHT_BITS = Settings(count_time=10e-6, cycles=255)
 
 
 def ramp(depth: int, images: int = 4) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -32,8 +34,8 @@ def ramp(depth: int, images: int = 4) -> np.ndarray[Any, np.dtype[np.int32]]:
     return np.stack([(3 * rows + 5 * columns + 7 * k) % (1 << depth) for k in range(images)]).astype(np.int32)
 
 
-def settings_of(depth: int) -> CameraSettings:
-    return CameraSettings(count_time=10e-6, cycles=(1 << depth) - 1)
+def settings_of(depth: int) -> Settings:
+    return Settings(count_time=10e-6, cycles=(1 << depth) - 1)
 
 
 @pytest.fixture(autouse=True)
@@ -60,14 +62,16 @@ def test_every_depth_arrives_as_it_was_counted(
     monkeypatch.setattr(spad512, "STALL", 60.0)  # whatever else runs here
     server = Known(ramp(depth))
     with start(server, frames=4) as camera:
-        applied = camera.configure(CameraSettings(10e-6, (1 << depth) - 1, corrected=pile_up))
+        applied = camera.configure(Settings(10e-6, (1 << depth) - 1, corrected=pile_up))
         block = next(camera.blocks())
     if depth == 1 or not pile_up:
         np.testing.assert_array_equal(block.counts, server.counts)
-        assert applied == CameraSettings(pytest.approx(10e-6, rel=0.01), (1 << depth) - 1, 1)
+        assert applied == replace(Settings(10e-6, (1 << depth) - 1, 1), count_time=applied.count_time)
+        assert applied.count_time == pytest.approx(10e-6, rel=0.01)
     else:
         np.testing.assert_array_equal(block.counts, corrected(server.counts, (1 << depth) - 1))
-        assert applied == CameraSettings(pytest.approx(10e-6 * (2**depth - 1)), 1, 16, corrected=True)
+        assert applied == Settings(applied.count_time, 1, 16, corrected=True)
+        assert applied.count_time == pytest.approx(10e-6 * (2**depth - 1))
     assert block.counts.dtype == (np.uint16 if depth > 8 or (pile_up and depth > 1) else np.uint8)
     assert f"PU,{int(pile_up and depth > 1)}" in server.commands
 
@@ -86,15 +90,15 @@ def test_one_bit_frames_are_packed_and_turned_as_documented() -> None:
 @pytest.mark.parametrize(
     ("asked", "depth", "count_time", "cycles", "units"),
     [
-        (CameraSettings(10e-6), 1, 10e-6, 1, "10"),
-        (CameraSettings(10e-6, 15), 4, 10e-6, 15, "150"),
-        (CameraSettings(10e-6, 16), 6, 10e-6, 63, "0.63"),
-        (CameraSettings(1e-6, 200), 8, 1e-6, 255, "0.255"),
-        (CameraSettings(4e-3, counter_bits=12), 12, 4e-3 / 4095, 4095, "4"),
+        (Settings(10e-6), 1, 10e-6, 1, "10"),
+        (Settings(10e-6, 15), 4, 10e-6, 15, "150"),
+        (Settings(10e-6, 16), 6, 10e-6, 63, "0.63"),
+        (Settings(1e-6, 200), 8, 1e-6, 255, "0.255"),
+        (Settings(4e-3, counter_bits=12), 12, 4e-3 / 4095, 4095, "4"),
     ],
 )
 def test_settings_become_the_smallest_depth_that_holds_them(
-    start: Start, asked: CameraSettings, depth: int, count_time: float, cycles: int, units: str
+    start: Start, asked: Settings, depth: int, count_time: float, cycles: int, units: str
 ) -> None:
     server = Known(ramp(1, 1))
     with start(server, frames=1) as camera:
@@ -105,8 +109,8 @@ def test_settings_become_the_smallest_depth_that_holds_them(
     assert f"I,{depth},{units},1,0,0,0,1" in server.commands
 
 
-@pytest.mark.parametrize("asked", [CameraSettings(1e-6, 4096), CameraSettings(1e-12), CameraSettings(float("nan"))])
-def test_impossible_settings_are_refused(start: Start, asked: CameraSettings) -> None:
+@pytest.mark.parametrize("asked", [Settings(1e-6, 4096), Settings(1e-12), Settings(1e6)])
+def test_impossible_settings_are_refused(start: Start, asked: Settings) -> None:
     with start(Server()) as camera, pytest.raises(CameraError, match=r"SPAD512: .*; expected"):
         camera.configure(asked)
 
@@ -116,7 +120,6 @@ def test_requests_follow_each_other_with_gaps_of_unknown_length(start: Start, mo
     with start(Known(ramp(1, 5)), frames=5) as camera:
         camera.configure(ONE_BIT)
         blocks = list(islice(camera.blocks(), 5))
-        assert camera.statistics().images == 13
     assert [(block.first, len(block.counts)) for block in blocks] == [(0, 3), (3, 2), (5, 3), (8, 2), (10, 3)]
     assert [block.lost_known for block in blocks] == [True, True, False, True, False]
     np.testing.assert_array_equal(
@@ -207,7 +210,7 @@ def test_stop_does_not_wait_for_a_long_exposure_and_another_run_may_follow(start
                 yield self.counts[:1]
 
     with start(Slow(ramp(4, 1)), frames=3) as camera:
-        camera.configure(CameraSettings(exposure / 15, 15))
+        camera.configure(Settings(exposure / 15, 15))
         threading.Timer(0.3, camera.stop).start()
         began = time.monotonic()
         list(camera.blocks())
@@ -315,7 +318,7 @@ def test_pretend_pixels_follow_the_rate_of_the_scene(start: Start, monkeypatch: 
     """
     monkeypatch.setattr(spad512, "STALL", 60.0)  # the first counts of a process are slow: loops are compiled
     with start(Server(rate=20_000.0), frames=64) as camera:
-        applied = camera.configure(CameraSettings(50e-6))
+        applied = camera.configure(Settings(50e-6))
         fired = next(camera.blocks()).counts
     sensor = Sensor.load("spad512")
     rate = 20_000 * scene() * sensor.pde / sensor.mean_pde + sensor.dark_count_rate

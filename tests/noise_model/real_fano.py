@@ -19,7 +19,8 @@ from real_recordings import Counts, fan
 from scipy import stats
 
 from noise_model.estimates import Estimate
-from noise_model.laws import Shape, frame_law
+from noise_model.forward_model import ForwardModel
+from noise_model.laws import frame_law
 from noise_model.sensor import Exposure, Sensor
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def counting(ratio: float) -> Law:
     sensor = Sensor("counting", pde=one, dark_count_rate=one, dead_time=1 / ratio, counter_bits=9)
     level = torch.linspace(0.3, 12.5, LEVELS, dtype=torch.float64)
     rates = level / (1 - level / ratio)
-    return _table(frame_law(rates, Shape.of(Exposure(1.0), sensor)).numpy())
+    return _table(frame_law(rates, ForwardModel(sensor, Exposure(1.0)).process).numpy())
 
 
 def binomial(frames: int) -> Law:

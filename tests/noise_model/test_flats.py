@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from noise_model.calibration.dark import DarkMap
 from noise_model.calibration.flats import FlatMap, flat_map
 from noise_model.calibration.streams import StreamStatistics, gather
-from noise_model.response import expected_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, HOT, UNDER_RESPONDING, Exposure, Sensor
 
 SHAPE = (48, 40)
@@ -37,7 +37,7 @@ def no_dark() -> DarkMap:
 
 def flat(rng: np.random.Generator, rate: Floats, sensor: Sensor, exposure: Exposure) -> StreamStatistics:
     """Sums of so many frames of pixels firing at `rate`, of a Poisson law or, if binary, a binomial one."""
-    mean = expected_counts(torch.from_numpy(rate), Exposure(exposure.count_time), sensor).double().numpy()
+    mean = ForwardModel(sensor, Exposure(exposure.count_time)).expected_counts(torch.from_numpy(rate)).double().numpy()
     images = 20
     size, cycles = (images, *SHAPE), exposure.cycles // images
     counts = rng.binomial(cycles, mean, size) if sensor.binary else rng.poisson(mean * cycles, size)

@@ -16,7 +16,7 @@ from noise_model.calibration.examining import Examiner
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.calibration.goodness import Goodness, goodness, reasons
 from noise_model.errors import InputError
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, Exposure, Sensor
 
 ONE_FRAME, SIXTEEN = Exposure(10e-6), Exposure(10e-6, 16)
@@ -47,7 +47,8 @@ def recorded(sensor: Sensor, rate: NDArray[np.float64], count: int, seed: int) -
 
 
 def checked(counts: NDArray[Any], sensor: Sensor, replicates: int = 59, **how: Any) -> Goodness:
-    return goodness(counts, SIXTEEN if sensor.binary else ONE_FRAME, sensor, seeded(), replicates=replicates, **how)
+    model = ForwardModel(sensor, SIXTEEN if sensor.binary else ONE_FRAME)
+    return goodness(counts, model, seeded(), replicates=replicates, **how)
 
 
 def failing(found: Goodness) -> set[str]:
@@ -104,7 +105,7 @@ def test_a_scene_that_changes_is_blamed_first(change: str) -> None:
         "drift": 1 + 0.3 * time / 300,
         "motion": 0.5 + edge,
     }[change]
-    counts = sample_counts((light * 1e6).expand(300, *SHAPE).contiguous(), ONE_FRAME, sensor, generator).numpy()
+    counts = ForwardModel(sensor, ONE_FRAME).sample((light * 1e6).expand(300, *SHAPE).contiguous(), generator).numpy()
     found = checked(counts, sensor, 39)
     assert not found.fits
     assert "spread" in failing(found)
@@ -153,7 +154,7 @@ def test_the_fitted_law_is_the_law_of_that_mean(law: Callable[[float], NDArray[n
     sensor = counting(SHAPE) if x > 1 else binary(SHAPE, **AFTERPULSING)
     exact = law(x)
     k = np.arange(exact.size)
-    fitted = FittedLaw(Exposure(10e-6, 4), sensor, (exact * k).sum())
+    fitted = FittedLaw(ForwardModel(sensor, Exposure(10e-6, 4)), (exact * k).sum())
     row = fitted.row(np.full(10, (exact * k).sum()))
     pmf = fitted.histogram(row) / 10
     assert np.abs(pmf[: exact.size] - exact).sum() / 2 < 1e-3  # two rows of the grid are mixed
@@ -162,7 +163,7 @@ def test_the_fitted_law_is_the_law_of_that_mean(law: Callable[[float], NDArray[n
 
 
 def test_sums_of_many_frames_with_few_counts_are_resolved() -> None:
-    law = FittedLaw(Exposure(10e-6, 300), counting(SHAPE), 2.0)
+    law = FittedLaw(ForwardModel(counting(SHAPE), Exposure(10e-6, 300)), 2.0)
     for mean in (0.03, 0.1, 1.0):
         pmf = law.histogram(law.row(np.array([mean])))
         assert np.abs(pmf[:9] - stats.poisson.pmf(np.arange(9), mean)).sum() / 2 < 2e-3  # so few are Poisson numbers
@@ -170,7 +171,7 @@ def test_sums_of_many_frames_with_few_counts_are_resolved() -> None:
 
 
 def test_a_large_table_has_fewer_rows() -> None:
-    law = FittedLaw(Exposure(10e-6, 2000), counting(SHAPE), 1e5)
+    law = FittedLaw(ForwardModel(counting(SHAPE), Exposure(10e-6, 2000)), 1e5)
     assert law.mean[-1] > 1e5
     assert law._pmf.size < 1 << 23
     pmf = law.histogram(law.row(np.array([5e4])))
@@ -185,20 +186,20 @@ def test_fitted_rates_give_the_mean_back() -> None:
     exposure, images = Exposure(10e-6, 4), 4000
     mean = np.geomspace(1, 300, SHAPE[0] * SHAPE[1]).reshape(SHAPE)
     mean[0, 0] = 0
-    law = FittedLaw(exposure, sensor, mean.max())
+    law = FittedLaw(ForwardModel(sensor, exposure), mean.max())
     counts = law.draw(law.rates(mean), images, seeded(6))
     z = (counts.mean(axis=0) - mean) / np.sqrt(np.maximum(law.spread(mean), 1e-3) / images)
     off = 0.05 * np.sqrt(images)  # the grid rounds rates by at most a twentieth of a standard deviation of the counts
     assert np.abs(z).max() < 4.5 + off
     assert abs(z.mean()) < 4.5 * np.sqrt((1 + off**2 / 3) / z.size)
-    coupled = FittedLaw(exposure, replace(sensor, crosstalk=0.005 * CROSS), mean.max())
+    coupled = FittedLaw(ForwardModel(replace(sensor, crosstalk=0.005 * CROSS), exposure), mean.max())
     counts = coupled.draw(coupled.rates(mean), images, seeded(6))
     assert counts.mean(axis=0).sum() == pytest.approx(mean.sum(), rel=2e-3)  # 2 % of crosstalk, a tenth of it left
 
 
 def test_memory_of_a_binary_stream_frame_by_frame() -> None:
     n, a, x = 3, 0.2, 0.5
-    law = FittedLaw(Exposure(10e-6, n), binary(SHAPE, afterpulse_probability=a), n)
+    law = FittedLaw(ForwardModel(binary(SHAPE, afterpulse_probability=a), Exposure(10e-6, n)), n)
     p = -np.expm1(-x)
     step = np.array([[1 - p, p], [(1 - p) * (1 - a), 1 - (1 - p) * (1 - a)]])
     full = p / (1 - a * (1 - p))
@@ -212,7 +213,7 @@ def test_pairs_are_the_pixels_they_are_called() -> None:
     for down, right, kind in ((0, 1, "nearest"), (1, 0, "nearest"), (1, 1, "diagonal"), (1, -1, "diagonal")):
         counts = rng.poisson(5.0, (400, 6, 6))
         counts[:, 3 + down, 3 + right] = counts[:, 3, 3]
-        examiner = Examiner.of(counts, FittedLaw(ONE_FRAME, sensor, 20), len(counts))
+        examiner = Examiner.of(counts, FittedLaw(ForwardModel(sensor, ONE_FRAME), 20), len(counts))
         names = [kind for kind, _ in examiner.names(counts.mean(axis=0))]
         seen = dict(zip(names, examiner.statistics(counts), strict=True))
         pairs = 2 * 5 * 6 if kind == "nearest" else 2 * 5 * 5
@@ -236,7 +237,7 @@ def test_a_line_of_pixels_has_no_diagonals() -> None:
 
 def test_single_bits_are_refused() -> None:
     with pytest.raises(InputError, match="sum some"):
-        goodness(np.ones((9, *SHAPE), np.uint8), ONE_FRAME, BINARY, seeded())
+        goodness(np.ones((9, *SHAPE), np.uint8), ForwardModel(BINARY, ONE_FRAME), seeded())
 
 
 @pytest.mark.parametrize("counts", [np.full((2, *SHAPE), 9), np.zeros((100, *SHAPE), dtype=int)])

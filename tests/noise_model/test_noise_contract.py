@@ -6,7 +6,7 @@ import pytest
 import torch
 from laws_by_hand import CROSS, binary, counting, seeded
 
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
 SHAPE = (6, 10)
@@ -45,7 +45,7 @@ def case(request: pytest.FixtureRequest) -> Case:
 
 def test_counts_are_whole_and_within_bounds(case: Case) -> None:
     sensor, exposure, rate = case
-    counts = sample_counts((20 * rate).expand(50, *SHAPE), exposure, sensor, seeded())
+    counts = ForwardModel(sensor, exposure).sample((20 * rate).expand(50, *SHAPE), seeded())
     assert counts.dtype == torch.int32
     assert counts.min() >= 0
     assert counts.max() <= sensor.saturation_value(exposure.cycles)
@@ -54,12 +54,12 @@ def test_counts_are_whole_and_within_bounds(case: Case) -> None:
 @pytest.mark.parametrize("leading", [(), (1,), (5,), (2, 3), (0,)])
 def test_counts_have_the_shape_of_the_rates(case: Case, leading: tuple[int, ...]) -> None:
     sensor, exposure, rate = case
-    assert sample_counts(rate.expand(*leading, *SHAPE), exposure, sensor, seeded()).shape == (*leading, *SHAPE)
+    assert ForwardModel(sensor, exposure).sample(rate.expand(*leading, *SHAPE), seeded()).shape == (*leading, *SHAPE)
 
 
 def test_one_seed_one_answer(case: Case) -> None:
     sensor, exposure, rate = case
-    first, again, other = (sample_counts(rate, exposure, sensor, seeded(seed)) for seed in (3, 3, 4))
+    first, again, other = (ForwardModel(sensor, exposure).sample(rate, seeded(seed)) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 
@@ -68,19 +68,20 @@ def test_a_batch_of_equal_sensors_is_one_sensor(case: Case) -> None:
     sensor, exposure, rate = case
     batch = Sensor(**(vars(sensor) | {name: getattr(sensor, name).expand(4, *SHAPE) for name in MAPS}))
     rate = rate.expand(4, *SHAPE)
-    assert torch.equal(*(sample_counts(rate, exposure, one, seeded()) for one in (sensor, batch)))
+    assert torch.equal(*(ForwardModel(one, exposure).sample(rate, seeded()) for one in (sensor, batch)))
 
 
 def test_leading_dimensions_are_only_a_shape(case: Case) -> None:
     sensor, exposure, rate = case
-    flat = sample_counts(rate.expand(6, *SHAPE), exposure, sensor, seeded())
-    assert torch.equal(flat.reshape(2, 3, *SHAPE), sample_counts(rate.expand(2, 3, *SHAPE), exposure, sensor, seeded()))
+    model = ForwardModel(sensor, exposure)
+    flat = model.sample(rate.expand(6, *SHAPE), seeded())
+    assert torch.equal(flat.reshape(2, 3, *SHAPE), model.sample(rate.expand(2, 3, *SHAPE), seeded()))
 
 
 def test_the_rates_are_left_alone(case: Case) -> None:
     sensor, exposure, rate = case
     before = rate.clone()
-    sample_counts(rate, exposure, sensor, seeded())
+    ForwardModel(sensor, exposure).sample(rate, seeded())
     assert torch.equal(rate, before)
 
 
@@ -89,7 +90,7 @@ def test_more_light_more_counts(case: Case) -> None:
     sensor, exposure, _ = case
     bright = 0.5 * (exposure.count_time < 1e-6) + 0.05
     levels = torch.tensor([0.0, 1.0, 2.0, 4.0, 8.0])[:, None, None, None] * bright / exposure.count_time
-    counts = sample_counts(levels.expand(5, 200, *SHAPE), exposure, sensor, seeded())
+    counts = ForwardModel(sensor, exposure).sample(levels.expand(5, 200, *SHAPE), seeded())
     means = counts.double().mean(dim=(1, 2, 3))
     assert (means.diff() > 0.05).all(), means
 
@@ -98,7 +99,7 @@ def test_more_light_more_counts(case: Case) -> None:
 def test_counts_come_on_the_device_of_the_rates(case: Case, device: str) -> None:
     sensor, exposure, rate = case
     generator = torch.Generator(device).manual_seed(0)
-    counts = sample_counts(rate.to(device), exposure, sensor.to(device), generator)
+    counts = ForwardModel(sensor.to(device), exposure).sample(rate.to(device), generator)
     assert counts.device.type == device
 
 

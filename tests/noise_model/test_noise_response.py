@@ -9,14 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws_by_hand import CROSS, binary, counting, rates, seeded
 
-from noise_model.response import (
-    SATURATED_LOAD,
-    apparent_rate,
-    detection_rate,
-    expected_counts,
-    firing_rate,
-)
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import SATURATED_LOAD, ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
 SHAPE = (12, 12)
@@ -44,8 +37,8 @@ def sensors(make: type, lifetime: float, crosstalk: st.SearchStrategy[torch.Tens
 
 def there_and_back(x: float, exposure: Exposure, sensor: Sensor) -> torch.Tensor:
     """What comes back of 1 when a rate of x detections a frame makes its mean counts."""
-    rate = rates(x, exposure, SHAPE)
-    back, _ = detection_rate(expected_counts(firing_rate(rate, sensor), exposure, sensor), exposure, sensor)
+    rate, model = rates(x, exposure, SHAPE), ForwardModel(sensor, exposure)
+    back, _ = model.detection_rate(model.expected_counts(rate))
     return back / rate
 
 
@@ -93,9 +86,9 @@ def test_rates_are_right_on_average_and_so_is_their_sd(name: str) -> None:
     """200,000 captures each with at least 5 counts a pixel: standard deviation within 10 % of its mean estimate; mean
     within a tenth of it, and the share b / N that the bend of the dead-time inverse adds to any rate."""
     sensor, exposure, levels = CAMERAS[name]
+    model = ForwardModel(sensor, exposure)
     for x in levels:
-        rate = rates(x, exposure)
-        answer, sd = detection_rate(sample_counts(rate, exposure, sensor, seeded()), exposure, sensor)
+        answer, sd = model.detection_rate(model.sample(rates(x, exposure), seeded()))
         answer, sd, true = answer.double(), sd.double(), x / exposure.count_time
         bend = true * sensor.dead_time / (exposure.count_time * exposure.cycles)
         assert answer.mean().item() == pytest.approx(true + bend, abs=0.1 * answer.std().item()), x
@@ -107,7 +100,7 @@ def test_rates_are_right_on_average_and_so_is_their_sd(name: str) -> None:
 def test_the_ends_are_finite(name: str, share: float) -> None:
     sensor, exposure, _ = CAMERAS[name]
     counts = torch.full((400, 500), round(share * sensor.saturation_value(exposure.cycles)), dtype=torch.int32)
-    rate, sd = detection_rate(counts, exposure, sensor)
+    rate, sd = ForwardModel(sensor, exposure).detection_rate(counts)
     assert rate.isfinite().all()
     assert sd.isfinite().all()
     assert (sd > 0).all()
@@ -123,7 +116,7 @@ def test_more_counts_more_rate(kind: str) -> None:
     sensor, exposure, _ = CAMERAS[kind]
     most = 256 if kind == "binary" else math.floor(SATURATED_LOAD * 17.5 * 64)
     counts = torch.arange(most + 1)[:, None, None]
-    rate, _ = detection_rate(counts, exposure, replace(sensor, **uniform_maps((1, 1))))
+    rate, _ = ForwardModel(replace(sensor, **uniform_maps((1, 1))), exposure).detection_rate(counts)
     assert (rate.diff(dim=0) > 0).all()
 
 
@@ -138,8 +131,8 @@ def test_the_maps_are_taken_out(make: type) -> None:
     exposure = Exposure(1e-6, 256)
     sensor = make(SHAPE, pde=MAP, dark_count_rate=2e5 * MAP.flip(0))
     for x in (0.0, 0.1):
-        counts = sample_counts(rates(x, exposure, (2000, *SHAPE)), exposure, sensor, seeded())
-        rate, sd = detection_rate(counts, exposure, sensor)
+        counts = ForwardModel(sensor, exposure).sample(rates(x, exposure, (2000, *SHAPE)), seeded())
+        rate, sd = ForwardModel(sensor, exposure).detection_rate(counts)
         error = (rate.mean(dim=0) - x / exposure.count_time).abs() / (sd.mean(dim=0) / math.sqrt(2000))
         assert error.max() < 5.0
         assert x > 0 or (rate < 0).any()
@@ -148,8 +141,8 @@ def test_the_maps_are_taken_out(make: type) -> None:
 def test_a_leading_shape_changes_nothing() -> None:
     sensor, exposure, _ = CAMERAS["binary"]
     counts = torch.randint(0, 256, (2, 3, 400, 500), generator=seeded(), dtype=torch.int32)
-    rate, sd = detection_rate(counts, exposure, sensor)
-    one, its_sd = detection_rate(counts[1, 2], exposure, sensor)
+    rate, sd = ForwardModel(sensor, exposure).detection_rate(counts)
+    one, its_sd = ForwardModel(sensor, exposure).detection_rate(counts[1, 2])
     assert torch.equal(rate[1, 2], one)
     assert torch.equal(sd[1, 2], its_sd)
 
@@ -158,7 +151,7 @@ def test_the_apparent_rate_of_blinding_light_is_finite() -> None:
     """A binary pixel that stays dark once in 10^11 frames has a rate still; what never does has a large one."""
     sensor = Sensor("binary", torch.ones(1, 4), torch.zeros(1, 4), 0.0, 1)
     photons = torch.tensor([[0.5, 17.5, 25.0, 500.0]])
-    apparent = apparent_rate(photons, Exposure(1.0), sensor, 0.0)
+    apparent = ForwardModel(sensor, Exposure(1.0)).apparent_rate(photons, 0.0)
     assert apparent.dtype == torch.float32
     torch.testing.assert_close(apparent[:, :3], photons[:, :3], rtol=1e-3, atol=0)
     assert 27 < float(apparent[0, 3]) < 30

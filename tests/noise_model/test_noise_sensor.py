@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws_by_hand import binary, counting
 
+from noise_model.config_files import shipped_configs
 from noise_model.errors import InputError
 from noise_model.estimates import Estimate
-from noise_model.files import shipped_configs, whole_file
+from noise_model.files import whole_file
 from noise_model.sensor import Sensor
 
 PRESETS = sorted(path.stem for path in (shipped_configs() / "sensors").glob("*.yaml"))

@@ -8,7 +8,7 @@ import torch
 from laws_by_hand import CROSS, SIGMAS, binary, counting, rates, seeded
 from published_generator import DARK_SUBFRAMES, SUBFRAME, sample, stretched
 
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure
 
 PERFECT = {"afterpulsing": 0.0, "crosstalk": 0.0, "dark_counts": 0.0}
@@ -23,7 +23,7 @@ def test_its_white_is_too_dark(photons: float, too_dark: float) -> None:
     """By 5, 9 and 17 %: photons that pile up in a sub-frame are thrown away before half of them are not detected."""
     frames, exposure = 1000, Exposure(SUBFRAME, 1000)
     theirs = sample(flat(photons), frames, np.random.default_rng(0), **PERFECT)
-    ours = sample_counts(rates(0.5 * photons, exposure), exposure, binary(), seeded()).double().mean().item()
+    ours = ForwardModel(binary(), exposure).sample(rates(0.5 * photons, exposure), seeded()).double().mean().item()
     error = theirs.std() / math.sqrt(theirs.size) / ours
     assert abs(1 - theirs.mean() / ours - too_dark) < SIGMAS * error < too_dark / 2
 
@@ -45,7 +45,7 @@ def test_its_afterpulses_come_within_the_dead_time() -> None:
     assert counts.max() >= 2
     exposure = Exposure(SUBFRAME)
     ours = counting(afterpulse_probability=0.1, trap_lifetime=100e-9)
-    assert sample_counts(rates(10.0, exposure), exposure, ours, seeded()).max() == 1
+    assert ForwardModel(ours, exposure).sample(rates(10.0, exposure), seeded()).max() == 1
 
 
 def test_its_crosstalk_does_not_know_the_neighbours() -> None:
@@ -61,7 +61,7 @@ def test_its_crosstalk_does_not_know_the_neighbours() -> None:
     assert abs(np.mean(bright) - dark.mean()) < SIGMAS * error < c * cycles / 3
     exposure, sensor = Exposure(SUBFRAME, cycles), binary((3, 3), crosstalk=c * CROSS)
     light = torch.from_numpy(np.where(surrounded > 0, 14 / SUBFRAME, 0)).float().expand(trials, 3, 3)
-    ours = sample_counts(light, exposure, sensor, seeded())[:, 1, 1].double()
+    ours = ForwardModel(sensor, exposure).sample(light, seeded())[:, 1, 1].double()
     assert ours.mean().item() > 3 * np.mean(bright)
 
 
@@ -69,7 +69,7 @@ def test_its_pixels_know_no_dead_time() -> None:
     """In 20 us a pixel that is blind for 50 ns after each avalanche counts 400 at the most."""
     exposure = Exposure(1000 * SUBFRAME)
     assert sample(flat(20.0, (4, 4)), 1000, np.random.default_rng(4), **PERFECT).min() > 430
-    assert sample_counts(rates(1e5, exposure), exposure, counting(), seeded()).max() <= 400
+    assert ForwardModel(counting(), exposure).sample(rates(1e5, exposure), seeded()).max() <= 400
 
 
 def test_its_images_do_not_tell_bright_from_dim() -> None:

@@ -11,11 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from laws_by_hand import SIGMAS, chain_pmf, dead_time_pmf
 
-from noise_model.calibration.dispersion import Pulses, binary_variance, counting_variance
+from noise_model.calibration.dispersion import binary_variance, counting_variance
 from noise_model.calibration.pooling import WIDTH_95
 from noise_model.calibration.pulses import AFTERPULSING_DECIDED, afterpulsing, dead_time
 from noise_model.calibration.streams import StreamStatistics, gather
 from noise_model.estimates import Estimate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure
 
 TRAPS = {"afterpulse_probability": 0.04, "trap_lifetime": 1e-7}
@@ -212,8 +213,8 @@ def test_variance_of_binary_sums(p: float, a: float, n: int) -> None:
     """Against the law, frame by frame."""
     pmf, k = chain_pmf(p, a, n), np.arange(n + 1)
     mean = pmf @ k
-    pulses = Pulses(0.0, a)
-    found = binary_variance(np.array([mean / n]), Exposure(1e-5, n), guess((1, 1)), pulses)
+    sensor = guess((1, 1), dead_time=0.0, afterpulse_probability=a)
+    found = binary_variance(np.array([mean / n]), ForwardModel(sensor, Exposure(1e-5, n)))
     assert found == pytest.approx(pmf @ (k - mean) ** 2)
 
 
@@ -224,15 +225,16 @@ def test_variance_of_counting_frames(b: float, low: float, high: float) -> None:
     laws = [dead_time_pmf(load / (1 - load) / b, b) for load in np.linspace(low, high, 15)]
     means = np.array([law @ np.arange(law.size) for law in laws])
     expected = [law @ (np.arange(law.size) - mean) ** 2 for law, mean in zip(laws, means, strict=True)]
-    sensor = guess((1, 1), 9, dead_time=1.0, trap_lifetime=1e-7)
-    found = counting_variance(means, Exposure(1.0, 3), sensor, Pulses(b, 0.0))
+    sensor = guess((1, 1), 9, dead_time=b, afterpulse_probability=0.0, trap_lifetime=1e-7)
+    found = counting_variance(means, ForwardModel(sensor, Exposure(1.0, 3)))
     assert found == pytest.approx(3 * np.array(expected), rel=1e-4)
 
 
 def test_negative_afterpulses_narrow_as_positive_ones_widen() -> None:
     """So that an estimate near 0 is right on average."""
-    sensor, mean = guess((1, 1), 9, trap_lifetime=1e-7), np.array([3.0, 3.1])
-    less, none, more = (counting_variance(mean, Exposure(1e-6), sensor, Pulses(5e-8, a)) for a in (-0.01, 0.0, 0.01))
+    sensor, mean = guess((1, 1), 9, dead_time=5e-8, trap_lifetime=1e-7), np.array([3.0, 3.1])
+    models = (ForwardModel(replace(sensor, afterpulse_probability=a), Exposure(1e-6)) for a in (-0.01, 0.0, 0.01))
+    less, none, more = (counting_variance(mean, model) for model in models)
     assert less + more == pytest.approx(2 * none)
     assert (more > none).all()
 

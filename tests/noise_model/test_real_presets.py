@@ -11,9 +11,8 @@ from real_spread import DIAGONAL, NEAREST, crosstalk, dead_time, dispersion
 from scipy.ndimage import correlate
 
 from noise_model.calibration.dark import DarkMap
+from noise_model.config_files import shipped_configs
 from noise_model.estimates import Estimate
-from noise_model.files import shipped_configs
-from noise_model.response import afterpulse_in_frame
 from noise_model.sensor import Sensor
 
 TAIL = ("dark_hot_fraction", "dark_hot_median", "dark_hot_sigma")
@@ -66,7 +65,7 @@ def test_afterpulsing_of_the_spc3_preset_is_that_of_dark_frames(shared: Path) ->
     frames = spc3_dark(shared)
     fano = dispersion(frames * (frames.sum(axis=0) <= 25))
     value, low, high = ((each - 1) / (each + 1) for each in (fano.value, fano.low, fano.high))
-    assert same(afterpulse_in_frame(Sensor.load("spc3")), Estimate(value, low, high))
+    assert same(Sensor.load("spc3").afterpulse_in_frame, Estimate(value, low, high))
 
 
 def test_dead_time_of_the_spc3_preset_fits_the_spread_of_bright_pixels(shared: Path) -> None:

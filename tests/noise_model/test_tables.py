@@ -13,10 +13,10 @@ from laws_by_hand import check_law, check_moments, counting, dead_time_pmf, rate
 from numpy.typing import NDArray
 
 from noise_model import kernels, torch_sampling
-from noise_model.laws import ClusterShape, Shape
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
+from noise_model.laws import ClusterProcess
 from noise_model.sensor import Exposure, Sensor
-from noise_model.tables import alias_entries, moments, part, parts
+from noise_model.tables import alias_entries, mean_and_deviation, part, parts
 
 CPU = torch.device("cpu")
 CHANCES = hnp.arrays(
@@ -70,9 +70,9 @@ def test_long_sums_have_the_moments_of_their_law(exposure: Exposure, load: float
     """Bright pixels come from the standardised law, dim ones from a table; 40,000 counts, 4.5 standard errors."""
     sensor = counting((200, 200))
     b = sensor.dead_time / exposure.count_time
-    assert part(Shape.of(exposure, sensor), CPU).long is not None
+    assert part(ForwardModel(sensor, exposure).process, CPU).long is not None
     x = load / b
-    counts = sample_counts(rates(x, exposure, (200, 200)), exposure, sensor, seeded()).numpy()
+    counts = ForwardModel(sensor, exposure).sample(rates(x, exposure, (200, 200)), seeded()).numpy()
     one = dead_time_pmf(x, b)
     k = np.arange(one.size)
     variance = one @ k**2 - (one @ k) ** 2
@@ -82,16 +82,16 @@ def test_long_sums_have_the_moments_of_their_law(exposure: Exposure, load: float
 def test_a_long_sum_obeys_its_whole_law() -> None:
     """Chi-square of 200,000 counts against the exact law of 64 frames, at mean 5100 and a deviation of 32."""
     exposure, sensor, x = Exposure(10.4e-6, 64), counting(), 130.0
-    assert part(Shape.of(exposure, sensor), CPU).long is not None
-    counts = sample_counts(rates(x, exposure), exposure, sensor, seeded()).numpy()
+    assert part(ForwardModel(sensor, exposure).process, CPU).long is not None
+    counts = ForwardModel(sensor, exposure).sample(rates(x, exposure), seeded()).numpy()
     check_law(counts, dead_time_pmf(x, sensor.dead_time / exposure.count_time, 64)[: counts.max() + 1])
 
 
 def test_what_no_long_table_holds_is_drawn_in_parts() -> None:
     """Counters that fill up have no smooth law."""
     exposure, sensor = Exposure(1e-3, 200), counting((100, 100), dead_time=0.0, counter_bits=9)
-    assert len(list(parts(Shape.of(exposure, sensor), CPU))) > 1
-    counts = sample_counts(rates(100.0, exposure, (100, 100)), exposure, sensor, seeded()).numpy()
+    assert len(list(parts(ForwardModel(sensor, exposure).process, CPU))) > 1
+    counts = ForwardModel(sensor, exposure).sample(rates(100.0, exposure, (100, 100)), seeded()).numpy()
     check_moments(counts, 20_000.0, 20_000.0)
 
 
@@ -99,14 +99,14 @@ def test_tables_are_small() -> None:
     """Under 20 MB, for any number of frames."""
     for cycles in (1, 16, 256, 1000, 65_000):
         for count_time in (875e-9, 10.4e-6):
-            shape = Shape.of(Exposure(count_time, cycles), counting((4, 4)))
+            shape = ForwardModel(counting((4, 4)), Exposure(count_time, cycles)).process
             assert sum(each.size for each in parts(shape, CPU)) < 20e6
 
 
 @pytest.mark.parametrize("afterpulse", [0.0, 0.1])
 def test_clusters_have_their_moments(afterpulse: float) -> None:
     """Mean x, variance x (1 + a) / (1 - a), by the law itself."""
-    law = ClusterShape(64.0, afterpulse)
+    law = ClusterProcess(64.0, afterpulse)
     x = torch.tensor([0.0, 0.3, 7.0, 64.0], dtype=torch.float64)
     for first, pmf in law.windows(x):
         k = first[:, None] + torch.arange(pmf.shape[1])
@@ -118,7 +118,9 @@ def test_clusters_have_their_moments(afterpulse: float) -> None:
 
 def test_moments_are_those_of_the_frames() -> None:
     sensor, exposure = counting((1, 1)), Exposure(875e-9, 7)
-    mean, deviation = moments(Shape.of(exposure, sensor), torch.tensor([4.0], dtype=torch.float64))
+    mean, deviation = mean_and_deviation(
+        ForwardModel(sensor, exposure).process, torch.tensor([4.0], dtype=torch.float64)
+    )
     one = dead_time_pmf(4.0, 50e-9 / 875e-9)
     k = np.arange(one.size)
     assert float(mean) == pytest.approx(7 * (one @ k))
@@ -131,7 +133,7 @@ def test_dim_and_bright_laws_meet(lifetime: float) -> None:
     from noise_model.laws import frame_law
 
     sensor = counting((1, 1), afterpulse_probability=0.1, trap_lifetime=lifetime)
-    shape = Shape.of(Exposure(875e-9), sensor)
+    shape = ForwardModel(sensor, Exposure(875e-9)).process
     below, above = frame_law(torch.tensor([8 - 1e-9, 8 + 1e-9], dtype=torch.float64), shape)
     assert float((below - above).abs().max()) < 1e-3
     assert float((below - above).abs().sum()) / 2 < 1e-3
@@ -140,7 +142,7 @@ def test_dim_and_bright_laws_meet(lifetime: float) -> None:
 def one_bright(sensor: Sensor, exposure: Exposure) -> NDArray[np.int32]:
     rate = torch.zeros(100_000, 3, 3)
     rate[:, 1, 1] = 8e6
-    return sample_counts(rate, exposure, sensor, seeded()).numpy()
+    return ForwardModel(sensor, exposure).sample(rate, seeded()).numpy()
 
 
 @pytest.mark.parametrize("cycles", [1, 40])
@@ -157,5 +159,5 @@ def test_one_bright_pixel_fires_its_neighbours(cycles: int) -> None:
 
 def test_a_wider_array_of_the_same_sensor_is_tabulated_once() -> None:
     exposure = Exposure(875e-9, 3)
-    small, large = counting((2, 2)), counting((8, 8))
-    assert part(Shape.of(exposure, small), CPU) is part(Shape.of(exposure, replace(large, name="other")), CPU)
+    small, large = counting((2, 2)), replace(counting((8, 8)), name="other")
+    assert part(ForwardModel(small, exposure).process, CPU) is part(ForwardModel(large, exposure).process, CPU)

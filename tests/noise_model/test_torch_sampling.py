@@ -8,9 +8,7 @@ from scipy import stats
 
 from noise_model import torch_sampling
 from noise_model.crosstalk import Crosstalk
-from noise_model.laws import Shape
-from noise_model.response import firing_rate
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tables import parts
 
@@ -30,10 +28,11 @@ CASES = {
 def test_both_draw_the_same_counts(sensor: Sensor, exposure: Exposure, x: float) -> None:
     """Kolmogorov and Smirnov's test and Levene's for the spread, and the covariance of neighbours; 2000 images."""
     rate = torch.full((2000, *SHAPE), x / exposure.count_time)
-    compiled = sample_counts(rate, exposure, sensor, seeded(1)).numpy()
-    law = list(parts(Shape.of(exposure, sensor), rate.device))
-    firing = firing_rate(rate, sensor) * exposure.count_time
-    drawn = torch_sampling.draw_counts(firing, law, Crosstalk.of(exposure, sensor), seeded(2)).numpy()
+    model = ForwardModel(sensor, exposure)
+    compiled = model.sample(rate, seeded(1)).numpy()
+    law, crosstalk = list(parts(model.process, rate.device)), Crosstalk.of(model.process, sensor.crosstalk)
+    firing = sensor.firing_rate(rate) * exposure.count_time
+    drawn = torch_sampling.draw_counts(firing, law, crosstalk, seeded(2)).numpy()
     assert stats.ks_2samp(compiled.ravel(), drawn.ravel()).pvalue > 1e-4
     assert stats.levene(compiled.ravel(), drawn.ravel()).pvalue > 1e-4
     beside, error = neighbours(compiled - compiled.mean())
@@ -49,7 +48,8 @@ def neighbours(counts: np.ndarray) -> tuple[float, float]:
 
 def test_one_seed_one_answer() -> None:
     sensor, exposure, x = CASES["counting frames"]
-    law, rate = list(parts(Shape.of(exposure, sensor), torch.device("cpu"))), torch.full((5, *SHAPE), x)
-    draws = [torch_sampling.draw_counts(rate, law, Crosstalk.of(exposure, sensor), seeded(seed)) for seed in (3, 3, 4)]
+    process, rate = ForwardModel(sensor, exposure).process, torch.full((5, *SHAPE), x)
+    law, crosstalk = list(parts(process, torch.device("cpu"))), Crosstalk.of(process, sensor.crosstalk)
+    draws = [torch_sampling.draw_counts(rate, law, crosstalk, seeded(seed)) for seed in (3, 3, 4)]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])

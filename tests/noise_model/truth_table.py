@@ -20,7 +20,7 @@ from avalanches import Array, images
 from numpy.typing import NDArray
 from scipy import stats
 
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
 QUANTITIES = ("mean", "variance", "skewness", "nearest", "diagonal", "map")
@@ -65,7 +65,7 @@ class Setting:
         """(count, H, W) images by the noise model."""
         rate = (torch.from_numpy(self.array.rate).float() * 0.99).expand(count, *self.array.rate.shape)
         generator = torch.Generator().manual_seed(seed)
-        return sample_counts(rate, Exposure(self.array.count_time, self.cycles), self.sensor, generator).numpy()
+        return ForwardModel(self.sensor, Exposure(self.array.count_time, self.cycles)).sample(rate, generator).numpy()
 
 
 @dataclass(frozen=True)

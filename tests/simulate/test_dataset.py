@@ -17,7 +17,7 @@ import yaml
 from torch.utils.data import DataLoader
 
 from noise_model.errors import InputError
-from noise_model.response import expected_counts, firing_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Sensor
 from simulate.dataset import PairDataset, SimulatedSet, joined
 from simulate.recipe import SCALES, SimulationRecipe
@@ -100,7 +100,7 @@ def test_mean_counts_are_those_expected(made: SimulatedSet) -> None:
             for file in shards(made):
                 flux = torch.from_numpy(file["targets/x16"][()].astype(np.float32))
                 native = flux.reshape(len(flux), SHAPE[0], 16, SHAPE[1], 16).mean(dim=(2, 4))
-                expected = expected_counts(firing_rate(native * white, sensor), exposure, sensor).double()
+                expected = ForwardModel(sensor, exposure).expected_counts(native * white).double()
                 total += float(file["counts"][:, f, b].sum())
                 mean += float(expected.sum())
                 variance += float((expected * (1 - expected / exposure.cycles)).sum()) * 1.03
@@ -224,15 +224,15 @@ def test_pairs_are_what_was_stored(made: SimulatedSet, scale: int) -> None:
     assert len(pairs) == 30 * len(WHITE) * len(DEPTHS)
     item = (2 * len(WHITE) + 1) * 30 + 17  # third bit depth, second flux, scene 17: row 1 of the third shard
     pair = pairs[item]
-    assert pair.exposure.cycles == 1024
+    assert pair.model.exposure.cycles == 1024
     assert list(pair.targets) == [s for s in reversed(SCALES) if s <= scale]
     with h5py.File(made.folder / "shard-00002.h5") as file:
         assert np.array_equal(pair.counts[0].numpy(), file["counts"][1, 1, 2])
         for each, target in pair.targets.items():
             assert target[0].numpy() == pytest.approx(2e7 * file[f"targets/x{each}"][1].astype(np.float32))
-    assert pair.sensor.pde.shape == (1, *SHAPE)
-    assert torch.equal(pair.sensor.pde[0], made.maker.sensor.pde)
-    assert pair.sensor.binary
+    assert pair.model.sensor.pde.shape == (1, *SHAPE)
+    assert torch.equal(pair.model.sensor.pde[0], made.maker.sensor.pde)
+    assert pair.model.sensor.binary
 
 
 def test_items_beyond_the_end_are_refused(made: SimulatedSet) -> None:
@@ -251,7 +251,7 @@ def test_batches_have_one_exposure_and_cover_the_set_once(made: SimulatedSet) ->
     for batch, pair in zip(batches, loader, strict=True):
         assert pair.counts.shape == (len(batch), *SHAPE)
         assert pair.targets[2].shape == (len(batch), 2 * SHAPE[0], 2 * SHAPE[1])
-        assert pair.sensor.pde.shape == (len(batch), *SHAPE)
+        assert pair.model.sensor.pde.shape == (len(batch), *SHAPE)
 
 
 def test_pairs_of_different_exposure_are_not_joined(made: SimulatedSet) -> None:
@@ -268,8 +268,8 @@ def test_a_pixel_mask_is_kept(tmp_path: Path) -> None:
     list(replace(made, maker=masked).write())
     pairs = PairDataset(made.folder, 1)
     both = joined([pairs[0], pairs[1]])
-    assert both.sensor.pixel_mask is not None
-    assert torch.equal(both.sensor.pixel_mask, mask.expand(2, *SHAPE))
+    assert both.model.sensor.pixel_mask is not None
+    assert torch.equal(both.model.sensor.pixel_mask, mask.expand(2, *SHAPE))
 
 
 def test_folders_that_hold_no_complete_set_are_refused(tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from noise_model.response import expected_counts, firing_rate
 from simulate.pairs import Draws, Pair, PairRecipe, draw_pair, targets_of
 
 PLAIN = {  # one ideal binary array, p = 0.2 in white
@@ -43,10 +42,10 @@ def drawn(scale: int, seed: int, **changes: object) -> Pair:
 @given(st.sampled_from([1, 2, 4, 8, 16]), st.integers(0, 300))
 def test_any_draw_is_possible_counts_with_their_targets(scale: int, seed: int) -> None:
     pair = drawn(scale, seed)
-    assert pair.counts.shape == pair.sensor.pde.shape == pair.sensor.dark_count_rate.shape == (3, 8, 8)
+    assert pair.counts.shape == pair.model.sensor.pde.shape == pair.model.sensor.dark_count_rate.shape == (3, 8, 8)
     assert pair.counts.dtype == torch.int32
     assert pair.counts.min() >= 0
-    assert pair.counts.max() <= pair.sensor.saturation_value(pair.exposure.cycles)
+    assert pair.counts.max() <= pair.model.sensor.saturation_value(pair.model.exposure.cycles)
     assert list(pair.targets) == [s for s in (16, 8, 4, 2, 1) if s <= scale]
     for s, target in pair.targets.items():
         assert target.shape == (3, 8 * s, 8 * s)
@@ -68,14 +67,14 @@ def test_randomness_comes_from_the_generator_alone() -> None:
     torch.manual_seed(2)
     same, other = drawn(4, 5), drawn(4, 6)
     assert one.counts.equal(same.counts)
-    assert one.exposure == same.exposure
+    assert one.model.exposure == same.model.exposure
     assert not one.targets[1].equal(other.targets[1])
 
 
 def test_counts_have_the_mean_of_their_targets() -> None:
     """Over 3 x 64 pixels of 64 frames, within 4.5 standard deviations: one false alarm in 2e5."""
     pair = drawn(4, 0, **PLAIN)
-    expected = expected_counts(firing_rate(pair.targets[1], pair.sensor), pair.exposure, pair.sensor)
+    expected = pair.model.expected_counts(pair.targets[1])
     variance = (expected * (1 - expected / 64)).sum()
     assert abs(pair.counts.sum() - expected.sum()) < 4.5 * variance.sqrt()
     white = pair.targets[4] / scenes(32)
@@ -87,13 +86,13 @@ def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
     kinds, cycles = set(), set()
     for seed in range(60):
         pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(starred_share=0.0), draws(seed))
-        kinds.add(pair.sensor.binary)
-        cycles.add(pair.exposure.cycles)
-        low, high = (0.02, 1.5) if pair.sensor.binary else (0.2, 80.0)
-        white = pair.targets[1] * pair.exposure.count_time
-        assert (white >= 0.999 * max(low, 0.1 / pair.exposure.cycles)).all()
+        kinds.add(pair.model.sensor.binary)
+        cycles.add(pair.model.exposure.cycles)
+        low, high = (0.02, 1.5) if pair.model.sensor.binary else (0.2, 80.0)
+        white = pair.targets[1] * pair.model.exposure.count_time
+        assert (white >= 0.999 * max(low, 0.1 / pair.model.exposure.cycles)).all()
         assert (white <= 1.001 * high).all()
-        assert pair.sensor.binary == (pair.sensor.dead_time == 0)
+        assert pair.model.sensor.binary == (pair.model.sensor.dead_time == 0)
     assert kinds == {True, False}
     assert {1, 16384} <= cycles
 
@@ -117,7 +116,7 @@ def test_so_many_captures_have_stars() -> None:
 
 
 def test_an_unknown_sensor_tells_no_more_than_a_header() -> None:
-    sensor = drawn(2, 3, known_share=0.0, masked_share=1.0).sensor
+    sensor = drawn(2, 3, known_share=0.0, masked_share=1.0).model.sensor
     assert set(sensor.pde.flatten().tolist()) == {0.5}
     assert not sensor.dark_count_rate.any()
     assert not sensor.crosstalk.any()
@@ -129,7 +128,7 @@ def test_dead_pixels_count_next_to_nothing() -> None:
     quiet = PLAIN | {"masked_share": 1.0, "binary_white": (1.0, 1.0)}
     for seed in range(8):
         pair = draw_pair(torch.ones(4, 32, 32), 1, PairRecipe.model_validate(quiet), draws(seed))
-        dead = ~pair.sensor.good
+        dead = ~pair.model.sensor.good
         assert dead.float().mean() < 0.04
         if dead.any():
             assert pair.counts[dead].float().mean() < 1 < pair.counts[~dead].float().mean()

@@ -48,7 +48,7 @@ def test_a_smaller_sensor_is_refused() -> None:
     [
         ("count_time: -1", "not a simulation recipe"),
         ("just words", "not a simulation recipe"),
-        ("{", "not a readable recipe"),
+        ("{", "not a readable YAML file"),
     ],
 )
 def test_files_that_are_no_recipe_are_refused(tmp_path: Path, text: str, message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from hardware.captures.writer import CaptureWriter
-from noise_model.sensor import Exposure
+from hardware.settings import Settings
 from spadsr.cli.app import main
 from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.restoration.intervals import Intervals
@@ -55,10 +55,8 @@ def recorded(tmp_path: Path) -> Callable[..., Path]:
     def write(images: int, rows: int, columns: int, name: str = "capture.h5", bits: int = 1) -> Path:
         cycles, dead_time = (16, 0.0) if bits == 1 else (1, 50e-9)
         counts = np.random.default_rng(0).binomial(16, 0.2, (images, rows, columns)).astype(np.uint8)
-        path, exposure = tmp_path / name, Exposure(10.4e-6, cycles)
-        with CaptureWriter(
-            path, (rows, columns), np.uint8, exposure=exposure, dead_time=dead_time, counter_bits=bits
-        ) as writer:
+        path, settings = tmp_path / name, Settings(10.4e-6, cycles, bits, dead_time)
+        with CaptureWriter(path, (rows, columns), np.uint8, settings) as writer:
             writer.append(counts)
         return path
 

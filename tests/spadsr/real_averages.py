@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from skimage.io import imread
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, Exposure, Sensor
 from spadsr.evaluation.baselines import bicubic
 from spadsr.restoration.hot_pixels import stands_out
@@ -108,13 +109,13 @@ def binned(few: Frames, reference: Frames, peak: float, restorer: Restorer) -> S
     height, width = few.counts.shape
     counts = few.counts.reshape(height // 4, 4, width // 4, 4).sum(axis=(1, 3))
     frames = 16 * few.frames
-    wide = bicubic(counts, Exposure(1.0, frames), _sensor(counts.shape, None), 4).astype(np.float64)
+    wide = bicubic(counts, ForwardModel(_sensor(counts.shape, None), Exposure(1.0, frames)), 4).astype(np.float64)
     return _score(4, few, _restored(counts, frames, restorer, 4), np.maximum(wide, 0), reference, peak)
 
 
 def _restored(counts: Counts, frames: int, restorer: Restorer, scale: int, hot: Mask | None = None) -> Rates:
     image = torch.from_numpy(counts)[None]
-    rate, _ = restorer.restore(image, Exposure(1.0, frames), _sensor(counts.shape, hot), scale)
+    rate, *_ = restorer.answer(image, ForwardModel(_sensor(counts.shape, hot), Exposure(1.0, frames)), scale)
     return np.asarray(rate[0].double().cpu().numpy())
 
 

@@ -33,7 +33,7 @@ def mean_psnr(pictures: Path, name: str, strengths: Sequence[float], frames: int
 
 
 def _method(baseline: Baseline) -> Method:
-    return lambda counts, exposure, sensor, scale: Answer(baseline(counts, exposure, sensor, scale))
+    return lambda counts, model, scale: Answer(baseline(counts, model, scale))
 
 
 if __name__ == "__main__":

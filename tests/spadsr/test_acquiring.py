@@ -14,7 +14,7 @@ from command import Said
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.recording.order import Progress
-from noise_model.sensor import Exposure
+from hardware.settings import Settings
 from spadsr.acquisition.acquire import State, progress_line
 from spadsr.acquisition.live_view import LiveCount
 
@@ -32,7 +32,7 @@ def test_dark_recordings_say_so_and_how_they_were_made(tmp_path: Path, spadsr: R
         assert capture.shape == (500, 64, 32)
         assert capture.image_key is not None
         assert set(capture.image_key) == {2}
-        assert (capture.counter_bits, capture.frame_time, capture.lost) == (9, 1e-4, 0)
+        assert (capture.settings.counter_bits, capture.settings.frame_time, capture.lost) == (9, 1e-4, 0)
         assert capture.notes["sensor"].startswith("spc3: spc3")
         assert capture.notes["description"] == "simulated: spc3"
         assert "--frames 500 --dark" in capture.notes["command"]
@@ -52,27 +52,19 @@ def test_a_recording_is_recorded_again(tmp_path: Path, spadsr: Run) -> None:
     assert spadsr("acquire", "--camera", replayed, "-o", tmp_path / "b.h5").code == 0
     with open_capture(tmp_path / "a.h5") as first, open_capture(tmp_path / "b.h5") as second:
         assert (first.read(0, 300) == second.read(0, 300)).all()
-        assert (first.exposure, first.frame_time) == (second.exposure, second.frame_time)
+        assert (first.exposure, first.settings.frame_time) == (second.exposure, second.settings.frame_time)
 
 
 def test_a_recording_recorded_again_keeps_its_largest_count(tmp_path: Path, spadsr: Run) -> None:
     counts = np.full((300, 4, 4), 9, np.uint8)
-    with CaptureWriter(
-        tmp_path / "a.h5",
-        (4, 4),
-        np.uint8,
-        exposure=Exposure(1e-5, 2),
-        dead_time=0,
-        counter_bits=8,
-        saturation_value=9,
-        frame_time=1e-4,
-    ) as writer:
+    settings = Settings(1e-5, 2, counter_bits=8, frame_time=1e-4, largest_count=9)
+    with CaptureWriter(tmp_path / "a.h5", (4, 4), np.uint8, settings) as writer:
         writer.append(counts)
     replayed = f"replay:{tmp_path / 'a.h5'},speed=inf"
     done = spadsr("acquire", "--camera", replayed, "-o", tmp_path / "b.h5")
     assert "100.000%" in done.out, done.err
     with open_capture(tmp_path / "b.h5") as capture:
-        assert capture.saturation_value == 9
+        assert capture.settings.saturation_value == 9
 
 
 def test_ctrl_c_closes_the_file(tmp_path: Path) -> None:

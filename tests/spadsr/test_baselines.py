@@ -1,6 +1,7 @@
 """Bicubic and the denoisers: placement, unbiased inverses, and that denoising is worth it."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,8 +9,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from noise_model.response import expected_counts, fraction
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from simulate.scenes import ProceduralScenes
 from spadsr.evaluation.baselines import (
@@ -47,7 +47,7 @@ def phantom() -> np.ndarray:
 
 def taken(array: Sensor, cycles: int, white: float, seed: int = 0) -> np.ndarray:
     native = torch.from_numpy(block_mean(phantom(), 4)) * white
-    return sample_counts(native, Exposure(COUNT_TIME, cycles), array, torch.Generator().manual_seed(seed)).numpy()
+    return ForwardModel(array, Exposure(COUNT_TIME, cycles)).sample(native, torch.Generator().manual_seed(seed)).numpy()
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4, 16])
@@ -63,20 +63,20 @@ def test_enlarging_leaves_a_ramp_in_place(scale: int) -> None:
 
 def test_bicubic_at_native_scale_is_the_inverse_response() -> None:
     counts = np.full((4, 6), 8)
-    rate = bicubic(counts, Exposure(1e-5, 16), sensor(0.0, 1, (4, 6)), 1)
+    rate = bicubic(counts, ForwardModel(sensor(0.0, 1, (4, 6)), Exposure(1e-5, 16)), 1)
     assert np.allclose(rate, math.log(2) / 1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cycles", [1, 4, 64])
 def test_expectations_of_binary_sums_are_the_binomial_ones(cycles: int) -> None:
-    exposure = Exposure(COUNT_TIME, cycles)
-    values, sigma = stabiliser(exposure, BINARY)
+    model = ForwardModel(BINARY, Exposure(COUNT_TIME, cycles))
+    values, sigma = stabiliser(model)
     k = np.arange(cycles + 1)
     assert np.allclose(values, np.arcsin(np.sqrt((k + 3 / 8) / (cycles + 3 / 4))))
     assert sigma == pytest.approx(1 / math.sqrt(4 * cycles + 2))
     p = np.array([0.01, 0.1, 0.4, 0.8])
     exact = binom.pmf(k, cycles, p[:, None]) @ values
-    assert np.allclose(np.interp(cycles * p, *expectations(exposure, BINARY)[::-1]), exact, atol=0.005 * sigma)
+    assert np.allclose(np.interp(cycles * p, *expectations(model)[::-1]), exact, atol=0.005 * sigma)
 
 
 @pytest.mark.parametrize("array", [BINARY, COUNTING, POISSON], ids=["binary", "counting", "poisson"])
@@ -84,12 +84,12 @@ def test_expectations_of_binary_sums_are_the_binomial_ones(cycles: int) -> None:
 @pytest.mark.parametrize("x", [0.02, 0.2, 1.0])
 def test_the_inverse_is_unbiased(array: Sensor, cycles: int, x: float) -> None:
     """The inverse of the mean transform of a million counts is their mean within 5 standard errors."""
-    exposure, rate = Exposure(COUNT_TIME, cycles), torch.full((1000, 1000), x / COUNT_TIME)
-    wide = sensor(array.dead_time, array.counter_bits, (1000, 1000))
-    counts = sample_counts(rate, exposure, wide, torch.Generator().manual_seed(7)).numpy()
-    values, _ = stabiliser(exposure, array)
-    inverted = float(unbiased_inverse(values[counts].mean(), exposure, array))
-    truth = float(expected_counts(rate[:1, :1].double(), exposure, array))
+    model, rate = ForwardModel(array, Exposure(COUNT_TIME, cycles)), torch.full((1000, 1000), x / COUNT_TIME)
+    wide = replace(model, sensor=sensor(array.dead_time, array.counter_bits, (1000, 1000)))
+    counts = wide.sample(rate, torch.Generator().manual_seed(7)).numpy()
+    values, _ = stabiliser(model)
+    inverted = float(unbiased_inverse(values[counts].mean(), model))
+    truth = float(wide.expected_counts(rate.double())[0, 0])
     slope = np.polyfit(counts.ravel(), values[counts].ravel(), 1)[0]
     error = max(values[counts].std() / slope, counts.std()) / 1000  # of a mean in either domain
     assert abs(inverted - truth) < 5 * error
@@ -99,17 +99,17 @@ def test_the_inverse_is_unbiased(array: Sensor, cycles: int, x: float) -> None:
 def test_the_transform_evens_out_the_variance(array: Sensor, most: float) -> None:
     """Between four counts and two thirds of the dead-time ceiling the standard deviation is 1 within 10 %."""
     exposure = Exposure(COUNT_TIME)
-    values, sigma = stabiliser(exposure, array)
+    values, sigma = stabiliser(ForwardModel(array, exposure))
     for x in np.linspace(4, most, 5):
         wide = sensor(array.dead_time, array.counter_bits, (300, 300))
         rate = torch.full((300, 300), x / COUNT_TIME)
-        counts = sample_counts(rate, exposure, wide, torch.Generator().manual_seed(1)).numpy()
+        counts = ForwardModel(wide, exposure).sample(rate, torch.Generator().manual_seed(1)).numpy()
         assert values[counts].std() == pytest.approx(sigma, rel=0.1)
 
 
 def test_a_full_counter_has_a_finite_transform() -> None:
     for cycles in (1, 16):
-        values, _ = stabiliser(Exposure(COUNT_TIME, cycles), COUNTING)
+        values, _ = stabiliser(ForwardModel(COUNTING, Exposure(COUNT_TIME, cycles)))
         assert np.isfinite(values).all()
         assert (np.diff(values) >= 0).all()
 
@@ -119,9 +119,9 @@ def test_a_full_counter_has_a_finite_transform() -> None:
 def test_denoising_beats_bicubic_by_far(name: str, array: Sensor, cycles: int, x: float) -> None:
     """On a smooth picture the gain is about 15 dB; half of it cannot be luck."""
     white, counts = x / COUNT_TIME, taken(array, cycles, x / COUNT_TIME)
-    exposure = Exposure(COUNT_TIME, cycles)
+    model = ForwardModel(array, Exposure(COUNT_TIME, cycles))
     errors = [
-        np.mean((np.maximum(method(counts, exposure, array, 4), 0) / white - phantom()) ** 2)
+        np.mean((np.maximum(method(counts, model, 4), 0) / white - phantom()) ** 2)
         for method in (bicubic, BASELINES[name])
     ]
     assert 10 * math.log10(errors[0] / errors[1]) > 7.5
@@ -131,16 +131,16 @@ def test_denoising_beats_bicubic_by_far(name: str, array: Sensor, cycles: int, x
 def test_denoising_keeps_the_total(denoiser: Denoiser) -> None:
     """Mean counts out are mean counts in, within 5 standard errors of the exposure's photon noise."""
     counts = taken(BINARY, 16, 0.22 / COUNT_TIME)
-    exposure = Exposure(COUNT_TIME, 16)
-    expected = float(16 * fraction(torch.from_numpy(phantom()) * 0.22 / COUNT_TIME, exposure, BINARY).mean())
-    clean = denoised_counts(counts, exposure, BINARY, denoiser)
+    model = ForwardModel(BINARY, Exposure(COUNT_TIME, 16))
+    expected = float(16 * model.mean_per_frame(torch.from_numpy(phantom()) * 0.22 / COUNT_TIME).mean())
+    clean = denoised_counts(counts, model, denoiser)
     assert abs(clean.mean() - expected) < 5 * math.sqrt(expected / counts.size)
 
 
 @pytest.mark.parametrize("name", list(BASELINES))
 def test_small_pictures_are_denoised(name: str) -> None:
     counts = np.full((3, 5), 4)
-    assert BASELINES[name](counts, Exposure(1e-5, 16), sensor(0.0, 1, (3, 5)), 4).shape == (12, 20)
+    assert BASELINES[name](counts, ForwardModel(sensor(0.0, 1, (3, 5)), Exposure(1e-5, 16)), 4).shape == (12, 20)
 
 
 @pytest.mark.parametrize(("name", "denoiser"), [("nlm", nlm), ("tv", tv)])
@@ -157,15 +157,15 @@ def test_strengths_follow_the_counts(name: str, denoiser: Denoiser, knot: int) -
 @pytest.mark.parametrize(("name", "denoiser"), [("nlm", nlm), ("tv", tv)])
 def test_the_strengths_are_near_the_best(name: str, denoiser: Denoiser) -> None:
     """On drawn scenes, other than those they were chosen on: at N = 16 neither half nor double is better by 0.3 dB."""
-    exposure, errors = Exposure(COUNT_TIME, 16), []
+    model, errors = ForwardModel(BINARY, Exposure(COUNT_TIME, 16)), []
     for index in range(6):
         truth = ProceduralScenes(3).scene(index, (64, 64)).clip(0, 1)
         rate = torch.from_numpy(truth) * (0.22 / COUNT_TIME)
-        counts = sample_counts(rate, exposure, BINARY, torch.Generator().manual_seed(index)).numpy()
-        expected = expected_counts(rate.double(), exposure, BINARY).numpy()
+        counts = model.sample(rate, torch.Generator().manual_seed(index)).numpy()
+        expected = model.expected_counts(rate.double()).numpy()
         chosen = float(np.interp(math.log(counts.mean()), np.log(STRENGTH_KNOTS), STRENGTHS[name]))
         for factor in (1.0, 0.5, 2.0):
-            clean = denoised_counts(counts, exposure, BINARY, partial(denoiser, strength=factor * chosen))  # type: ignore[call-arg]
+            clean = denoised_counts(counts, model, partial(denoiser, strength=factor * chosen))  # type: ignore[call-arg]
             errors.append(math.log10(np.mean((clean - expected) ** 2) / np.mean(expected**2)))
     chosen, half, double = -10 * np.mean(np.reshape(errors, (-1, 3)), axis=0)
     assert chosen > max(half, double) - 0.3

@@ -16,8 +16,9 @@ from command import Said
 
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.calibration.streams import gather
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import GAP, Exposure, Sensor
 from spadsr.calibration.calibrate import _recordings
 from spadsr.cli.app import main
@@ -37,7 +38,7 @@ def array() -> Sensor:
 
 def counted(rate: float, images: int, seed: int) -> np.ndarray[Any, Any]:
     generator = torch.Generator().manual_seed(seed)
-    counts = sample_counts(torch.full((images, *SHAPE), rate), FRAME, array(), generator)
+    counts = ForwardModel(array(), FRAME).sample(torch.full((images, *SHAPE), rate), generator)
     return counts.numpy().astype(np.uint16)
 
 
@@ -45,8 +46,9 @@ DARK, DIM, BRIGHT = counted(0, 4000, 1), counted(1e6, 1500, 2), counted(6e6, 150
 
 
 def record(path: Path, *parts: tuple[np.ndarray[Any, Any], int | None], **header: Any) -> Path:
-    known = {"dead_time": array().dead_time, "counter_bits": 9, "exposure": FRAME}
-    with CaptureWriter(path, SHAPE, np.uint16, **(known | header)) as writer:
+    known = Settings(FRAME.count_time, FRAME.cycles, 9, array().dead_time)
+    mask = header.pop("pixel_mask", None)
+    with CaptureWriter(path, SHAPE, np.uint16, replace(known, **header), pixel_mask=mask) as writer:
         for counts, key in parts:
             writer.append(counts, image_key=key)
     return path

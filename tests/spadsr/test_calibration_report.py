@@ -17,7 +17,7 @@ from scipy import stats
 from noise_model.calibration.calibrate import Calibration
 from noise_model.calibration.streams import LAGS, Stream, StreamStatistics, gather
 from noise_model.estimates import Estimate
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, HOT, Exposure, Sensor
 from spadsr.calibration import figures
 from spadsr.calibration.report import ESTIMATES, Used, assumed, estimate_rows, write_calibration
@@ -30,7 +30,7 @@ FLUX = (5e5, 3e6)
 
 def statistics(name: str, sensor: Sensor, rate: float, seed: int, images: int = 400) -> StreamStatistics:
     rates = torch.full((images, *SHAPE), rate)
-    counts = sample_counts(rates, FRAME, sensor, torch.Generator().manual_seed(seed)).numpy().astype(np.uint16)
+    counts = ForwardModel(sensor, FRAME).sample(rates, torch.Generator().manual_seed(seed)).numpy().astype(np.uint16)
     return gather(Stream(name, counts.shape, FRAME, sensor.dead_time, sensor.counter_bits, lambda: iter([counts])))
 
 

@@ -16,7 +16,8 @@ from command import Said
 
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
-from noise_model.sampling import sample_counts
+from hardware.settings import Settings
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import DEAD, Exposure, Sensor
 from spadsr.calibration.check import _examined
 
@@ -38,10 +39,11 @@ def scene(sensor: Sensor) -> torch.Tensor:
 def record(path: Path, sensor: Sensor, images: int = 300, rate: torch.Tensor | None = None, **header: Any) -> Path:
     exposure = Exposure(10.4e-6)
     rates = (scene(sensor) if rate is None else rate).expand(images, *sensor.shape)
-    counts = sample_counts(rates, exposure, sensor, torch.Generator().manual_seed(1)).numpy().astype(np.uint16)
+    counts = ForwardModel(sensor, exposure).sample(rates, torch.Generator().manual_seed(1)).numpy().astype(np.uint16)
     key = header.pop("image_key", None)
-    known = {"dead_time": sensor.dead_time, "counter_bits": sensor.counter_bits, "exposure": exposure}
-    with CaptureWriter(path, sensor.shape, np.uint16, **(known | header)) as writer:
+    mask = header.pop("pixel_mask", None)
+    known = Settings(exposure.count_time, exposure.cycles, sensor.counter_bits, sensor.dead_time)
+    with CaptureWriter(path, sensor.shape, np.uint16, replace(known, **header), pixel_mask=mask) as writer:
         if key is None:
             writer.append(counts)
         else:
@@ -138,7 +140,7 @@ def test_single_bits_are_summed(tmp_path: Path) -> None:
 def test_a_long_capture_is_looked_at_in_stretches(tmp_path: Path) -> None:
     path, images = tmp_path / "long.h5", 10_000
     counts = np.broadcast_to(np.arange(images, dtype=np.uint16)[:, None, None], (images, 2, 2))
-    with CaptureWriter(path, (2, 2), np.uint16, exposure=Exposure(1e-3), dead_time=5e-8, counter_bits=14) as writer:
+    with CaptureWriter(path, (2, 2), np.uint16, Settings(1e-3, 1, 14, 5e-8)) as writer:
         writer.append(counts)
     with open_capture(path) as capture:
         seen, _, run, _ = _examined(capture)

@@ -16,9 +16,9 @@ import yaml
 from command import Said
 from safetensors.numpy import save_file
 
-from hardware.captures.result import read_result
 from hardware.hdf5.nexus_tree import DETECTOR
 from spadsr.cli.app import app
+from spadsr.restoration.result_file import read_result
 
 DATA = f"{DETECTOR}/data"
 Record = Callable[..., Path]
@@ -65,7 +65,7 @@ def test_help(spadsr: Callable[..., Said], command: list[str]) -> None:
 
 def test_help_imports_nothing_slow() -> None:
     slow = {"torch", "numpy", "h5py", "matplotlib", "skimage", "scipy", "cv2"}
-    code = f"import spadsr.cli, sys; print(sorted({slow} & set(sys.modules)))"
+    code = f"import spadsr.cli.app, sys; print(sorted({slow} & set(sys.modules)))"
     assert outside(sys.executable, "-c", code).stdout == "[]\n"
 
 
@@ -193,9 +193,9 @@ def test_bad_captures(
     ("options", "words"),
     [
         (["--scale", "3"], "scale 3: not available; choose one of 1, 2, 4, 8, 16"),
-        (["--sum", "0"], "--sum 0"),
-        (["--sum", "4"], "fills no group from 3 images"),
-        (["--sensor", "spc4"], "give a sensor YAML or a preset (spad512, spc3)"),
+        (["--sum", "0"], "1 or more images per sum (--sum)"),
+        (["--sum", "4"], "no group of 4 scene images among 3"),
+        (["--sensor", "spc4"], "give a sensor YAML or a shipped one (spad512, spc3)"),
         (["--sensor", "spc3"], "a counting array, but capture.h5 was taken by a binary one"),
         (["--device", "cuda:77"], "choose cpu"),
         (["--device", "toaster"], "choose cpu"),
@@ -285,7 +285,7 @@ def test_train_and_its_corrupt_photograph(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["no-such-recipe"], "give a recipe YAML or a shipped one"),
+        (["no-such-recipe"], "give a training recipe YAML or a shipped one"),
         (["smoke", "stpes=3"], "stpes: Extra inputs"),
         (["smoke", "steps"], "overrides are written key=value"),
         (["stpes=3"], "recipe: stpes: Extra inputs"),
@@ -338,8 +338,8 @@ def test_folders_without_photographs(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--recipe", "none"], "not a readable recipe YAML"),
-        (["--sensor", "none"], "give a sensor YAML or a preset"),
+        (["--recipe", "none"], "no such simulation recipe file"),
+        (["--sensor", "none"], "give a sensor YAML or a shipped one (spad512, spc3)"),
     ],
 )
 def test_bad_simulations(spadsr: Callable[..., Said], tmp_path: Path, arguments: list[str], words: str) -> None:

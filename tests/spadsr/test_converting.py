@@ -12,6 +12,7 @@ import tifffile
 
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 from spadsr.cli.app import main
@@ -28,8 +29,8 @@ def quietly(done: int, total: int) -> None:
 def capture(tmp_path: Path) -> Path:
     """Seven images in two blocks, with everything that a capture file can say."""
     path, counts = tmp_path / "a.h5", np.random.default_rng(0).integers(0, 5000, (7, 6, 5)).astype(np.uint16)
-    how: dict[str, Any] = {"pixel_mask": np.eye(6, 5), "notes": {"laser": "off"}, "frame_time": 1e-4}
-    with CaptureWriter(path, (6, 5), "u2", exposure=Exposure(1e-5, 20), dead_time=5e-8, counter_bits=9, **how) as to:
+    settings = Settings(1e-5, 20, 9, 5e-8, frame_time=1e-4)
+    with CaptureWriter(path, (6, 5), "u2", settings, pixel_mask=np.eye(6, 5), notes={"laser": "off"}) as to:
         to.append(counts[:4], image_key=2, sequence_number=np.arange(4))
         to.append(counts[4:], image_key=0, sequence_number=np.arange(6, 9))
     return path
@@ -52,7 +53,7 @@ def test_counts_are_the_same(capture: Path, name: str) -> None:
 def test_capture_files_keep_everything(capture: Path) -> None:
     copy = convert_capture(capture, capture.with_name("b.h5"), {}, quietly).path
     with open_capture(capture) as before, open_capture(copy) as after:
-        for name in ("exposure", "dead_time", "counter_bits", "saturation_value", "frame_time", "lost", "dtype"):
+        for name in ("exposure", "settings", "lost", "dtype"):
             assert getattr(after, name) == getattr(before, name)
         np.testing.assert_array_equal(after.pixel_mask, before.pixel_mask)
         np.testing.assert_array_equal(after.image_key, before.image_key)
@@ -89,7 +90,7 @@ def test_counts_too_large_for_imagej(tmp_path: Path) -> None:
 def test_a_capture_file_asks_for_what_the_source_does_not_say(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((2, 3, 4), np.uint8))
     target = tmp_path / "b.h5"
-    with pytest.raises(InputError, match=r"give --bits, --cycles, --count-time$"):
+    with pytest.raises(InputError, match=r"give counter_bits, cycles, count_time$"):
         convert_capture(tmp_path / "a.npy", target, {}, quietly)
     assert not target.exists()
     convert_capture(tmp_path / "a.npy", target, {"count_time": 1e-6, "cycles": 1, "counter_bits": 1}, quietly)

@@ -12,20 +12,19 @@ import pytest
 from safetensors.numpy import save_file
 
 from hardware.captures.capture import open_capture
-from hardware.captures.result import CHECKS, Provenance, ResultWriter
 from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.errors import InputError
-from noise_model.sensor import Exposure
 from spadsr.files.describe import describe
+from spadsr.provenance import Provenance
+from spadsr.restoration.result_writer import CHECKS, ResultWriter
 
 
 @pytest.fixture
 def capture(tmp_path: Path) -> Path:
     path, mask = tmp_path / "a.h5", np.eye(4, dtype=np.uint32)
-    how: dict[str, Any] = {"pixel_mask": mask, "corrected": True, "notes": {"laser": "off"}, "frame_time": 1e-4}
-    with CaptureWriter(
-        path, (4, 4), "u1", exposure=Exposure(10.4e-6, 8), dead_time=5e-8, counter_bits=9, **how
-    ) as writer:
+    settings = Settings(10.4e-6, 8, 9, 5e-8, frame_time=1e-4, corrected=True)
+    with CaptureWriter(path, (4, 4), "u1", settings, pixel_mask=mask, notes={"laser": "off"}) as writer:
         writer.append(np.full((3, 4, 4), 2, np.uint8), image_key=2)
     return path
 
@@ -42,7 +41,7 @@ def test_a_capture(capture: Path) -> None:
 
 def test_assumptions_are_told(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((3, 4, 4), np.uint8))
-    assert ("assumed", "binary array assumed (else --bits)") in describe(tmp_path / "a.npy")
+    assert ("assumed", "binary array assumed") in describe(tmp_path / "a.npy")
 
 
 def test_folders_of_images_and_what_they_do_not_say(tmp_path: Path) -> None:
@@ -55,7 +54,7 @@ def test_folders_of_images_and_what_they_do_not_say(tmp_path: Path) -> None:
 
 def test_losses_are_told(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
-    with CaptureWriter(path, (4, 4), "u1", exposure=Exposure(1e-6), dead_time=0, counter_bits=1) as writer:
+    with CaptureWriter(path, (4, 4), "u1", Settings(1e-6)) as writer:
         writer.append(np.ones((3, 4, 4), np.uint8), sequence_number=np.array([0, 1, 9]))
     assert dict(describe(path))["images lost"] == "7"
 
@@ -63,9 +62,12 @@ def test_losses_are_told(tmp_path: Path) -> None:
 def test_a_result(capture: Path) -> None:
     path = capture.with_name("a.sr.h5")
     made = Provenance("default", "ab" * 32, {"name": "spc3"}, versions={"torch": "2.11"})
-    with open_capture(capture) as opened, ResultWriter(path, opened, 2, made) as writer:
-        figures = dict.fromkeys(CHECKS, np.full(1, 1.5))
-        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)), np.ones(1), figures)
+    figures = dict.fromkeys(CHECKS, np.full(1, 1.5)) | {"residual": np.ones((1, 4, 4), np.float32)}
+    with (
+        open_capture(capture) as opened,
+        ResultWriter(path, settings=opened.settings, notes={}, source="a.h5", scale=2, provenance=made) as writer,
+    ):
+        writer.append(np.ones((1, 8, 8), np.float32), np.ones((1, 8, 8), np.float32), np.ones(1, np.float32), figures)
     rows = dict(describe(path))
     assert rows["images"] == "1 image of 8 x 8, counts/s per native pixel"
     assert (rows["scale"], rows["made from"], rows["sensor"]) == ("x2", "a.h5", "spc3")

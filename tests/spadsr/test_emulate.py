@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from hardware.camera import CameraError, CameraSettings
+from hardware.camera import CameraError
 from hardware.cameras.registry import open_camera
+from hardware.settings import Settings
 from spadsr.cli.cameras import emulate_spad512
 
 
@@ -18,7 +19,7 @@ def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None
         assert process.stdout is not None
         address = process.stdout.readline().removeprefix("serving ").strip()
         with open_camera(f"{address},frames=2") as camera:
-            camera.configure(CameraSettings(10e-6))
+            camera.configure(Settings(10e-6))
             counts = next(iter(camera.blocks())).counts
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
@@ -31,5 +32,6 @@ def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None
 def test_a_taken_port_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(CameraError, match=f"port {port}: .*--port"):
+        with pytest.raises(CameraError, match=f"port {port}: .*choose another") as refused:
             emulate_spad512(port=port, rate=1.0, calibration=0.0, seed=0)
+    assert refused.value.arguments == ("port",)

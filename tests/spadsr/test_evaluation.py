@@ -13,14 +13,13 @@ import torch
 from PIL import Image
 
 from noise_model.errors import InputError
-from noise_model.sampling import sample_counts
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.conditions import Condition, conditions_of
 from spadsr.evaluation.evaluate import Evaluation, Row, evaluate, scene
 from spadsr.evaluation.methods import Answer, methods_named
 from spadsr.evaluation.metrics import Radiometry, block_mean
+from spadsr.evaluation.output import SCREEN_COLUMNS, markdown, screen_row, write_evaluation
 from spadsr.evaluation.summaries import Mean, summarised
-from spadsr.evaluation.tables import COLUMNS, markdown, rows_of, write_evaluation
 from spadsr.restoration.weights import load_restorer
 
 NORMAL = Condition("binary", 4, 0.2, 64)
@@ -44,9 +43,9 @@ def truth_teller(folder: Path) -> tuple[Evaluation, list[tuple[int, int]]]:
     """A run with a method that knows the answer of picture 1 and an sd that is right, and the shapes it was given."""
     seen = []
 
-    def oracle(counts: np.ndarray, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def oracle(counts: np.ndarray, model: ForwardModel, scale: int) -> Answer:
         seen.append(counts.shape)
-        white = -math.log(1 - 0.2) / exposure.count_time
+        white = -math.log(1 - 0.2) / model.exposure.count_time
         rate = np.full((counts.shape[0] * scale, counts.shape[1] * scale), 0.5 * white, np.float32)
         return Answer(rate, 0.01 * rate, 2.1)
 
@@ -61,7 +60,7 @@ def test_a_white_pixel_gives_the_flux() -> None:
         Condition("counting", 4, 0.3, 1),
     ):
         rate = torch.full((500, 500), condition.white_rate())
-        counts = sample_counts(rate, condition.exposure, condition.sensor((500, 500)), torch.Generator().manual_seed(0))
+        counts = condition.model((500, 500)).sample(rate, torch.Generator().manual_seed(0))
         values = counts.double()
         assert abs(values.mean() - condition.flux) < 5 * values.std() / 500
     assert Condition("binary", 4, 0.2, 1).white_rate() * 10e-6 == pytest.approx(-math.log(0.8), rel=1e-6)
@@ -71,17 +70,20 @@ def test_a_white_pixel_gives_the_flux() -> None:
     "condition", [Condition("binary", 4, 1.0, 1), Condition("counting", 4, 18, 1), Condition("binary", 4, 0, 1)]
 )
 def test_impossible_flux_is_refused(condition: Condition) -> None:
-    with pytest.raises(InputError, match="--flux"):
+    with pytest.raises(InputError, match=f"flux {condition.flux:g}: expected more than 0") as caught:
         condition.white_rate()
+    assert caught.value.arguments == ("flux",)
 
 
 def test_impossible_conditions_are_refused() -> None:
-    with pytest.raises(InputError, match="--scales 3"):
+    with pytest.raises(InputError, match="scale 3: not available") as scale:
         conditions_of("binary", [4, 3], [0.2], [1])
-    with pytest.raises(InputError, match="--frames 0"):
+    with pytest.raises(InputError, match="0 frames: expected 1 or more") as frames:
         conditions_of("binary", [4], [0.2], [1, 0])
-    with pytest.raises(InputError, match="--methods magic"):
+    with pytest.raises(InputError, match="magic: no such method") as method:
         methods_named(["bicubic", "magic"], {})
+    arguments = [caught.value.arguments for caught in (scale, frames, method)]
+    assert arguments == [("scales",), ("frames",), ("methods",)]
     assert len(conditions_of("binary", [1, 4], [0.1, 0.2], [1, 2, 4])) == 12
 
 
@@ -128,7 +130,7 @@ def test_the_same_seed_gives_the_same_counts_whatever_else_is_measured(pictures:
 def test_progress_counts_rows(pictures: Path) -> None:
     seen: list[tuple[int, int]] = []
     conditions = conditions_of("binary", [4], [0.2], [1, 16])
-    evaluate(pictures, conditions, methods_named(["bicubic"], {}), limit=2, progress=lambda *at: seen.append(at[:2]))
+    evaluate(pictures, conditions, methods_named(["bicubic"], {}), limit=2, progress=lambda *at: seen.append(at))
     assert seen == [(1, 4), (2, 4), (3, 4), (4, 4)]
 
 
@@ -177,7 +179,7 @@ def test_means_and_their_errors_by_hand() -> None:
     assert (good.worst, bad.worst) == (23.0, 20.0)
     assert (good.sharpness, bad.sharpness) == (0.05, None)
     assert bad.worst_tenth == pytest.approx(0.095, abs=1e-3)
-    assert rows_of(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
+    assert screen_row(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
 
 
 def test_the_table_fits_a_narrow_screen() -> None:
@@ -193,7 +195,9 @@ def test_the_table_fits_a_narrow_screen() -> None:
         within_68=0.681,
         within_95=0.951,
     )
-    widths = [max(map(len, column)) for column in zip(COLUMNS, rows_of(bad), rows_of(longest), strict=True)]
+    widths = [
+        max(map(len, column)) for column in zip(SCREEN_COLUMNS, screen_row(bad), screen_row(longest), strict=True)
+    ]
     assert sum(widths) + 3 * len(widths) + 1 <= 80
 
 

@@ -14,8 +14,10 @@ import torch
 from typer.testing import CliRunner
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.cli.app import app
+from spadsr.cli.console import options_of
 from spadsr.export import onnx_file as model_export
 from spadsr.export.agreement import CheckCapture, check_captures, difference
 from spadsr.export.graph import Float32Restorer
@@ -55,7 +57,7 @@ def captures(sensor: Sensor, exposure: Exposure) -> list[CheckCapture]:
         dark, pde, bad = torch.rand((3, height, width), generator=generator)
         known = replace(sensor, dark_count_rate=500 * dark, pde=0.3 + 0.1 * pde, pixel_mask=(bad < 0.05).int())
         counts = torch.randint(0, 9 * exposure.cycles, (images, height, width), generator=generator)
-        made.append(CheckCapture(counts, exposure, known, 8 / exposure.count_time, fixed=False))
+        made.append(CheckCapture(counts, ForwardModel(known, exposure), 8 / exposure.count_time, fixed=False))
     return made
 
 
@@ -74,8 +76,8 @@ def test_a_difference_is_seen(counting_file: Exported, counting: Sensor, restore
     """Each answer counts, and so does one that is not a number."""
     capture = captures(counting, Exposure(10.4e-6, 4))[0]
     exact = Float32Restorer(**vars(restorer))
-    asked = capture.counts, capture.exposure, capture.sensor, 4
-    right = [*(each[:, None].numpy() for each in exact.restore(*asked)), exact.coverage_factor(*asked).numpy()]
+    rate, uncertainty, factor = exact.answer(capture.counts, capture.model, 4)
+    right = [rate[:, None].numpy(), uncertainty[:, None].numpy(), factor.numpy()]
     assert difference(right, capture, restorer, 4) == 0
     for place in range(3):
         wrong = [each.copy() for each in right]
@@ -132,8 +134,8 @@ def test_captures_of_the_self_check_reach_every_case(binary: bool) -> None:
     assert {tuple(c.counts.shape[-2:]) for c in made} >= {(64, 32), (37, 51), (128, 96)}
     assert {len(c.counts) for c in made} >= {1, 3}
     assert any((c.counts.sum(dim=(1, 2)) == 0).any() for c in made)
-    assert any((~c.sensor.good).any() for c in made)
-    full = made[0].exposure.cycles * (1 if binary else 0.95 * 17.5)
+    assert any((~c.model.sensor.good).any() for c in made)
+    full = made[0].model.exposure.cycles * (1 if binary else 0.95 * 17.5)
     assert any((c.counts >= full).any() for c in made)
 
 
@@ -151,7 +153,7 @@ def test_refusals(small_weights: Path, tmp_path: Path, arguments: list[str], sai
     made = ["export", "--weights", str(small_weights), "-o", str(tmp_path / "a.onnx"), *arguments]
     result = CliRunner().invoke(app, made)
     assert isinstance(result.exception, InputError)
-    assert said in str(result.exception)
+    assert said in str(result.exception) + options_of(result.exception.arguments)
     assert not list(tmp_path.iterdir())
 
 

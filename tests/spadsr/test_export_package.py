@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure
 from spadsr.export.agreement import CheckCapture, difference
 from spadsr.export.onnx_file import AGREEMENT, sensor_to_export
@@ -42,5 +43,5 @@ def test_package(small_weights: Path, tmp_path: Path) -> None:
     assert described["config"]["spadsr"]["weights_sha256"] == restorer.checksum
     counts = torch.from_numpy(arrays["counts"])[:, 0]
     white = 0.2 / 1e-5
-    capture = CheckCapture(counts, Exposure(1e-5, 64), sensor.uniform((64, 64)), white, fixed=True)
+    capture = CheckCapture(counts, ForwardModel(sensor.uniform((64, 64)), Exposure(1e-5, 64)), white, fixed=True)
     assert difference([arrays["rate"], arrays["standard_uncertainty"]], capture, restorer, 4) < AGREEMENT

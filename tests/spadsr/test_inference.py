@@ -16,16 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.result import read_result
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import DETECTOR
+from hardware.settings import Settings
 from noise_model.errors import InputError
-from noise_model.response import detection_rate
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, USER, Exposure, Sensor
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import physics_check
-from spadsr.restoration.recordings import Restored, distinct_results, restore_capture, result_path
+from spadsr.restoration.recordings import RestoredFiles, distinct_results, restore_capture, result_path
 from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.result_file import read_result
 from spadsr.restoration.weights import load_restorer
 
 Record = Callable[..., Path]
@@ -40,7 +41,7 @@ def restorer(small_weights: Path) -> Restorer:
     return load_restorer(small_weights)
 
 
-def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> Restored:
+def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> RestoredFiles:
     with open_capture(path) as capture:
         wanted = {"sensor": None, "output": None} | how
         return restore_capture(capture.summed(sum), restorer, scale, wanted["sensor"], wanted["output"], quiet)
@@ -48,7 +49,8 @@ def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how
 
 def answer(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     with read_result(path) as result:
-        return next(result.blocks(result.shape[0]))
+        stack = result.read(0, len(result))
+        return stack.rate, stack.uncertainty
 
 
 def test_the_layout_of_a_result(recorded: Record, restorer: Restorer) -> None:
@@ -81,21 +83,20 @@ def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer)
     rate, sd = answer(restored(path, restorer, 8).result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 3).astype(np.int64))
-        known = counts, capture.exposure, capture.sensor(), 8
-        expected, factor = restorer.restore(*known), restorer.coverage_factor(*known)
+        expected = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 8)
     np.testing.assert_array_equal(rate, expected[0].numpy())
     np.testing.assert_array_equal(sd, expected[1].numpy())
     with read_result(path.with_name("capture.sr.h5")) as result:
-        np.testing.assert_array_equal(result.coverage_factor(), factor.numpy())
+        np.testing.assert_array_equal(result.read(0, 3).coverage_factor, expected[2].numpy())
         assert result.provenance.config["orientations"] == 1
 
 
 class Doubling(Restorer):
     """Says twice the rate in every image."""
 
-    def restore(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        rate, sd = super().restore(*how)
-        return 2 * rate, sd
+    def answer(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rate, sd, factor = super().answer(*how)
+        return 2 * rate, sd, factor
 
 
 def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Restorer) -> None:
@@ -105,7 +106,7 @@ def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Re
     rate, _ = answer(done.result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 300).astype(np.int64))
-        expected = physics_check(counts, torch.from_numpy(rate), capture.exposure, capture.sensor())
+        expected = physics_check(counts, torch.from_numpy(rate), ForwardModel(capture.sensor, capture.exposure))
     with read_result(done.result) as result:
         for name, values in vars(expected).items():
             np.testing.assert_allclose(result.check(name), values, rtol=1e-5, atol=1e-5)
@@ -138,7 +139,7 @@ def test_any_number_of_rows_and_columns(
     tmp_path_factory: pytest.TempPathFactory, restorer: Restorer, rows: int, columns: int, scale: int
 ) -> None:
     path = tmp_path_factory.mktemp("sizes") / "a.h5"
-    with CaptureWriter(path, (rows, columns), "u1", exposure=Exposure(1e-5, 4), dead_time=0, counter_bits=1) as writer:
+    with CaptureWriter(path, (rows, columns), "u1", Settings(1e-5, 4)) as writer:
         writer.append(np.ones((2, rows, columns), np.uint8))
     rate, sd = answer(restored(path, restorer, scale).result)
     assert rate.shape == sd.shape == (2, scale * rows, scale * columns)
@@ -153,7 +154,7 @@ def test_blocks_give_what_the_whole_gives(recorded: Record, restorer: Restorer) 
     with open_capture(path) as capture:
         for index in (0, 255, 256, 511, 599):
             counts = torch.from_numpy(capture.read(index, index + 1).astype(np.int64))
-            alone = restorer.restore(counts, capture.exposure, capture.sensor(), 1)
+            alone = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 1)[:2]
             for part, single in zip((rate, sd), alone, strict=True):
                 np.testing.assert_allclose(part[index], single[0].numpy(), rtol=0.02, atol=0.02 * part[index].max())
 
@@ -167,7 +168,7 @@ def test_sums(recorded: Record, restorer: Restorer) -> None:
         assert result.settings.cycles == 64
     with open_capture(path) as capture:
         summed = torch.from_numpy(capture.read(0, 8).astype(np.int64)).reshape(2, 4, 6, 7).sum(dim=1)
-        expected, _ = restorer.restore(summed, Exposure(10.4e-6, 64), capture.sensor(), 2)
+        expected, *_ = restorer.answer(summed, ForwardModel(capture.sensor, Exposure(10.4e-6, 64)), 2)
     np.testing.assert_array_equal(answer(done.result)[0], expected.numpy())
 
 
@@ -177,7 +178,8 @@ def test_block_means_give_back_the_native_rates(recorded: Record) -> None:
     path = recorded(64, 16, 16)
     rate, _ = answer(restored(path, load_restorer(), 4).result)
     with open_capture(path) as capture:
-        native, _ = detection_rate(torch.from_numpy(capture.read(0, 64)), capture.exposure, capture.sensor())
+        model = ForwardModel(capture.sensor, capture.exposure)
+        native, _ = model.detection_rate(torch.from_numpy(capture.read(0, 64)))
     assert rate.mean() == pytest.approx(-np.log(0.8) / 10.4e-6, rel=0.03)
     blocks = rate.reshape(64, 16, 4, 16, 4).mean(axis=(2, 4))
     noise = np.sqrt(0.2 / 0.8 / 16) / 10.4e-6
@@ -325,5 +327,6 @@ def test_a_sensor_that_did_not_take_it(capture: Capture, sensor: Sensor, words: 
 
 
 def test_processed_counts_are_warned_of(capture: Capture) -> None:
-    _, warnings = sensor_of(replace(capture, corrected=True, background_subtracted=True), None)
+    settings = replace(capture.settings, corrected=True, background_subtracted=True)
+    _, warnings = sensor_of(replace(capture, settings=settings), None)
     assert ["dead time" in warnings[0], "background" in warnings[1]] == [True, True]

@@ -15,19 +15,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hardware.camera import Block, Camera, CameraSettings
+from hardware.camera import Block, Camera
 from hardware.cameras import simulated
 from hardware.cameras.registry import open_camera
 from hardware.captures.capture import open_capture
 from hardware.recording.order import Order, Progress
 from hardware.recording.recorder import record
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from spadsr.acquisition import live_view as live
 from spadsr.acquisition.live_painter import LiveOrder, picture
 from spadsr.acquisition.live_view import LiveCount, LiveView
 from spadsr.cli.app import main
 
-SETTINGS = CameraSettings(10.4e-6, counter_bits=8, dead_time=50e-9, frame_time=1e-3)
+SETTINGS = Settings(10.4e-6, counter_bits=8, dead_time=50e-9, frame_time=1e-3)
 
 
 def camera() -> Camera:
@@ -91,7 +92,7 @@ def test_a_recording_is_the_same_with_live_pictures(
     with open_capture(plain) as first, open_capture(watched) as second:
         np.testing.assert_array_equal(first.read(0, 1500), second.read(0, 1500))
         np.testing.assert_array_equal(first.sequence_number(0, 1500), second.sequence_number(0, 1500))
-        assert (first.exposure, first.saturation_value) == (second.exposure, second.saturation_value)
+        assert (first.exposure, first.settings.saturation_value) == (second.exposure, second.settings.saturation_value)
     told = next(line for line in said.out.splitlines() if "restored in" in line).replace(",", "").split()
     restored, pictures, skipped = (int(word) for word in told if word.isdigit())
     assert restored == 16 * pictures > 0
@@ -186,11 +187,11 @@ def test_what_cannot_be_restored_is_said_before_the_recording(tmp_path: Path, or
 
 
 def test_sums_of_none_and_sums_that_are_too_large_are_refused() -> None:
-    with pytest.raises(InputError, match="--sum 0"):
+    with pytest.raises(InputError, match="sum of 0 images"):
         LiveView(LiveOrder(Path("a.h5"), 0), camera(), print)
     view = LiveView(LiveOrder(Path("a.h5"), 1 << 20), camera(), print)
     with pytest.raises(InputError, match="32-bit"):
-        view.begin(CameraSettings(1e-5, cycles=10, counter_bits=9))
+        view.begin(Settings(1e-5, cycles=10, counter_bits=9))
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="processes are looked up in /proc")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.export.onnx_file import export_onnx, sensor_to_export
 from spadsr.networks.enlargement import limited_bicubic
@@ -39,7 +40,7 @@ def measured(height: int, width: int, batch: int = 1, seed: int = 0) -> Measurem
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, 17, (batch, height, width), generator=generator)
     sensor = Sensor("ideal", torch.ones(height, width), torch.zeros(height, width), 0.0, 1)
-    return measure(counts, Exposure(1e-5, 16), sensor)
+    return measure(counts, ForwardModel(sensor, Exposure(1e-5, 16)))
 
 
 def with_phases(measurement: Measurement, seed: int = 0) -> Measurement:

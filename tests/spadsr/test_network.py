@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.enlargement import limited_bicubic
 from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer, Part
@@ -28,7 +29,7 @@ def measured(height: int, width: int, batch: int = 1, seed: int = 0) -> Measurem
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(0, 17, (batch, height, width), generator=generator)
     sensor = Sensor("ideal", torch.ones(height, width), torch.zeros(height, width), 0.0, 1)
-    return measure(counts, Exposure(1e-5, 16), sensor)
+    return measure(counts, ForwardModel(sensor, Exposure(1e-5, 16)))
 
 
 @pytest.mark.parametrize("size", [(64, 32), (13, 21), (8, 8), (1, 1), (3, 70)])

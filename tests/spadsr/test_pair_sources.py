@@ -75,8 +75,8 @@ def test_pairs_of_a_simulated_set_fit_together(simulated: Path) -> None:
         assert pair.counts.shape == (2, 16, 16)
         assert list(pair.targets) == [4, 2, 1]
         assert pair.targets[4].shape == (2, 64, 64)
-        assert pair.sensor.pde.shape == (2, 16, 16)
-    assert stored.validation().exposure.cycles == 16
+        assert pair.model.sensor.pde.shape == (2, 16, 16)
+    assert stored.validation().model.exposure.cycles == 16
 
 
 def test_some_pairs_of_a_simulated_set_are_not_trained_on(simulated: Path) -> None:

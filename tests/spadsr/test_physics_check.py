@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from noise_model.laws import Shape
+from noise_model.forward_model import ForwardModel
 from noise_model.moments import moments
-from noise_model.sampling import sample_counts
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.procedural import procedural_scene
 from spadsr.restoration.hot_pixels import stands_out
@@ -40,17 +39,17 @@ def scenes(shape: tuple[int, int], number: int, scale: int = 2) -> Tensor:
     return torch.from_numpy(np.stack(drawn)).float().clamp(max=1) + 0.02
 
 
-def answered(sensor: Sensor, exposure: Exposure, white: float, number: int = 32) -> tuple[Tensor, Tensor]:
+def answered(model: ForwardModel, white: float) -> tuple[Tensor, Tensor]:
     """Counts (n, H, W) of scenes whose white is `white` detections a frame, and the true rates at x2."""
-    rate = scenes(sensor.shape, number) * white / exposure.count_time
+    rate = scenes(model.sensor.shape, 32) * white / model.exposure.count_time
     native = F.avg_pool2d(rate[:, None], 2)[:, 0]
-    return sample_counts(native, exposure, sensor, torch.Generator().manual_seed(1)).long(), rate
+    return model.sample(native, torch.Generator().manual_seed(1)).long(), rate
 
 
 @settings(max_examples=25)
 @given(st.integers(1, 300), st.floats(1e-3, 3))
 def test_moments_of_a_binary_array_are_binomial(n: int, x: float) -> None:
-    law, p = moments(Shape.of(Exposure(SECONDS, n), flat()), x), -np.expm1(-x)
+    law, p = moments(ForwardModel(flat(), Exposure(SECONDS, n)).process, x), -np.expm1(-x)
     variance = n * p * (1 - p)
     assert np.interp(x, law.x, law.mean) == pytest.approx(n * p, rel=1e-4)
     assert np.interp(x, law.x, law.variance) == pytest.approx(variance, rel=2e-4)
@@ -61,7 +60,7 @@ def test_moments_of_a_binary_array_are_binomial(n: int, x: float) -> None:
 @settings(max_examples=25)
 @given(st.integers(1, 20), st.floats(1e-3, 40))
 def test_moments_without_dead_time_are_those_of_poisson(n: int, x: float) -> None:
-    law, mean = moments(Shape.of(Exposure(SECONDS, n), flat(bits=12)), x), n * x
+    law, mean = moments(ForwardModel(flat(bits=12), Exposure(SECONDS, n)).process, x), n * x
     assert np.interp(x, law.x, law.mean) == pytest.approx(mean, rel=1e-4)
     assert np.interp(x, law.x, law.variance) == pytest.approx(mean, rel=2e-4)
     assert np.interp(x, law.x, law.fourth) == pytest.approx(mean + 3 * mean**2, rel=2e-3)
@@ -72,7 +71,7 @@ def test_chi_squared_is_that_of_the_definition() -> None:
     n, p = 64, 0.3
     k = torch.from_numpy(np.random.default_rng(0).binomial(n, p, (3, *SIZE)))
     rate = torch.full((3, 4 * SIZE[0], 4 * SIZE[1]), -np.log(1 - p) / SECONDS)
-    check = physics_check(k, rate, Exposure(SECONDS, n), flat())
+    check = physics_check(k, rate, ForwardModel(flat(), Exposure(SECONDS, n)))
     pearson = ((k - n * p).square() / (n * p * (1 - p))).mean(dim=(1, 2))
     np.testing.assert_allclose(check.chi_squared, pearson, rtol=1e-3)
     np.testing.assert_allclose(check.balance, k.double().mean(dim=(1, 2)) / (n * p), rtol=1e-4)
@@ -99,8 +98,8 @@ def test_the_truth_explains_its_counts(sensor: Sensor, cycles: int, white: float
     """Mean over 32 images of chi-squared and of balance: within 4 of their own standard errors of 1 (chance: 6e-5
     each), saturated pixels and all. They scatter as they say: of 32 normal numbers the standard deviation is known to
     0.125, four times which is allowed. No image is called a contradiction."""
-    exposure = Exposure(SECONDS, cycles)
-    check = physics_check(*answered(sensor, exposure, white), exposure, sensor)
+    model = ForwardModel(sensor, Exposure(SECONDS, cycles))
+    check = physics_check(*answered(model, white), model)
     for value, spread in ((check.chi_squared, check.spread), (check.balance, check.balance_spread)):
         assert abs(value.mean() - 1) < 4 * np.sqrt((spread**2).sum()) / len(value)
         assert 0.5 < np.std((value - 1) / spread) < 1.5
@@ -111,43 +110,44 @@ def test_the_truth_explains_its_counts(sensor: Sensor, cycles: int, white: float
 def test_wrong_answers_are_contradicted(sensor: Sensor, white: float) -> None:
     """Of N = 64 and mosaics of random shades: the rates of every image half as high again, or two thirds; reversed;
     those of another image; no detail at all."""
-    exposure = Exposure(SECONDS, 64)
+    model = ForwardModel(sensor, Exposure(SECONDS, 64))
     shades = torch.rand(8, 1, 8, 5, generator=torch.Generator().manual_seed(2)) + 0.05
     rate = F.interpolate(shades, scale_factor=12)[:, 0] * white / SECONDS
-    counts = sample_counts(rate[:, ::2, ::2], exposure, sensor, torch.Generator().manual_seed(1)).long()
-    assert not physics_check(counts, rate, exposure, sensor).contradicts.any()
-    assert physics_check(counts, 1.5 * rate, exposure, sensor).contradicts.all()
-    assert physics_check(counts, rate / 1.5, exposure, sensor).contradicts.all()
-    assert physics_check(counts, rate.flip(-1), exposure, sensor).contradicts.all()
-    assert physics_check(counts, rate.roll(1, 0), exposure, sensor).contradicts.all()
+    counts = model.sample(rate[:, ::2, ::2], torch.Generator().manual_seed(1)).long()
+    assert not physics_check(counts, rate, model).contradicts.any()
+    assert physics_check(counts, 1.5 * rate, model).contradicts.all()
+    assert physics_check(counts, rate / 1.5, model).contradicts.all()
+    assert physics_check(counts, rate.flip(-1), model).contradicts.all()
+    assert physics_check(counts, rate.roll(1, 0), model).contradicts.all()
     even = rate.mean(dim=(1, 2), keepdim=True).expand_as(rate)
-    assert physics_check(counts, even, exposure, sensor).contradicts.all()
+    assert physics_check(counts, even, model).contradicts.all()
 
 
 def test_masked_and_hot_pixels_are_left_out() -> None:
-    exposure, sensor = Exposure(SECONDS, 64), flat()
-    counts, rate = answered(sensor, exposure, 0.2)
+    model = ForwardModel(flat(), Exposure(SECONDS, 64))
+    counts, rate = answered(model, 0.2)
     mask = torch.zeros(SIZE, dtype=torch.int32)
     mask[5, 5:8] = HOT
-    known, clean = replace(sensor, pixel_mask=mask), physics_check(counts, rate, exposure, sensor)
+    known = replace(model, sensor=replace(model.sensor, pixel_mask=mask))
+    clean = physics_check(counts, rate, model)
     counts[:, 5, 5:8] = 64
-    masked = physics_check(counts, rate, exposure, known)
+    masked = physics_check(counts, rate, known)
     assert (masked.residual[:, 5, 5:8] == 0).all()
     assert (masked.hot == 0).all()
     np.testing.assert_allclose(masked.chi_squared, clean.chi_squared, atol=0.02)
     counts[:, 30:32, 20] = 64  # two, side by side
-    found = physics_check(counts, rate, exposure, known)
+    found = physics_check(counts, rate, known)
     assert (found.hot == 2).all()
     assert (found.residual[:, 30:32, 20] == 0).all()
     np.testing.assert_allclose(found.chi_squared, clean.chi_squared, atol=0.02)
 
 
 def test_a_line_that_the_answer_lacks_is_no_row_of_hot_pixels() -> None:
-    exposure, sensor = Exposure(SECONDS, 64), flat()
+    model = ForwardModel(flat(), Exposure(SECONDS, 64))
     counts = torch.full((1, *SIZE), 6)
     counts[:, 10:40, 20] = 60
     rate = torch.full((1, *SIZE), -np.log(1 - 6 / 64) / SECONDS)
-    check = physics_check(counts, rate, exposure, sensor)
+    check = physics_check(counts, rate, model)
     assert check.hot[0] == 2  # its ends
     assert check.contradicts[0]
     assert check.residual[0, 20, 20] > 10
@@ -166,9 +166,9 @@ def test_points_stand_out_and_a_fixed_pattern_does_not() -> None:
 @pytest.mark.parametrize("rate", [0.0, 1e12])
 @pytest.mark.parametrize("bits", [1, 8])
 def test_rates_at_the_ends_give_finite_figures(rate: float, bits: int) -> None:
-    sensor, exposure = flat(bits, 0.0 if bits == 1 else 5e-8, (3, 5)), Exposure(SECONDS, 2)
-    for level in (0, 1, exposure.cycles):
-        check = physics_check(torch.full((2, 3, 5), level), torch.full((2, 6, 10), rate), exposure, sensor)
+    model = ForwardModel(flat(bits, 0.0 if bits == 1 else 5e-8, (3, 5)), Exposure(SECONDS, 2))
+    for level in (0, 1, 2):
+        check = physics_check(torch.full((2, 3, 5), level), torch.full((2, 6, 10), rate), model)
         assert all(np.isfinite(value).all() for value in vars(check).values())
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation import pretrained_peers as pretrained
 from spadsr.evaluation.baselines import enlarge as bicubically
@@ -39,7 +40,7 @@ def test_every_scale(scale: int) -> None:
 
 
 def test_as_a_method(sensor: Sensor, counts: np.ndarray) -> None:
-    rate = enlarged_by("waifu2x")(counts, Exposure(1e-5, 16), sensor, 4)
+    rate = enlarged_by("waifu2x")(counts, ForwardModel(sensor, Exposure(1e-5, 16)), 4)
     assert rate.shape == (64, 96)
     assert rate.mean() == pytest.approx(-np.log(1 - 0.2) / 1e-5, rel=0.1)
 
@@ -50,7 +51,7 @@ def test_packages_that_are_missing_are_named(
     _loaded.cache_clear()
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'spadsr\[peers\]'"):
-        enlarged_by("waifu2x")(counts, Exposure(1e-5, 16), sensor, 4)
+        enlarged_by("waifu2x")(counts, ForwardModel(sensor, Exposure(1e-5, 16)), 4)
 
 
 @pytest.fixture

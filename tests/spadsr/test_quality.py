@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.quality import OURS, OURS_ENLARGED, Comparison, compare, distinct_names, up_to
 from spadsr.bench.quality_tables import FIGURES, cost_table, quality_tables, write_comparison
@@ -73,12 +74,12 @@ def test_beyond_x4_a_network_that_ends_there_is_enlarged(pictures: Path, network
 
 
 def test_enlarging_an_answer() -> None:
-    def ones(counts: np.ndarray, exposure: Exposure, sensor: Sensor, scale: int) -> Answer:
+    def ones(counts: np.ndarray, model: ForwardModel, scale: int) -> Answer:
         wide = np.kron(counts, np.ones((scale, scale), int)).astype(np.float32)
         return Answer(wide, wide)
 
-    counts, sensor = np.arange(12).reshape(3, 4), Sensor.load("spc3").uniform((3, 4))
-    at = {scale: up_to(4, ones)(counts, Exposure(1e-5), sensor, scale) for scale in (2, 4, 16)}
+    counts, model = np.arange(12).reshape(3, 4), ForwardModel(Sensor.load("spc3").uniform((3, 4)), Exposure(1e-5))
+    at = {scale: up_to(4, ones)(counts, model, scale) for scale in (2, 4, 16)}
     assert at[2].rate.shape == (6, 8)
     assert at[4].uncertainty is not None
     assert np.array_equal(at[16].rate, enlarge(at[4].rate, 4))

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hardware.captures.capture import open_capture
-from noise_model.response import expected_counts
-from noise_model.sensor import Exposure, Sensor
+from noise_model.forward_model import ForwardModel
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
@@ -22,23 +21,24 @@ def restorer() -> Restorer:
     return load_restorer()
 
 
-def _frame(shared: Path, number: int) -> tuple[Tensor, Exposure, Sensor]:
+def _frame(shared: Path, number: int) -> tuple[Tensor, ForwardModel]:
     with open_capture(shared / f"data/real/bianlab/input/{number}.tiff") as capture:
-        return torch.from_numpy(capture.read(0, 1).astype("int64")), capture.exposure, capture.sensor()
+        counts = torch.from_numpy(capture.read(0, 1).astype("int64"))
+        return counts, ForwardModel(capture.sensor, capture.exposure)
 
 
 @pytest.mark.parametrize("number", range(1, 24))
 def test_a_real_frame_becomes_a_picture_that_explains_it(shared: Path, restorer: Restorer, number: int) -> None:
     """256x128, and simulated again it gives the frame's counts: the total within 10 %, as few counts allow (and some of
     them are hot pixels'), and correlated over neighbourhoods of 4x4 pixels."""
-    counts, exposure, sensor = _frame(shared, number)
-    rate, sd = restorer.restore(counts, exposure, sensor, 4)
+    counts, model = _frame(shared, number)
+    rate, sd, _ = restorer.answer(counts, model, 4)
     assert rate.shape == sd.shape == (1, 256, 128)
     assert bool(torch.isfinite(rate).all())
     assert bool((rate >= 0).all())
     assert bool((sd > 0).all())
     assert float(sd.max()) < 5 * float(rate.max())  # saturated pixels too
-    again = expected_counts(torch.nn.functional.avg_pool2d(rate[None], 4)[0], exposure, sensor)
+    again = model.expected_counts(torch.nn.functional.avg_pool2d(rate[None], 4)[0])
     missed = float(again.sum()) / int(counts.sum()) - 1
     assert abs(missed) < 0.1 + 3 / np.sqrt(int(counts.sum()))
     coarse = [torch.nn.functional.avg_pool2d(image.float()[None], 4).flatten() for image in (again, counts)]
@@ -48,10 +48,10 @@ def test_a_real_frame_becomes_a_picture_that_explains_it(shared: Path, restorer:
 def test_isolated_counts_on_black_are_not_turned_into_light(shared: Path, restorer: Restorer) -> None:
     """Frame 16, upper quarter: dark but for scattered single counts. No pixel of the picture there comes near the rate
     of a single count in a single pixel."""
-    counts, exposure, sensor = _frame(shared, 16)
-    rate, _ = restorer.restore(counts, exposure, sensor, 4)
+    counts, model = _frame(shared, 16)
+    rate, *_ = restorer.answer(counts, model, 4)
     assert int(counts[0, :16].sum()) > 0
-    assert float(rate[0, :64].max()) < 0.5 / exposure.count_time
+    assert float(rate[0, :64].max()) < 0.5 / model.exposure.count_time
 
 
 # The filament that enters the plasma ball from the left, in all of its frames
@@ -61,8 +61,8 @@ def test_isolated_counts_on_black_are_not_turned_into_light(shared: Path, restor
 def test_the_filament_is_unbroken_and_thin(shared: Path, restorer: Restorer, number: int) -> None:
     """Along the filament no column is darker than a third of the usual one, and half of its columns are no wider (full
     width at half maximum) than 6.5 pixels of the answer, 1.6 native ones."""
-    counts, exposure, sensor = _frame(shared, number)
-    columns = restorer.restore(counts, exposure, sensor, 4)[0][0, :, FILAMENT_COLUMNS].numpy().T
+    counts, model = _frame(shared, number)
+    columns = restorer.answer(counts, model, 4)[0][0, :, FILAMENT_COLUMNS].numpy().T
     crests = [FILAMENT_ROWS.start + int(column[FILAMENT_ROWS].argmax()) for column in columns]
     brightness = np.array([column[crest] for column, crest in zip(columns, crests, strict=True)])
     assert brightness.min() > np.median(brightness) / 3
@@ -72,7 +72,7 @@ def test_the_filament_is_unbroken_and_thin(shared: Path, restorer: Restorer, num
 def test_dark_notches_beside_the_filament_are_no_more_than_they_were(shared: Path, restorer: Restorer) -> None:
     """A glow surrounds it. In at most 0.6 of the columns of 13 frames a pixel 6 to 14 beside its crest is below a fifth
     of the median of those 20 to 40 away: ringing, a shortfall. Published pictures of these frames hardly have any."""
-    dark = [share for number in range(11, 24) for share in _notches(restorer.restore(*_frame(shared, number), 4)[0][0])]
+    dark = [share for number in range(11, 24) for share in _notches(restorer.answer(*_frame(shared, number), 4)[0][0])]
     assert np.mean(dark) < 0.6
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from noise_model.config_files import shipped_configs
 from noise_model.errors import InputError
-from noise_model.files import shipped_configs
 from spadsr.training.recipe import TrainingRecipe, load_recipe
 
 SHIPPED = sorted(path.stem for path in (shipped_configs() / "train").glob("*.yaml"))
@@ -103,6 +103,6 @@ def test_files_that_are_no_recipes(tmp_path: Path, content: bytes, words: str) -
 
 @pytest.mark.parametrize("name", ["smok", "no/such.yaml", "."])
 def test_a_recipe_that_is_not_there(name: str) -> None:
-    with pytest.raises(InputError, match=r"give a recipe YAML or a shipped one .*smoke") as caught:
+    with pytest.raises(InputError, match=r"give a training recipe YAML or a shipped one .*smoke") as caught:
         load_recipe(name, [])
     assert str(caught.value).startswith(name)

@@ -30,7 +30,7 @@ def source() -> PairSource:
 
 
 def measured(source: PairSource) -> Measurement:
-    return make_batch(source, 4, [1, 2], held_out=False).measurement
+    return make_batch(source, recipe(), 4, [1, 2], held_out=False).measurement
 
 
 def test_it_answers_in_another_orientation_at_every_step(small_weights: Path, source: PairSource) -> None:

@@ -223,7 +223,7 @@ def test_stages_follow_one_another(tmp_path: Path, source: PairSource) -> None:
 
         def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
             pair = source.pair(recipe, scale, seed, held_out=held_out)
-            seen.append((tuple(pair.counts.shape), max(pair.targets), pair.exposure.cycles == 7))
+            seen.append((tuple(pair.counts.shape), max(pair.targets), pair.model.exposure.cycles == 7))
             return pair
 
         def validation(self) -> Pair:
@@ -320,8 +320,8 @@ def test_a_learning_rate_that_is_far_too_high_stops(tmp_path: Path, source: Pair
 def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:
     one, other = source.validation(), source.validation()
     assert one.counts.equal(other.counts)
-    assert one.exposure.cycles == 16
-    assert one.sensor.binary
+    assert one.model.exposure.cycles == 16
+    assert one.model.sensor.binary
     assert set(one.targets) == {4, 2, 1}
 
 

@@ -11,7 +11,8 @@ import torch
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
-from noise_model.sampling import sample_counts
+from hardware.settings import Settings
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.pairs import PairRecipe
 from spadsr.restoration.restorer import Restorer
@@ -42,10 +43,8 @@ def lines(restorer: Restorer, tmp_path: Path) -> Lines:
         change: Callable[[Sensor], Sensor] | None = None,
         **recipe: Any,
     ) -> list[str]:
-        path, exposure = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5", Exposure(SECONDS, cycles)
-        with CaptureWriter(
-            path, counts.shape[1:], np.uint16, exposure=exposure, dead_time=dead_time, counter_bits=bits
-        ) as writer:
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.h5"
+        with CaptureWriter(path, counts.shape[1:], np.uint16, Settings(SECONDS, cycles, bits, dead_time)) as writer:
             writer.append(counts.astype(np.uint16))
         trained = replace(restorer, provenance={"recipe": {"pairs": PairRecipe(**recipe).model_dump()}})
         with open_capture(path) as capture:
@@ -55,8 +54,8 @@ def lines(restorer: Restorer, tmp_path: Path) -> Lines:
 
 
 def _said(restorer: Restorer, capture: Capture, change: Callable[[Sensor], Sensor] | None) -> list[str]:
-    sensor = capture.sensor() if change is None else change(capture.sensor())
-    trained = TrainingRange(restorer, capture, sensor, calibrated=change is not None)
+    sensor = capture.sensor if change is None else change(capture.sensor)
+    trained = TrainingRange(restorer, ForwardModel(sensor, capture.exposure), calibrated=change is not None)
     for block in capture.blocks(2):
         trained.add(block)
     return trained.warnings()
@@ -69,7 +68,7 @@ def binary(x: float, cycles: int = 16, images: int = 5, shape: tuple[int, int] =
 def counting(x: float, dead_time: float, cycles: int = 1) -> Counts:
     sensor = Sensor("counting", torch.ones(SHAPE), torch.zeros(SHAPE), dead_time, 9)
     rate, generator = torch.full((5, *SHAPE), x / SECONDS), torch.Generator().manual_seed(0)
-    return np.asarray(sample_counts(rate, Exposure(SECONDS, cycles), sensor, generator).numpy())
+    return np.asarray(ForwardModel(sensor, Exposure(SECONDS, cycles)).sample(rate, generator).numpy())
 
 
 @pytest.mark.parametrize("cycles", [1, 4, 16, 255, 1023, 2000])
@@ -146,7 +145,7 @@ def test_hot_pixels(lines: Lines) -> None:
     counts[:, hot] = 8
     [said] = lines(counts)
     assert "pixels look hot" in said
-    assert "a calibrated sensor (--sensor)" in said
+    assert "with a calibrated sensor" in said
     assert lines(counts, change=lambda sensor: sensor) == []
     masked = torch.from_numpy(hot.astype(np.int32) * HOT)
     assert lines(counts, change=lambda sensor: replace(sensor, pixel_mask=masked)) == []

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.errors import InputError
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.measurement import Measurement, measure
 from spadsr.networks.window_attention import (
@@ -26,7 +27,7 @@ SCALES = (4, 2, 1)
 def measured(height: int, width: int, batch: int = 1) -> Measurement:
     counts = torch.randint(0, 17, (batch, height, width), generator=torch.Generator().manual_seed(0))
     sensor = Sensor("ideal", torch.ones(height, width), torch.zeros(height, width), 0.0, 1)
-    return measure(counts, Exposure(1e-5, 16), sensor)
+    return measure(counts, ForwardModel(sensor, Exposure(1e-5, 16)))
 
 
 def random_network(config: WindowAttentionConfig) -> WindowAttentionNetwork:

@@ -1,49 +1,53 @@
 """The Pi Imaging SPAD512, 512x512 binary pixels, through the TCP server of the vendor's program.
 
-An image of b bits is the sum of 2^b - 1 binary frames, made by the camera. Images come in requests of so many: within a
-request none is lost; between two requests the gap is not known, as nothing on the wire numbers images.
+An image of b bits is the sum of 2^b - 1 binary frames, made by the camera. Images are requested many at a time: within
+a request none is lost; the gap between two requests is not known, as the program numbers no images.
 """
 
 import math
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.camera import Block, CameraError, saturated_share
 from hardware.cameras.spad512.link import Link, readable
 from hardware.formats.spad512 import BYTES_PER_ROW, ROWS, upright
+from hardware.settings import Settings
 
 ADDRESS = "spad512:HOST,port=9999,frames=1000,overlap=0"
 OPTIONS = {"port": 9999.0, "frames": 1000.0, "overlap": 0.0}
 
 COLUMNS = 8 * BYTES_PER_ROW
-#: Bits of an image that the camera has; up to 4 bits its exposure is given in us, above in ms.
+#: Bit depths of the camera; exposures are given in us up to 4 bits, in ms above.
 DEPTHS = (1, 4, 6, 7, 8, 9, 10, 11, 12)
 MOST_FRAMES = 100_000
-#: Bytes of counts in a block.
+#: The most bytes of counts in a block.
 BLOCK_BYTES = 1 << 24
-#: s that the read-out of a binary frame takes at most (the 15 of a 4-bit image: 400 us).
+#: s; the longest that the read-out of a binary frame takes (the 15 of a 4-bit image: 400 us).
 READOUT = 30e-6
-#: s: no byte for this long beyond the time of the request is a stall; a stop waits so long for the reply under way.
+#: s: a silence that is longer than the exposures by STALL is an error; `stop` waits FAREWELL for the reply under way.
 STALL, FAREWELL = 5.0, 1.0
 
 _READINGS = ("master", "slave", "board", "chip")
 
 
 def availability() -> tuple[bool, str]:
-    """Always usable: whether the program runs shows when it is asked."""
+    """Says that the camera is always usable: whether the program runs shows when it is opened."""
     return True, "needs Pi Imaging's program running, its command server on (port 9999 or 9998)"
 
 
 def connect(what: str, *, port: float = 9999.0, frames: float = 1000.0, overlap: float = 0.0) -> "Spad512":
-    """The camera of the program on host `what` (this machine); `frames` images a request; `overlap` of read-out.
+    """The SPAD512 of the program on the host `what`, or on this machine.
+
+    Args:
+        port: of the program's command server.
+        frames: images in a request.
+        overlap: 1 to expose while the frame before is read out.
 
     Raises:
         CameraError: an option is out of range.
@@ -56,9 +60,16 @@ def connect(what: str, *, port: float = 9999.0, frames: float = 1000.0, overlap:
 
 @dataclass(frozen=True)
 class _Applied:
-    """`command`: the request; `exposure`: s of one image, `longest` with its read-out; `packed`: bits on the wire."""
+    """Settings as applied, and the request that asks for images with them.
 
-    settings: CameraSettings
+    Attributes:
+        command: the request.
+        exposure: s, of one image.
+        longest: s, exposure and read-out of one image at most.
+        packed: whether eight pixels come in a byte.
+    """
+
+    settings: Settings
     command: str
     exposure: float
     longest: float
@@ -75,7 +86,7 @@ class _Applied:
 
 
 class Spad512:
-    """A SPAD512; a `Camera`. All calls but `stop` belong to one thread."""
+    """A Pi Imaging SPAD512 camera. All calls but `stop` belong to one thread."""
 
     name = "spad512"
     shape = (ROWS, COLUMNS)
@@ -88,29 +99,26 @@ class Spad512:
         self._applied: _Applied | None = None
         self._identity: dict[str, str] = {}
         self._stopped = Event()
-        self._statistics = CameraStatistics()
         self._run: Generator[Block, None, None] | None = None
 
     def __enter__(self) -> Self:
-        """Connects; waits for the breakdown calibration that the program may begin with."""
+        """Connects, and waits for the breakdown calibration with which the program may begin."""
         self._hang_up()
         self._link = Link(*self._address)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._run is not None:
             self._run.close()
         self._applied = None
         self._hang_up()
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
+    def configure(self, settings: Settings) -> Settings:
         """Applies bit depth, exposure and pile-up correction.
 
-        The depth is the smallest whose images hold the counts asked for. Of binary settings, `count_time` is that of a
-        binary frame; of others, that of the image over `cycles`. Pile-up corrected images (4 bits and more) are no
-        sums of binary frames any more: they are said to be one frame of 16-bit counts.
+        The depth is the smallest whose images hold the counts asked for. In binary settings, `count_time` is that of a
+        binary frame; in others, that of the image divided by `cycles`. Pile-up corrected images (4 bits and more) are
+        no longer sums of binary frames: their settings are those of one frame of 16-bit counts.
         """
         self._applied = _applied(settings, self._frames, self._overlap)
         self._ask(_pile_up(self._applied.settings))
@@ -118,28 +126,23 @@ class Spad512:
         return self._applied.settings
 
     def blocks(self) -> Iterator[Block]:
-        """Every image of one request after another."""
+        """Hands over every image of one request after another."""
         if self._applied is None:
             raise CameraError("SPAD512: no settings yet; call configure first")
         self._stopped.clear()
-        self._statistics = CameraStatistics()
-        self._run = self._counted(self._requests(self._applied))
+        self._run = self._requests(self._applied)
         return self._run
 
     def stop(self) -> None:
         """Ends `blocks`; the camera may have to be asked again for what it was doing."""
         self._stopped.set()
 
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
-
     def identity(self) -> dict[str, str]:
-        """Serial numbers and versions; temperatures and bias as they were when configured."""
+        """Serial numbers and versions; temperatures and bias as they were when the camera was configured."""
         return dict(self._identity or self._described())
 
     def temperatures(self) -> dict[str, float]:
-        """Degrees Celsius of both FPGAs (master, slave), the board and the chip; not during a run."""
+        """Temperatures of both FPGAs (master, slave), the board and the chip, degrees Celsius; not during a run."""
         return dict(zip(_READINGS, self._numbers("R", len(_READINGS)), strict=False))
 
     def bias(self) -> tuple[float, float]:
@@ -185,12 +188,6 @@ class Spad512:
 
     # Runs
 
-    def _counted(self, blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
-        with closing(blocks):
-            for block in blocks:
-                self._statistics = self._statistics.after(block)
-                yield block
-
     def _requests(self, applied: _Applied) -> Generator[Block, None, None]:
         first = 0
         while not self._stopped.is_set():
@@ -218,14 +215,14 @@ class Spad512:
                 self._hang_up()
 
     def _reached(self, applied: _Applied) -> Link:
-        """The connection; made again where a stop had to cut it."""
+        """The connection, made again where a stop had to cut it."""
         if self._link is None:
             self._link = Link(*self._address)
             self._ask(_pile_up(applied.settings))
         return self._link
 
 
-def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
+def _applied(asked: Settings, frames: int, overlap: bool) -> _Applied:
     depth = next((depth for depth in DEPTHS if (1 << depth) - 1 >= asked.saturation_value), 0)
     if depth == 0:
         most = f"at most {(1 << DEPTHS[-1]) - 1} binary frames in an image"
@@ -243,7 +240,7 @@ def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
     exposure = float(units) * unit
     taken = (exposure, 1, 16) if corrected else (exposure / cycles, cycles, 1)
     return _Applied(
-        settings=CameraSettings(*taken, corrected=corrected),
+        settings=Settings(*taken, corrected=corrected),
         command=f"I,{depth},{units},{frames},0,{int(overlap)},0,1",
         exposure=exposure,
         longest=exposure + cycles * READOUT,
@@ -252,12 +249,12 @@ def _applied(asked: CameraSettings, frames: int, overlap: bool) -> _Applied:
     )
 
 
-def _pile_up(settings: CameraSettings) -> str:
+def _pile_up(settings: Settings) -> str:
     return f"PU,{int(settings.corrected)}"
 
 
 def _decoded(wire: bytearray, applied: _Applied) -> NDArray[Any]:
-    """(n, 512, 512) counts."""
+    """Counts (n, 512, 512), from the bytes of the program."""
     if applied.packed:
         packed = np.frombuffer(wire, np.uint8).reshape(-1, ROWS, BYTES_PER_ROW)
         return np.ascontiguousarray(upright(packed))

@@ -1,4 +1,4 @@
-"""A pretend SPAD512: what the vendor's program serves on its port, with pixels simulated from a still scene.
+"""A pretend SPAD512: a server that answers as the vendor's program does, with pixels simulated from a still scene.
 
 For trying things without a camera, and for testing the client. It listens on this machine only.
 """
@@ -16,7 +16,7 @@ from hardware.camera import CameraError
 from hardware.cameras.spad512.camera import COLUMNS, DEPTHS, MOST_FRAMES
 from hardware.cameras.spad512.link import DONE, ERROR
 from hardware.formats.spad512 import ROWS
-from noise_model.sampling import sample_counts
+from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
 HOST = "127.0.0.1"
@@ -28,10 +28,10 @@ _READINGS = (41.0, 40.5, 33.0, 28.5, 0.0, 97656.25)
 
 
 class Server:
-    """One pretend camera.
+    """A server that pretends to be a SPAD512.
 
     Args:
-        rate: counts/s of its brightest pixels.
+        rate: counts/s of the brightest pixels.
         seed: the same seed gives the same counts.
         calibration: s that the breakdown calibration takes when a client connects; 0 for none.
     """
@@ -45,21 +45,21 @@ class Server:
         self._one = asyncio.Lock()
 
     async def serve(self, port: int, ready: Callable[[int], None]) -> None:
-        """Serves on `port` of this machine until it is cancelled; 0 takes a free one. `ready` is told which.
+        """Serves on `port` of this machine (0: a free one) until it is cancelled; calls `ready` with the port.
 
         Raises:
-            CameraError: the port cannot be had.
+            CameraError: the port is taken, or none.
         """
         try:
             server = await asyncio.start_server(self._client, HOST, port)
         except (OSError, OverflowError) as error:
-            raise CameraError(f"port {port}: {error}; give another one with --port") from error
+            raise CameraError(f"port {port}: {error}; choose another", "port") from error
         async with server:
             ready(server.sockets[0].getsockname()[1])
             await server.serve_forever()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One at a time; others wait."""
+        """Answers a client; others wait until it is gone."""
         try:
             async with self._one:
                 await self._send(writer, self.greeting())
@@ -76,7 +76,7 @@ class Server:
             await writer.drain()
 
     async def greeting(self) -> AsyncIterator[bytes]:
-        """What a client gets before it says anything."""
+        """The text that a client gets when it connects."""
         yield b"SPAD512S emulated, no camera\n"
         if self._calibration:
             yield b"The breakdown calibration process has started.\n"
@@ -117,15 +117,15 @@ class Server:
         yield DONE
 
     def images(self, depth: int, exposure: float, images: int) -> Iterator[NDArray[np.int32]]:
-        """(n, 512, 512) sums of 2^depth - 1 binary frames."""
+        """Images (n, 512, 512), sums of 2^depth - 1 binary frames."""
         frames = (1 << depth) - 1
         for start in range(0, images, BATCH):
             rates = self._photon_rate.expand(min(BATCH, images - start), ROWS, COLUMNS)
-            yield sample_counts(rates, Exposure(exposure / frames, frames), self._sensor, self._generator).numpy()
+            yield ForwardModel(self._sensor, Exposure(exposure / frames, frames)).sample(rates, self._generator).numpy()
 
 
 def scene() -> Tensor:
-    """(512, 512), 0 to 1: a zone plate that fades, so that no turned or mirrored copy of it looks alike."""
+    """A still scene (512, 512), 0 to 1: a fading zone plate, of which no turned or mirrored copy looks alike."""
     rows, columns = torch.meshgrid(torch.linspace(0, 1, ROWS), torch.linspace(0, 1, COLUMNS), indexing="ij")
     rings = (1 + torch.cos(120 * ((rows - 0.35) ** 2 + (columns - 0.6) ** 2))) / 2
     return rings * (1 - 0.8 * rows) * (1 - 0.4 * columns)
@@ -135,7 +135,7 @@ def requested(values: list[str]) -> tuple[int, float, int]:
     """Bit depth, exposure of an image (s), and images of an `I` command.
 
     Raises:
-        ValueError: it is not one that the camera has.
+        ValueError: the camera does not have it.
     """
     if not 7 <= len(values) <= 8:
         raise ValueError("wrong number of values")
@@ -156,7 +156,7 @@ def encoded(counts: NDArray[np.int32], depth: int, pile_up: bool) -> bytes:
 
 
 def corrected(counts: NDArray[np.int32], frames: int) -> NDArray[np.uint16]:
-    """Detections that would have been counted without pile-up; a full pixel is taken half a count below."""
+    """Detections that would be counted without pile-up; a full pixel is taken for half a count less."""
     share = np.minimum(counts / frames, 1 - 0.5 / frames)
     detections: NDArray[np.float64] = -frames * np.log1p(-share)
     return detections.round().astype(np.uint16)

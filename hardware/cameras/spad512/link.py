@@ -1,7 +1,7 @@
 """The conversation with Pi Imaging's program, which owns a SPAD512 and serves one client on a TCP port.
 
-Commands and text replies are ASCII without a terminator: a short silence ends a reply. Pixels are a known number of
-bytes and then `DONE`. Nothing here waits or allocates without bound, whatever the other end sends.
+Commands and replies are ASCII text without a terminator: a short silence ends a reply. Pixels are a known number of
+bytes, followed by `DONE`. Nothing here waits or allocates without bound, whatever the other end sends.
 """
 
 import socket
@@ -10,13 +10,13 @@ from collections.abc import Callable
 
 from hardware.camera import CameraError
 
-#: s: to connect, for a first byte, and for the breakdown calibration that the program may begin with.
+#: The longest waits in s: for a connection or a reply, and for the breakdown calibration at the beginning.
 PATIENCE, CALIBRATION = 10.0, 120.0
-#: s without a byte: the end of a text; and how often `stop` is looked at.
+#: s: the silence that ends a text, and the time between two looks whether to stop.
 QUIET, SLICE = 0.25, 0.1
-#: Bytes of a text reply.
+#: The most bytes of a text reply.
 LONGEST_TEXT = 8192
-#: Bytes/s: pixels that come slower than this are given up.
+#: Bytes/s: pixels that come more slowly are an error.
 SLOWEST = 1 << 20
 
 DONE, ERROR = b"DONE", b"ERROR"
@@ -38,10 +38,10 @@ _INFORMATION = (
 
 
 class Link:
-    """One connection.
+    """A connection to the program.
 
     Raises:
-        CameraError: nobody listens, or whoever does is not the SPAD512 program.
+        CameraError: nothing listens at that address, or something other than the SPAD512 program.
     """
 
     def __init__(self, host: str, port: int) -> None:
@@ -67,7 +67,7 @@ class Link:
         """The text reply to `command`.
 
         Raises:
-            CameraError: none within `patience` s, or an error.
+            CameraError: there is no reply within `patience` s, or it is an error.
         """
         self.send(command)
         reply = self._text(patience).removesuffix(DONE.decode()).strip()
@@ -76,10 +76,10 @@ class Link:
         return reply
 
     def send(self, command: str) -> None:
-        """Sends `command`, if the replies before it are over.
+        """Sends a command after the replies to those before.
 
         Raises:
-            CameraError: there are bytes that nobody asked for, or the connection is lost.
+            CameraError: bytes came that were not asked for, or the connection is lost.
         """
         unasked = self._receive(bytearray(LONGEST_TEXT), 0.0)
         if unasked:
@@ -91,12 +91,12 @@ class Link:
             raise self._lost(error) from error
 
     def fill(self, view: memoryview, patience: float, stopped: Callable[[], bool]) -> bool:
-        """Fills `view` with pixels. False if `stopped`, asked every SLICE s, said so before.
+        """Fills `view` with pixels. Returns False if `stopped()`, which is called every SLICE s, is true before.
 
-        Nothing is waited for longer than `patience` s; the whole, no longer than that and what SLOWEST allows.
+        No byte is waited for longer than `patience` s, and all of them no longer than that and what SLOWEST allows.
 
         Raises:
-            CameraError: it sent ERROR, stalls, or hung up.
+            CameraError: the program sent ERROR, stalls, or hung up.
         """
         begun = heard = time.monotonic()
         deadline, done = begun + patience + len(view) / SLOWEST, 0
@@ -113,7 +113,7 @@ class Link:
         return True
 
     def end_of_pixels(self, patience: float, stopped: Callable[[], bool]) -> bool:
-        """Reads the `DONE` after the pixels. False if `stopped` said so before.
+        """Reads the `DONE` after the pixels. Returns False if `stopped()` is true before.
 
         Raises:
             CameraError: something else came.
@@ -128,7 +128,7 @@ class Link:
         raise self._failure(f"sent {readable(bytes(end))} where {DONE.decode()} ends the pixels")
 
     def drained(self, patience: float) -> bool:
-        """Whether the reply under way ended within `patience` s; it is thrown away."""
+        """Throws away the reply under way. Returns whether it ended within `patience` s."""
         buffer, end, deadline = bytearray(1 << 16), b"", time.monotonic() + patience
         try:
             while time.monotonic() < deadline:
@@ -154,7 +154,7 @@ class Link:
         return banner, {name: readable(line) for name, line in zip(_INFORMATION, lines, strict=True)}
 
     def _after_calibration(self, text: str) -> str:
-        """`text`, once the calibration that it may announce is over."""
+        """Returns `text` when the calibration that it may announce is over."""
         deadline, heard = time.monotonic() + CALIBRATION, text
         while any(phrase in heard for phrase in _CALIBRATING) and _CALIBRATED not in heard:
             heard += self._text(max(0.0, deadline - time.monotonic()))
@@ -163,7 +163,7 @@ class Link:
         return text
 
     def _text(self, patience: float) -> str:
-        """What comes until a silence."""
+        """The text that comes until a silence."""
         buffer, done, deadline = bytearray(LONGEST_TEXT), 0, time.monotonic() + patience
         while done < LONGEST_TEXT:
             left = deadline - time.monotonic()
@@ -178,7 +178,7 @@ class Link:
     # Bytes
 
     def _receive(self, into: memoryview | bytearray, wait: float) -> int:
-        """Bytes received within `wait` s; 0 if none came."""
+        """Receives bytes for `wait` s at most. Returns how many; 0 if none came."""
         try:
             self._socket.settimeout(wait)
             received = self._socket.recv_into(into)
@@ -198,13 +198,13 @@ class Link:
 
 
 def readable(text: str | bytes) -> str:
-    """`text` on one line of at most 120 printable characters."""
+    """The end of a text as one line of at most 120 printable characters."""
     plain = text.decode("latin-1") if isinstance(text, bytes) else text
     return "".join(letter if " " <= letter <= "~" else "?" for letter in plain.strip()[-120:])
 
 
 def _last_words(received: memoryview) -> bytes:
-    """The text at the end of `received`, after the last byte that is no text."""
+    """The text at the end of received bytes, after the last one that is no text."""
     tail = bytes(received[-120:])
     first = max((i for i, byte in enumerate(tail) if not 32 <= byte < 127), default=-1) + 1
     return tail[first:]

@@ -1,25 +1,24 @@
 """The MPD SPC3, 64x32 counting pixels, through the vendor's library.
 
-Images come in one of three ways. Continuous (usual): every image, up to 96,154 a second; the library tells of losses
-only by an error. Snap: so many images into the memory of the camera, then out of it, again and again; what passes
-between two snaps is not known. Live: one image at a time, 100 a second at most, the others discarded.
+It has three modes. Continuous (usual): every image, up to 96,154 a second; where one is lost, the library reports an
+error. Snap: a number of images into the memory of the camera, then out of it, again and again; how much time passes
+between two snaps is not known. Live: one image at a time, 100 a second at most; the others are discarded.
 """
 
 import ctypes
 import time
 from collections.abc import Generator, Iterator
-from contextlib import closing
 from ctypes import POINTER, byref, c_double, c_short, c_uint8, c_uint16
 from dataclasses import dataclass, replace
 from threading import Event
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, CameraSettings, CameraStatistics, saturated_share
+from hardware.camera import Block, CameraError, saturated_share
 from hardware.cameras.spc3.library import EMPTY, Library, checked
+from hardware.settings import Settings
 
 ADDRESS = "spc3:LIBRARY,live=0,snap=0"
 OPTIONS = {"live": 0.0, "snap": 0.0}
@@ -27,24 +26,24 @@ OPTIONS = {"live": 0.0, "snap": 0.0}
 ROWS, COLUMNS = 64, 32
 PIXELS = ROWS * COLUMNS
 
-#: s, of an exposure; and how many of them the readout of a frame takes, beside the next exposure.
+#: The unit of exposures in s, and how many units the readout of a frame takes, during the next exposure.
 UNIT, READOUT = 10e-9, 1040
 #: The largest exposure in units, sum of frames, and number of images in a snap.
 MOST = 65534
-#: s; what is used where nothing is asked.
+#: s; used where no dead time is asked for.
 USUAL_DEAD_TIME = 50e-9
-#: s between two live images, at least.
+#: s; the shortest time between two live images.
 LIVE_PERIOD = 0.01
-#: s. Started sooner after its settings, the camera may stay idle; silent for longer than PATIENCE, it is.
+#: s. A camera that is started sooner than SETTLE after its settings may stay idle; one that is silent for PATIENCE is.
 SETTLE, PATIENCE = 0.1, 2.0
-#: Images, and s: what a block waits for.
+#: A block is handed over when it has so many images, or after so many s.
 BATCH, GATHER = 256, 0.05
-#: Bytes: the library could not have kept more.
+#: Bytes: more than the library can hand over at once.
 LARGEST_BUFFER = 1 << 31
 
 
 def availability() -> tuple[bool, str]:
-    """Whether the library is found where it is looked for without being named."""
+    """Whether the library is found without being named in an address."""
     try:
         return True, f"library {Library('').path}; whether a camera is connected shows when it is opened"
     except CameraError as error:
@@ -52,7 +51,7 @@ def availability() -> tuple[bool, str]:
 
 
 def connect(what: str, *, live: float = 0.0, snap: float = 0.0) -> "Spc3":
-    """The camera through library `what`; `live` 1 for live mode, `snap` images for snap mode, neither for continuous.
+    """An SPC3 through the library `what`, in live mode if `live` is 1, in snaps of `snap` images if that is not 0.
 
     Raises:
         CameraError: the library cannot be used, or the options contradict each other.
@@ -64,14 +63,14 @@ def connect(what: str, *, live: float = 0.0, snap: float = 0.0) -> "Spc3":
 
 @dataclass(frozen=True)
 class _Applied:
-    settings: CameraSettings
+    settings: Settings
     dtype: np.dtype[Any]
     period: float
     at: float
 
 
 class Spc3:
-    """An SPC3; a `Camera`. All calls but `stop` belong to one thread."""
+    """An MPD SPC3 camera. All calls but `stop` belong to one thread."""
 
     name = "spc3"
     shape = (ROWS, COLUMNS)
@@ -82,25 +81,22 @@ class Spc3:
         self._library, self._live, self._snap = library, live, snap
         self._applied: _Applied | None = None
         self._stopped = Event()
-        self._statistics = CameraStatistics()
         self._run: Generator[Block, None, None] | None = None
 
     def __enter__(self) -> Self:
         self._library.open()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._applied = None
         if self._run is not None:
             self._run.close()
         self._library.close()
 
-    def configure(self, settings: CameraSettings) -> CameraSettings:
-        """Applies exposure, sum and dead time; the camera's own corrections stay off.
+    def configure(self, settings: Settings) -> Settings:
+        """Applies count time, cycles and dead time; the camera's own corrections stay off.
 
-        Its 9-bit counters are read out as 8 bits where an image is one frame, which is then what `counter_bits` says.
+        Where an image is one frame, the 9-bit counters are read out as 8 bits, and `counter_bits` is 8.
         """
         units = _within("count_time", settings.count_time / UNIT, f"in units of {UNIT:g} s")
         cycles = _within("cycles", settings.cycles, "frames in one image")
@@ -113,25 +109,20 @@ class Spc3:
         return self._applied.settings
 
     def blocks(self) -> Iterator[Block]:
-        """Every image (continuous), every image of a snap, or single ones (live)."""
+        """Hands over every image (continuous), every image of a snap, or single images (live)."""
         if self._applied is None:
             raise CameraError("SPC3: no settings yet; call configure first")
         self._stopped.clear()
-        self._statistics = CameraStatistics()
         mode = self._live_images if self._live else self._snaps if self._snap else self._continuous
-        self._run = self._counted(mode(self._applied))
+        self._run = mode(self._applied)
         return self._run
 
     def stop(self) -> None:
         """Ends `blocks`; a snap under way is waited for."""
         self._stopped.set()
 
-    def statistics(self) -> CameraStatistics:
-        """Of the run in progress, or the last one."""
-        return self._statistics
-
     def identity(self) -> dict[str, str]:
-        """Serial number and versions, and how losses would show."""
+        """Serial number and versions, and how lost images show."""
         return {**self._library.identity(), "losses": self._losses()}
 
     def _losses(self) -> str:
@@ -155,19 +146,13 @@ class Spc3:
         period = max(units, READOUT) * UNIT * cycles
         if self._live:
             period = max(period, LIVE_PERIOD, frame_time or 0.0)
-        full = CameraSettings(units * UNIT, cycles, 9 if wide.value else 8, dead_time, period)
+        full = Settings(units * UNIT, cycles, 9 if wide.value else 8, dead_time, period)
         most = 0xFFFF if wide.value else 0xFF
         settings = replace(full, largest_count=most) if most < full.saturation_value else full
         dtype = np.dtype("<u2" if wide.value or self._live or self._snap else np.uint8)
         return _Applied(settings, dtype, period, time.monotonic())
 
     # Runs
-
-    def _counted(self, blocks: Generator[Block, None, None]) -> Generator[Block, None, None]:
-        with closing(blocks):
-            for block in blocks:
-                self._statistics = self._statistics.after(block)
-                yield block
 
     def _block(self, counts: NDArray[Any], applied: _Applied, first: int, known: bool = True) -> Block:
         saturated = saturated_share(counts, applied.settings.saturation_value)
@@ -188,17 +173,17 @@ class Spc3:
         self._library.call("SPC3_Start_ContAcq_in_Memory")
 
     def _gathered(self, applied: _Applied) -> Iterator[NDArray[Any]]:
-        """Whole images, BATCH of them or more, or what came within GATHER; the rest of a cut one stays for the next."""
-        size, held, since = PIXELS * applied.dtype.itemsize, bytearray(), time.monotonic()
+        """Whole images: at least BATCH, or what came within GATHER s. Part of an image waits for its other part."""
+        size, waiting, since = PIXELS * applied.dtype.itemsize, bytearray(), time.monotonic()
         for piece in self._pieces(applied):
-            held += piece
-            images, now = len(held) // size, time.monotonic()
+            waiting += piece
+            images, now = len(waiting) // size, time.monotonic()
             if images >= BATCH or (images and now - since > GATHER):
-                whole, held, since = held, held[images * size :], now
+                whole, waiting, since = waiting, waiting[images * size :], now
                 yield np.frombuffer(whole, applied.dtype, images * PIXELS).reshape(images, ROWS, COLUMNS)
 
     def _pieces(self, applied: _Applied) -> Iterator[bytes]:
-        """What the library hands over, copied, until `stop`."""
+        """The bytes that the library hands over, copied, until `stop`."""
         patience, heard, may_restart = max(PATIENCE, 4 * applied.period), time.monotonic(), True
         while not self._stopped.is_set():
             piece = self._poll()

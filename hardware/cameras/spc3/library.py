@@ -64,14 +64,14 @@ _CALLS: dict[str, tuple[Any, ...]] = {
 
 
 class Library:
-    """The library, loaded, with the camera it has open, if any.
+    """The vendor's library, loaded, and the camera that it has open.
 
     Raises:
         CameraError: not found or not loadable; the message says where it looked.
     """
 
     def __init__(self, path: str) -> None:
-        self.path = _place(path)
+        self.path = _path_of(path)
         self._handle = _HANDLE()
         try:
             self._functions = ctypes.CDLL(self.path)
@@ -84,17 +84,17 @@ class Library:
     def open(self) -> None:
         """Opens the first camera, in advanced mode.
 
-        Of a constructor that failed, the handle is void although it may not be null: it is never used.
+        A handle from a constructor that failed is never used: it may not be null, and yet is void.
 
         Raises:
-            CameraError: there is none, or it does not start.
+            CameraError: there is no camera, or it does not start.
         """
         handle = _HANDLE()
         checked("SPC3_Constr", self._functions.SPC3_Constr(byref(handle), 1, b""))
         self._handle = handle
 
     def close(self) -> None:
-        """Releases the camera. Once only, whatever happens: the library crashes if it is told twice."""
+        """Releases the camera, once only: the library crashes if it is told to twice."""
         handle, self._handle = self._handle, _HANDLE()
         if handle:
             self._functions.SPC3_Destr(handle)
@@ -118,7 +118,7 @@ class Library:
         checked(name, self.status(name, *arguments))
 
     def end(self, name: str) -> None:
-        """Calls a function that ends something, if a camera is open; that it may be over already is no error."""
+        """Calls a function that ends something, if a camera is open, and ignores its status: it may be over already."""
         if self._handle:
             self.status(name)
 
@@ -148,7 +148,7 @@ def library_name() -> str:
     return "SPC3_SDK.dll" if sys.platform == "win32" else "libSPC3.so"
 
 
-def _place(path: str) -> str:
+def _path_of(path: str) -> str:
     return path or os.environ.get(VARIABLE, "") or library_name()
 
 
@@ -161,8 +161,8 @@ def _not_loaded(path: str, error: Exception) -> str:
     looked = 0 if path else 1 if os.environ.get(VARIABLE) else 2
     before = "" if looked == 0 else f"; before: {', '.join(where[:looked])}"
     return (
-        f"SPC3: library {_place(path)} not usable ({error}); looked in {where[looked]}{before}; install MPD's SPC3 SDK"
-        f" and name its library, as spc3:LIBRARY or in {VARIABLE}"
+        f"SPC3: library {_path_of(path)} not usable ({error}); looked in {where[looked]}{before}; install MPD's SPC3"
+        f" SDK and name its library, as spc3:LIBRARY or in {VARIABLE}"
     )
 
 
