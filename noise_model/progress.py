@@ -1,11 +1,11 @@
-"""How long work tells how far it is."""
+"""Reports of progress from work that takes long."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-#: Is called with what is done and how much there is to do, in whatever unit.
+#: Called with how much is done and how much there is to do, in the same unit.
 Report: TypeAlias = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """Tells nobody."""
+    """A report that does nothing."""

@@ -74,7 +74,7 @@ class Restorer:
 
     @torch.inference_mode()
     def coverage_factor(self, counts: Tensor, model: ForwardModel, scale: int) -> Tensor:
-        """k (B,): so many standard uncertainties cover 95 % (GUM, JCGM 100:2008, 6.3). Arguments as for `restore`."""
+        """K (B,): so many standard uncertainties cover 95 % (GUM, JCGM 100:2008, 6.3). Arguments as for `restore`."""
         photons = mean_counts(counts.to(self.device), model.to(self.device))
         return self.intervals.factors(photons, scale)[1].flatten()
 
