@@ -1,4 +1,4 @@
-"""The types of arrays that all packages share."""
+"""Types of arrays that all packages share."""
 
 from typing import Any, TypeAlias
 

@@ -1,4 +1,4 @@
-"""The inner loops of the statistics of a recording: exact sums of products of counts, over a stretch of images.
+"""Exact sums of products of counts over a stretch of images: the inner loops of `streams`, compiled by numba.
 
 Counts lie pixel by pixel, so that every sum runs along memory: a vector unit does four products or more at once.
 """
@@ -37,8 +37,13 @@ def add_up(
     saturated: Integers,
     lagged: Integers,
 ) -> None:
-    """Adds the images `start` to `stop` of `counts` (P, room) to the sums (P,) of counts, of their squares, and of
-    those that are `full`; and to `lagged` (L, P) their products with the images `lags` before, also before `start`."""
+    """Adds images `start` to `stop` of `counts` (P, room) to the sums of a recording.
+
+    Args:
+        full: the largest count a pixel can have.
+        total, square, saturated: (P,) sums of counts, of their squares, and of the images whose count is `full`.
+        lagged: (L, P) sums of products with the images `lags` (L,) before, also before `start`.
+    """
     for i in range(counts.shape[0]):
         now = counts[i, start:stop]
         for t in range(now.size):

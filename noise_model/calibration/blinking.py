@@ -23,13 +23,16 @@ _LEAST_SWING = 0.1  # rms of the rate's swings over its mean; less may as well b
 
 
 def blinking(darks: Sequence[StreamStatistics], sensor: Sensor) -> NDArray[np.bool_]:
-    """(H, W) pixels whose rate swings by 10 % or more, found so that 1 % of those found are steady."""
-    tests = [_unlikely([_same_image(dark, sensor) for dark in darks]), _unlikely([_later(dark) for dark in darks])]
-    return _found(np.minimum(1, len(tests) * np.minimum(*tests)))
+    """Pixels (H, W) whose dark count rate swings by 10 % or more; 1 % of those found are steady after all."""
+    tests = [
+        _p_values([_pairs_in_one_image(dark, sensor) for dark in darks]),
+        _p_values([_pairs_in_later_images(dark) for dark in darks]),
+    ]
+    return _discoveries(np.minimum(1, len(tests) * np.minimum(*tests)))
 
 
-def _same_image(dark: StreamStatistics, sensor: Sensor) -> Floats:
-    """(4, H, W): pairs of counts in one image, how many to expect, how many of them by chance, and their skewness.
+def _pairs_in_one_image(dark: StreamStatistics, sensor: Sensor) -> Floats:
+    """Pairs of counts in one image (4, H, W): found, expected, expected by chance alone, and their skewness.
 
     Some pixels have more afterpulses than others: twice the array's number is no sign of blinking."""
     counts, n = dark.total.astype(np.float64), dark.images
@@ -38,8 +41,8 @@ def _same_image(dark: StreamStatistics, sensor: Sensor) -> Floats:
     return np.stack([(dark.square - dark.total) / 2, expected, by_chance, expected * (1 + 2 * counts / n)])
 
 
-def _later(dark: StreamStatistics) -> Floats:
-    """The same of pairs of counts two and more images apart, where no afterpulse reaches."""
+def _pairs_in_later_images(dark: StreamStatistics) -> Floats:
+    """Pairs of counts two and more images apart (4, H, W), which no afterpulse connects, as `_pairs_in_one_image`."""
     lags, n = np.array([lag for lag in LAGS[1:] if 2 * lag <= dark.images], dtype=np.int64), dark.images
     used = slice(1, 1 + len(lags))
     pairs = (n - lags)[:, None, None]
@@ -51,7 +54,7 @@ def _later(dark: StreamStatistics) -> Floats:
 
 
 def _fano(dark: StreamStatistics, sensor: Sensor) -> Floats:
-    """(H, W) largest variance over mean of the counts of an image of a steady pixel."""
+    """Largest variance over mean (H, W) that the counts of an image of a steady pixel can have."""
     per_frame = dark.total / dark.frames
     if sensor.binary:
         a, n = min(0.5, 2 * sensor.afterpulse_probability), dark.exposure.cycles
@@ -63,8 +66,8 @@ def _fano(dark: StreamStatistics, sensor: Sensor) -> Floats:
     return np.asarray(armed**2 * (1 + a) / (1 - a))
 
 
-def _unlikely(parts: list[Floats]) -> Floats:
-    """(H, W) chance of so many pairs in a steady pixel; 1 where its swings would be small.
+def _p_values(parts: list[Floats]) -> Floats:
+    """Probability (H, W) of so many pairs in a steady pixel; 1 where its swings would be small.
 
     The number of pairs is taken for a Poisson number, scaled and shifted to the right mean, variance and skewness."""
     pairs, expected, by_chance, skew = np.sum(parts, axis=0)
@@ -74,8 +77,8 @@ def _unlikely(parts: list[Floats]) -> Floats:
     return np.where(excess > _LEAST_SWING**2 * by_chance, reached, 1.0)
 
 
-def _found(p: Floats) -> NDArray[np.bool_]:
-    """Those that stand out, at a false discovery rate."""
+def _discoveries(p: Floats) -> NDArray[np.bool_]:
+    """Pixels whose p-values stand out at the false discovery rate FALSE_DISCOVERIES."""
     order = np.sort(p, axis=None)
     passed = np.flatnonzero(order <= FALSE_DISCOVERIES * np.arange(1, p.size + 1) / p.size)
     return np.asarray(p <= order[passed[-1]]) if len(passed) else np.zeros(p.shape, dtype=np.bool_)

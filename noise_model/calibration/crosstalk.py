@@ -47,25 +47,25 @@ Kernel = tuple[Floats, Floats, Floats, bool, str]
 
 
 def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kernel:
-    """The crosstalk kernel that the flats show.
+    """Estimates the crosstalk kernel from flats.
 
     Args:
         sensor: whose good pixels, dead time and afterpulsing are used.
 
     Returns:
         value (5, 5), 0 where that is not excluded; low and high (5, 5), its 95 % interval; whether the flats decide it,
-        else the value is the sensor's; a remark on how it was got, or what it would take.
+        else the value is the sensor's; a remark on how it was measured, or what measuring it would take.
     """
     value, error = np.zeros((5, 5)), np.zeros((5, 5))
     for offset in NEAR:
-        estimate = joined([_of_pairs(flat, offset, sensor) for flat in flats])
+        estimate = joined([_pair_crosstalk(flat, offset, sensor) for flat in flats])
         for row, column in (offset, (-offset[0], -offset[1])):
             value[2 + row, 2 + column], error[2 + row, 2 + column] = estimate
-    value -= _second_order(value, _armed(flats, sensor))
+    value -= _second_order(value, _mean_gain(flats, sensor))
     low, high = value - WIDTH_95 * error, value + WIDTH_95 * error
     half_width = WIDTH_95 * max((float(one) for one in error[[1, 2], [2, 1]] if np.isfinite(one)), default=np.inf)
     frames = sum(flat.frames for flat in flats)
-    assumed = _cropped(sensor)
+    assumed = _assumed_kernel(sensor)
     possible = not any(assumed[place] < low[place] or assumed[place] > high[place] for place in ((1, 2), (2, 1)))
     if possible and half_width > max(DECIDED, float(value.max()) / 2):
         return assumed, low, high, False, _what_it_takes(half_width, frames)
@@ -73,8 +73,8 @@ def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kerne
     return seen, low, high, True, f"covariance of neighbours in {frames} frames of flats"
 
 
-def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
-    """Chance c of a flat's pairs at `offset`, paths over a third pixel included."""
+def _pair_crosstalk(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
+    """Crosstalk probability c between pixels `offset` apart, by one flat; paths over a third pixel are included."""
     good = usable(flat, sensor)
     covariance, (a, b) = pairs(flat, offset, good)
     if covariance.size < 2:
@@ -89,7 +89,7 @@ def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
 
 
 def gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
-    """(H, W) counts of an image that an event besides the light's own adds on average."""
+    """Mean counts (H, W) that one more avalanche adds to those of an image (H above)."""
     if not flat.binary:
         return _counting_gain(flat, sensor)
     armed = 1 - flat.mean / flat.exposure.cycles
@@ -109,7 +109,7 @@ def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
 
 
 def _second_order(direct: Floats, armed: float) -> Floats:
-    """(5, 5) what two crosstalks in a row, or two that one avalanche causes, add to the estimates.
+    """What two crosstalks in a row, or two that one avalanche causes, add to the estimates (5, 5).
 
     With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, of second order 3 A^2 V: over the 2 H V that stand for a
     chance of 1, it is 3/2 H c^2, the kernel convolved with itself.
@@ -122,15 +122,15 @@ def _second_order(direct: Floats, armed: float) -> Floats:
     return np.asarray(paths, dtype=np.float64)
 
 
-def _armed(flats: Sequence[StreamStatistics], sensor: Sensor) -> float:
-    """Mean gain of the good pixels."""
+def _mean_gain(flats: Sequence[StreamStatistics], sensor: Sensor) -> float:
+    """Mean of `gain` over the good pixels of all flats."""
     goods: list[Mask] = [usable(flat, sensor) for flat in flats]
     gains = np.concatenate([gain(flat, sensor)[good] for flat, good in zip(flats, goods, strict=True)])
     return float(gains.mean()) if gains.size else 0.0
 
 
-def _cropped(sensor: Sensor) -> Floats:
-    """(5, 5) the sensor's kernel, without what lies further away."""
+def _assumed_kernel(sensor: Sensor) -> Floats:
+    """The sensor's kernel, cut or padded to (5, 5)."""
     kernel = sensor.crosstalk.cpu().double().numpy()
     padded = np.pad(kernel, 2)
     middle = padded.shape[0] // 2
