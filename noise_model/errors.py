@@ -1,4 +1,4 @@
-"""The one error a user can cause."""
+"""The error for bad input from the user."""
 
 
 class InputError(ValueError):

@@ -1,17 +1,17 @@
-"""Numbers with their uncertainty."""
+"""Estimates: numbers with their uncertainty."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number of a sensor, and how sure it is.
+    """A number of a sensor with its 95 % interval, and whether it was measured.
 
     Attributes:
         value: in SI units.
         low, high: 95 % interval.
         measured: the data decided it; else it is assumed.
-        remark: how it was got, or the exposure that would decide it.
+        remark: how it was measured, or the exposure that would be needed.
     """
 
     value: float

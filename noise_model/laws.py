@@ -16,10 +16,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-#: Grid spacing in standard deviations of the counts: mixing two rows adds up to a quarter of its square in variance.
+#: Grid spacing in standard deviations of the counts: mixing two rows adds at most a quarter of its square to the
+#: variance.
 _FINE_STEP, _COARSE_STEP = 0.05, 0.1
 _CACHED = 1 << 20  # entries
-_HALF_WIDTH = 6  # standard deviations kept on each side of the mean: beyond is less than a float32 uniform resolves
+_HALF_WIDTH = 6  # standard deviations kept on each side of the mean: a float32 uniform number does not resolve more
 _LEAST_WIDTH = 2
 _LEAST_ROWS = 1024  # so that means between rows are linear in x to 1e-5
 _BLOCK = 1 << 18  # entries computed together: bounds the memory
@@ -47,7 +48,7 @@ class Law(Protocol):
 
     @property
     def rows(self) -> int:
-        """Rates of a table fine enough to draw from."""
+        """Number of rates that a table to draw from needs."""
 
     def windows(self, x: Tensor) -> Iterator[Window]:
         """Chances for rates x (R,), float64, in blocks."""
@@ -55,7 +56,10 @@ class Law(Protocol):
 
 @dataclass(frozen=True)
 class CountingProcess:
-    """All that the law of a sum of frames depends on beside the rate. Times are in units of the exposure of a frame."""
+    """How a pixel counts: all that the law of a sum of frames depends on, except for the rate.
+
+    Times are in units of the exposure of a frame.
+    """
 
     cycles: int
     relative_dead_time: float
@@ -79,16 +83,16 @@ class CountingProcess:
 
     @property
     def smooth(self) -> bool:
-        """Dead time alone limits the counts: no edge is near, however bright."""
+        """Whether dead time alone limits the counts, so that the law has no sharp edge at any brightness."""
         return self.relative_dead_time > 0 and 1 / self.relative_dead_time < self.counter_maximum
 
     @property
     def largest_x(self) -> float:
-        """Rate at which the pixel is saturated, so that brighter ones look the same, or the brightest of interest."""
+        """Rate at which a pixel is saturated, so that brighter ones look the same, or the largest rate of interest."""
         return min(self._saturation, self.brightest)
 
     def rate_of(self, mean: float) -> float:
-        """The x at which dead time leaves `mean` counts of all frames."""
+        """The rate x at which the mean of all frames is `mean`, under dead time alone."""
         return mean / (self.cycles - mean * self.relative_dead_time)
 
     @property
@@ -103,17 +107,17 @@ class CountingProcess:
 
     @property
     def width(self) -> int:
-        """All counts, or 6 standard deviations to each side of the mean."""
+        """Columns of the table: all counts, or 6 standard deviations to each side of the mean."""
         return _power_of_two(min(self._all_counts, 2 * _HALF_WIDTH * self._largest_sd + 32))
 
     @property
     def _all_counts(self) -> int:
-        """0 and all that an image can show."""
+        """Number of possible counts of an image, 0 included."""
         return self.cycles * min(self.most_counts, self.counter_maximum) + 1
 
     @property
     def _largest_sd(self) -> float:
-        """An upper bound over all rates, but for what afterpulses add."""
+        """An upper bound of the standard deviation over all rates, without what afterpulses add."""
         if self.counter_maximum == 1:
             variance = 0.25
         elif self.most_counts > self.counter_maximum:
@@ -126,7 +130,7 @@ class CountingProcess:
 
     @property
     def rows(self) -> int:
-        """So many that neighbours are a small part of a standard deviation apart."""
+        """Number of rates such that neighbours are a small part of a standard deviation apart."""
         return root_rows(self.largest_x * self.cycles, self.width)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
@@ -148,21 +152,23 @@ class CountingProcess:
 
 @dataclass(frozen=True)
 class ClusterProcess:
-    """A Poisson number of avalanches, each followed by another with chance `afterpulse`, and so on (Polya-Aeppli
-    distribution); x is the mean of their sum."""
+    """Clusters of avalanches: a Poisson number of avalanches, each with its afterpulses (Polya-Aeppli distribution).
+
+    Each avalanche is followed by another with chance `afterpulse`, and so on; x is the mean of their sum.
+    """
 
     largest_x: float
     afterpulse: float
 
     @property
     def width(self) -> int:
-        """6 standard deviations to each side of the mean."""
+        """Columns of the table: 6 standard deviations to each side of the mean."""
         variance = self.largest_x * (1 + self.afterpulse) / (1 - self.afterpulse)
         return _power_of_two(2 * _HALF_WIDTH * math.sqrt(variance) + 32)
 
     @property
     def rows(self) -> int:
-        """So many that neighbours are a small part of a standard deviation apart."""
+        """Number of rates such that neighbours are a small part of a standard deviation apart."""
         return root_rows(self.largest_x, self.width)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
@@ -180,8 +186,11 @@ def root_grid(largest: float, rows: int) -> Tensor:
 
 
 def root_rows(largest_mean: float, width: int) -> int:
-    """Rows a step apart: the square root of the counts has a standard deviation of half, or less with dead time. The
-    finer step, if so many rows of `width` fit into a cache."""
+    """Number of rows of a table that are one grid step apart.
+
+    The square root of the counts has a standard deviation of one half, or less with dead time. The step is the finer
+    one, if so many rows of `width` fit into a cache.
+    """
     for step in (_FINE_STEP, _COARSE_STEP):
         rows = max(_LEAST_ROWS, math.ceil(2 * math.sqrt(largest_mean) / step)) + 1
         if rows * width <= _CACHED:
@@ -193,8 +202,8 @@ def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
     """(R, K) chances of 0, 1, 2, ... counts in one frame of a counting pixel, as the counter shows them; rates x (R,).
 
     The n-th avalanche needs n - 1 dead times and an armed time A_n: P(K >= n) = P(A_n <= 1 - (n - 1) b). Without
-    afterpulses A_n is Gamma(n) distributed. With them, dim pixels are followed state by state; for others a gamma
-    distribution has the first three moments of A_n.
+    afterpulses A_n is Gamma(n) distributed. With them, the law of dim pixels is computed state by state; for others it
+    is approximated by the gamma distribution with the first three moments of A_n.
     """
     at_least = torch.zeros(len(x), process.most_counts + 2, dtype=torch.float64)
     at_least[:, 0] = 1
@@ -202,7 +211,9 @@ def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
     for rows, chances in ((dim, _followed), (~dim, _by_moments)):
         if bool(rows.any()):
             at_least[rows, 1:-1] = chances(x[rows], process)
-    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(min=0)  # the last column: all a counter at its maximum stands for
+    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(
+        min=0
+    )  # the last column: all counts that a full counter stands for
     return _folded(pmf, process.counter_maximum + 1) if process.counter_wraps else pmf
 
 
@@ -219,8 +230,10 @@ def _by_moments(x: Tensor, process: CountingProcess) -> Tensor:
 
 
 def _followed(x: Tensor, process: CountingProcess) -> Tensor:
-    """(R, K) the same, exactly, for x up to _DIM: they are entire functions of x, so that polynomials through Chebyshev
-    nodes are as good as a double."""
+    """(R, K) exact chances of n = 1, ..., K avalanches or more, for x up to _DIM.
+
+    They are entire functions of x, so that polynomials through Chebyshev nodes are as accurate as a double.
+    """
     order = torch.arange(_NODES, dtype=torch.float64)
     at_nodes = torch.cos(math.pi * (order[:, None] + 0.5) / _NODES * order)
     at_nodes[:, 0] /= 2
@@ -246,7 +259,9 @@ def _followed_at_nodes(process: CountingProcess) -> Tensor:
     live = _live(process)[:most]
     dead_time = torch.linalg.matrix_exp(process.relative_dead_time * rates)
     state = torch.linalg.matrix_exp(live[-1] * rates).sum(dim=-1, keepdim=True)
-    spectrum = [state[..., 0, 0]]  # n = most, most - 1, ..., 1: each has a dead time more to live
+    spectrum = [
+        state[..., 0, 0]
+    ]  # n = most, most - 1, ..., 1: each has one dead time more of armed time than the one before
     for _ in range(most - 1):
         state = dead_time @ state
         spectrum.append(state[..., 0, 0])
@@ -272,9 +287,9 @@ def _armed_time(x: Tensor, process: CountingProcess) -> tuple[Tensor, Tensor, Te
 def _armed_moments(x: Tensor, process: CountingProcess) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """E A_n, E A_n^2, E A_n^3 (R,) for n = 1, ..., K, in units of 1 / r.
 
-    Between avalanches the state is the number of filled traps. While k are, the pixel waits for the first of a photon
-    (rate 1) and k releases (rate 1 / lifetime each). An avalanche leaves the other traps as they are, fills one more
-    with chance a, and each stays filled through the dead time with chance s.
+    Between avalanches the state is the number of filled traps. With k filled traps, the pixel waits for a photon (rate
+    1) or one of k releases (rate 1 / lifetime each), whichever comes first. An avalanche leaves the other traps as they
+    are, fills one more with chance a, and each stays filled through the dead time with chance s.
     """
     after = _through_dead_time(process)
     filled = torch.arange(after.shape[1], dtype=torch.float64)
@@ -308,7 +323,7 @@ def _through_dead_time(process: CountingProcess) -> Tensor:
 
 
 def _most_traps(fill: float, process: CountingProcess) -> int:
-    """Traps filled at once, never mind more: 5 standard deviations above their number at the highest count rate."""
+    """Largest number of filled traps considered: 5 standard deviations above the mean at the highest count rate."""
     held = fill * process.relative_trap_lifetime * min(process.most_counts, process.largest_x)
     return math.ceil(2 + held + 5 * math.sqrt(held))
 
@@ -323,8 +338,10 @@ def _gamma_cdf(order: Tensor, z: Tensor) -> Tensor:
 
 
 def _chain_spectrum(p: Tensor, a: float, n: int, width: int) -> Tensor:
-    """(R, width // 2 + 1) characteristic function of the sum of n frames of a stationary two-state chain: a frame fires
-    with chance p after an empty one, 1 - (1 - p)(1 - a) after a full one."""
+    """(R, width // 2 + 1) characteristic function of the sum of n frames of a stationary two-state chain.
+
+    A frame fires with chance p after an empty one, 1 - (1 - p)(1 - a) after a full one.
+    """
     z = torch.exp(-2j * math.pi * torch.arange(width // 2 + 1, dtype=torch.float64) / width)[None, :]
     p = p[:, None]
     if a == 0:
@@ -350,7 +367,7 @@ def _lucas(trace: Tensor, determinant: Tensor, n: int) -> tuple[Tensor, Tensor, 
 
 
 def _power(base: Tensor, exponent: int) -> Tensor:
-    """By squaring; torch's own power of complex numbers takes a logarithm each."""
+    """The power, by squaring; torch's own power of complex numbers takes a logarithm of each."""
     if exponent == 1:
         return base
     half = _power(base, exponent // 2)
@@ -358,7 +375,7 @@ def _power(base: Tensor, exponent: int) -> Tensor:
 
 
 def _window(spectrum: Tensor, mean: Tensor, width: int, all_counts: float) -> Window:
-    """A law from its transform of length `width`, which knows counts modulo that: no loss if it is narrower."""
+    """A law from its transform of length `width`, which gives counts modulo `width`: exact if the law is narrower."""
     first = (mean - width / 2).floor().clamp(min=0, max=max(0, all_counts - width)).long()
     columns = (first[:, None] + torch.arange(width)) % width
     return first, torch.fft.irfft(spectrum, n=width, dim=1).gather(1, columns).clamp(min=0)

@@ -1,9 +1,9 @@
-"""How long work tells how far it is."""
+"""Progress: how long work reports how far it is."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-#: Is called with what is done and how much there is to do, in whatever unit.
+#: A function that is called with the amount of work done and the amount in all, in any unit.
 Report: TypeAlias = Callable[[int, int], None]
 
 

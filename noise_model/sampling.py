@@ -1,7 +1,7 @@
-"""Counts from rates, with every effect of a sensor, at a few nanoseconds a count.
+"""Sampling: random counts from rates, with every effect of a sensor, at a few nanoseconds a count.
 
-The exact law of an image's counts is tabulated once per exposure (`noise_model.tables`) and drawn from by look-up; what
-neighbours fire is added to it: on a CPU in compiled loops, on other devices by torch, in the same steps.
+The exact law of an image's counts is tabulated once per exposure (`noise_model.tables`) and counts are drawn from it by
+look-up; crosstalk is added to them: on a CPU in compiled loops, on other devices by torch, in the same steps.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""What a sensor is: the maps and numbers of one SPAD array, and how it was exposed."""
+"""A sensor: the maps and numbers of one SPAD array, and how it was exposed."""
 
 import math
 from collections.abc import Mapping
@@ -72,7 +72,7 @@ class Sensor:
 
     @property
     def binary(self) -> bool:
-        """One bit per hardware frame."""
+        """Whether the array is binary: one bit per hardware frame."""
         return self.counter_bits == 1
 
     @property
@@ -102,12 +102,16 @@ class Sensor:
         return self.pixel_mask == 0
 
     def firing_rate(self, photon_rate: Tensor) -> Tensor:
-        """Rate (..., H, W) at which armed pixels fire, counts/s: photons detected by a pixel of mean PDE, spread by the
-        PDE map, plus dark counts."""
+        """Rate (..., H, W) at which armed pixels fire, counts/s: detected photons and dark counts.
+
+        `photon_rate` is in detections/s of a pixel of mean PDE; the PDE map spreads it over the pixels.
+
+        `photon_rate` is in detections/s of a pixel of mean PDE.
+        """
         return photon_rate * (self.pde / self.mean_pde) + self.dark_count_rate
 
     def photon_rate(self, firing_rate: Tensor) -> Tensor:
-        """The inverse of `firing_rate`; below zero where fewer counts came than the dark rate promises."""
+        """Photon rate from a firing rate, the inverse of `firing_rate`; negative where counts are below dark counts."""
         return (firing_rate - self.dark_count_rate) * (self.mean_pde / self.pde)
 
     def fired_by_neighbours(self, mean: Tensor) -> Tensor:
@@ -119,7 +123,7 @@ class Sensor:
         around = F.pad(mean, (reach, reach, reach, reach))
         height, width = mean.shape[-2:]
         for down, right, share in shares:
-            # What the centre does to the pixel at (down, right), a pixel suffers from the one opposite.
+            # A pixel is fired by the pixel opposite to the one that it fires: the kernel is turned by 180 degrees.
             top, left = reach - down, reach - right
             total.add_(around[..., top : top + height, left : left + width], alpha=share)
         return total

@@ -1,10 +1,10 @@
-"""Laws of counts made ready to draw from: alias tables for a grid of rates, and standardised ones for long sums.
+"""Tables for drawing counts: alias tables for a grid of rates, and standardised laws for long sums.
 
 An alias table (Walker, Electronics Letters 10 (1974) 127; built after Vose, IEEE TSE 17 (1991) 972) turns one uniform
-number into a draw from any law, without a search: a uniform column keeps its own count or gives the one other count it
-shares its place with. Rows are laws for a grid of rates, even in the square root of the rate and so fine that
-neighbours are a fraction of a standard deviation apart; a draw takes one of the two rows around its rate at random, in
-proportion to nearness, which keeps the mean.
+number into a draw from any law, without a search: a uniformly chosen column gives either its own count or the one other
+count that it shares its place with. Rows are laws for a grid of rates, even in the square root of the rate and so fine
+that neighbours are a fraction of a standard deviation apart; a draw takes one of the two rows around its rate at
+random, in proportion to nearness, which keeps the mean.
 
 A sum of so many counts that such a table would not fit in a cache is smooth: its law is tabulated in units of its own
 standard deviation for a few rates only, and mean and standard deviation finely. Its dim pixels still use a table.
@@ -33,7 +33,7 @@ class Table:
     """Laws for a grid of rates from 0, even in its square root.
 
     Attributes:
-        scale: what turns x into the square of its row.
+        scale: factor from x to the square of its row.
         first: (R,) int32, the count of the first column.
         log2_width: of the number of columns C.
         entries: (R C,) int32: the upper 31 - log2 C bits are the share of its place that a column keeps for its own
@@ -48,12 +48,12 @@ class Table:
 
 @dataclass(frozen=True)
 class LongTable:
-    """Laws of a long sum from a rate on, in cells that divide each octave of rates evenly.
+    """Laws of a long sum, for rates from `split` on, in cells that divide each octave of rates evenly.
 
     Attributes:
         split: x from which it holds, a power of two.
-        cells: (cells + 1, 4) float64: mean counts at the start of the cell and what is added up to its end, the same
-            of the standard deviation.
+        cells: (cells + 1, 4) float64: mean counts at the start of the cell and what is added up to its end, then the
+            same two for the standard deviation.
         entries: (R C,) int32, as in a `Table`, of laws at LOG2_SHAPES to an octave; columns are bins of the
             standardised count.
     """
@@ -65,7 +65,7 @@ class LongTable:
 
 @dataclass(frozen=True)
 class Part:
-    """What the counts of some of the frames, or all, are drawn from."""
+    """Tables for drawing the counts of some of the frames, or of all."""
 
     table: Table
     long: LongTable | None = None
@@ -79,7 +79,7 @@ class Part:
 
 
 def parts(process: CountingProcess, device: torch.device) -> Iterator[Part]:
-    """What adds up to the counts of all frames: one part, unless its table would be too large and no long one does."""
+    """The parts that add up to the counts of all frames: one, unless its table would be too large and no long one fits."""
     if process.smooth or _entries(process) <= _LARGEST_TABLE:
         yield part(process, device)
         return

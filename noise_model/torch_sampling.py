@@ -12,7 +12,7 @@ _LOW_24, _LOW_31 = (1 << 24) - 1, (1 << 31) - 1
 
 
 def draw_counts(x: Tensor, law: list[Part], crosstalk: Crosstalk, generator: torch.Generator) -> Tensor:
-    """(..., H, W) int32 for rates x of that shape, on their device, crosstalk included."""
+    """Counts (..., H, W) int32 for rates x of that shape, on their device, crosstalk included."""
     counts = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
     for each in law:
         drawn = _draw(x, each.table, generator)

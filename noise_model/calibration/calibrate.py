@@ -1,8 +1,8 @@
-"""From recordings in the dark and of even light to a sensor: every number with its interval, or marked as assumed.
+"""Calibration of a sensor from dark recordings and flats: every number has an interval, or is marked as assumed.
 
-Each estimate needs the others, a little: dark counts hold afterpulses and crosstalk, the scatter of a flat's counts
-depends on dead time and afterpulsing together. They are found in turn, each with the best that is known of the others,
-and a few rounds settle them.
+Each estimate depends a little on the others: dark counts contain afterpulses and crosstalk, and the scatter of a flat's
+counts depends on both dead time and afterpulsing. They are estimated in turn, each with the latest values of the
+others, for a few rounds.
 """
 
 from collections.abc import Sequence
@@ -24,27 +24,27 @@ from noise_model.errors import InputError
 from noise_model.estimates import Estimate
 from noise_model.sensor import DEAD, UNDER_RESPONDING, Sensor
 
-_ROUNDS = 2  # the second knows all of the first: a third changes next to nothing
+_ROUNDS = 2  # the second uses all results of the first; a third would change next to nothing
 _USUAL_SPREAD = 0.03  # of PDE maps, relative
-_LEAST_PDE = 1e-3  # of a dead pixel, relative to the mean: a sensor has no pixel of 0
+_LEAST_PDE = 1e-3  # of a dead pixel, relative to the mean: a sensor may have no pixel with a PDE of 0
 _NO_FLATS = "no flats were given"
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A sensor, and how it was found.
+    """A calibrated sensor, its estimates, and the recordings they come from.
 
     Attributes:
-        sensor: as estimated; what the recordings do not tell is the preset's.
-        estimates: by name; also those of the sensor.
+        sensor: as estimated; what the recordings do not tell is taken from the preset.
+        estimates: by name; the sensor has the same ones.
         dark_low, dark_high: (H, W) 95 % credible interval of the dark count rate, cps.
         pde_low, pde_high: (H, W) 95 % interval of the PDE, relative to its mean.
         shading: (H, W) of the light, mean 1: what was divided out of the PDE map.
         crosstalk: kernel and ends of its 95 % interval, (5, 5) each.
         flux: of each flat, detections/s of a pixel of mean PDE.
         autocorrelation: lags in images, correlation of the flats' counts that far apart, and its standard error.
-        darks, flats: what it was found from.
-        remarks: sentences on what could not be told, and what else was noticed.
+        darks, flats: the statistics of the recordings used.
+        remarks: sentences on what the recordings could not tell, and on what else was noticed.
     """
 
     sensor: Sensor
@@ -64,7 +64,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class _Found:
-    """One round: the sensor, and the estimates it is made of."""
+    """Result of one round: the sensor, and the estimates it is made of."""
 
     sensor: Sensor
     dark: DarkMap
@@ -75,13 +75,14 @@ class _Found:
 
 
 def calibrate(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], preset: Sensor) -> Calibration:
-    """Estimates a sensor.
+    """Calibrates a sensor: estimates its maps and numbers from dark recordings and flats.
 
     Args:
         darks: one or more, without light.
-        flats: any number, of even and steady light, at best of three fluxes and more; without one, nothing but the
-            dark count rates is measured.
-        preset: a sensor of the same kind, binary or counting, of any shape: what the recordings do not tell is its.
+        flats: any number, of even and steady light, best at three fluxes or more; without flats, only the dark
+            count rates are measured.
+        preset: a sensor of the same kind, binary or counting, of any shape; it gives what the recordings do
+            not tell.
 
     Raises:
         InputError: the recordings are not of one array, or one cannot be used.
@@ -114,27 +115,27 @@ def calibrate(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistic
 
 
 def _start(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], preset: Sensor) -> Sensor:
-    """The preset's numbers, and what the headers say."""
-    first, said = darks[0], _said([*darks, *flats])
+    """The sensor to start from: the preset's numbers, and what the headers of the recordings say."""
+    first, stated = darks[0], _header_dead_time([*darks, *flats])
     sensor = replace(preset.uniform(first.shape), counter_bits=first.counter_bits, estimates={})
-    return sensor if said is None else replace(sensor, dead_time=said)
+    return sensor if stated is None else replace(sensor, dead_time=stated)
 
 
-def _said(recordings: Sequence[StreamStatistics]) -> float | None:
-    """Dead time of the headers, s."""
+def _header_dead_time(recordings: Sequence[StreamStatistics]) -> float | None:
+    """Dead time (s) that the headers give; None if none does."""
     return next((one.dead_time for one in recordings if one.dead_time is not None), None)
 
 
 def _round(
     darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], sensor: Sensor, kernel: Kernel
 ) -> _Found:
-    """Everything once, given what is known so far."""
+    """One round of all estimates, each with the latest values of the others."""
     dark = dark_map(darks, sensor, _doubt(kernel))
     mask = torch.from_numpy(dark.mask | _unresponsive(sensor))
     sensor = replace(sensor, dark_count_rate=_map(dark.rate), pixel_mask=mask)
     for flat in flats:
         refuse(flat, "flat", sensor)
-    blind = _dead_time(_said([*darks, *flats]), flats, sensor)
+    blind = _dead_time(_header_dead_time([*darks, *flats]), flats, sensor)
     sensor = replace(sensor, dead_time=blind.value)
     pulses = afterpulsing(flats, sensor) if flats else _assumed(sensor.afterpulse_probability, _NO_FLATS)
     sensor = replace(sensor, afterpulse_probability=pulses.value)
@@ -145,7 +146,7 @@ def _round(
 
 
 def _responding(sensor: Sensor, dark: DarkMap, flat: FlatMap) -> Sensor:
-    """The sensor with the PDE map of the flats, and all that is wrong with its pixels."""
+    """The sensor with the PDE map of the flats, and with a mask of all bad pixels."""
     relative = flat.pde.clip(min=_LEAST_PDE)
     pde = _map(relative * (float(sensor.mean_pde) / relative.mean())).clamp(max=1)
     return replace(sensor, pde=pde, pixel_mask=torch.from_numpy(dark.mask | flat.mask))
@@ -156,17 +157,17 @@ def _map(values: Floats) -> torch.Tensor:
 
 
 def _unresponsive(sensor: Sensor) -> NDArray[np.int32]:
-    """(H, W) what the round before found of the flats."""
+    """(H, W) mask bits DEAD and UNDER_RESPONDING that the previous round found in the flats."""
     if sensor.pixel_mask is None:
         return np.zeros(sensor.shape, dtype=np.int32)
     return sensor.pixel_mask.numpy() & (DEAD | UNDER_RESPONDING)
 
 
-def _dead_time(said: float | None, flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
+def _dead_time(stated: float | None, flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
     if sensor.binary:
         return Estimate(0.0, 0.0, 0.0, True, "a binary array has none")
-    if said is not None:
-        return Estimate(said, said, said, True, "from the header")
+    if stated is not None:
+        return Estimate(stated, stated, stated, True, "from the header")
     return dead_time(flats, sensor) if flats else _assumed(sensor.dead_time, f"{_NO_FLATS}, and no header says it")
 
 
@@ -182,7 +183,10 @@ def _assumed_kernel(sensor: Sensor) -> Kernel:
 
 
 def _doubt(kernel: Kernel) -> Floats:
-    """(5, 5) standard errors. One that is assumed may be wrong by all of it, or by as much as the interval allows."""
+    """(5, 5) standard errors of a crosstalk kernel.
+
+    A value that is assumed may be wrong by its own size, or by as much as the interval allows.
+    """
     value, low, high, measured, _ = kernel
     reach = (high - low) / 2 if measured else np.maximum(high - value, value - low)
     error = np.where(np.isfinite(reach), reach, 0) / WIDTH_95
@@ -190,7 +194,7 @@ def _doubt(kernel: Kernel) -> Floats:
 
 
 def _even(shape: tuple[int, int]) -> FlatMap:
-    """Of an array of which no flat was taken."""
+    """The PDE map of an array without flats: even, with the usual spread as its uncertainty."""
     ones, reach = np.ones(shape), WIDTH_95 * _USUAL_SPREAD
     spread = _assumed(_USUAL_SPREAD, f"{_NO_FLATS}; usual")
     return FlatMap(ones, ones - reach, ones + reach, np.zeros(shape, dtype=np.int32), ones, (), spread)
@@ -212,13 +216,16 @@ def _estimates(found: _Found, with_flats: bool) -> dict[str, Estimate]:
 
 
 def _chance(estimate: Estimate) -> Estimate:
-    """Whose interval is that of a chance, also where nothing is known of it."""
+    """The estimate with its interval cut to the range of a probability, 0 to 1."""
     return replace(estimate, low=max(estimate.low, 0.0), high=min(estimate.high, 1.0))
 
 
 def _nearest(kernel: Kernel) -> Estimate:
-    """Mean of the neighbours below and beside, where there are some; those above and opposite are the same. The
-    interval is that of the recordings, also around a value that is assumed."""
+    """Crosstalk to the nearest neighbours: mean of the one below and the one beside, as far as the array has them.
+
+    The kernel is symmetric, so those above and opposite are the same. The interval is that of the recordings, even
+    around a value that is assumed.
+    """
     value, low, high, measured, remark = kernel
     at = [place for place in ((3, 2), (2, 3)) if np.isfinite(high[place])]
     if not at:
@@ -230,7 +237,7 @@ def _nearest(kernel: Kernel) -> Estimate:
 
 
 def _autocorrelation(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Of all flats together, at those lags that one of them is long enough for."""
+    """Lags, autocorrelation of counts and its standard error, over all flats, at lags for which one is long enough."""
     found = {}
     for number, lag in enumerate(LAGS):
         parts = []

@@ -1,8 +1,8 @@
 """Dark count rates from recordings in the dark: a map with credible intervals, their spread, hot and noisy pixels.
 
-Dark counts come as a Poisson process, so a pixel's counts and its live time say all about its rate. What the sensor
-does to them is undone in these two numbers: counts by afterpulsing and by the avalanches of neighbours say less of a
-rate than counts of its own, and a binary frame that fired twice counts once.
+Dark counts are a Poisson process, so a pixel's number of counts and its live time contain all information about its
+rate. The effects of the sensor are corrected in these two numbers: counts caused by afterpulsing or by neighbours tell
+less about a rate than the pixel's own dark counts, and a binary frame in which a pixel fires twice counts once.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,11 @@ _NAMES = ("dark_bulk", "dark_bulk_sigma", "dark_hot_fraction", "dark_hot_median"
 
 @dataclass(frozen=True)
 class DarkMap:
-    """Dark count rates (H, W), cps, with 95 % credible intervals; pixel_mask bits HOT and NOISY; the spread of rates:
-    medians in cps, sigma is the standard deviation of ln(rate)."""
+    """Dark count rates (H, W), cps, with 95 % credible intervals, and the spread of the rates over the array.
+
+    `mask` has the pixel_mask bits HOT and NOISY. Of the spread, medians are in cps; sigma is the standard deviation of
+    ln(rate).
+    """
 
     rate: Floats
     low: Floats
@@ -42,7 +45,7 @@ class DarkMap:
 
 
 def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error: Floats | None = None) -> DarkMap:
-    """Dark count rates from all recordings together.
+    """The map of dark count rates, from all dark recordings together.
 
     Args:
         darks: of equal shape (H, W).
@@ -61,7 +64,7 @@ def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error:
 
 
 def _poisson(darks: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Floats, Floats]:
-    """Counts and live times (s), each (H, W), of the Poisson law that says the same of the rate."""
+    """Counts and live times (s), each (H, W), of a Poisson law that tells as much of the rates as the recordings."""
     law = _of_binary if sensor.binary else _of_counting
     counts, live = np.sum([law(dark, sensor) for dark in darks], axis=0)
     return counts, live
@@ -74,9 +77,9 @@ def _of_counting(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats
 
 
 def _of_binary(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
-    """By the estimate of ln(rate) and its information, which are exact where nothing was counted."""
+    """Counts and live times from the estimate of ln(rate) and its information, exact where nothing was counted."""
     n, a, time = dark.frames, sensor.afterpulse_probability, dark.exposure.count_time
-    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # a pixel that always fired has no largest rate
+    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # the rate of a pixel that fired in every frame has no upper limit
     p = full * (1 - a) / (1 - a * full)
     x, rho = -np.log1p(-p), a * (1 - p)
     slope = (1 - a) / (1 - a * full) ** 2 / (1 - p)
@@ -88,7 +91,7 @@ def _of_binary(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
 def _indirect_rate(
     darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error: Floats | None
 ) -> tuple[Floats, Floats]:
-    """(H, W) rate at which neighbours fire each pixel, counts/s, and its standard error."""
+    """(H, W) rate at which crosstalk from neighbours fires each pixel, counts/s, and its standard error."""
     live = sum(dark.live_time for dark in darks)
     rate = torch.from_numpy(np.sum([dark.total for dark in darks], axis=0) / live)
     indirect = sensor.fired_by_neighbours(rate).numpy()
@@ -99,9 +102,12 @@ def _indirect_rate(
 
 
 def _own(counts: Floats, live: Floats, indirect: tuple[Floats, Floats], guess: Floats) -> Evidence:
-    """Counts and live times of the Poisson law that says of a pixel's own rate what the counts say, which another rate
-    adds to: their likelihoods have the same slope and bend, by ln(rate), at about the rate itself. What is not known of
-    the other rate makes the counts say less."""
+    """Evidence for each pixel's own dark rate, from counts that crosstalk from neighbours adds to.
+
+    It is the counts and live times of a Poisson law for the own rate alone, whose likelihood has the same slope and
+    curvature in ln(rate), near that rate, as the likelihood of the counts. The error of the `indirect` rate, which is
+    that of the crosstalk, weakens the evidence.
+    """
     other, error = indirect
     rate = np.maximum(guess, counts / live - other) + 1e-9
     own = rate / (rate + other)
@@ -129,7 +135,7 @@ def _too_short(darks: Sequence[StreamStatistics], prior: Prior) -> tuple[str, ..
         return ()
     return (
         f"{live:.3g} s in the dark give an ordinary pixel ({bulk:.3g} cps) {bulk * live:.2g} counts: its rate is mostly"
-        f" that of its kind. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
+        f" that of similar pixels. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
     )
 
 

@@ -1,4 +1,4 @@
-"""The statistics by which captures are compared with a sensor: histograms, Fano factors and correlations, pooled."""
+"""Statistics for comparing captures with a sensor: histograms, Fano factors and correlations, pooled over pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from noise_model.arrays import Floats
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
 
-_BANDS = 6  # each twice as bright as the next; the last holds all that is dimmer
+_BANDS = 6  # each twice as bright as the next; the last holds all dimmer pixels
 _LEAST_PIXELS, _LEAST_COUNTS = 32, 1000  # of a band; a smaller one joins the next
 _BINS_PER_SD = 4  # counts that spread widely are compared in bins of a quarter of their standard deviation
 _PAIRS = {
@@ -23,7 +23,7 @@ _PAIRS = {
 
 @dataclass(frozen=True)
 class Examiner:
-    """Takes the statistics of captures, of the same pixels each time.
+    """Computes the statistics of captures, always over the same pixels.
 
     Attributes:
         law: of the counts; fitted anew to every capture.
@@ -31,7 +31,7 @@ class Examiner:
         label: (H, W) band of each pixel, 0 is the brightest; -1 is a bad pixel.
         width: of the bins of the histograms, counts.
         run: images that follow on each other without a gap.
-        pairs: kind of pair to the offsets between its pixels.
+        pairs: offsets between the two pixels, for each kind of pair.
     """
 
     law: FittedLaw
@@ -43,7 +43,7 @@ class Examiner:
 
     @classmethod
     def of(cls, counts: NDArray[np.integer], law: FittedLaw, run: int) -> Self:
-        """Settles bands and bins by a capture (n, H, W).
+        """The examiner whose bands and bins suit a capture (n, H, W).
 
         Raises:
             InputError: too few images or counts.
@@ -61,11 +61,11 @@ class Examiner:
 
     @property
     def bands(self) -> int:
-        """How many there are."""
+        """Number of bands of brightness."""
         return int(self.label.max()) + 1
 
     def names(self, mean: Floats) -> list[tuple[str, str]]:
-        """Kind of every statistic, and its name in words."""
+        """Kind and name in words of every statistic."""
         means = [f"mean {mean[self.label == b].mean():.3g}" for b in range(self.bands)]
         return [
             *(("histogram", f"histogram, {words}") for words in means),
@@ -96,14 +96,14 @@ class Examiner:
         return np.array([values[self.label == b].sum() for b in range(self.bands)])
 
     def histograms(self, counts: NDArray[np.integer]) -> Floats:
-        """(bands, bins) shares of the counts of a capture."""
+        """(bands, bins) histograms of the counts of a capture, as shares."""
         bins = -(-self.law.most // self.width)
         places = counts // self.width + (self.label + 1).astype(np.int32) * bins
         seen = np.bincount(places.ravel(), minlength=(self.bands + 1) * bins).reshape(-1, bins)[1:]
         return np.asarray(seen / seen.sum(axis=1, keepdims=True))
 
     def expected(self, mean: Floats) -> Floats:
-        """(bands, bins) shares under the sensor, where mean counts are these (H, W)."""
+        """(bands, bins) histograms that the sensor predicts, as shares, for mean counts (H, W)."""
         row = self.law.row(mean)
         each = np.stack([self.law.histogram(row[self.label == b]) for b in range(self.bands)])
         padded = np.pad(each, ((0, 0), (0, -each.shape[1] % self.width)))
@@ -111,11 +111,11 @@ class Examiner:
         return np.asarray(binned / binned.sum(axis=1, keepdims=True))
 
     def memory(self, mean: Floats, variance: Floats) -> float:
-        """What afterpulses between frames add to the correlation with the next image; draws do not have it."""
+        """Correlation with the next image that afterpulses between frames add; the drawn images do not have it."""
         return float(self.law.memory(self.law.row(mean))[self.good].sum() / variance[self.good].sum())
 
     def _lag(self, residual: NDArray[np.float32], variance: Floats) -> float:
-        """Correlation with the next image, pooled over pixels."""
+        """Correlation of images with the next image, pooled over pixels."""
         runs = residual.reshape(-1, self.run, *residual.shape[1:])
         products = float(np.einsum("rtij,rtij->", runs[:, :-1], runs[:, 1:], dtype=np.float64))
         return products / (len(runs) * (self.run - 1)) / float(variance[self.good].sum())
@@ -141,12 +141,12 @@ def _bands(mean: Floats, good: NDArray[np.bool_], images: int) -> NDArray[np.int
         inside = label == band
         if inside.sum() >= _LEAST_PIXELS and mean[inside].sum() * images >= _LEAST_COUNTS:
             band += 1
-    label[label == band] = max(0, band - 1)  # what is left is too little for a band of its own
+    label[label == band] = max(0, band - 1)  # these pixels are too few for a band of their own
     return label
 
 
 def _correlation(residual: NDArray[np.float32], sd: Floats, offsets: list[tuple[int, int]]) -> float:
-    """Covariance over product of standard deviations, each summed over all pairs."""
+    """Correlation of pairs of pixels: covariance over product of standard deviations, each summed over all pairs."""
     covariance = scale = 0.0
     for offset in offsets:
         here, there = _partners(residual, offset)
@@ -158,7 +158,7 @@ def _correlation(residual: NDArray[np.float32], sd: Floats, offsets: list[tuple[
 def _partners(
     values: NDArray[np.floating], offset: tuple[int, int]
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Those of (..., H, W) that have a partner at `offset`, and their partners."""
+    """The values (..., H, W) of pixels that have a partner at `offset`, and the values of these partners."""
     down, right = offset
     height, width = values.shape[-2:]
     here = values[..., : height - down, max(0, -right) : width - max(0, right)]

@@ -1,10 +1,10 @@
 """The map of relative photon detection efficiency, from evenly lit recordings at one or more fluxes.
 
-The rate of pixel i in flat j is eta_i phi_j + d_i. Each flat's counts are taken back to rates as one long exposure;
-phi is their mean, and eta and d, of which the dark recordings say how large it is and how surely, follow by weighted
-least squares. The variance of a rate is that of the counts which the fit expects: that of the counts themselves would
-favour those that came out low. No lamp is even: a surface of second order in ln(eta) is taken for its shading. What
-photon noise leaves of the map is drawn towards the mean as far as the spread of all pixels tells that it is noise.
+The rate of pixel i in flat j is eta_i phi_j + d_i. Each flat's counts are converted to rates as one long exposure; phi
+is the mean of these rates. Then eta and d follow by weighted least squares, with the value and the error of d from the
+dark recordings. The variance of a rate is computed from the counts that the fit expects: computed from the measured
+counts, it would give low counts too much weight. No lamp is even: a surface of second order in ln(eta) is taken as its
+shading. At the end each pixel is drawn towards the mean, by as much of its deviation as is likely to be photon noise.
 
 Source: iteratively reweighted least squares: McCullagh & Nelder, Generalized Linear Models (1989), ch. 2.
 """
@@ -28,21 +28,21 @@ from noise_model.sensor import DEAD, UNDER_RESPONDING, Exposure, Sensor
 #: Shares of the median response below which a pixel is dead, or responds too little.
 DEAD_SHARE, UNDER_SHARE = 0.05, 0.5
 
-_LEAST_PIXELS = 64  # to tell a surface of six coefficients from the pixels' own spread
-_OUTLYING = 4.0  # standard deviations: such pixels are neither lamp nor noise
-_ROUNDS = 4  # the weights only change by what the fit changes
+_LEAST_PIXELS = 64  # needed to separate a surface of six coefficients from the spread of the pixels
+_OUTLYING = 4.0  # standard deviations: pixels that neither shading nor noise explains
+_ROUNDS = 4  # the weights change only as the fit does
 
 
 @dataclass(frozen=True)
 class FlatMap:
-    """Relative photon detection efficiency.
+    """The map of relative photon detection efficiency (PDE).
 
     Attributes:
         pde, low, high: (H, W) with 95 % intervals, relative to the mean over all pixels; a dead pixel may be at 0.
         mask: (H, W) pixel_mask bits DEAD and UNDER_RESPONDING.
-        shading: (H, W) of the light, mean 1: what was divided out.
+        shading: (H, W) of the light, mean 1; it was divided out of the map.
         flux: of each flat, detections/s of a pixel of mean PDE.
-        spread: relative standard deviation of the PDE, noise taken off.
+        spread: relative standard deviation of the PDE, without photon noise.
     """
 
     pde: Floats
@@ -56,7 +56,7 @@ class FlatMap:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Response (H, W) of the pixels relative to their mean, its standard deviation, flux (J,) and its."""
+    """Response (H, W) of the pixels relative to their mean, flux (J,) of the flats, and their standard deviations."""
 
     eta: Floats
     eta_sd: Floats
@@ -65,12 +65,12 @@ class _Fit:
 
 
 def flat_map(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -> FlatMap:
-    """Relative PDE from all flats together.
+    """The map of relative PDE, from all flats together.
 
     Args:
         flats: one or more, of equal shape (H, W).
         dark: dark rates, of the same shape.
-        sensor: what is known so far; its pixel mask says whom not to take for an example.
+        sensor: what is known so far; bad pixels in its mask are left out of means and medians.
     """
     fit = _fit(flats, dark, sensor)
     good = sensor.good.numpy()
@@ -94,7 +94,10 @@ def _normal(value: float, sd: float) -> Estimate:
 
 
 def _fit(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -> _Fit:
-    """The flux is the mean rate of good pixels: it favours neither bright nor dark ones, and so stays unbiased."""
+    """The least-squares fit of the pixels' response to all flats.
+
+    The flux is the mean rate of the good pixels: it is unbiased, as it favours neither bright nor dark pixels.
+    """
     good = sensor.good.numpy()
     rates, sd = (np.stack(one) for one in zip(*(_rates(flat, sensor) for flat in flats), strict=True))
     known = dark.rate, np.maximum((dark.high - dark.low) / (2 * WIDTH_95), 1e-9 * rates.max())
@@ -113,7 +116,7 @@ def _rates(flat: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
 
 
 def _expected_sd(flat: StreamStatistics, rate: Floats, sensor: Sensor) -> Floats:
-    """(H, W) standard deviation of the rates that will be found where these are true."""
+    """(H, W) standard deviation of measured rates, where the true rates are `rate`."""
     counts = _bare(flat, sensor).expected_counts(torch.from_numpy(rate.clip(min=0)))
     return _back(counts, flat, sensor)[1]
 
@@ -131,8 +134,10 @@ def _bare(flat: StreamStatistics, sensor: Sensor) -> ForwardModel:
 
 
 def _pixels(rates: Floats, sd: Floats, flux: Floats, dark: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:
-    """Response of each pixel, its standard deviation, and its dark rate, of which a guess and its error are known:
-    least squares with two unknowns a pixel."""
+    """Response of each pixel, its standard deviation, and its dark rate, by least squares with two unknowns a pixel.
+
+    `dark` is a first value of the dark rate, and its error.
+    """
     weight, flux = sd**-2, flux[:, None, None]
     a, b, c = (weight * flux**2).sum(axis=0), (weight * flux).sum(axis=0), weight.sum(axis=0) + dark[1] ** -2
     y, z = (weight * flux * rates).sum(axis=0), (weight * rates).sum(axis=0) + dark[0] * dark[1] ** -2
@@ -141,14 +146,16 @@ def _pixels(rates: Floats, sd: Floats, flux: Floats, dark: tuple[Floats, Floats]
 
 
 def _mask(fit: _Fit, good: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Pixels that respond too little, at 97.5 % certainty."""
+    """Mask bits of pixels that respond too little, at 97.5 % certainty."""
     most = (fit.eta + WIDTH_95 * fit.eta_sd) / np.median(fit.eta[good])
     return np.where(most < DEAD_SHARE, DEAD, np.where(most < UNDER_SHARE, UNDER_RESPONDING, 0)).astype(np.int32)
 
 
 def _shading(eta: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """(H, W) surface of second order through ln(eta), outliers left out, as factors of mean 1, and its relative
-    standard deviation."""
+    """(H, W) shading of the light, as factors of mean 1, and its relative standard deviation.
+
+    It is a surface of second order through ln(eta), without outliers.
+    """
     used = good & (eta > 0)
     if used.sum() < _LEAST_PIXELS:
         return np.ones(eta.shape), np.zeros(eta.shape)
@@ -165,8 +172,10 @@ def _shading(eta: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 
 
 def _spread(eta: Floats, sd: Floats, good: NDArray[np.bool_]) -> Estimate:
-    """Relative standard deviation of the response of good pixels, beyond the photon noise that each of them has: the
-    most likely one, if both are normal."""
+    """Relative standard deviation of the response of good pixels, beyond the photon noise of each pixel.
+
+    It is the most likely value if both are normally distributed.
+    """
     centre = np.median(eta[good])
     square, noise = (eta[good] / centre - 1) ** 2, (sd[good] / centre) ** 2
     variance = 1.4826**2 * np.median(square)
@@ -179,8 +188,11 @@ def _spread(eta: Floats, sd: Floats, good: NDArray[np.bool_]) -> Estimate:
 
 
 def _shrunk(eta: Floats, sd: Floats, spread: Estimate, centre: float) -> tuple[Floats, Floats]:
-    """Response and standard deviation given that pixels are normally distributed about `centre`, but for outliers,
-    which are left as they are. Where the spread is not known well, the largest likely one tells how sure they are."""
+    """Response and standard deviation of pixels that are normally distributed about `centre`, given the measured ones.
+
+    Outliers are left as they are. Where the spread is not known well, the largest likely one gives the standard
+    deviation.
+    """
     trust, most = (np.maximum(one * centre, 1e-6) ** 2 for one in (spread.value, spread.high))
     trust, most = trust / (trust + sd**2), most / (most + sd**2)
     ordinary = np.abs(eta - centre) <= _OUTLYING * np.hypot(spread.high * centre, sd)

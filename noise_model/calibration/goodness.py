@@ -1,8 +1,8 @@
-"""Does a sensor explain a capture? Its count histograms, Fano factors and correlations, each beside what they would be.
+"""Goodness of fit of a sensor to a capture: count histograms, Fano factors and correlations beside the expected ones.
 
-What they would be comes from a parametric bootstrap: the rate of every pixel is fitted to its mean count, captures as
-long are drawn at these rates, and each is treated as the capture was, its rates fitted anew. So the fit costs the test
-nothing, and nothing is assumed of a statistic's distribution. The scene must stand still and its light be steady:
+What is expected comes from a parametric bootstrap: the rate of every pixel is fitted to its mean count, captures of the
+same length are drawn at these rates, and each is treated as the capture was, its rates fitted anew. So the fit does not
+bias the test, and no distribution of a statistic is assumed. The scene must stand still and its light be steady:
 motion, flicker and drift spread the counts as no sensor does, and are rejected.
 
 Sources: parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 16. Many statistics at
@@ -30,7 +30,7 @@ _MARGIN = 1.2  # pixels of drawn captures may come out brighter
 
 @dataclass(frozen=True)
 class Check:
-    """One statistic of a capture, beside its distribution under the sensor.
+    """One statistic of a capture, beside the values that captures of the sensor have.
 
     Attributes:
         kind: `histogram`, `spread`, `nearest`, `diagonal`, `far` or `lag`.
@@ -54,7 +54,7 @@ class Check:
 
     @property
     def fits(self) -> bool:
-        """The sensor explains it, at SIGNIFICANCE of all statistics together."""
+        """Whether the sensor explains this statistic, at SIGNIFICANCE of all statistics together."""
         return self.adjusted > SIGNIFICANCE
 
 
@@ -101,12 +101,12 @@ class Goodness:
 
     @property
     def p(self) -> float:
-        """Chance that a capture under the sensor would stand out as much, in any statistic."""
+        """Chance that a capture of the sensor stands out as much as this one, in any statistic."""
         return min(check.adjusted for check in self.checks)
 
     @property
     def fits(self) -> bool:
-        """The sensor explains the capture."""
+        """Whether the sensor explains the capture."""
         return all(check.fits for check in self.checks)
 
 
@@ -118,18 +118,18 @@ def goodness(
     replicates: int = REPLICATES,
     report: Report = lambda done, total: None,
 ) -> Goodness:
-    """Compares a capture of a still scene with captures drawn under a sensor.
+    """Tests whether a sensor explains a capture of a still scene, by comparison with drawn captures.
 
     Args:
-        counts: (n, H, W), of images summed from the exposure's N hardware frames; a single bit has no spread of its
-            own, so of a binary array give sums.
+        counts: (n, H, W), of images summed from the exposure's N hardware frames. From a binary array give sums: the
+            mean of a single bit fixes its variance.
         model: how they were taken; its sensor is of the same shape, and pixels of its mask are left out.
-        run: images that follow on each other without a gap: counts are n / run such runs; default: all n.
+        run: images in a row without a gap: the counts are n / run such rows; default: all n.
         replicates: captures drawn; the smallest p is 2 / (replicates + 1).
         report: called with the captures drawn and their number.
 
     Raises:
-        InputError: fewer than 3 images, next to no counts in good pixels, or single binary frames.
+        InputError: fewer than 3 images, too few counts in good pixels, or single binary frames.
     """
     if model.sensor.saturation_value(model.exposure.cycles) == 1:
         raise InputError("single binary frames have no spread of their own to check; sum some, 16 say")
@@ -143,44 +143,46 @@ def goodness(
 
 
 def reasons(found: Goodness) -> list[str]:
-    """What usually is behind the statistics that do not fit, a sentence each."""
+    """The usual causes of the statistics that do not fit, a sentence each."""
     high = {check.kind for check in found.checks if not check.fits and check.deviation > 0}
     low = {check.kind for check in found.checks if not check.fits and check.deviation < 0}
-    said = []
+    sentences = []
     if "far" in high or {"spread", "lag"} <= high:
-        said.append(
+        sentences.append(
             "The scene or its light changed: motion, flicker and drift raise Fano factors and correlations."
             " Check a still scene in steady light before blaming the sensor."
         )
     elif "spread" in high:
-        said.append(
+        sentences.append(
             "Counts spread more than the sensor says: the scene changed, its dead time is too long, or its"
             " afterpulsing too weak."
         )
     elif "lag" in high:
-        said.append("Images remember the one before: afterpulsing is stronger than the sensor says, or pixels blink.")
+        sentences.append(
+            "Images remember the one before: afterpulsing is stronger than the sensor says, or pixels blink."
+        )
     if "spread" in low:
-        said.append(
+        sentences.append(
             "Counts spread less than the sensor says: its dead time is too short, or its afterpulsing too strong."
         )
     if "lag" in low:
-        said.append("Images remember less of the one before: afterpulsing is weaker than the sensor says.")
+        sentences.append("Images remember less of the one before: afterpulsing is weaker than the sensor says.")
     if {"nearest", "diagonal"} & high and "far" not in high:
-        said.append("Neighbours fire together more often: crosstalk is stronger than the sensor says.")
+        sentences.append("Neighbours fire together more often: crosstalk is stronger than the sensor says.")
     if {"nearest", "diagonal"} & low:
-        said.append("Neighbours fire together less often: crosstalk is weaker than the sensor says.")
-    if not found.fits and not said:
-        said.append(
+        sentences.append("Neighbours fire together less often: crosstalk is weaker than the sensor says.")
+    if not found.fits and not sentences:
+        sentences.append(
             "Counts are not distributed as the sensor says: check the exposure, the cycles and the counter bits."
         )
-    return said
+    return sentences
 
 
 def _judged(examiner: Examiner, counts: NDArray[np.integer], seen: Floats, null: Floats) -> Goodness:
-    """The verdicts, given the statistics (S,) of the capture and (B, S) of those drawn."""
+    """The verdicts, from the statistics of the capture (S,) and of the drawn captures (B, S)."""
     mean, variance = counts.mean(axis=0), counts.var(axis=0, ddof=1)
     null[:, -1] += examiner.memory(mean, variance)
-    one_sided = np.arange(len(seen)) < examiner.bands  # a histogram cannot be too near
+    one_sided = np.arange(len(seen)) < examiner.bands  # a histogram cannot be too similar
     law = examiner.law
     return Goodness(
         checks=tuple(_checks(examiner.names(mean), seen, null, one_sided)),
@@ -234,8 +236,10 @@ def _checks(names: list[tuple[str, str]], seen: Floats, null: Floats, one_sided:
 
 
 def _extreme(values: Floats, one_sided: NDArray[np.bool_]) -> Floats:
-    """How far each capture's statistics (B + 1, S) stand out, in standard deviations of them all: every capture is
-    treated alike, so that under the sensor any is as likely as any other to stand out most."""
+    """How far each capture's statistics (B + 1, S) stand out, in standard deviations of all of them.
+
+    All captures are treated alike, so that under the sensor each is equally likely to stand out most.
+    """
     deviation = (values - values.mean(axis=0)) / _spread(values)
     return np.asarray(np.where(one_sided, deviation, np.abs(deviation)))
 
@@ -245,5 +249,8 @@ def _spread(values: Floats) -> Floats:
 
 
 def _chance(as_extreme: NDArray[np.bool_]) -> float:
-    """The capture itself counts as one of those drawn (Davison & Hinkley 1997, eq. 4.11)."""
+    """The chance p of a value as extreme as the capture's.
+
+    The capture counts as one of those drawn (Davison & Hinkley 1997, eq. 4.11).
+    """
     return float((as_extreme.sum() + 1) / (len(as_extreme) + 1))

@@ -27,18 +27,18 @@ from noise_model.calibration.streams import LAGS, LONG_LAGS, StreamStatistics
 from noise_model.estimates import Estimate
 from noise_model.sensor import Sensor
 
-#: Half the width of the 95 % interval at which a number counts as measured: of an afterpulse probability (arrays have
-#: 0.2 to 2 %), at the latest once it is half of the value; of a dead time, relatively.
+#: A number counts as measured if half the width of its 95 % interval is at most this: of an afterpulse probability
+#: (arrays have 0.2 to 2 %; half of its value is also enough), and of a dead time, relative to its value.
 AFTERPULSING_DECIDED, DEAD_TIME_DECIDED = 2.5e-3, 0.1
 
-_USUAL_AFTERPULSING = 0.01  # standard deviation of what is known beforehand, where the dead time is sought
+_USUAL_AFTERPULSING = 0.01  # standard deviation of the prior knowledge, where the dead time is fitted
 _TELLING_LOAD = 0.3  # of a flat that would show the dead time
 _DIM_LOAD = 0.05  # a flat with less does not tell where to start
 _USUAL_DEAD_TIME = 50e-9
 
 
 def afterpulsing(flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
-    """The chance that an avalanche fills a trap, from flats of one array.
+    """The afterpulse probability, the chance that an avalanche fills a trap, from flats of one array.
 
     Args:
         sensor: whose good pixels, trap lifetime and, where a flat does not know it, dead time are used.
@@ -58,7 +58,7 @@ def afterpulsing(flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
 
 
 def _in_frames(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Pooled, str]:
-    """Of a binary array, and how it was got."""
+    """Afterpulse probability of a binary array, and how it was measured."""
     single = [_from_lags(flat, sensor) for flat in flats if flat.exposure.cycles == 1]
     summed = [flat for flat in flats if flat.exposure.cycles > 1]
     if not summed:
@@ -69,19 +69,19 @@ def _in_frames(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Poole
 
 
 def _from_lags(flat: StreamStatistics, sensor: Sensor) -> Pooled:
-    """From the covariance of successive frames, beyond that of frames which no afterpulse connects."""
+    """Afterpulse probability from the covariance of successive frames, beyond that of frames further apart."""
     if flat.images <= LAGS[-1]:
         return NOTHING
     good = usable(flat, sensor)
     full, n = flat.mean[good], flat.images
     covariance = flat.lag_covariance[:, good]
     rho = (covariance[0] - covariance[LONG_LAGS].mean(axis=0)) / flat.variance[good]
-    empty = 1 - full * (1 - rho)  # chance that a frame does not fire, but for afterpulses
+    empty = 1 - full * (1 - rho)  # chance that a frame does not fire without afterpulses
     return pooled(rho / empty, n * (1 - full) ** 2, FEW_EVENTS / (n * full * (1 - full) ** 2))
 
 
 def _in_counters(flats: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Pooled, str]:
-    """Of a counting array, and how it was got."""
+    """Afterpulse probability of a counting array, and how it was measured."""
     how = f"variance of counts, for a trap lifetime of {sensor.trap_lifetime * 1e9:.3g} ns, which they do not tell"
     headers = {flat.dead_time for flat in flats}
     if len(headers) == 1 and None not in headers:
@@ -111,7 +111,7 @@ def dead_time(flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
 
 
 def _start(flats: Sequence[StreamStatistics], sensor: Sensor) -> Pulses:
-    """Roughly: the dead time from the Fano factor (1 - m tau / T)^2 of the brightest flat."""
+    """Rough values to start from: the dead time from the Fano factor (1 - m tau / T)^2 of the brightest flat."""
     brightest = max(flats, key=lambda flat: float(np.median(flat.mean)) / flat.exposure.cycles)
     good = alive(brightest, sensor)
     fano = float(np.median(brightest.variance[good] / brightest.mean[good])) if good.any() else 1.0

@@ -1,10 +1,10 @@
-"""Empirical Bayes for the rates of many pixels: each pixel's counts, and what the others teach about its rate.
+"""Empirical Bayes for the rates of many pixels: each rate from the pixel's own counts and from those of all others.
 
 Rates are drawn from a bulk and, with a small chance, from a hot tail, both log-normal. The numbers of this prior are
-those that make the counts of all pixels most likely; a pixel with few counts then has a rate near the bulk's, one with
-many the rate that it counted. In u = ln(rate) the product of a Poisson likelihood and a normal prior has one maximum,
-known in closed form (Wright's omega function), and falls off faster than the prior on both sides: a sum over evenly
-spaced nodes around it is exact to rounding.
+those that make the counts of all pixels most likely; a pixel with few counts then gets a rate near the bulk's, one with
+many counts the rate that it measured. In u = ln(rate) the product of a Poisson likelihood and a normal prior has one
+maximum, known in closed form (Wright's omega function), and falls off faster than the prior on both sides: a sum over
+evenly spaced nodes around it is exact to rounding.
 
 Sources: empirical Bayes: Robbins, Proc. 3rd Berkeley Symposium 1 (1956) 157; Poisson-log-normal: Bulmer, Biometrics 30
 (1974) 101; normal approximation by cubature: Arasaratnam & Haykin, IEEE TAC 54 (2009) 1254.
@@ -25,8 +25,8 @@ _GROUP_WIDTH = 0.1  # of a pixel's own uncertainty: pixels closer than that are 
 _AT_ONCE = 1024  # groups: bounds the memory
 _STARTS = (0.5, 0.8, 0.95)  # shares of pixels that are taken for the bulk, to start with
 
-#: Weak knowledge of any array, for what the counts leave open: mean and standard deviation of ln(bulk), ln(its sigma),
-#: logit(hot fraction), ln(hot median / bulk), ln(hot sigma).
+#: Weak prior knowledge, true of any array, for what the counts leave open: mean and standard deviation of ln(bulk),
+#: ln(its sigma), logit(hot fraction), ln(hot median / bulk), ln(hot sigma).
 _USUAL = np.array([math.log(100), math.log(0.3), -3.0, 4.0, math.log(1.5)])
 _USUAL_SD = np.array([4.0, 1.0, 1.5, 2.0, 0.5])
 _CONTRAST = np.eye(5) - np.outer(np.eye(5)[3], np.eye(5)[0])  # from the numbers of a prior to those above
@@ -34,7 +34,7 @@ _CONTRAST = np.eye(5) - np.outer(np.eye(5)[3], np.eye(5)[0])  # from the numbers
 
 @dataclass(frozen=True)
 class Evidence:
-    """What pixels counted: pixels whose counts hardly differ are one group.
+    """The counts and live times of pixels; pixels that hardly differ are one group.
 
     Attributes:
         counts, live: (G,) counts, not always whole, of a Poisson law, and the s in which they came.
@@ -60,14 +60,17 @@ class Evidence:
         return cls(mean[0], mean[1], pixels, group.reshape(counts.shape))
 
     def some(self, groups: slice) -> "Evidence":
-        """Of these groups alone."""
+        """The evidence of these groups alone."""
         return replace(self, counts=self.counts[groups], live=self.live[groups], pixels=self.pixels[groups])
 
 
 @dataclass(frozen=True)
 class Prior:
-    """How rates are spread over an array: `theta` (5,) is ln(bulk), ln(bulk sigma), logit(hot fraction), ln(hot median)
-    and ln(hot sigma); sigma is the standard deviation of ln(rate). `covariance` (5, 5) is that of their error."""
+    """The prior: how the rates of an array are spread.
+
+    `theta` (5,) is ln(bulk), ln(bulk sigma), logit(hot fraction), ln(hot median) and ln(hot sigma); sigma is the
+    standard deviation of ln(rate). `covariance` (5, 5) is that of the errors of `theta`.
+    """
 
     theta: Floats
     covariance: Floats
@@ -80,19 +83,19 @@ class Prior:
 
     @property
     def decided(self) -> NDArray[np.bool_]:
-        """(5,) the counts say more of it than what is usual for any array."""
+        """(5,) whether the counts tell more about each number than what is usual for any array."""
         return np.diag(_CONTRAST @ self.covariance @ _CONTRAST.T) < _USUAL_SD**2 / 2
 
     @property
     def likely(self) -> Floats:
-        """(10, 5) numbers with the mean and covariance of what the counts leave possible."""
+        """(10, 5) sets of the five numbers, with the mean and covariance that the counts leave possible."""
         root = np.linalg.cholesky(self.covariance) * math.sqrt(len(self.theta))
         return np.concatenate([self.theta + root.T, self.theta - root.T])
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rates of pixels, and what the prior has to do with it.
+    """Rates of pixels with their credible intervals.
 
     Attributes:
         mean, low, high: posterior mean and 95 % credible interval, of the shape of the evidence.
@@ -106,7 +109,7 @@ class Rates:
 
 
 def fit_prior(evidence: Evidence) -> Prior:
-    """The prior under which the counts are most likely (marginal likelihood), and how sure its numbers are."""
+    """The prior under which the counts are most likely (marginal likelihood), and the errors of its numbers."""
     from scipy.optimize import minimize
 
     def misfit(theta: Floats) -> tuple[float, Floats]:
@@ -150,7 +153,7 @@ def _quantiles(values: Floats, weights: Floats, shares: tuple[float, ...]) -> Fl
 
 @dataclass(frozen=True)
 class _Component:
-    """One log-normal of the prior times the likelihood.
+    """One log-normal component of the prior, multiplied by the likelihood.
 
     Attributes:
         nodes, weights: (G, _NODES) values of ln(rate) and their chances, which add up to 1.
@@ -163,7 +166,7 @@ class _Component:
 
     @classmethod
     def of(cls, evidence: Evidence, centre: float, sigma: float, offset: float) -> "_Component":
-        """Its nodes are `offset` of a step off: those of several components then do not fall together."""
+        """The component whose nodes are shifted by `offset` of a step, so that those of several components differ."""
         counts, live = evidence.counts, evidence.live
         expected = wrightomega(np.log(sigma**2 * live) + centre + sigma**2 * counts) / sigma**2  # counts, at the mode
         mode = np.log(expected / live)
@@ -178,8 +181,10 @@ class _Component:
 
 
 def _reach(expected: Floats, sigma: float) -> tuple[Floats, Floats]:
-    """Distances below and above the mode at which the density has fallen by _DEPTH, or a little more: bounds of
-    x^2 / (2 sigma^2) + expected (e^x - 1 - x) from below."""
+    """Distances below and above the mode at which the density has fallen by _DEPTH, or a little more.
+
+    They come from lower bounds of x^2 / (2 sigma^2) + expected (e^x - 1 - x).
+    """
     prior = sigma * math.sqrt(2 * _DEPTH)
     few = _DEPTH / expected
     below = np.where(math.e * few < 1, np.sqrt(math.e * few), math.e * few)
@@ -188,7 +193,7 @@ def _reach(expected: Floats, sigma: float) -> tuple[Floats, Floats]:
 
 
 def _parts(theta: Floats, evidence: Evidence, offset: float = 0.0) -> tuple[_Component, _Component, Floats]:
-    """Bulk, hot tail, and the chance of each group to be of the tail."""
+    """Bulk and hot tail of the prior, and the chance of each group of pixels to be in the tail."""
     bulk = _Component.of(evidence, theta[0], math.exp(theta[1]), offset)
     hot = _Component.of(evidence, theta[3], math.exp(theta[4]), offset)
     return bulk, hot, np.asarray(expit(theta[2] + hot.evidence - bulk.evidence))
@@ -211,7 +216,7 @@ def _misfit(theta: Floats, evidence: Evidence) -> tuple[float, Floats]:
 
 
 def _slope(part: _Component, centre: float, sigma: float, pixels: Floats) -> tuple[float, float]:
-    """By the centre and by ln(sigma), of ln of the chance of the counts of so many pixels of this part."""
+    """Slope of ln(chance of the counts) of so many pixels of this part, by the centre and by ln(sigma)."""
     away = (part.nodes - centre) / sigma
     first, second = ((part.weights * away**power).sum(axis=1) for power in (1, 2))
     return float(pixels @ first / sigma), float(pixels @ (second - 1))

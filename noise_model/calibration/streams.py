@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
 
-#: Images between the two counts of a product. No afterpulse reaches over the last four: they show the light alone.
+#: Distances in images between the two counts of a product. Over the last four no afterpulse reaches: only changes of
+#: the light show there.
 LAGS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128)
 LONG_LAGS = slice(6, 10)
 
-#: Half of the surroundings that crosstalk reaches; the other half are the same pairs, seen from the other pixel.
+#: Half of the neighbours that crosstalk reaches; the other half are the same pairs, seen from the other pixel.
 NEAR = tuple((row, column) for row in range(3) for column in range(-2, 3) if row > 0 or column > 0)
 
 #: Stretches of equal length that a recording is cut into, to see whether the light drifts.
@@ -35,7 +36,7 @@ class Stream:
     """A recording, and how it was taken.
 
     Attributes:
-        name: for messages: the file name.
+        name: the file name, for messages.
         shape: (T, H, W): images, rows, columns.
         exposure: of one image.
         dead_time: s, from the header; None is unknown; 0 for a binary array.
@@ -67,7 +68,7 @@ class StreamStatistics:
     """Sums over the T images of a recording; k_t is a count of image t. All are int64 and exact.
 
     Attributes:
-        name, exposure, dead_time, counter_bits: as of the stream.
+        name, exposure, dead_time, counter_bits: those of the stream.
         images: T.
         total: (H, W) sum of k_t.
         square: (H, W) sum of k_t^2.
@@ -101,17 +102,17 @@ class StreamStatistics:
 
     @property
     def binary(self) -> bool:
-        """One bit per hardware frame."""
+        """Whether the array is binary: one bit per hardware frame."""
         return self.counter_bits == 1
 
     @property
     def frames(self) -> int:
-        """Hardware frames in all."""
+        """Number of hardware frames of the recording."""
         return self.images * self.exposure.cycles
 
     @property
     def live_time(self) -> float:
-        """s that the pixels were live in all, their dead times included."""
+        """Live time of the pixels over the whole recording, dead times included, s."""
         return self.frames * self.exposure.count_time
 
     @property
@@ -121,18 +122,18 @@ class StreamStatistics:
 
     @property
     def variance(self) -> NDArray[np.float64]:
-        """(H, W) unbiased variance of an image's count; not a number for a single image."""
+        """(H, W) unbiased variance of an image's count; NaN for a single image."""
         n = self.images
         return _ratio(self.square - self.mean * self.total, n - 1)
 
     @property
     def lag_covariance(self) -> NDArray[np.float64]:
-        """(L, H, W) covariance of counts LAGS images apart; not a number where the recording is no longer than that."""
+        """(L, H, W) covariance of counts LAGS images apart; NaN where the recording is no longer than that."""
         pairs = self.images - np.asarray(LAGS)[:, None, None]
         return _ratio(self.lagged - _ratio(self.leading, pairs) * self.trailing, pairs)
 
     def covariance(self, offset: Offset) -> NDArray[np.float64]:
-        """(H, W) unbiased covariance of each pixel with the one at `offset`; not a number where there is none."""
+        """(H, W) unbiased covariance of each pixel with the one at `offset`; NaN where there is none."""
         first, second = pair(offset, self.shape)
         covariance = np.full(self.shape, np.nan)
         expected = self.mean[first] * self.total[second]
@@ -141,8 +142,10 @@ class StreamStatistics:
 
 
 def pair(offset: Offset, shape: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where, in an array of `shape`, the pixels are that have a neighbour at `offset`, and where these neighbours are:
-    `a[first]` and `a[second]` lie side by side."""
+    """Slices of an array of `shape`: the pixels that have a neighbour at `offset`, and these neighbours.
+
+    `a[first]` and `a[second]` then have each pixel and its neighbour at the same place.
+    """
     spans = [(max(0, -step), size - max(0, step), step) for step, size in zip(offset, shape, strict=True)]
     first = tuple(slice(low, max(low, high)) for low, high, _ in spans)
     second = tuple(slice(low + step, max(low, high) + step) for low, high, step in spans)
@@ -150,7 +153,7 @@ def pair(offset: Offset, shape: tuple[int, int]) -> tuple[tuple[slice, slice], t
 
 
 def far_offsets(shape: tuple[int, int]) -> tuple[Offset, ...]:
-    """Offsets beyond the reach of crosstalk, whose pairs have nothing in common but the light."""
+    """Offsets beyond the reach of crosstalk: pixels of such pairs share only the fluctuation of the light."""
     height, width = shape
     straight = [offset for n in (2, 3) for offset in ((height // n, 0), (0, width // n))]
     slanting = [(height // n, sign * (width // n)) for n in (3, 4) for sign in (1, -1)]
@@ -196,7 +199,7 @@ class _Sums:
         room = self.memory + min(max(_ROOM // pixels - self.memory, self.memory), _MOST_AT_ONCE)
         largest = stream.saturation_value
         self.counts = np.zeros((pixels, room), dtype=np.min_scalar_type(largest))  # the last images, pixel by pixel
-        self.held = 0  # of them
+        self.held = 0  # number of images in `counts`
         self.lags = np.array(LAGS)
         self.offsets = np.array(NEAR + far_offsets(stream.shape[1:]))
         self.total, self.square, self.saturated = np.zeros((3, pixels), dtype=np.int64)
@@ -240,7 +243,7 @@ class _Sums:
         return np.stack([images(lag).sum(axis=1, dtype=np.int64) for lag in LAGS])
 
     def statistics(self) -> StreamStatistics:
-        """What was added."""
+        """The statistics of all images added so far."""
         last = self._edge(lambda lag: self.counts[:, max(0, self.held - lag) : self.held])
         maps = self.total, self.square, self.saturated, self.lagged, self.total - last, self.total - self.first
         total, square, saturated, lagged, leading, trailing = (
@@ -266,5 +269,5 @@ class _Sums:
 
 
 def _ratio(sums: NDArray[Any], number: int | NDArray[Any]) -> NDArray[np.float64]:
-    """Not a number where the number is not positive."""
+    """Sums over a number; NaN where the number is not positive."""
     return np.asarray(sums / np.where(np.asarray(number) > 0, number, np.nan), dtype=np.float64)
