@@ -1,4 +1,4 @@
-"""Captures that ask more than counts can say: scenes, how they are taken, and where to look."""
+"""Captures that ask for more than counts can tell: scenes, how they are taken, and where errors are measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 NATIVE = 32  # rows and columns of the captures
 SCALE = 4
-FRAME = 1.0  # s: rates are detections a frame
+FRAME = 1.0  # s; with this exposure, rates are detections a frame
 DEAD_TIME = FRAME / 17.5
 PERIODS = (16, 10, 6, 5)  # pixels of the truth, top to bottom: 4, 2.5, 1.5 and 1.25 native pixels
 STAR_RATE, STARS = 0.3, 24
@@ -33,7 +33,7 @@ class Case:
         title: what it shows.
         counts: (32, 32).
         truth: (32 s, 32 s) detections a frame and native pixel area.
-        region: (32 s, 32 s), where figures are taken.
+        region: (32 s, 32 s) bool, where the figures are measured.
         model: how it was taken, as the network is told.
     """
 
@@ -50,7 +50,7 @@ class Case:
 
 
 def array(bits: int = 1, dead_time: float = 0.0) -> Sensor:
-    """An array of which only the kind is known."""
+    """An array of which only the kind is known: bits and dead time."""
     maps = torch.full((NATIVE, NATIVE), 0.5), torch.zeros(NATIVE, NATIVE)
     return Sensor("typical", *maps, dead_time, bits, measured=False)
 
@@ -109,8 +109,10 @@ def texture() -> Case:
 
 
 def points(calibrated: bool = False, blur: float = 0.0) -> Case:
-    """Stars of one native pixel, and as many hot pixels, equally bright. Optics may blur the stars (Gaussian, native
-    pixels, full width at half maximum)."""
+    """Stars of one native pixel, and as many hot pixels, equally bright.
+
+    Optics may blur the stars by `blur` (Gaussian, native pixels, full width at half maximum).
+    """
     places = np.random.default_rng(2).permutation(NATIVE * NATIVE)[: 2 * STARS]
     sky = np.full(NATIVE * NATIVE, 0.01, np.float32)
     sky[places[:STARS]] = STAR_RATE
@@ -171,7 +173,7 @@ def crosstalk(nearest: float = 0.03, calibrated: bool = False) -> Case:
 
 
 def sixteen() -> Case:
-    """16 times the resolution."""
+    """A capture restored at 16 times the resolution."""
     truth = _grey_camera() * np.float32(0.5)
     return capture("sixteen", "x16, N = 256", truth, everywhere(truth), 256)
 
@@ -189,7 +191,7 @@ CASES: tuple[Callable[[], Case], ...] = (
     sixteen,
 )
 
-#: The same without what makes it hard.
+#: The same captures without what makes them hard.
 CONTROLS: dict[str, Callable[[], Case]] = {
     "points, hot pixels known": partial(points, calibrated=True),
     "moving, but still": partial(moving, speed=0),
@@ -206,7 +208,7 @@ def _grey_camera() -> Image:
 
 
 def _cameraman() -> Image:
-    """(256, 256)"""
+    """The photograph of a man behind a camera, (256, 256)."""
     return block_mean(_grey_camera(), 2)
 
 

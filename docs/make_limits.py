@@ -1,4 +1,4 @@
-"""The pictures and figures of docs/limits.md: nothing is needed but the package.
+"""Makes the pictures and figures of docs/limits.md; nothing but the package is needed.
 
 python docs/make_limits.py [WEIGHTS]        # writes docs/images/limits_*.png and the tables inside docs/limits.md
 """
@@ -29,8 +29,11 @@ CUTS = 4  # of each picture
 
 @dataclass(frozen=True)
 class Answer:
-    """Rate and standard uncertainty, detections a frame and native pixel area, the factor that covers 95 %, and
-    chi-squared of the counts."""
+    """The restored rate of a case, with its uncertainty and how well it fits.
+
+    Rate and standard uncertainty are in detections a frame and native pixel area; with them go the factor that covers
+    95 %, and chi-squared of the counts.
+    """
 
     rate: Image
     sd: Image
@@ -90,8 +93,11 @@ def draw(case: Case, answer: Answer, path: Path) -> None:
 
 
 def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, float]]:
-    """For means over blocks of so many pixels on a side, over cuts of photographs at x4: the shares whose truth lies
-    within one uncertainty, if errors of neighbours were independent, and if they were the same."""
+    """Coverage of means over blocks of `side` pixels, over cuts of photographs restored at x4.
+
+    For each side: the shares of blocks whose truth lies within one uncertainty of the mean, first if errors of
+    neighbours were independent, then if they were equal.
+    """
     model, inside = ForwardModel(array(), Exposure(FRAME, frames)), {side: np.zeros(2) for side in BLOCKS}
     scenes = cuts()
     for seed, truth in enumerate(scenes):
@@ -106,7 +112,7 @@ def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, fl
 
 
 def cuts() -> list[Image]:
-    """(128, 128) each, white = 0.2 detections a frame: of scikit-image's photographs, none of which was trained on."""
+    """Parts (128, 128) of scikit-image's photographs, white = 0.2 detections a frame; none of these was trained on."""
     import skimage.data
 
     found = []

@@ -27,11 +27,11 @@ _Index = TypeVar("_Index", int, Tensor)
 
 @dataclass(frozen=True)
 class SimulatedSet:
-    """A set that is to be in a folder.
+    """A simulated set that is to be written to a folder.
 
     Attributes:
         folder: where the shards go.
-        maker: what makes scene i and its counts.
+        maker: makes scene i and its counts.
         scenes: how many of them.
         scenes_per_shard: how many of them in a file; the last file may hold fewer.
     """
@@ -145,8 +145,10 @@ class PairDataset(Dataset[Pair]):
         return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), self.exposures[depth]))
 
     def batches(self, size: int, generator: torch.Generator) -> list[list[int]]:
-        """One epoch as lists of at most `size` items of equal exposure, shuffled: a `batch_sampler` for a DataLoader
-        whose `collate_fn` is `joined`."""
+        """One epoch as lists of at most `size` items of equal exposure, shuffled.
+
+        It is a `batch_sampler` for a DataLoader whose `collate_fn` is `joined`.
+        """
         per_exposure = len(self) // len(self.exposures)
         batches: list[list[int]] = []
         for depth in range(len(self.exposures)):
@@ -177,7 +179,7 @@ def joined(pairs: Sequence[Pair]) -> Pair:
 
 
 def read_manifest(path: Path) -> dict[str, object]:
-    """What a set was made from.
+    """The manifest of a simulated set: everything that it was made from.
 
     Raises:
         InputError: there is no such file, or it is something else.
@@ -205,7 +207,7 @@ def _batch_of_one(sensor: Sensor) -> Sensor:
 
 
 def _checksum(sensor: Sensor) -> str:
-    """Of the maps and of the numbers that shape the counts."""
+    """Checksum of a sensor's maps and of the numbers that decide its counts."""
     numbers = (sensor.dead_time, sensor.counter_bits, sensor.counter_wraps)
     traps = (sensor.afterpulse_probability, sensor.trap_lifetime)
     digest = hashlib.sha256(repr((numbers, traps)).encode())

@@ -15,7 +15,10 @@ _T = TypeVar("_T")
 
 
 class PairRecipe(BaseModel):
-    """What captures to draw. Rates are in detections per hardware frame (x = r T); ranges are drawn log-uniformly."""
+    """Recipe of training pairs: the captures to draw.
+
+    Rates are in detections per hardware frame (x = r T); ranges are drawn log-uniformly.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,7 +51,7 @@ class Pair:
     Attributes:
         counts: (B, H, W) int32.
         targets: scale -> (B, s H, s W) photon detection rate, counts/s per native pixel area; where the sensor is not
-            known, with the counts that nobody could tell from photons.
+            known, it includes the counts that cannot be told from photons.
         model: how they were taken, as far as that is known: one exposure, sensors with maps (B, H, W).
     """
 
@@ -78,7 +81,8 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     rates = {s: target * white for s, target in targets.items()}
     if draws.uniform() < recipe.known_share:
         return Pair(counts, rates, model)
-    # Ordinary dark counts, afterpulses and crosstalk look like photons to who does not know the sensor; hot pixels not.
+    # Without knowing the sensor, one cannot tell ordinary dark counts, afterpulses and crosstalk from photons; hot
+    # pixels one can.
     apparent = {s: model.apparent_rate(rate, dark) for s, rate in rates.items()}
     return Pair(counts, apparent, replace(model, sensor=_unknown(sensor)))
 
@@ -94,11 +98,11 @@ def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
 
 
 class Draws:
-    """Random numbers by a seed.
+    """Random numbers that follow from a seed.
 
     Attributes:
-        host: for single numbers: no choice waits for a GPU.
-        maps: for tensors, on the device.
+        host: for single numbers, so that no choice waits for a GPU.
+        maps: for tensors, on the device that trains.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -120,7 +124,7 @@ class Draws:
 
 
 def _with_stars(scenes: Tensor, scale: int, recipe: PairRecipe, draws: Draws) -> Tensor:
-    """Points of light, one size in all; the smallest are told from hot pixels only where the sensor is known."""
+    """Scenes with points of light, all of one size; without knowing the sensor, the smallest look like hot pixels."""
     shape, native = scenes.shape, scenes[0].numel() // scale**2
     number = max(1, round(native * draws.log_uniform(recipe.star_fraction)))
     flux = scale**2 * draws.log_uniform_map(recipe.star_flux, (shape[0], number))
@@ -130,7 +134,7 @@ def _with_stars(scenes: Tensor, scale: int, recipe: PairRecipe, draws: Draws) ->
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian; nothing comes in at the edges."""
+    """Images after a Gaussian blur; what is beyond the edges counts as dark."""
     reach = int(3 * sigma) + 1
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / sigma).square())
     kernel = kernel / kernel.sum()
@@ -139,8 +143,10 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[ForwardModel, float]:
-    """A sensor for each of a batch: maps of their own, common numbers; and the dark rate of its ordinary pixels. Time
-    is measured in exposures of one frame."""
+    """A batch of random sensors in one exposure, and the dark rate of their ordinary pixels.
+
+    The sensors have maps of their own and equal numbers. Time is measured in exposures of one frame.
+    """
     binary = draws.uniform() < recipe.binary_share
     statistics = SensorStatistics(
         pde_mean=0.5,
@@ -170,8 +176,10 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
 
 
 def _kernel(nearest: float) -> Tensor:
-    """Nearest and diagonal neighbours in the proportion measured on arrays of 500 um pitch. Kept on the host, which is
-    where its numbers are looked at."""
+    """Crosstalk kernel with nearest and diagonal neighbours in the proportion measured on arrays of 500 um pitch.
+
+    It is kept on the host, where its numbers are read.
+    """
     diagonal = 0.16 * nearest
     rows = [[diagonal, nearest, diagonal], [nearest, 0.0, nearest], [diagonal, nearest, diagonal]]
     return torch.tensor(rows)
@@ -184,7 +192,7 @@ def _with_dead_pixels(sensor: Sensor, dead_fraction: float, draws: Draws) -> Sen
 
 
 def _unknown(sensor: Sensor) -> Sensor:
-    """All that a capture's header says of its sensor."""
+    """The sensor as far as a capture's header tells: without its maps, afterpulsing and crosstalk."""
     return replace(
         sensor,
         pde=torch.full_like(sensor.pde, 0.5),

@@ -80,7 +80,10 @@ def _exposed(picture: Field, rng: np.random.Generator) -> Field:
 
 
 def _gain(mean: float, rng: np.random.Generator) -> float:
-    """Half of the scenes are dimmer than they could be; the peaks of sparse ones may be brighter than white."""
+    """Factor on the relative flux: 1 for half of the scenes, else random.
+
+    It dims bright scenes, and may lift the peaks of sparse ones above white.
+    """
     if rng.uniform() < 0.5:
         return 1.0
     brightest = min(8.0, 0.4 / max(mean, 0.01))

@@ -1,4 +1,4 @@
-"""What is simulated of every scene, and the sensor that sees it."""
+"""The recipe of a simulated set: what is simulated of every scene, and the sensor that sees it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -34,7 +34,7 @@ class SimulationRecipe(BaseModel):
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
-        """One for each bit depth b: 2^b hardware frames."""
+        """The exposures, one for each bit depth b: 2^b hardware frames."""
         return tuple(Exposure(self.count_time, 2**bits) for bits in self.bit_depths)
 
     @property

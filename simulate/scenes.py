@@ -1,4 +1,4 @@
-"""Where scenes come from: drawings or a folder of photographs. Scene i of a source depends on the seed and i alone."""
+"""Scene sources: drawings or a folder of photographs. Scene i of a source depends on the seed and i alone."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from noise_model.errors import InputError
 from simulate.procedural import procedural_scene
 from simulate.textures import Field, Shape, log_uniform
 
-#: What counts as a photograph in a folder.
+#: Endings of the files of a folder that count as photographs.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
 
@@ -100,8 +100,10 @@ def photographs(folder: str | Path, seed: int, squared_share: float = 0.5) -> tu
 
 
 def cropped(picture: Field, shape: Shape, rng: np.random.Generator) -> Field:
-    """A part (H, W) of a picture (h, w), mirrored and turned at random: of a smaller picture as large a part as
-    possible, enlarged; of a larger one a part at a random reduction."""
+    """A part (H, W) of a picture (h, w), mirrored and turned at random.
+
+    Of a smaller picture it is as large a part as possible, enlarged; of a larger one a part at a random reduction.
+    """
     if rng.uniform() < 0.5:
         picture = np.ascontiguousarray(picture.T)
     if rng.uniform() < 0.5:

@@ -71,7 +71,7 @@ def coordinates(shape: Shape) -> tuple[Field, Field]:
 
 
 def texture(shape: Shape, rng: np.random.Generator) -> Field:
-    """One of the above, or two of them multiplied."""
+    """A random texture: one of the fields of this module, or two of them multiplied."""
     kind = rng.choice(4, p=[0.5, 0.2, 0.15, 0.15])
     if kind == 0:
         return octave_noise(shape, rng)
@@ -83,7 +83,7 @@ def texture(shape: Shape, rng: np.random.Generator) -> Field:
 
 
 def blurred(picture: Field, sigma: float) -> Field:
-    """A Gaussian blur; a wide one at a coarser resolution, where it is as smooth and far cheaper."""
+    """The picture after a Gaussian blur; a wide one runs at a coarser resolution, where it is as smooth and cheaper."""
     step = 1 << max(0, int(np.log2(max(sigma, 1) / 2)))
     if step == 1:
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma), np.float32)

@@ -94,7 +94,12 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """More threads sum in another order: the last bit of a rate can differ, and a count with it."""
+    """Restricts torch to one thread inside.
+
+    More threads sum in another order: the last bit of a rate can differ, and a count with it.
+
+    More threads sum in another order: the last bit of a rate can differ, and a count with it.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
