@@ -79,7 +79,10 @@ class Part:
 
 
 def parts(process: CountingProcess, device: torch.device) -> Iterator[Part]:
-    """The parts that add up to the counts of all frames: one, unless its table would be too large and no long one fits."""
+    """The parts that add up to the counts of all frames.
+
+    There is one, unless its table would be too large and no long one does.
+    """
     if process.smooth or _entries(process) <= _LARGEST_TABLE:
         yield part(process, device)
         return

@@ -1,4 +1,4 @@
-"""From captures to a calibrated sensor, written with its maps and a report."""
+"""Calibration from captures: writes a sensor with its maps, and a report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -43,7 +43,7 @@ class Recording:
 
     @property
     def stream(self) -> Stream:
-        """As calibration sees it."""
+        """The images as the stream that calibration reads."""
         images, height, width = self.capture.shape
         return Stream(
             name=self.capture.path.name,
@@ -58,7 +58,7 @@ class Recording:
         )
 
     def used(self) -> Used:
-        """For the report."""
+        """What the report says of the recording."""
         shape, exposure = self.stream.shape, self.capture.exposure
         return used_of(self.capture, self.kind, shape, exposure)
 
@@ -97,8 +97,8 @@ def calibrate_captures(
 
     Args:
         darks, flats: captures; images that a capture marks (`image_key`) are used for what they are marked as.
-        preset: sensor or preset whose numbers stand in for what the captures do not tell; None goes by the captures.
-        options: keywords of `open_capture`, for files that do not say.
+        preset: sensor or preset that gives what the captures do not tell; None chooses it by the captures.
+        options: keywords of `open_capture`, for settings that the files do not state.
         progress: makes a bar with a label.
 
     Raises:
@@ -141,7 +141,7 @@ def _recordings(
             if path.resolve() in seen and not marked:
                 raise InputError(f"{path}: given twice; a capture without marks is either dark or flat")
             if path.resolve() not in seen:
-                dead_time = _said_dead_time(capture, options)
+                dead_time = _stated_dead_time(capture, options)
                 for name, images in (marked or {kind: None}).items():
                     yield Recording(capture, name, images, dead_time)
             seen.add(path.resolve())
@@ -155,8 +155,8 @@ def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
     return {kind: images for kind, images in found.items() if len(images)}
 
 
-def _said_dead_time(capture: Capture, options: Options) -> float | None:
-    """s; None where neither the file nor the user says."""
+def _stated_dead_time(capture: Capture, options: Options) -> float | None:
+    """Dead time (s) that the file or the user states; None where neither does."""
     if capture.settings.counter_bits == 1:
         return 0.0
     stated = capture.source.settings.dead_time

@@ -1,4 +1,4 @@
-"""Checks a sensor on a capture: does it explain the counts? Writes a report."""
+"""Check of a sensor on a capture: tests whether the sensor explains the counts, and writes a report."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from spadsr.calibration.calibrate import KINDS, Options, Progress, used_of
 from spadsr.calibration.report import write_check
 
 _ORDER = {0: "scene", **KINDS}  # by `image_key`; what comes first is preferred
-_SUMMED = 16  # single binary frames make an image to check: a bit has no spread of its own
+_SUMMED = 16  # single binary frames are summed to an image to check: the mean of a bit fixes its variance
 _RUNS = 8  # stretches of a long capture that are checked
 _MOST_IMAGES, _LEAST_IMAGES, _MOST_COUNTS = 2000, 64, 1 << 22
 
@@ -88,8 +88,11 @@ def _kind(shape: tuple[int, int], binary: bool) -> str:
 
 
 def _examined(capture: Capture) -> tuple[NDArray[Any], Exposure, int, str]:
-    """Images to check, of one kind, in evenly spread stretches: their counts (n, H, W), their exposure, the images of a
-    stretch, and their kind. Scenes are preferred to flats, flats to darks."""
+    """Images to check, all of one kind, in stretches spread evenly over the capture.
+
+    Returns their counts (n, H, W), their exposure, the number of images in a stretch, and their kind. Scenes are
+    preferred to flats, flats to darks.
+    """
     keys = np.zeros(capture.shape[0], np.uint8) if capture.image_key is None else capture.image_key
     key = next((one for one in _ORDER if (keys == one).any()), None)
     if key is None:

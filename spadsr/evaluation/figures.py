@@ -1,4 +1,4 @@
-"""An evaluation as curves: how good the answers are, and how well their intervals cover the truth."""
+"""Curves of an evaluation: the quality of the answers, and how well their intervals cover the truth."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DASHES, _MARKERS = ("-", "--", ":", "-."), "osD^v"
-_BANDS = {0.68: (0.65, 0.71), 0.95: (0.93, 0.97)}  # within which intervals count as calibrated
+_BANDS = {0.68: (0.65, 0.71), 0.95: (0.93, 0.97)}  # coverage within these bounds counts as calibrated
 
 
 def figures(summaries: Sequence[Summary]) -> dict[str, "Figure"]:
@@ -24,8 +24,10 @@ def figures(summaries: Sequence[Summary]) -> dict[str, "Figure"]:
 
 
 def _quality(summaries: Sequence[Summary]) -> "Figure":
-    """A panel for every mode and scale: PSNR against what varies most; a colour for every method, a dash for every
-    flux (or N)."""
+    """PSNR against what varies most (flux or N), in a panel for every mode and scale.
+
+    Each method has a colour, each value of the other quantity a dash.
+    """
     figure, panels = _panels(summaries)
     for axes, series in panels:
         _draw_quality(axes, series)

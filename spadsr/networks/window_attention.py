@@ -1,5 +1,6 @@
-"""Plain shifted-window attention for super-resolution x4: the kind of network that published work on single-photon
-arrays uses, written from its configuration alone, to be trained and measured beside ours on equal terms.
+"""Plain shifted-window attention for super-resolution x4, as in published work on single-photon arrays.
+
+It is written from the published configuration alone, to be trained and measured beside our network on equal terms.
 
 Groups of attention layers in windows (Liu et al., ICCV 2021), a convolution and a skip around each group, and pixel
 shuffles at the end (Liang et al., ICCV workshops 2021). Input, start and answer are those of our own network.
@@ -156,8 +157,10 @@ class AttentionLayer(nn.Module):
 
 
 def wrapped_apart(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """Which pixels of a window come from opposite edges of an image rolled by half a window, (windows, w w, w w): they
-    are no neighbours and must not see each other."""
+    """Mask (windows, w w, w w) of pixels in a window that come from opposite edges of an image rolled by half a window.
+
+    They are no neighbours and must not see each other.
+    """
     bottom = torch.arange(height, device=device) >= height - window // 2
     right = torch.arange(width, device=device) >= width - window // 2
     part = 2 * bottom.long()[:, None] + right.long()
@@ -166,8 +169,10 @@ def wrapped_apart(height: int, width: int, window: int, device: torch.device) ->
 
 
 def _tail(width: int, between: int) -> nn.Sequential:
-    """The enlargement (B, C, H, W) -> (B, 2, 4 H, 4 W); its last convolution starts at zero: training starts from the
-    interpolated measurement."""
+    """The enlargement (B, C, H, W) -> (B, 2, 4 H, 4 W).
+
+    Its last convolution starts at zero, so that training starts from the interpolated measurement.
+    """
     last = nn.Conv2d(between, 2, 3, padding=1) if between else nn.Conv2d(width, 2 * SCALE**2, 3, padding=1)
     for parameter in last.parameters():
         nn.init.zeros_(parameter)

@@ -26,7 +26,7 @@ Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 _DPI = 100
 _PANEL = 768  # pixels on the longer side of a panel, at most
 _EDGE, _TOP, _GAP = 24, 64, 16  # pixels
-_HEADING, _SHORTEST_BAR = 320, 384  # a panel's heading needs such a width, the bar's labels such a height
+_HEADING, _SHORTEST_BAR = 320, 384  # least width for a panel's heading, least height for the bar's labels
 _MOST_SD = 4  # standard deviations, at the ends of the colours of residuals
 _RESIDUAL = f"counts beside the answer, blue -{_MOST_SD} to red +{_MOST_SD} sd"
 _BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
@@ -43,8 +43,11 @@ def sheet(
     residual: Picture | None = None,
     remark: str = "",
 ) -> None:
-    """Writes a PNG: the recorded image beside the restored one, at one rate scale, its standard deviation, and where
-    the counts are not those that the restored rates lead to.
+    """Writes a PNG of the recorded image beside the restored one, at one rate scale, and its standard deviation.
+
+    With `residual` it also shows where the counts differ from those that the restored rates lead to.
+
+    With `residual` it also shows where the counts differ from those that the restored rates lead to.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
     counts that such a rate gives in one recorded image. The standard deviation has a scale of its own, linear.
@@ -52,7 +55,7 @@ def sheet(
     Args:
         counts: (H, W).
         rate, sd: (s H, s W), counts/s per native pixel area.
-        residual: (H, W), counts less those expected, in standard deviations or so: red where there are more.
+        residual: (H, W), counts minus those expected, in about standard deviations; red where counts are too many.
         remark: for the headline.
         notes: goes into the file's metadata: seed, checksum of the weights.
         stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.
@@ -84,12 +87,13 @@ def sheet(
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures of one thing side by side in a contact sheet, each with its heading.
+    """Pictures of one scene side by side in a contact sheet, each with its heading.
 
     Attributes:
         label: printed below, beside the white level.
         rates: counts/s; all at the scale of the last of them.
-        references: of other origin, in units of their own: each from 0 to a level that one pixel in 500 exceeds.
+        references: pictures of other origin, in their own units, each drawn from 0 to a level that one pixel in 500
+            exceeds.
     """
 
     label: str
@@ -122,7 +126,7 @@ def contact_sheet(
             axes.set_title(heading, fontsize=8, pad=3)
             axes.imshow(picture, cmap="gray", norm=scale, interpolation="nearest")
         place = (left / pixels[0], 1 - (top + height + 6) / pixels[1])
-        figure.text(*place, f"{strip.label}   white = {_in_units(norm.vmax)}{_said(norm)}", fontsize=8, va="top")
+        figure.text(*place, f"{strip.label}   white = {_in_units(norm.vmax)}{_scale_note(norm)}", fontsize=8, va="top")
     _save(figure, path, notes)
 
 
@@ -186,7 +190,7 @@ def _rate_bar(bar: "Axes", norm: "Normalize", model: ForwardModel) -> None:
     means = one_pixel.expected_counts(torch.from_numpy(rates)[None])[0].numpy()
     ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
     colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
-    colours.set_label(f"photon detection rate, counts/s per native pixel{_said(norm)}", fontsize=9)
+    colours.set_label(f"photon detection rate, counts/s per native pixel{_scale_note(norm)}", fontsize=9)
     counts = _ticks(float(means[-1]), lambda mean: float(norm(np.interp(mean, means, rates))))
     other = bar.secondary_yaxis("left")
     other.set_yticks(np.interp(counts, means, rates).tolist(), [f"{count:g}" for count in counts])
@@ -229,7 +233,7 @@ def _in_units(rate: float | None) -> str:
     return str(EngFormatter(unit="counts/s", places=1)(rate or 0.0))
 
 
-def _said(norm: "Normalize") -> str:
+def _scale_note(norm: "Normalize") -> str:
     from matplotlib.colors import AsinhNorm
 
     return " (asinh scale)" if isinstance(norm, AsinhNorm) else ""

@@ -1,4 +1,4 @@
-"""All that changes during training, and its checkpoints."""
+"""The state of training, with all that changes, and its checkpoints."""
 
 import io
 import pickle
@@ -23,8 +23,9 @@ _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeErr
 
 @dataclass
 class TrainingState:
-    """All that changes during training, and all that is needed to go on to the same next step: what that step sees
-    follows from its number.
+    """The training state: all that changes during training, and all that is needed to continue with the same next step.
+
+    What a step sees follows from its number.
 
     Attributes:
         network: what is trained.
