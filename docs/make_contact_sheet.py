@@ -27,13 +27,13 @@ SCALE, ZOOM, COLUMNS = 4, 3, 4
 def strip(path: Path, published: Path, restorer: Restorer) -> Strip:
     """One frame: recorded and restored at one brightness scale, the others at their own."""
     with open_capture(path) as capture:
-        counts, model = capture.read(0, 1).astype(np.int64), ForwardModel(capture.sensor(), capture.exposure)
-    rate, sd = restorer.restore(torch.from_numpy(counts), model, SCALE)
+        counts, model = capture.read(0, 1).astype(np.int64), ForwardModel(capture.sensor, capture.exposure)
+    restored = restorer.restore(torch.from_numpy(counts), model, SCALE)[0]
     recorded = np.asarray(enlarged(bicubic(counts[0], model, 1), SCALE))
-    others = {"uncertainty": sd[0].numpy()}
+    others = {"uncertainty": restored.uncertainty}
     if published.is_file():
         others["published"] = imread(published, as_gray=True).astype(np.float32)
-    return Strip(path.stem, {"recorded": recorded, "spadsr": rate[0].numpy()}, others)
+    return Strip(path.stem, {"recorded": recorded, "spadsr": restored.rate}, others)
 
 
 def zoomed(one: Strip) -> Strip:

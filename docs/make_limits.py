@@ -4,7 +4,6 @@ python docs/make_limits.py [WEIGHTS]        # writes docs/images/limits_*.png an
 """
 
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure
 from spadsr.evaluation.metrics import block_mean
 from spadsr.pictures.sheets import enlarged, rate_scale
-from spadsr.restoration.physics_check import physics_check
+from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
@@ -41,31 +40,23 @@ class Answer:
     chi_squared: float
 
 
-def answer_to(case: Case, restorer: Restorer) -> Answer:
-    asked = torch.from_numpy(case.counts)[None], case.model, case.scale
-    rate, sd = restorer.restore(*asked)
-    check = physics_check(asked[0], rate, case.model)
-    factor = float(restorer.coverage_factor(*asked))
-    return Answer(rate[0].numpy(), sd[0].numpy(), factor, float(check.chi_squared[0]))
-
-
-def row(label: str, case: Case, answer: Answer) -> str:
+def row(label: str, case: Case, answer: Restored) -> str:
     """The figures of one case, as a row of a table."""
     error, truth = (answer.rate - case.truth)[case.region], case.truth[case.region]
-    relative = np.abs(error) / answer.sd[case.region]
+    relative = np.abs(error) / answer.uncertainty[case.region]
     figures = (
         f"{truth.mean():.3g}",
         f"{answer.rate[case.region].mean():.3g}",
         f"{np.sqrt(np.mean(error**2)):.3g}",
-        f"{np.sqrt(np.mean(answer.sd[case.region] ** 2)):.3g}",
+        f"{np.sqrt(np.mean(answer.uncertainty[case.region] ** 2)):.3g}",
         f"{np.mean(relative <= 1):.0%}",
-        f"{np.mean(relative <= answer.factor):.0%}",
-        f"{answer.chi_squared:.2f}",
+        f"{np.mean(relative <= answer.coverage_factor):.0%}",
+        f"{answer.check.chi_squared:.2f}",
     )
     return " | ".join((f"| {label}", *figures)) + " |"
 
 
-def draw(case: Case, answer: Answer, path: Path) -> None:
+def draw(case: Case, answer: Restored, path: Path) -> None:
     """Recorded, answer and truth at one brightness scale; |error| and standard uncertainty at another one, linear."""
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
@@ -78,7 +69,7 @@ def draw(case: Case, answer: Answer, path: Path) -> None:
         ("answer", answer.rate, light),
         ("truth", case.truth, light),
         ("|error|", np.abs(answer.rate - case.truth), dark),
-        ("uncertainty", answer.sd, dark),
+        ("uncertainty", answer.uncertainty, dark),
     )
     figure = Figure(figsize=(len(panels) * PANEL, PANEL + 0.5), layout="constrained", facecolor="white")
     for axes, (heading, picture, norm) in zip(figure.subplots(1, len(panels)), panels, strict=True):
@@ -103,7 +94,7 @@ def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, fl
     for seed, truth in enumerate(scenes):
         native = torch.from_numpy(block_mean(truth, SCALE))
         counts = model.sample(native, torch.Generator().manual_seed(seed))
-        rate, sd = (part[0].numpy() for part in restorer.restore(counts[None], model, SCALE))
+        rate, sd, _ = (part[0].numpy() for part in restorer.answer(counts[None], model, SCALE))
         for side, total in inside.items():
             error = np.abs(block_mean(rate - truth, side))
             independent = np.sqrt(block_mean(sd**2, side)) / side

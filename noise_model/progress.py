@@ -8,4 +8,4 @@ Report: TypeAlias = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """Tells nobody."""
+    """Ignores the progress."""

@@ -1,6 +1,5 @@
 """Demo without a camera: a known picture, recorded by a simulated SPC3, restored, and compared with the truth."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +8,17 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.capture import open_capture
-from hardware.captures.result import read_result
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.baselines import bicubic
 from spadsr.evaluation.metrics import block_mean, psnr
 from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
 from spadsr.restoration.recordings import restore_capture
+from spadsr.restoration.result_file import read_result
 from spadsr.restoration.weights import load_restorer
 
 _SCALE, _SUM, _IMAGES = 4, 128, 256
@@ -37,8 +37,13 @@ class Demo:
     psnr: dict[str, float]
 
 
-def run_demo(folder: Path, seed: int, report: Callable[[int, int], None]) -> Demo:
-    """Writes `capture.h5` (256 images of 64x32), its restoration, and a picture of both beside the truth."""
+def run_demo(folder: Path, seed: int, progress: Report, command: str) -> Demo:
+    """Writes `capture.h5` (256 images of 64x32), its restoration, and a picture of both beside the truth.
+
+    Args:
+        progress: called with the images restored and their number.
+        command: how the user asked for it, for the provenance.
+    """
     truth = _picture()
     model = ForwardModel(Sensor.load("spc3"), Exposure(count_time=10.4e-6))
     white = _WHITE / model.exposure.count_time
@@ -46,10 +51,10 @@ def run_demo(folder: Path, seed: int, report: Callable[[int, int], None]) -> Dem
     record(path, block_mean(truth, _SCALE) * white, model, seed)
     with open_capture(path) as capture:
         summed = capture.summed(_SUM)
-        done = restore_capture(summed, load_restorer(), _SCALE, None, folder, report)
-        counts, known = summed.read(0, 1)[0], ForwardModel(summed.sensor(), summed.exposure)
+        done = restore_capture(summed, load_restorer(), _SCALE, None, folder, progress, command)
+        counts, known = summed.read(0, 1)[0], ForwardModel(summed.sensor, summed.exposure)
     with read_result(done.result) as result:
-        restored = next(result.blocks(1))[0][0]
+        restored = result[0].rate
     pictures = {"recorded": bicubic(counts, known, 1), "bicubic": bicubic(counts, known, _SCALE)}
     pictures |= {"spadsr": restored, "truth": truth * np.float32(white)}
     compare = folder / "demo.png"

@@ -2,7 +2,31 @@
 
 import shlex
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made a result.
+
+    Attributes:
+        model: name of the weights.
+        model_sha256: checksum of the weight file.
+        sensor: the sensor description used, as plain data.
+        command: the command line; empty where Python made it.
+        config: settings of the run.
+        versions: of the libraries that matter.
+    """
+
+    model: str
+    model_sha256: str
+    sensor: Mapping[str, Any]
+    command: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 def command_line() -> str:

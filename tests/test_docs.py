@@ -72,6 +72,7 @@ def _spadsr(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
 
 #: What a reader has before a page's Python runs, as commands.
 BEFORE = {
+    "README.md": ["acquire --camera simulated -o capture.h5 --frames 64"],
     "dataset.md": ["simulate --scenes 2 -o set"],
     "export.md": ["export --sensor spc3 --weights tiny -o base_x4.onnx"],
     "restore.md": ["acquire --camera simulated -o capture.h5 --frames 20"],

@@ -30,7 +30,7 @@ FLOORS = {
         {"bench", "files", "demo"},
         {"training", "evaluation", "export", "acquisition", "api"},
         {"restoration", "calibration"},
-        {"networks", "pictures", "provenance", "interrupts"},
+        {"networks", "pictures", "provenance", "interrupts", "namesakes"},
     ],
     "hardware": [
         {"cameras", "recording", "testing"},

@@ -1,8 +1,9 @@
 """A recording: integer counts, and how they were taken."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import RLock
 from typing import Any, Self
 
 import numpy as np
@@ -36,7 +37,7 @@ class Capture:
         image_key: (T,): 0 scene, 1 flat, 2 dark, 3 invalid; None means all 0.
         notes: further facts of the acquisition, by name.
         assumptions: a sentence for everything that was assumed, lost, or worth knowing about how the file was read.
-        assumed: names of the settings that neither the file nor the user said.
+        assumed: settings that neither the file nor the user said, by name, with the sentence in `assumptions`.
         lost: images lost between the first and the last, by their sequence numbers; None without such numbers.
     """
 
@@ -49,9 +50,10 @@ class Capture:
     image_key: NDArray[np.uint8] | None
     notes: dict[str, Any]
     assumptions: tuple[str, ...]
-    assumed: tuple[str, ...]
+    assumed: Mapping[str, str]
     lost: int | None
     source: Source = field(repr=False)
+    _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
 
     def __enter__(self) -> Self:
         return self
@@ -69,12 +71,12 @@ class Capture:
         return self.settings.exposure
 
     def read(self, start: int, stop: int) -> Counts:
-        """Counts of the images `start` to `stop`, (stop - start, H, W), checked.
+        """Counts of the images `start` to `stop`, (stop - start, H, W), checked; threads take turns.
 
         Raises:
             InputError: a count is negative or above the largest possible (the image is named), or the file is damaged.
         """
-        with blaming(self.path, self.format):
+        with self._reading, blaming(self.path, self.format):
             block = np.asarray(self.source.read(start, stop))
         if block.shape != (stop - start, *self.shape[1:]):
             raise InputError(
@@ -152,6 +154,7 @@ class Capture:
             raise InputError(f"{self.path}: {few}; sum fewer images", "sum")
         return starts
 
+    @property
     def sensor(self) -> Sensor:
         """The ideal sensor with the capture's settings: PDE 1 (its rates are detection rates), no dark counts."""
         height, width = self.shape[1:]
@@ -237,7 +240,7 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
         image_key=source.image_key,
         notes=dict(source.notes),
         assumptions=source.remarks + gaps + tuple(assumed.values()),
-        assumed=tuple(assumed),
+        assumed=assumed,
         lost=lost,
         source=source,
     )

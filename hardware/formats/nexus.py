@@ -22,7 +22,7 @@ ARRAYS = False
 LAYOUTS = ()
 
 PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
-SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
+SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 
 
 def recognises(path: Path, head: bytes) -> bool:

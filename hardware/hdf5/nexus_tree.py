@@ -18,14 +18,16 @@ from noise_model.files import whole_file
 DETECTOR = "/entry/instrument/detector"
 NOTES = "/entry/notes"
 
-#: Attributes of `Settings`, with their names in the file.
-SETTINGS = {
+#: Attributes of `Settings`, with their names in a file: numbers, and what was done to the counts.
+NUMBERS = {
     "count_time": "count_time",
     "cycles": "number_of_cycles",
     "dead_time": "dead_time",
     "counter_bits": "bit_depth_readout",
     "saturation_value": "saturation_value",
     "frame_time": "frame_time",
+}
+SETTINGS = NUMBERS | {
     "corrected": "countrate_correction_applied",
     "background_subtracted": "background_subtracted",
 }
@@ -124,9 +126,9 @@ def tree_at(path: Path) -> Iterator[h5py.File]:
         yield file
 
 
-def write_settings(file: h5py.File, settings: Settings) -> None:
-    """Writes all settings that are known, times with their unit."""
-    for name, field in SETTINGS.items():
+def write_settings(file: h5py.File, settings: Settings, names: Mapping[str, str] = SETTINGS) -> None:
+    """Writes those of the settings that are named and known, times with their unit."""
+    for name, field in names.items():
         if (value := getattr(settings, name)) is None:
             continue
         file[DETECTOR][field] = value

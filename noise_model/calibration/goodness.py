@@ -21,7 +21,7 @@ from noise_model.calibration.examining import Examiner
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.progress import Report
+from noise_model.progress import Report, silent
 
 REPLICATES = 199
 SIGNIFICANCE = 0.05  # of all statistics together
@@ -116,7 +116,7 @@ def goodness(
     generator: torch.Generator,
     run: int | None = None,
     replicates: int = REPLICATES,
-    report: Report = lambda done, total: None,
+    report: Report = silent,
 ) -> Goodness:
     """Tests whether a sensor explains a capture of a still scene, by comparison with drawn captures.
 

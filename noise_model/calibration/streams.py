@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
+from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure
 
 #: Distances in images between the two counts of a product. Over the last four no afterpulse reaches: only changes of
@@ -160,7 +161,7 @@ def far_offsets(shape: tuple[int, int]) -> tuple[Offset, ...]:
     return tuple(dict.fromkeys(offset for offset in straight + slanting if max(map(abs, offset)) > 3))
 
 
-def gather(stream: Stream, report: Callable[[int, int], None] | None = None) -> StreamStatistics:
+def gather(stream: Stream, report: Report = silent) -> StreamStatistics:
     """The statistics of a recording, in one pass over its blocks.
 
     Memory depends on the size of an image, not on T.
@@ -185,8 +186,7 @@ def gather(stream: Stream, report: Callable[[int, int], None] | None = None) -> 
                 " correct its cycles and counter bits"
             )
         sums.add(np.ascontiguousarray(block).reshape(len(block), -1))
-        if report is not None:
-            report(sums.images, stream.shape[0])
+        report(sums.images, stream.shape[0])
     return sums.statistics()
 
 

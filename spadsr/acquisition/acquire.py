@@ -1,4 +1,4 @@
-"""Acquiring: from options to a recording, and what is said meanwhile and afterwards."""
+"""Acquiring: from an order to a recording, and how its progress and its end are put into words."""
 
 import json
 from collections.abc import Callable
@@ -22,7 +22,7 @@ SCENE, FLAT, DARK = 0, 1, 2
 
 @dataclass(frozen=True)
 class State:
-    """A recording under way or at its end, and what of it was restored live, if anything was to be."""
+    """A recording under way or at its end, and how much of it was restored live; None where nothing was to be."""
 
     recorded: Progress
     live: LiveCount | None = None
@@ -44,22 +44,23 @@ def acquire(
     look: Callable[[State], None],
     say: Callable[[str], None],
 ) -> State:
-    """Records from the camera at `address`; the file says by what command and software.
+    """Records the images of the camera at `address`; the file holds the command and the versions of the software.
 
     Args:
-        images, seconds: when to stop, whichever comes first; without either, when the user says so.
-        sensor: file or preset of the sensor that took it, noted in the file.
+        images, seconds: when to stop, whichever comes first; without either, when the user interrupts.
+        sensor: file or preset of the sensor that takes the images, noted in the file.
         live: what is to be restored meanwhile.
-        say: told what the user should know about that.
+        look: called with the state, ten times a second.
+        say: called with what the user should know about restoring meanwhile.
 
     Raises:
-        InputError: an option is wrong, or nothing could be recorded.
+        InputError: an argument is wrong, or nothing could be recorded.
     """
-    for name, value in (("--frames", images), ("--seconds", seconds)):
+    for name, value in (("images", images), ("seconds", seconds)):
         if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"{name} {value:g}: expected more than 0")
+            raise InputError(f"{name} {value:g}: expected more than 0", name)
     if output.suffix != ".h5":
-        raise InputError(f"{output}: recordings are HDF5; choose a name that ends in .h5")
+        raise InputError(f"{output}: recordings are HDF5; choose a name that ends in .h5", "output")
     notes = {"command": command, "versions": json.dumps(versions()), "camera_address": address}
     order = Order(
         path=output,
@@ -84,7 +85,7 @@ def _view(
 
 
 def progress_line(state: State, ordered: int | None) -> str:
-    """A recording under way, in a line."""
+    """A recording under way in one line; `ordered` is the number of images to record, where it is limited."""
     now = state.recorded
     total = "" if ordered is None else f" of {ordered:,}"
     parts = [f"{now.images:,}{total} images", f"{_rate(now):,.0f}/s", f"{_lost(now)} lost"]
@@ -94,7 +95,7 @@ def progress_line(state: State, ordered: int | None) -> str:
 
 
 def summary_rows(state: State, output: Path) -> list[list[str]]:
-    """A finished recording."""
+    """A finished recording as rows of a table."""
     done = state.recorded
     live = [] if state.live is None else [["live", _live(state.live)]]
     return [

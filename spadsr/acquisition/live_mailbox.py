@@ -1,4 +1,4 @@
-"""One image on its way from a recorder to another process, through memory that both see."""
+"""Passing single images from a recorder to another process, through shared memory."""
 
 from ctypes import c_uint32, c_uint64
 from multiprocessing.context import SpawnContext
@@ -10,7 +10,7 @@ _ASKED, _PUT, _NUMBER, _DONE = range(4)
 
 
 class Mailbox:
-    """Room for one image, which is put there only when it was asked for.
+    """Shared memory for one image, which the recorder puts there only when the other process asked for it.
 
     Neither side ever waits for the other or holds a lock, so that either may be slow, stopped or killed. Each word of
     the shared memory is written by one side only.
@@ -28,34 +28,34 @@ class Mailbox:
 
     @property
     def wanted(self) -> bool:
-        """Whether an image is asked for that was not put yet."""
+        """Whether an image was asked for that was not put there yet."""
         return bool(self._words[_ASKED] != self._words[_PUT])
 
     def put(self, counts: NDArray[np.unsignedinteger], number: int) -> None:
-        """The image that was asked for (H, W), and its number."""
+        """Puts the image that was asked for, (H, W), and its number."""
         self._image[:] = counts
         self._words[_NUMBER] = number
         self._words[_PUT] += 1
 
     @property
     def done(self) -> int:
-        """Images that are done with."""
+        """Number of images that the other process has finished with."""
         return int(self._words[_DONE])
 
     # The other side
 
     def ask(self) -> None:
-        """For one image more."""
+        """Asks for another image."""
         self._words[_ASKED] += 1
 
     def take(self) -> tuple[NDArray[np.uint32], int] | None:
-        """The image asked for, (H, W), and its number; None if it is not there yet."""
+        """Copies the image that was asked for, (H, W), and its number; None if it is not there yet."""
         if self._words[_PUT] == self._words[_DONE]:
             return None
         return self._image.copy(), int(self._words[_NUMBER])
 
     def finish(self) -> None:
-        """The image taken is done with."""
+        """Notes that the image taken is finished with."""
         self._words[_DONE] += 1
 
     @property

@@ -23,27 +23,27 @@ from spadsr.pictures.sheets import enlarged, rate_scale
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.weights import load_restorer
 
-#: s from the start of one picture to the start of the next, at least; and between two looks at the mailbox.
+#: s from the start of one picture to the start of the next, at least; s between two looks at the mailbox.
 PERIOD, PAUSE = 0.25, 0.005
-#: What the process says first if all is well.
+#: The first message of the process if all is well.
 READY = ""
-#: Only what others leave of the processors is taken.
+#: The process runs at this lower priority, so that it takes only what others leave of the processors.
 NICENESS = 10
-#: Screen pixels: the longer side of a panel, at most, the gap between the two, and the height of the line below.
+#: Screen pixels: the longer side of a panel, at most; the gap between the two; the height of the line below.
 _PANEL, _GAP, _LINE = 768, 8, 32
 
 
 @dataclass(frozen=True)
 class LiveOrder:
-    """What is to be restored live, and how.
+    """How a recording under way is to be restored.
 
     Attributes:
         recording: the capture file.
-        images: consecutive images added up before restoring.
+        images: consecutive images that are added up before restoring.
         scale: resolution of the picture over that of the sensor.
-        weights: a weight file; None for the one shipped.
+        weights: a weight file or the name of shipped weights; None takes the usual ones.
         device: cpu or cuda.
-        sensor: that took it, a file or preset; None takes what the camera says.
+        sensor: sensor file or preset of the sensor that takes the images; None takes what the camera says.
     """
 
     recording: Path
@@ -60,12 +60,12 @@ class LiveOrder:
 
 
 def paint(order: LiveOrder, mailbox: Mailbox, mask: NDArray[np.uint32] | None, recorder: Connection) -> None:
-    """The whole life of the process: is told the settings of a single image, says READY, and then what the user should
-    know, or why it ends before it is told to.
+    """Runs the process that restores live pictures, from its start to its end.
 
-    It takes one thread of what is left over of the processors. It ends when the recorder says anything more, or dies.
+    It receives the settings of a single image, sends READY, and then sends what the user should know, or why it ends
+    before it was told to. It uses one thread, at low priority. It ends when the recorder sends anything more, or dies.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the recorder's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the recorder to handle
     torch.set_num_threads(1)
     try:
         painter = _Painter(order, recorder.recv(), mailbox.shape, mask)
@@ -81,16 +81,16 @@ def paint(order: LiveOrder, mailbox: Mailbox, mask: NDArray[np.uint32] | None, r
 
 
 def _paint_newest(painter: "_Painter", mailbox: Mailbox, recorder: Connection) -> None:
-    said: set[str] = set()
+    sent: set[str] = set()
     while True:
         while (taken := mailbox.take()) is None:
             if recorder.poll(PAUSE):
                 return
         began = time.monotonic()
         for warning in painter.paint(*taken):
-            if warning not in said:
+            if warning not in sent:
                 recorder.send(warning)
-                said.add(warning)
+                sent.add(warning)
         mailbox.finish()
         if recorder.poll(max(0.0, began + PERIOD - time.monotonic())):
             return
@@ -98,13 +98,13 @@ def _paint_newest(painter: "_Painter", mailbox: Mailbox, recorder: Connection) -
 
 
 class _Painter:
-    """A network, and what it needs to know of the camera. The first image, which takes longest, is an empty one.
+    """A network, and what it needs to know of the camera. It restores an empty image first, which takes longest.
 
     Args:
-        settings: of a single image.
+        settings: how a single image is taken.
 
     Raises:
-        InputError: the weights, the device, the sensor or the scale are not to be had, or the sensor does not fit.
+        InputError: the weights, the device, the sensor or the scale do not exist, or the sensor does not fit.
     """
 
     def __init__(
@@ -129,19 +129,19 @@ class _Painter:
         capture = capture_in_memory(self._order.recording, counts[None], self._settings, self._mask)
         exposure, (sensor, warnings) = capture.exposure, sensor_of(capture, self._sensor)
         image = torch.from_numpy(capture.read(0, 1).astype(np.int64))
-        restored, _ = self._restorer.restore(image, ForwardModel(sensor, exposure), self._order.scale)
-        recorded, _ = ForwardModel(capture.sensor(), exposure).detection_rate(image[0].float())
+        restored, *_ = self._restorer.answer(image, ForwardModel(sensor, exposure), self._order.scale)
+        recorded, _ = ForwardModel(capture.sensor, exposure).detection_rate(image[0].float())
         said = f"{exposure.cycles:,} x {in_seconds(exposure.count_time)}"
         return recorded.numpy(), restored[0].cpu().numpy(), said, warnings
 
 
 def picture(recorded: NDArray[np.float32], restored: NDArray[np.float32], line: str) -> NDArray[np.uint8]:
-    """(rows, columns) of grey: what was recorded beside what was restored, at one rate scale, and a line below.
+    """A grey picture (rows, columns): what was recorded beside what was restored, at one rate scale, and a line below.
 
     Args:
         recorded: (H, W), counts/s.
         restored: (s H, s W), counts/s.
-        line: to be followed by what white means.
+        line: words below the picture, which the white level follows.
     """
     norm, zoom = rate_scale(restored), max(1, _PANEL // max(restored.shape))
     panels = [enlarged(recorded, zoom * restored.shape[0] // recorded.shape[0]), enlarged(restored, zoom)]

@@ -1,4 +1,4 @@
-"""Restoring while recording: always the newest image, and never at the recorder's expense."""
+"""Restoring the newest image while recording, without slowing the recorder down."""
 
 import multiprocessing
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from noise_model.errors import InputError
 from spadsr.acquisition.live_mailbox import Mailbox
 from spadsr.acquisition.live_painter import READY, LiveOrder, paint
 
-#: s for a last picture after the recording, and between two looks whether the process is ready.
+#: s that the process has for a last picture after the recording; s between two looks whether it is ready.
 FAREWELL, PATIENCE = 10.0, 0.1
 
 
 @dataclass(frozen=True)
 class LiveCount:
-    """Of a recording under way, or at its end; the two numbers of images add up to all of them.
+    """How many images of a recording were restored live so far; `restored` and `skipped` add up to all images.
 
     Attributes:
-        pictures: made so far.
-        restored: images in these pictures.
-        skipped: images in none of them.
+        pictures: number of pictures made.
+        restored: number of images in these pictures.
+        skipped: number of images in none of them.
     """
 
     pictures: int = 0
@@ -36,19 +36,19 @@ class LiveCount:
 
 
 class LiveView:
-    """Restores the newest image in a process of its own; an `Onlooker` of a recording, and a context manager.
+    """Restores the newest image of a recording in a process of its own; an `Onlooker`, and a context manager.
 
     The process asks for an image when it is free, and takes those next recorded; all others are skipped. Nothing waits
     for it: whatever becomes of it, the recording goes on.
 
     Args:
-        camera: entered.
-        say: told, once, what the user should know: warnings, and that the process failed.
+        camera: opened already.
+        say: called with what the user should know, once each: warnings, and that the process failed.
     """
 
     def __init__(self, order: LiveOrder, camera: Camera, say: Callable[[str], None]) -> None:
         if order.images < 1:
-            raise InputError(f"--sum {order.images}: expected 1 or more images per sum")
+            raise InputError(f"sum of {order.images} images: expected 1 or more", "sum")
         context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks
         self._order, self._say = order, say
         self._mailbox = Mailbox(context, camera.shape)
@@ -69,7 +69,7 @@ class LiveView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Lets it finish its picture, for a while."""
+        """Ends the process; after a recording without error it may finish its picture first, for a while."""
         try:
             if kind is None:
                 self._tell(None)
@@ -88,7 +88,7 @@ class LiveView:
             InputError: it cannot restore such images, or sums of them.
         """
         if applied.saturation_value * self._order.images >= 1 << 32:
-            raise InputError(f"--sum {self._order.images} would exceed 32-bit counts; sum fewer images")
+            raise InputError(f"sums of {self._order.images} images would exceed 32-bit counts; sum fewer images", "sum")
         self._tell(applied)
         while not self._painter.poll(PATIENCE):
             pass
@@ -114,7 +114,7 @@ class LiveView:
             self._added = 0
 
     def look(self) -> LiveCount:
-        """How many so far; says what the process had to say since."""
+        """How many images were restored so far; passes on what the process has told since."""
         if self._alive:
             self._listen()
         pictures = self._mailbox.done

@@ -112,7 +112,7 @@ def _job(restorer: Restorer, batch: int) -> Callable[[], None]:
     model, frames = ForwardModel(_sensor(), _EXPOSURE).to(restorer.device), _frames(batch).to(restorer.device)
 
     def restore() -> None:
-        restorer.restore(frames, model, 4)
+        restorer.answer(frames, model, 4)
         _wait(restorer.device)
 
     return restore

@@ -117,4 +117,4 @@ def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:
         return ()
     counts, sensor = torch.ones(1, 64, 32, dtype=torch.int64), Sensor.load("spc3").uniform((64, 32))
     model = ForwardModel(sensor, Exposure(1e-5))
-    return parameters(restorer.network), gmac(lambda: restorer.restore(counts, model, 4))
+    return parameters(restorer.network), gmac(lambda: restorer.answer(counts, model, 4))

@@ -17,10 +17,12 @@ from noise_model.calibration.refusals import Kind, refuse
 from noise_model.calibration.streams import Stream, StreamStatistics, gather
 from noise_model.errors import InputError
 from noise_model.files import checksum
+from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.calibration.report import Used, write_calibration
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+#: Makes a progress bar with a label.
+Progress = Callable[[str], AbstractContextManager[Report]]
 Options = Mapping[str, Any]
 
 KINDS: dict[int, Kind] = {1: "flat", 2: "dark"}  # by `image_key`
@@ -54,7 +56,7 @@ class Recording:
             blocks=self._blocks,
             corrected=self.capture.settings.corrected,
             background_subtracted=self.capture.settings.background_subtracted,
-            peak_normalised=any(said.startswith("peak-normalised") for said in self.capture.assumptions),
+            peak_normalised=any(line.startswith("peak-normalised") for line in self.capture.assumptions),
         )
 
     def used(self) -> Used:
@@ -74,26 +76,57 @@ class Recording:
                 yield block[chosen]
 
 
-@dataclass(frozen=True)
-class Calibrated:
-    """What `calibrate_captures` wrote: the sensor, its maps and the report beside it."""
+@dataclass(frozen=True, eq=False)
+class CalibratedSensor:
+    """A sensor estimated from recordings, and how sure its numbers are.
 
-    sensor: Path
-    report: Path
+    Attributes:
+        calibration: the estimates, and the maps with their intervals.
+        used: the recordings, as the report names them.
+        captures: their files.
+        command: how the user asked for it.
+    """
+
     calibration: Calibration
-    notes: tuple[str, ...]
+    used: tuple[Used, ...]
+    captures: tuple[Path, ...]
+    command: str
+
+    @property
+    def sensor(self) -> Sensor:
+        """The sensor, to restore and simulate with."""
+        return self.calibration.sensor
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know: remarks of the calibration, and what was assumed of the recordings."""
+        notes = (f"{one.name}: {remark}" for one in self.used for remark in one.remarks)
+        return (*self.calibration.remarks, *notes)
+
+    def save(self, path: str | Path) -> None:
+        """Writes the sensor to `path` (YAML), the NPZ with its maps and an HTML report beside it.
+
+        Raises:
+            InputError: the name does not end in .yaml, one of the recordings would be overwritten, or nothing can be
+                written there.
+        """
+        path = Path(path)
+        check_output(path, self.captures)
+        named = replace(self.calibration, sensor=replace(self.sensor, name=path.stem))
+        intervals = {name: getattr(named, name) for name in ("dark_low", "dark_high", "pde_low", "pde_high")}
+        named.sensor.save(path, {name: values.astype(np.float32) for name, values in intervals.items()})
+        write_calibration(path.with_suffix(".html"), named, self.used, self.command)
 
 
 def calibrate_captures(
     darks: Sequence[Path],
     flats: Sequence[Path],
     preset: str | None,
-    output: Path,
     options: Options,
     command: str,
     progress: Progress,
-) -> Calibrated:
-    """Estimates a sensor from captures and writes `output`, the NPZ with its maps and the HTML report beside it.
+) -> CalibratedSensor:
+    """Estimates a sensor from captures.
 
     Args:
         darks, flats: captures; images that a capture marks (`image_key`) are used for what they are marked as.
@@ -104,7 +137,6 @@ def calibrate_captures(
     Raises:
         InputError: captures that are unreadable, of different arrays, or not fit to calibrate with.
     """
-    _check_output(output, [*darks, *flats])
     with ExitStack() as stack:
         recordings = list(_recordings(darks, flats, options, stack))
         binary = recordings[0].capture.settings.counter_bits == 1
@@ -115,18 +147,27 @@ def calibrate_captures(
         for recording in recordings:
             with progress(f"{recording.kind} {recording.capture.path.name}") as report:
                 gathered[recording.kind].append(gather(recording.stream, report))
-        used = [recording.used() for recording in recordings]
+        used = tuple(recording.used() for recording in recordings)
     calibration = calibrate(gathered["dark"], gathered["flat"], known)
     files = dict.fromkeys(f"{one.name} (sha256 {one.sha256[:16]})" for one in used)
     source = f"calibrated by `{command}` from {', '.join(files)}"
     mask = _masked(calibration.sensor, recordings)
-    sensor = replace(calibration.sensor, name=output.stem, source=source, pixel_mask=mask)
-    calibration = replace(calibration, sensor=sensor)
-    intervals = {name: getattr(calibration, name) for name in ("dark_low", "dark_high", "pde_low", "pde_high")}
-    calibration.sensor.save(output, {name: values.astype(np.float32) for name, values in intervals.items()})
-    write_calibration(output.with_suffix(".html"), calibration, used, command)
-    notes = tuple(f"{one.name}: {remark}" for one in used for remark in one.remarks)
-    return Calibrated(output, output.with_suffix(".html"), calibration, notes)
+    sensor = replace(calibration.sensor, name="calibrated sensor", source=source, pixel_mask=mask)
+    return CalibratedSensor(replace(calibration, sensor=sensor), used, (*darks, *flats), command)
+
+
+def check_output(output: Path, captures: Sequence[Path]) -> None:
+    """Refuses names that a calibrated sensor cannot be saved under.
+
+    Raises:
+        InputError: the name does not end in .yaml, or one of the captures would be overwritten.
+    """
+    if output.suffix not in (".yaml", ".yml"):
+        raise InputError(f"{output}: a sensor is a YAML file; give a name that ends in .yaml", "output")
+    written = {output.with_suffix(suffix).resolve() for suffix in (output.suffix, ".npz", ".html")}
+    for capture in captures:
+        if capture.resolve() in written:
+            raise InputError(f"{capture}: would be overwritten by the sensor; choose another output", "output")
 
 
 def _recordings(
@@ -148,7 +189,7 @@ def _recordings(
 
 
 def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
-    """Images that the capture itself says are flats or darks."""
+    """Indices of the images that the capture itself marks as flats or darks."""
     if capture.image_key is None:
         return {}
     found = {kind: np.flatnonzero(capture.image_key == key) for key, kind in KINDS.items()}
@@ -164,20 +205,11 @@ def _stated_dead_time(capture: Capture, options: Options) -> float | None:
 
 
 def _masked(sensor: Sensor, recordings: Sequence[Recording]) -> Tensor | None:
-    """The sensor's mask with those of the captures' headers."""
+    """The sensor's pixel mask, with those of the captures' headers."""
     masks = [one.capture.pixel_mask for one in recordings if one.capture.pixel_mask is not None]
     if sensor.pixel_mask is None or not masks:
         return sensor.pixel_mask
     return sensor.pixel_mask | torch.from_numpy(np.bitwise_or.reduce(masks).view(np.int32))
-
-
-def _check_output(output: Path, captures: Sequence[Path]) -> None:
-    if output.suffix not in (".yaml", ".yml"):
-        raise InputError(f"{output}: a sensor is a YAML file; give a name that ends in .yaml")
-    written = {output.with_suffix(suffix).resolve() for suffix in (output.suffix, ".npz", ".html")}
-    for capture in captures:
-        if capture.resolve() in written:
-            raise InputError(f"{capture}: would be overwritten by the sensor; choose another output with -o")
 
 
 def used_of(capture: Capture, kind: str, shape: tuple[int, ...], exposure: Exposure) -> Used:

@@ -3,12 +3,15 @@
 Each command imports what it needs when it runs, so that `--help` is instant.
 """
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from spadsr.cli.bench import bench
 from spadsr.cli.calibrate import calibrate
 from spadsr.cli.cameras import acquire, cameras, emulate
-from spadsr.cli.console import plain_errors
+from spadsr.cli.console import out, plain_errors
 from spadsr.cli.evaluate import evaluate
 from spadsr.cli.export import export
 from spadsr.cli.options import ManyFlats
@@ -16,28 +19,47 @@ from spadsr.cli.restore import convert, demo, infer, info
 from spadsr.cli.train import simulate, train
 
 app = typer.Typer(
-    help="From single-photon counts to pictures, in counts/s, with their uncertainty.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command()(infer)
-app.command(cls=ManyFlats)(calibrate)
-app.command()(demo)
-app.command()(simulate)
-app.command()(train)
-app.command()(export)
-app.command()(evaluate)
-app.command()(info)
-app.command()(convert)
-app.command()(cameras)
-app.command()(acquire)
-app.add_typer(bench, name="bench")
-app.add_typer(emulate, name="emulate")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"spadsr {version('spadsr')}")
+        raise typer.Exit
+
+
+@app.callback()
+def spadsr(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """From single-photon counts to pictures, in counts/s, with their uncertainty."""
+
+
+_RECORDINGS, _CAMERAS, _SENSORS, _NETWORKS = "Recordings", "Cameras", "Sensors", "Networks"
+
+app.command(rich_help_panel=_RECORDINGS)(infer)
+app.command("restore", hidden=True)(infer)
+app.command(rich_help_panel=_RECORDINGS)(demo)
+app.command(rich_help_panel=_RECORDINGS)(info)
+app.command(rich_help_panel=_RECORDINGS)(convert)
+app.command(rich_help_panel=_CAMERAS)(cameras)
+app.command(rich_help_panel=_CAMERAS)(acquire)
+app.add_typer(emulate, name="emulate", rich_help_panel=_CAMERAS)
+app.command(cls=ManyFlats, rich_help_panel=_SENSORS)(calibrate)
+app.command(rich_help_panel=_NETWORKS)(simulate)
+app.command(rich_help_panel=_NETWORKS)(train)
+app.command(rich_help_panel=_NETWORKS)(evaluate)
+app.command(rich_help_panel=_NETWORKS)(export)
+app.add_typer(bench, name="bench", rich_help_panel=_NETWORKS)
 
 
 def main() -> None:
-    """Entry point of the `spadsr` command."""
+    """Runs the command that was typed."""
     with plain_errors():
         app(prog_name="spadsr")

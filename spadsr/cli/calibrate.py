@@ -56,18 +56,19 @@ def calibrate(
         return
     if not darks and not flats:
         raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
-    from spadsr.calibration.calibrate import calibrate_captures
+    from spadsr.calibration.calibrate import calibrate_captures, check_output
     from spadsr.calibration.report import ESTIMATES, assumed, estimate_rows
 
-    done = calibrate_captures(
-        darks or [], flats or [], sensor, output or Path("sensor.yaml"), options, command, progress
-    )
+    path = output or Path("sensor.yaml")
+    check_output(path, [*(darks or []), *(flats or [])])
+    done = calibrate_captures(darks or [], flats or [], sensor, options, command, progress)
+    done.save(path)
     table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))
     for line in assumed(done.calibration.estimates):
         out.print(line, markup=False, soft_wrap=True)
-    for note in (*done.calibration.remarks, *done.notes):
+    for note in done.warnings:
         warn(note)
-    out.print(f"{done.sensor}\n{done.report}", markup=False, soft_wrap=True)
+    out.print(f"{path}\n{path.with_suffix('.html')}", markup=False, soft_wrap=True)
 
 
 def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, Any], command: str) -> None:

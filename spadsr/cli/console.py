@@ -1,7 +1,7 @@
 """What the commands share: progress with the remaining time, tables, and errors without tracebacks."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,7 +20,7 @@ err = Console(stderr=True, highlight=False)
 _INTERRUPTED = 130
 
 #: The option that sets an argument of a function, where it has another name.
-_OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat"}
+_OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat", "images": "--frames"}
 
 
 @contextmanager
@@ -56,13 +56,24 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 
 def warn(message: str) -> None:
+    """Prints what the user should know, on the error stream."""
     err.print(f"note: {message}", style="yellow", markup=False, soft_wrap=True)
 
 
-def options_of(arguments: Sequence[str]) -> str:
+def options_of(arguments: Iterable[str]) -> str:
     """The options by which a command is given some arguments, in brackets after a sentence; empty for none of them."""
-    options = dict.fromkeys(_OPTION.get(name, "--" + name.replace("_", "-")) for name in arguments)
+    options = dict.fromkeys(map(_option, arguments))
     return f" ({', '.join(options)})" if options else ""
+
+
+def options_with(values: Mapping[str, float]) -> str:
+    """Arguments with their values as they are typed after a command."""
+    numbers = {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+    return " ".join(f"{_option(name)} {number}" for name, number in numbers.items())
+
+
+def _option(argument: str) -> str:
+    return _OPTION.get(argument, "--" + argument.replace("_", "-"))
 
 
 @contextmanager

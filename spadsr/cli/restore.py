@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import out, progress, table, warn
+from spadsr.cli.console import options_of, options_with, out, progress, table, warn
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -18,6 +18,7 @@ from spadsr.cli.options import (
     Weights,
     capture_options,
 )
+from spadsr.provenance import command_line
 
 
 def infer(
@@ -40,7 +41,7 @@ def infer(
     array: Array = None,
     layout: Layout = None,
 ) -> None:
-    """Restore recordings: rates in counts/s at up to sixteen times the resolution.
+    """Restore recordings: rates in counts/s at up to sixteen times the resolution (`spadsr restore` is the same).
 
     Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image.
 
@@ -54,20 +55,19 @@ def infer(
     distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
-    said: dict[str, list[str]] = {}
+    names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
     options = capture_options(count_time, cycles, dead_time, bits, array, layout)
     for path in captures:
-        with (
-            open_capture(path, **options) as capture,
-            progress(path.name) as report,
-        ):
-            done = restore_capture(capture.summed(sum), restorer, scale, known, output, report)
+        with open_capture(path, **options) as capture, progress(path.name) as report:
+            done = restore_capture(capture.summed(sum), restorer, scale, known, output, report, command_line())
+            arguments = {sentence: name for name, sentence in capture.assumed.items()}
         for warning in done.warnings:
-            said.setdefault(warning, []).append(path.name)
-        said_of_it = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
-        out.print(f"{done.result}  {said_of_it}\n{done.picture}", markup=False, soft_wrap=True)
-    for warning, names in said.items():
-        warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {warning}")
+            line = warning + options_of([arguments[warning]] if warning in arguments else [])
+            names_of.setdefault(line, []).append(path.name)
+        summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
+        out.print(f"{done.result}  {summary}\n{done.picture}", markup=False, soft_wrap=True)
+    for line, names in names_of.items():
+        warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
 
 
 def demo(
@@ -78,7 +78,7 @@ def demo(
     from spadsr.demo import run_demo
 
     with progress("demo") as report:
-        result = run_demo(output, seed, report)
+        result = run_demo(output, seed, report, command_line())
     for path in (result.capture, result.restored, result.picture):
         out.print(str(path), soft_wrap=True)
     rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]
@@ -122,4 +122,6 @@ def convert(
         done = convert_capture(source, target, options, report)
     for note in done.notes:
         warn(note)
+    if done.left_out:
+        warn(f"counts only: to read {target.name} as it was taken, give {options_with(done.left_out)}")
     out.print(f"{done.path}  {' x '.join(map(str, done.shape))}", markup=False, soft_wrap=True)

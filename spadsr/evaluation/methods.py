@@ -62,8 +62,7 @@ def _without_uncertainty(baseline: Baseline) -> Method:
 def _network(restorer: Restorer) -> Method:
     def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
         image = torch.from_numpy(np.asarray(counts))[None]
-        rate, uncertainty = restorer.restore(image, model, scale)
-        factor = float(restorer.coverage_factor(image, model, scale))
-        return Answer(rate[0].cpu().numpy(), uncertainty[0].cpu().numpy(), factor)
+        rate, uncertainty, factor = (part[0].cpu().numpy() for part in restorer.answer(image, model, scale))
+        return Answer(rate, uncertainty, float(factor))
 
     return restore

@@ -68,10 +68,10 @@ def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer:
     (saturated pixels); those of coverage factors are relative to the value. NaN where an answer is not a number.
     """
     exact = Float32Restorer(**vars(restorer))
-    asked = capture.counts, capture.model, scale
-    expected = [each[:, None].cpu().numpy() for each in exact.restore(*asked)]
+    *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)
+    expected = [each[:, None].cpu().numpy() for each in tensors]
     apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
-    factor = exact.coverage_factor(*asked).cpu().numpy()
+    factor = coverage_factor.cpu().numpy()
     return float(np.max([*apart, *(np.abs(each / factor - 1).max() for each in answers[2:])]))
 
 

@@ -12,8 +12,7 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.restoration.restorer import Restorer
 
-_restore: Callable[..., tuple[Tensor, Tensor]] = inspect.unwrap(Restorer.restore)  # a graph has no inference mode
-_coverage_factor: Callable[..., Tensor] = inspect.unwrap(Restorer.coverage_factor)
+_answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(Restorer.answer)  # graphs have no inference mode
 
 
 class Float32Restorer(Restorer):
@@ -63,9 +62,9 @@ class OpenGraph(nn.Module):
         exposure = Exposure(cast(Any, count_time[0].double()), cast(Any, cycles[0].double()))
         bad = (bad_pixels[0, 0] != 0).to(torch.int32)
         known = replace(self.sensor, pde=pde[0, 0], dark_count_rate=dark_count_rate[0, 0], pixel_mask=bad)
-        asked = counts[:, 0], ForwardModel(known, exposure), self.scale
-        rate, sd = _restore(self.restorer, *asked)
-        return rate[:, None], sd[:, None], _coverage_factor(self.restorer, *asked)
+        model = ForwardModel(known, exposure)
+        rate, uncertainty, factor = _answer(self.restorer, counts[:, 0], model, self.scale)
+        return rate[:, None], uncertainty[:, None], factor
 
 
 class ClosedGraph(nn.Module):
@@ -90,8 +89,8 @@ class ClosedGraph(nn.Module):
             pde, bad = torch.ones_like(images[0]), torch.zeros_like(images[0])
             dark = torch.full_like(images[0], self.dark_count_rate)
         known = replace(self.sensor, pde=pde, dark_count_rate=dark, pixel_mask=(bad != 0).to(torch.int32))
-        rate, sd = _restore(self.restorer, images, ForwardModel(known, self.exposure), self.scale)
-        return rate[:, None], sd[:, None]
+        rate, uncertainty, _ = _answer(self.restorer, images, ForwardModel(known, self.exposure), self.scale)
+        return rate[:, None], uncertainty[:, None]
 
 
 def _in_graph(sensor: Sensor) -> _SensorInGraph:

@@ -17,12 +17,14 @@ class Converted:
 
     Attributes:
         shape: (T, H, W).
-        notes: what was assumed or lost in reading, and what the new file does not hold.
+        notes: what was assumed or lost in reading.
+        left_out: settings that the new file does not hold, by the names of the arguments of `open_capture`.
     """
 
     path: Path
     shape: tuple[int, int, int]
     notes: tuple[str, ...]
+    left_out: Mapping[str, float]
 
 
 def convert_capture(source: Path, target: Path, options: Mapping[str, Any], report: Report) -> Converted:
@@ -40,8 +42,8 @@ def convert_capture(source: Path, target: Path, options: Mapping[str, Any], repo
         if target.exists() and target.samefile(source):
             raise InputError(f"{target}: is the recording itself; choose another name")
         write(capture, target, report)
-        notes = capture.assumptions if write is write_capture else (*capture.assumptions, _left_out(capture, target))
-        return Converted(target, capture.shape, notes)
+        left_out = {} if write is write_capture else _settings(capture)
+        return Converted(target, capture.shape, capture.assumptions, left_out)
 
 
 def _writer(target: Path) -> Write:
@@ -51,15 +53,7 @@ def _writer(target: Path) -> Write:
     raise InputError(f"{target}: not a format that is written; expected a name ending in {', '.join(WRITERS)}")
 
 
-def _left_out(capture: Capture, target: Path) -> str:
-    """How to say later what only a capture file keeps."""
-    said = {
-        "--count-time": capture.exposure.count_time,
-        "--cycles": capture.exposure.cycles,
-        "--dead-time": capture.settings.dead_time,
-        "--bits": capture.settings.counter_bits,
-    }
-    options = " ".join(
-        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in said.items()
-    )
-    return f"counts only: to read {target.name} as it was taken, give {options}"
+def _settings(capture: Capture) -> dict[str, float]:
+    """What only a capture file keeps, as `open_capture` is told it later."""
+    settings = capture.settings
+    return {name: getattr(settings, name) for name in ("count_time", "cycles", "dead_time", "counter_bits")}

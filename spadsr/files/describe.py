@@ -11,7 +11,6 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.result import Result, is_result, read_result
 from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
 from noise_model.errors import InputError
@@ -19,6 +18,7 @@ from noise_model.files import checksum
 from simulate.shards import KIND as PAIRS
 from spadsr.export.facts import onnx_facts
 from spadsr.restoration.physics_check import summary
+from spadsr.restoration.result_file import ResultFile, is_result, read_result
 
 Rows = list[tuple[str, str]]
 
@@ -96,7 +96,7 @@ def _marks(capture: Capture) -> Iterator[tuple[str, str]]:
 KEYS = ("scenes", "flats", "darks", "invalid")
 
 
-def _result(result: Result) -> Rows:
+def _result(result: ResultFile) -> Rows:
     made = result.provenance
     return [
         ("file", f"{result.path} (restored by {result.creator})"),

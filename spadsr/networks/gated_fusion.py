@@ -139,7 +139,9 @@ class ContentAdaptiveAttention(nn.Module):
     Both use the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
     between them for every pixel and channel.
 
-    Works on windows of w x w pixels as rows of (window, head, pixel, depth), channels last.
+    Both have the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
+    between them for every pixel and channel. Works on windows of w x w pixels as rows of (window, head, pixel, depth),
+    channels last.
     """
 
     def __init__(self, config: GatedFusionConfig) -> None:

@@ -2,8 +2,9 @@
 
 It is written from the published configuration alone, to be trained and measured beside our network on equal terms.
 
-Groups of attention layers in windows (Liu et al., ICCV 2021), a convolution and a skip around each group, and pixel
-shuffles at the end (Liang et al., ICCV workshops 2021). Input, start and answer are those of our own network.
+Published work on single-photon arrays uses this kind of network; it is written from its configuration alone. Groups of
+attention layers in windows (Liu et al., ICCV 2021), a convolution and a skip around each group, and pixel shuffles at
+the end (Liang et al., ICCV workshops 2021). Input, start and answer are those of our own network.
 """
 
 from typing import Literal

@@ -1,18 +1,18 @@
-"""Pictures for people: what was recorded beside what was restored, on one scale, in counts/s."""
+"""Sheets of pictures for people: recorded and restored side by side, on one scale, in counts/s."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.captures.capture import Capture
 from hardware.settings import in_seconds
+from noise_model.arrays import Counts, Picture
 from noise_model.forward_model import ForwardModel
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-Picture: TypeAlias = NDArray[Any]
 Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 
 _DPI = 100
@@ -33,15 +32,17 @@ _BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
 
 
 def sheet(
-    counts: Picture,
+    file: Path | IO[bytes],
     rate: Picture,
-    sd: Picture | None,
-    capture: Capture,
-    path: Path,
+    uncertainty: Picture | None,
+    model: ForwardModel,
+    *,
+    counts: Counts | None = None,
+    residual: Picture | None = None,
+    name: str = "",
+    remark: str = "",
     notes: Mapping[str, str] | None = None,
     stretch: Stretch = "auto",
-    residual: Picture | None = None,
-    remark: str = "",
 ) -> None:
     """Writes a PNG of the recorded image beside the restored one, at one rate scale, and its standard deviation.
 
@@ -50,7 +51,7 @@ def sheet(
     With `residual` it also shows where the counts differ from those that the restored rates lead to.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
-    counts that such a rate gives in one recorded image. The standard deviation has a scale of its own, linear.
+    counts that such a rate gives in one recorded image. The uncertainty has a scale of its own, linear.
 
     Args:
         counts: (H, W).
@@ -62,27 +63,24 @@ def sheet(
     """
     from matplotlib.colors import Normalize
 
-    sensor, scale = capture.sensor(), rate.shape[0] // counts.shape[0]
-    model = ForwardModel(sensor, capture.exposure)
-    recorded, _ = model.detection_rate(torch.from_numpy(counts.astype(np.float32)))
-    norm = rate_scale(rate, stretch)
-    panels = [
-        (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm, "gray"),
-        (f"restored x{scale}, {_size(rate)}", rate, norm, "gray"),
-    ]
-    if sd is not None:
-        own = rate_scale(sd, "linear")
-        panels.append((f"standard deviation, white = {_in_units(own.vmax)}", sd, own, "gray"))
+    scale, norm = rate.shape[0] // model.sensor.shape[0], rate_scale(rate, stretch)
+    panels = [(f"restored x{scale}, {_size(rate)}", rate, norm, "gray")]
+    if counts is not None:
+        recorded, _ = model.detection_rate(torch.from_numpy(counts.astype(np.float32)))
+        panels.insert(0, (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm, "gray"))
+    if uncertainty is not None:
+        own = rate_scale(uncertainty, "linear")
+        panels.append((f"standard deviation, white = {_in_units(own.vmax)}", uncertainty, own, "gray"))
     if residual is not None:
         panels.append((_RESIDUAL, enlarged(residual, scale), Normalize(-_MOST_SD, _MOST_SD, clip=True), "RdBu_r"))
     figure, axes, bar = _laid_out(rate.shape, [heading for heading, *_ in panels])
     for place, (_, picture, shades, colours) in zip(axes, panels, strict=True):
         place.imshow(picture, cmap=colours, norm=shades, interpolation="antialiased")  # smooths only what it shrinks
     _rate_bar(bar, norm, model)
-    exposure = f"N = {capture.exposure.cycles} x {in_seconds(capture.exposure.count_time)}"
-    headline = "   ·   ".join(filter(None, (capture.path.name, exposure, remark)))
+    exposure = f"N = {model.exposure.cycles} x {in_seconds(model.exposure.count_time)}"
+    headline = "   ·   ".join(filter(None, (name, exposure, remark)))
     figure.suptitle(headline, fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
-    _save(figure, path, notes)
+    _save(figure, file, notes)
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Strip:
 
     label: str
     rates: Mapping[str, Picture]
-    references: Mapping[str, Picture]
+    references: Mapping[str, NDArray[Any]]
 
 
 def contact_sheet(
@@ -143,7 +141,7 @@ def rate_scale(rate: Picture, stretch: Stretch = "auto") -> "Normalize":
 
 
 def enlarged(picture: Picture, scale: int) -> Picture:
-    """Every pixel as scale x scale equal ones."""
+    """A picture in which every pixel became scale x scale equal ones."""
     return picture.repeat(scale, axis=-2).repeat(scale, axis=-1)
 
 
@@ -167,7 +165,7 @@ def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", 
 
 
 def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Axes":
-    """Axes without ticks at exact pixels, counted from the upper left."""
+    """Axes without ticks, at exact pixels of the figure from its upper left."""
     across, down = figure.bbox.width, figure.bbox.height
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
     axes.set_xticks([])
@@ -186,8 +184,7 @@ def _rate_bar(bar: "Axes", norm: "Normalize", model: ForwardModel) -> None:
     colours = Colorbar(bar, ScalarMappable(norm, "gray"), extend="max", extendfrac=0.03)
     white = float(norm.vmax or 1)
     rates = np.linspace(0, white, 2048)
-    one_pixel = replace(model, sensor=model.sensor.uniform((1, 1)))
-    means = one_pixel.expected_counts(torch.from_numpy(rates)[None])[0].numpy()
+    means = (model.exposure.cycles * model.mean_per_frame(torch.from_numpy(rates))).numpy()
     ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
     colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
     colours.set_label(f"photon detection rate, counts/s per native pixel{_scale_note(norm)}", fontsize=9)
@@ -243,6 +240,6 @@ def _size(picture: Picture) -> str:
     return f"{picture.shape[0]} x {picture.shape[1]}"
 
 
-def _save(figure: "Figure", path: Path, notes: Mapping[str, str] | None) -> None:
+def _save(figure: "Figure", file: Path | IO[bytes], notes: Mapping[str, str] | None) -> None:
     metadata = {"Software": f"spadsr {version('spadsr')}", **(notes or {})}
-    figure.savefig(path, dpi=_DPI, format="png", metadata=metadata)
+    figure.savefig(file, dpi=_DPI, format="png", metadata=metadata)

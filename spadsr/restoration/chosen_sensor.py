@@ -8,33 +8,49 @@ from hardware.captures.capture import Capture
 from noise_model.errors import InputError
 from noise_model.sensor import Sensor
 
+_UNTRAINED = "the network was not trained for such noise"
+
 
 def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str]]:
-    """The sensor to restore with, and what the user should know about that choice."""
-    warnings = [_WARNINGS[name] for name in _WARNINGS if getattr(capture.settings, name)]
-    header = capture.sensor()
+    """The sensor to restore a capture with, and what the user should know about that choice.
+
+    Args:
+        sensor: what the user gave: a calibrated sensor, of which the maps are used, or a preset, of which the numbers
+            are; None takes the ideal sensor that the capture's settings describe.
+
+    Raises:
+        InputError: the sensor is not of the kind or size that took the capture.
+    """
+    warnings = _of_corrections(capture)
+    ideal = capture.sensor
     if sensor is None:
-        return header, warnings
-    if sensor.measured and sensor.shape != capture.shape[1:]:
+        return ideal, warnings
+    if sensor.measured and sensor.shape != ideal.shape:
         raise InputError(
             f"{sensor.name}: a sensor of {sensor.shape[0]} x {sensor.shape[1]} pixels, but {capture.path.name} has "
-            f"{capture.shape[1]} x {capture.shape[2]}; give the sensor that took it"
+            f"{ideal.shape[0]} x {ideal.shape[1]}; give the sensor that took it",
+            "sensor",
         )
-    if sensor.binary != header.binary:
+    if sensor.binary != ideal.binary:
         kinds = {True: "binary", False: "counting"}
         raise InputError(
             f"{sensor.name}: a {kinds[sensor.binary]} array, but {capture.path.name} was taken by a "
-            f"{kinds[header.binary]} one; give the sensor that took it, or --bits if the file does not say"
+            f"{kinds[ideal.binary]} one; give the sensor that took it, or the counter bits if the file does not say",
+            "sensor",
+            "counter_bits",
         )
     if not sensor.measured:
-        sensor = sensor.uniform(header.shape)
+        sensor = sensor.uniform(ideal.shape)
         warnings.append(f"{sensor.name} is a preset: its numbers were used, with uniform maps; calibrate for better")
-    masks = [mask for mask in (sensor.pixel_mask, header.pixel_mask) if mask is not None]
+    masks = [mask for mask in (sensor.pixel_mask, ideal.pixel_mask) if mask is not None]
     mask = torch.stack(masks).amax(dim=0) if masks else None
-    return replace(sensor, dead_time=header.dead_time, counter_bits=header.counter_bits, pixel_mask=mask), warnings
+    return replace(sensor, dead_time=ideal.dead_time, counter_bits=ideal.counter_bits, pixel_mask=mask), warnings
 
 
-_WARNINGS = {
-    "corrected": "the camera corrected the counts for dead time: the network was not trained for such noise",
-    "background_subtracted": "the camera subtracted a background: the network was not trained for such noise",
-}
+def _of_corrections(capture: Capture) -> list[str]:
+    warnings = []
+    if capture.settings.corrected:
+        warnings.append(f"the camera corrected the counts for dead time: {_UNTRAINED}")
+    if capture.settings.background_subtracted:
+        warnings.append(f"the camera subtracted a background: {_UNTRAINED}")
+    return warnings

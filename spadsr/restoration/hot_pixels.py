@@ -1,4 +1,4 @@
-"""Finding pixels that count far more than all around them, as hot pixels do."""
+"""Finding hot pixels: those that count far more than a restored image and all around them do."""
 
 import math
 from collections.abc import Iterator
@@ -8,13 +8,29 @@ from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 
-_OUTSTANDING = 5.0  # standard deviations above the answer, and above all neighbours but one
+_OUTSTANDING = 5.0  # standard deviations above the restored image, and above all neighbours but one
+
+
+def hot_pixels(counts: Floats, expected: Floats, variance: Floats, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Good pixels (..., H, W) whose counts are far above those expected of a restored image, and above all neighbours.
+
+    Args:
+        counts: as recorded.
+        expected, variance: mean and variance of the counts that the restored rates lead to.
+        good: (H, W), pixels that the sensor's mask does not leave out.
+    """
+    return (counts - expected > _OUTSTANDING * np.sqrt(variance)) & stands_out(counts, good) & good
 
 
 def stands_out(counts: Floats, good: NDArray[np.bool_], times: float = 1.0) -> NDArray[np.bool_]:
-    """(..., H, W): pixels whose counts are 5 standard deviations of their difference above those of all the eight
-    around them but one, and so many times as high, as hot pixels are, alone or in pairs; of thin lines only the
-    ends are. `good` (H, W) says which pixels have a say."""
+    """Pixels (..., H, W) that count far more than all of their eight neighbours but one.
+
+    Hot pixels do, alone or in pairs; of thin lines only the ends do. The difference is 5 of its standard deviations or
+    more, and the pixel counts `times` as much as those neighbours.
+
+    Args:
+        good: (H, W), pixels that are compared with; others count as neighbours without counts.
+    """
     root = 2 * np.sqrt(counts + 0.375)  # of standard deviation 1 (Anscombe), or less where counts spread less
     first, second = np.zeros_like(root), np.zeros_like(root)
     for beside in _around(np.where(good, root, 0)):

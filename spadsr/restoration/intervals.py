@@ -1,5 +1,7 @@
-"""Intervals that cover what they promise: how a network's own standard deviations must be stretched to do so, measured
-on fresh captures after training and kept in its weight file."""
+"""Factors that make a network's intervals cover 68 % and 95 % of the pixels.
+
+They are measured on fresh captures after training, and kept in its weight file.
+"""
 
 from typing import Annotated, TypeAlias
 
@@ -12,17 +14,17 @@ from spadsr.networks.measurement import SCALES
 #: Counts of a mean pixel at which the factors are measured; between them they are interpolated over the logarithm.
 KNOTS = tuple(0.025 * 2**k for k in range(18))
 
-
 Factors: TypeAlias = Annotated[tuple[PositiveFloat, ...], Field(min_length=len(KNOTS), max_length=len(KNOTS))]
 
 
 class Intervals(BaseModel):
-    """Factors for every scale, one a knot.
+    """Factors of a network's standard deviations for every scale, one for each knot.
 
     Attributes:
-        standard: of the network's standard deviation, so that one covers 68.3 % of the pixels: standard uncertainty.
-        coverage: k, of the standard uncertainty, so that k of them cover 95 % (GUM, JCGM 100:2008, 6.3.3). Errors have
-            longer tails than normal ones, so it is not 1.96.
+        standard: what the network's standard deviation is multiplied by to be a standard uncertainty: one covers 68.3 %
+            of the pixels.
+        coverage: coverage factor k: k standard uncertainties cover 95 % of the pixels (GUM, JCGM 100:2008, 6.3.3). It
+            is not 1.96, as errors have longer tails than normal ones.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,7 +40,7 @@ class Intervals(BaseModel):
         return factors
 
     def factors(self, mean_counts: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        """Of standard deviation and of standard uncertainty, each of the shape of `mean_counts`."""
+        """Factors of the standard deviation, and coverage factors, each of the shape of `mean_counts`."""
         place = mean_counts.log()
         return _interpolated(place, self.standard[scale]), _interpolated(place, self.coverage[scale])
 

@@ -1,9 +1,9 @@
-"""Does an answer explain the counts? What it would make the sensor count, beside what the sensor did count.
+"""Whether a restored image explains the counts: what the sensor did count beside what such rates would make it count.
 
-The answer is put back through the sensor: its block means are the native rates, and the exact law of counts under the
-exposure, with every effect of the sensor that is known, gives the mean and the variance that such rates lead to. The
-residual (k - mean)^2 / variance is Pearson's; its mean over pixels is taken with weights that spare pixels of next to
-no counts, of which a single one would outweigh all others. Whatever the weights, it is 1 on average for the true rates.
+The restored rates are put back through the sensor: their block means are the native rates, and the exact law of counts
+in the exposure, with every effect of the sensor that is known, gives the mean and the variance that such rates lead to.
+The residual (k - mean)^2 / variance is Pearson's. In its mean over pixels those with next to no counts expected weigh
+less, since a single one of them would outweigh all others. Whatever the weights, it is 1 on average for the true rates.
 
 Source: Pearson, Phil. Mag. 50 (1900) 157; Anscombe, Biometrika 35 (1948) 246 for counts of equal spread.
 """
@@ -17,31 +17,31 @@ from torch import Tensor
 
 from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
-from spadsr.restoration.hot_pixels import _OUTSTANDING, stands_out
+from spadsr.restoration.hot_pixels import hot_pixels
 
-#: An answer contradicts its counts if it is so many standard errors from what chance explains, and so far off at all.
-#: Answers that are right but for what no sensor file says (a fixed pattern, faint hot pixels) stay within the latter:
-#: chi-squared up to 1.8, counts 0.86 to 1.12 of those expected, on simulated and real captures.
+#: A restored image contradicts its counts if chi-squared is above 2 or the counts are 20 % off, and over 5 standard
+#: errors from what chance explains. Images that are right but for what no sensor file says (a fixed pattern, faint hot
+#: pixels) stay below that: chi-squared up to 1.8, counts 0.86 to 1.12 of those expected, simulated and real.
 STANDARD_ERRORS, LARGEST_CHI_SQUARED, LARGEST_IMBALANCE = 5.0, 2.0, 0.2
 
 _ORDINARY = 1.0  # counts squared: pixels of less variance weigh less than others
-_LEAST_COUNTS = 0.5  # that are expected of a whole image
-_NAMED = 5  # images in a warning
+_LEAST_COUNTS = 0.5  # of a whole image: no fewer are expected
+_NAMED = 5  # images named in a warning, at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PhysicsCheck:
-    """Counts beside what an answer makes of them. B images of H x W native pixels.
+    """The counts beside those that restored rates lead to, of B images of H x W native pixels, or of one without B.
 
     Attributes:
         residual: (B, H, W) float32, (counts - expected) / sqrt(variance + 1): in standard deviations where there are
             many counts, in counts where there are none; 0 for pixels not used.
         chi_squared: (B,) weighted mean of (counts - expected)^2 / variance over the pixels used: about 1; less where
-            the answer follows the noise; more where it contradicts the counts.
-        spread: (B,) standard deviation of `chi_squared` were the answer the truth.
+            the rates follow the noise; more where they contradict the counts.
+        spread: (B,) standard deviation that `chi_squared` would have if the rates were the true ones.
         balance: (B,) all counts of the pixels used over those expected of them: about 1.
-        balance_spread: (B,) its standard deviation were the answer the truth.
-        hot: (B,) int64, pixels far above both the answer and their neighbours: taken for hot and not used.
+        balance_spread: (B,) standard deviation that `balance` would have if the rates were the true ones.
+        hot: (B,) int64, number of pixels far above both the restored image and their neighbours: not used.
     """
 
     residual: NDArray[np.float32]
@@ -53,7 +53,7 @@ class PhysicsCheck:
 
     @property
     def contradicts(self) -> NDArray[np.bool_]:
-        """(B,) images that the answer does not explain."""
+        """(B,) whether the restored rates do not explain the counts."""
         excess, off = self.chi_squared - 1, np.abs(self.balance - 1)
         too_far = (self.chi_squared > LARGEST_CHI_SQUARED) & (excess > STANDARD_ERRORS * self.spread)
         unbalanced = (off > LARGEST_IMBALANCE) & (off > STANDARD_ERRORS * self.balance_spread)
@@ -61,10 +61,10 @@ class PhysicsCheck:
 
 
 def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsCheck:
-    """Compares counts with what restored rates would make the sensor count.
+    """Compares counts with those that restored rates would make the sensor count.
 
-    Pixels of the sensor's mask are left out, and those that look hot. Saturated ones are used: the law knows that
-    counts end there. What the sensor is not known to do (a fixed pattern, faint hot pixels) adds to the residuals.
+    Pixels of the sensor's mask are left out, and those that look hot. Saturated ones are used: the law of counts ends
+    at saturation. What the sensor file does not say (a fixed pattern, faint hot pixels) adds to the residuals.
 
     Args:
         counts: (B, H, W) whole numbers, as recorded.
@@ -77,7 +77,7 @@ def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsC
     k = counts.cpu().double().numpy()
     variance = np.maximum(variance, _LEAST_COUNTS / k[0].size)
     good = model.sensor.good.cpu().numpy()
-    hot = (k - mean > _OUTSTANDING * np.sqrt(variance)) & stands_out(k, good) & good
+    hot = hot_pixels(k, mean, variance, good)
     used = good & ~hot
     residual = np.where(used, (k - mean) / np.sqrt(variance + _ORDINARY), 0)
     weight = np.where(used, variance / (variance + _ORDINARY), 0)
@@ -98,7 +98,7 @@ def _sum(values: Floats) -> Floats:
 
 
 class CheckSummary:
-    """The checks of a recording in a sentence, and what to be warned of. Keeps two numbers an image."""
+    """Collects the physics checks of a recording: a summary in words, and warnings. Keeps three numbers an image."""
 
     def __init__(self) -> None:
         self._chi_squared: list[Floats] = []
@@ -106,18 +106,18 @@ class CheckSummary:
         self._contradicts: list[NDArray[np.bool_]] = []
 
     def add(self, check: PhysicsCheck) -> None:
-        """The next images."""
+        """Takes in the checks of the next images."""
         self._chi_squared.append(check.chi_squared)
         self._balance.append(check.balance)
         self._contradicts.append(check.contradicts)
 
     @property
     def sentence(self) -> str:
-        """Median and worst."""
+        """Median and worst chi-squared per pixel, in words."""
         return summary(np.concatenate(self._chi_squared))
 
     def warnings(self) -> list[str]:
-        """A line if the answer contradicts the counts of an image."""
+        """One line if the restored rates of any image contradict its counts, else none."""
         chi_squared, balance = np.concatenate(self._chi_squared), np.concatenate(self._balance)
         bad = np.concatenate(self._contradicts)
         if not bad.any():
@@ -132,7 +132,7 @@ class CheckSummary:
 
 
 def summary(chi_squared: Floats) -> str:
-    """Median and worst of the chi-squared per pixel of all images (n,), in words."""
+    """Median and worst of the chi-squared per pixel of n images, (n,), in words."""
     if len(chi_squared) == 1:
         return f"chi-squared per pixel {chi_squared[0]:.2f}"
     worst = int(chi_squared.argmax())

@@ -1,38 +1,103 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 
 from hardware.captures.capture import Capture
-from hardware.captures.result import Provenance, ResultWriter
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report
 from noise_model.sensor import Sensor
-from spadsr.pictures.sheets import sheet
-from spadsr.provenance import command_line, versions
 from spadsr.restoration.chosen_sensor import sensor_of
-from spadsr.restoration.physics_check import CheckSummary, physics_check, summary
+from spadsr.restoration.physics_check import CheckSummary
+from spadsr.restoration.restored import Restored, draw
 from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.result_writer import ResultWriter
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
 
 
+class Restoration:
+    """The restoring of a capture (as summed), block by block, in memory that does not grow with its length.
+
+    Args:
+        scale: resolution of the answer over that of the sensor.
+        sensor: calibrated sensor or preset; None takes what the capture's header says.
+        command: how the user asked for it, for the provenance.
+
+    Raises:
+        InputError: the sensor does not fit the capture.
+    """
+
+    def __init__(
+        self, capture: Capture, restorer: Restorer, scale: int, sensor: Sensor | None, command: str = ""
+    ) -> None:
+        self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
+        self._calibrated = sensor is not None and sensor.measured
+        known, self._notes = sensor_of(capture, sensor)
+        self.model = ForwardModel(known, capture.exposure)
+
+    def blocks(self) -> Iterator[Restored]:
+        """The restored images, in stacks that bound the memory; without warnings.
+
+        Raises:
+            InputError: the network has no such scale, or a count is impossible.
+        """
+        rows, columns = self.capture.shape[1:]
+        for counts in self.capture.blocks(max(1, _PIXELS_AT_ONCE // (rows * columns))):
+            images = torch.from_numpy(counts.astype(np.int64))
+            block = self.restorer.restore(images, self.model, self.scale, self.command)
+            source, notes = self.capture.path.name, self.capture.notes
+            yield replace(block, settings=self.capture.settings, source=source, notes=notes, counts=counts)
+
+    def findings(self) -> "Findings":
+        """Collects what the user should know; images are added as they are restored, all of them or only some."""
+        notes = (*self.capture.assumptions, *self._notes)
+        trained = TrainingRange(self.restorer, self.model, self._calibrated)
+        return Findings(notes, trained, CheckSummary())
+
+
 @dataclass(frozen=True)
-class Restored:
+class Findings:
+    """What the user should know about restored images of a capture.
+
+    Attributes:
+        notes: what was assumed of the capture, and what the choice of the sensor means.
+        trained: whether the images are like those that the network was trained with.
+        checks: whether the restored rates explain the counts.
+    """
+
+    notes: tuple[str, ...]
+    trained: TrainingRange
+    checks: CheckSummary
+
+    def add(self, block: Restored) -> None:
+        """Takes in the next restored images, a stack."""
+        assert block.counts is not None
+        self.trained.add(block.counts)
+        self.checks.add(block.check)
+
+    def warnings(self) -> tuple[str, ...]:
+        """A line for everything that the user should know about the images added."""
+        return (*self.notes, *self.trained.warnings(), *self.checks.warnings())
+
+
+@dataclass(frozen=True)
+class RestoredFiles:
     """What `restore_capture` wrote.
 
     Attributes:
         result: the `.sr.h5` file.
         picture: the PNG sheet of its first image.
         images: how many were restored.
-        check: how well the answer explains the counts, in words.
-        warnings: what the user should know about them.
+        check: how well the restored rates explain the counts, in words.
+        warnings: what the user should know about the images.
     """
 
     result: Path
@@ -48,96 +113,69 @@ def restore_capture(
     scale: int,
     sensor: Sensor | None,
     output: Path | None,
-    report: Callable[[int, int], None],
-) -> Restored:
-    """Restores every image of a capture (as summed).
+    progress: Report,
+    command: str = "",
+) -> RestoredFiles:
+    """Restores every image of a capture (as summed) into a result file, and the first one into a picture beside it.
 
     Args:
         sensor: calibrated sensor or preset; None takes what the capture's header says.
         output: a `.h5` file or a folder; None writes beside the capture.
-        report: called with the images done and their number.
+        progress: called with the images done and their number.
+        command: how the user asked for it, for the provenance.
 
     Raises:
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written.
     """
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
-        raise InputError(f"{result}: is the capture itself; choose another output with -o")
-    known, warnings = sensor_of(capture, sensor)
-    model = ForwardModel(known, capture.exposure)
-    provenance = _provenance(restorer, known, capture, scale)
-    picture = result.with_suffix(".png")
-    notes = {"Weights": f"{restorer.name} {restorer.checksum}", "Command": provenance.command}
-    done, checks = 0, CheckSummary()
-    trained = TrainingRange(restorer, model, calibrated=sensor is not None and sensor.measured)
-    with whole_file(picture) as partial, ResultWriter(result, capture, scale, provenance) as writer:
-        for counts in capture.blocks(max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))):
-            image = torch.from_numpy(counts.astype("int64"))
-            rate, sd = restorer.restore(image, model, scale)
-            check = physics_check(image, rate, model)
-            factor = restorer.coverage_factor(image, model, scale)
-            writer.append(rate.cpu().numpy(), sd.cpu().numpy(), factor.cpu().numpy(), vars(check))
-            checks.add(check)
-            trained.add(counts)
+        raise InputError(f"{result}: is the capture itself; choose another output", "output")
+    restoration = Restoration(capture, restorer, scale, sensor, command)
+    picture, findings, done = result.with_suffix(".png"), restoration.findings(), 0
+    writer = ResultWriter(
+        result,
+        settings=capture.settings,
+        notes=capture.notes,
+        source=capture.path.name,
+        scale=scale,
+        provenance=restorer.provenance_of(restoration.model, scale, command),
+    )
+    with whole_file(picture) as partial, writer:
+        for block in restoration.blocks():
+            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
+            findings.add(block)
             if done == 0:
-                shown, remark = (rate[0].cpu().numpy(), sd[0].cpu().numpy()), summary(check.chi_squared[:1])
-                sheet(counts[0], *shown, capture, partial, notes, residual=check.residual[0], remark=remark)
-            done += len(counts)
-            report(done, capture.shape[0])
-        writer.warnings += [*warnings, *trained.warnings(), *checks.warnings()]
-        said = tuple(writer.warnings)
-    return Restored(result, picture, done, checks.sentence, said)
+                draw(block, partial)
+            done += len(block)
+            progress(done, capture.shape[0])
+        writer.warnings += findings.warnings()
+    return RestoredFiles(result, picture, done, findings.checks.sentence, tuple(writer.warnings))
 
 
 def result_path(capture: Path, output: Path | None) -> Path:
-    """`<stem>.sr.h5` beside the capture or in the folder given, or the `.h5` file given."""
+    """The result file of a capture: `<stem>.sr.h5` beside it or in the folder given, or the `.h5` file given.
+
+    Raises:
+        InputError: the output is a file that is not `.h5`.
+    """
     if output is None:
         return capture.with_name(f"{capture.stem}.sr.h5")
     if output.suffix == ".h5" and not output.is_dir():
         return output
     if output.is_file():
-        raise InputError(f"{output}: a file that is not .h5; give a folder or a file name that ends in .h5")
+        raise InputError(f"{output}: a file that is not .h5; give a folder or a file name that ends in .h5", "output")
     return output / f"{capture.stem}.sr.h5"
 
 
 def distinct_results(captures: Sequence[Path], output: Path | None) -> None:
-    """Raises InputError where two captures would be restored to the same file."""
+    """Refuses captures that would be restored to the same file.
+
+    Raises:
+        InputError: two of them would.
+    """
     taken: dict[Path, Path] = {}
     for capture in captures:
         result = result_path(capture, output)
         if result in taken:
             raise InputError(f"{result}: both {taken[result]} and {capture} would go there; restore them one by one")
         taken[result] = capture
-
-
-def _provenance(restorer: Restorer, sensor: Sensor, capture: Capture, scale: int) -> Provenance:
-    return Provenance(
-        model=restorer.name,
-        model_sha256=restorer.checksum,
-        sensor=description(sensor),
-        command=command_line(),
-        config={
-            "scale": scale,
-            "cycles": capture.exposure.cycles,
-            "orientations": restorer.orientations,
-            "device": str(restorer.device),
-        },
-        versions=versions(),
-    )
-
-
-def description(sensor: Sensor) -> dict[str, Any]:
-    """The numbers of a sensor, and the means of its maps, as plain data."""
-    return {
-        "name": sensor.name,
-        "source": sensor.source,
-        "shape": list(sensor.shape),
-        "mean_pde": float(sensor.pde.mean()),
-        "mean_dark_count_rate": float(sensor.dark_count_rate.mean()),
-        "dead_time": sensor.dead_time,
-        "counter_bits": sensor.counter_bits,
-        "afterpulse_probability": sensor.afterpulse_probability,
-        "trap_lifetime": sensor.trap_lifetime,
-        "crosstalk": sensor.crosstalk.tolist(),
-        "bad_pixels": int((~sensor.good).sum()),
-    }

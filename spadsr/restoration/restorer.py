@@ -1,4 +1,4 @@
-"""A trained network that restores counts: rates and their standard uncertainty."""
+"""A trained network that restores counts: rates, their standard uncertainty, and whether they explain the counts."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,17 +6,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from spadsr.networks.measurement import SCALES, Measurement, mean_counts, measure
+from noise_model.sensor import Sensor
+from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
+from spadsr.provenance import Provenance, versions
 from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.physics_check import physics_check
+from spadsr.restoration.restored import Restored
 
 
 @dataclass(frozen=True)
 class Restorer:
-    """A trained network, ready to use.
+    """A trained network, ready to use, by several threads at once if need be.
 
     Attributes:
         name: of the weight file.
@@ -37,6 +42,7 @@ class Restorer:
 
     @property
     def device(self) -> torch.device:
+        """Where the network is."""
         return next(self.network.parameters()).device
 
     @property
@@ -44,39 +50,76 @@ class Restorer:
         """Whether convolutions and attention run in bfloat16: where the hardware does that faster."""
         return _fast_bfloat16(self.device)
 
-    @torch.inference_mode()
-    def restore(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor]:
-        """Photon detection rate at `scale` times the resolution, and its standard uncertainty.
+    def restore(self, counts: Tensor, model: ForwardModel, scale: int, command: str = "") -> Restored:
+        """Restores a stack of images, and checks the answer against their counts.
 
         Args:
             counts: (B, H, W) whole numbers.
-            model: how they were taken, as far as known.
+            model: sensor and exposure that they were taken with, as far as known, on the CPU.
             scale: 1, 2, 4, 8 or 16.
+            command: how the user asked for it, for the provenance.
+
+        Raises:
+            InputError: the network has no such scale.
+        """
+        rate, uncertainty, coverage_factor = self.answer(counts, model, scale)
+        sensor, exposure = model.sensor, model.exposure
+        return Restored(
+            rate=rate.cpu().numpy(),
+            uncertainty=uncertainty.cpu().numpy(),
+            coverage_factor=coverage_factor.cpu().numpy(),
+            check=physics_check(counts, rate, model),
+            settings=Settings(
+                count_time=exposure.count_time,
+                cycles=exposure.cycles,
+                dead_time=sensor.dead_time,
+                counter_bits=sensor.counter_bits,
+            ),
+            provenance=self.provenance_of(model, scale, command),
+            counts=counts.cpu().numpy(),
+        )
+
+    @torch.inference_mode()
+    def answer(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network says of a stack of images, as tensors on its device; arguments as for `restore`.
 
         Returns:
-            Two (B, s H, s W) float32 tensors in counts/s per native pixel area, on the network's device. One standard
-            uncertainty covers 68 % of the pixels.
+            Photon detection rate and its standard uncertainty, (B, s H, s W) float32 in counts/s per native pixel area:
+            one standard uncertainty covers 68 % of the pixels. And the coverage factor (B,): that many cover 95 %
+            (GUM, JCGM 100:2008, 6.3).
 
         Raises:
             InputError: the network has no such scale.
         """
         if scale not in SCALES:
-            raise InputError(f"scale {scale}: not available; choose one of {', '.join(map(str, SCALES))}")
+            known = ", ".join(map(str, SCALES))
+            raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
             oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
         ]
         rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
-        standard, _ = self.intervals.factors(measurement.mean_counts, scale)
+        standard, coverage = self.intervals.factors(measurement.mean_counts, scale)
         rate = (rate * measurement.scale)[:, 0].clamp(min=0)
-        return rate, (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
+        uncertainty = (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
+        return rate, uncertainty, coverage.flatten()
 
-    @torch.inference_mode()
-    def coverage_factor(self, counts: Tensor, model: ForwardModel, scale: int) -> Tensor:
-        """k (B,): so many standard uncertainties cover 95 % (GUM, JCGM 100:2008, 6.3). Arguments as for `restore`."""
-        photons = mean_counts(counts.to(self.device), model.to(self.device))
-        return self.intervals.factors(photons, scale)[1].flatten()
+    def provenance_of(self, model: ForwardModel, scale: int, command: str) -> Provenance:
+        """What a result that is restored so is made of."""
+        return Provenance(
+            model=self.name,
+            model_sha256=self.checksum,
+            sensor=description(model.sensor),
+            command=command,
+            config={
+                "scale": scale,
+                "cycles": model.exposure.cycles,
+                "orientations": self.orientations,
+                "device": str(self.device),
+            },
+            versions=versions(),
+        )
 
 
 def oriented_answers(
@@ -89,16 +132,37 @@ def oriented_answers(
 
 
 def usable_device(name: str | torch.device) -> torch.device:
-    """The device of that name. Raises InputError where it cannot be used."""
+    """The device of that name.
+
+    Raises:
+        InputError: it cannot be used.
+    """
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(
-            f"device {name}: cannot be used ({reason}); choose cpu, or cuda where there is a GPU"
+            f"device {name}: cannot be used ({reason}); choose cpu, or cuda where there is a GPU", "device"
         ) from error
     return device
+
+
+def description(sensor: Sensor) -> dict[str, Any]:
+    """The numbers of a sensor, and the means of its maps, as plain data."""
+    return {
+        "name": sensor.name,
+        "source": sensor.source,
+        "shape": list(sensor.shape),
+        "mean_pde": float(sensor.pde.mean()),
+        "mean_dark_count_rate": float(sensor.dark_count_rate.mean()),
+        "dead_time": sensor.dead_time,
+        "counter_bits": sensor.counter_bits,
+        "afterpulse_probability": sensor.afterpulse_probability,
+        "trap_lifetime": sensor.trap_lifetime,
+        "crosstalk": sensor.crosstalk.tolist(),
+        "bad_pixels": int((~sensor.good).sum()),
+    }
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

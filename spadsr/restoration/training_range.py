@@ -1,12 +1,14 @@
-"""Is a capture like those the network was trained for? If not, in what: a line for each quantity out of range.
+"""Whether a recording is like those that a network was trained with: a warning for each quantity out of range.
 
-The ranges are those of the recipe in the weight file. Only what can matter is said: of light so faint that a frame
-rarely counts at all, only the counts of all frames matter, not how they are shared out; dead time matters to pixels
-that are blind for long. Numbers may leave their range by an octave: that cost nothing wherever it was measured.
+The ranges are those of the recipe in the weight file. Warnings are about what can matter only. In light so faint that a
+frame rarely counts at all, the counts of all frames together matter, not how many frames they come from; dead time
+matters to pixels that are blind for a long time. A quantity may leave its range by a factor of two: that cost nothing
+wherever it was measured.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,17 +27,17 @@ from spadsr.restoration.restorer import Restorer
 
 _OCTAVE = 2.0
 _BLOCK = 8  # rows and columns that brightness is a mean over
-_UNUSUAL = 0.05  # chance of counts of the brightest pixels
-_SLACK = 0.25  # of the pixels of a block: scatter between images, and hot pixels
-_BLIND = 0.5  # share of the time from which dead time below the range shows
-_MASKED = 2.0  # times the share that training masks. With 0.05 for 0.03 nothing is lost, with 0.1 intervals fail
-_HOT_TIMES = 1.5  # brighter than the neighbours: no fixed pattern is so strong
-_HOT_TELLING = 0.01  # share of pixels that look hot from which calibrating gains some tenths of a dB
+_UNUSUAL = 0.05  # counts of the brightest pixels that are less likely are unusual
+_SLACK = 0.25  # share of the pixels of a block that may be saturated by chance, or because they are hot
+_BLIND = 0.5  # share of the time: for pixels that are blind for longer, dead times below the range matter
+_MASKED = 2.0  # times the share that training masks: with 0.05 for 0.03 nothing is lost, with 0.1 intervals fail
+_HOT_TIMES = 1.5  # hot pixels count so many times as much as their neighbours: no fixed pattern is so strong
+_HOT_TELLING = 0.01  # share of pixels that look hot from which on calibrating gains some tenths of a dB
 _LEAST_HOT = 3  # pixels: one or two may be stars
 
 
 def trained_for(provenance: Mapping[str, Any]) -> PairRecipe | None:
-    """The captures that weights of this provenance were trained with; None where it does not say."""
+    """The recipe of the captures that weights were trained with, by their provenance; None where it does not say."""
     recipe = provenance.get("recipe")
     if not isinstance(recipe, Mapping) or recipe.get("simulated") or "pairs" not in recipe:
         return None
@@ -46,22 +48,27 @@ def trained_for(provenance: Mapping[str, Any]) -> PairRecipe | None:
 
 
 class TrainingRange:
-    """Compares a recording, block by block, with what a network was trained for. Memory is that of one image."""
+    """Compares a recording, block by block, with those that a network was trained with. Memory is that of one image.
+
+    Args:
+        model: sensor and exposure that the recording is restored with.
+        calibrated: the sensor's maps were measured on the array that took the recording.
+    """
 
     def __init__(self, restorer: Restorer, model: ForwardModel, calibrated: bool) -> None:
-        """`model` is what the recording is restored with; `calibrated`: its maps are those of the very array."""
         self._recipe, self._least_side = trained_for(restorer.provenance), restorer.network.least_side
         self._model, self._calibrated = model, calibrated
         self._good = model.sensor.good.numpy()
         self._total: Floats = np.zeros(model.sensor.shape)
         self._images = 0
-        self._limits = _Limits.of(self._recipe or PairRecipe(), model)
+        recipe, relative = self._recipe or PairRecipe(), _relative_exposure(model)
+        self._limits = _limits(recipe, model.process, model.sensor.binary, relative)
         self._dimmest = _Extreme(-self._limits.least)
         self._brightest = _Extreme(_OCTAVE * self._limits.most)
         self._fullest = _Extreme(self._limits.saturated + _SLACK)
 
     def add(self, counts: NDArray[np.integer[Any]]) -> None:
-        """The next images, (n, H, W)."""
+        """Takes in the counts of the next images, (n, H, W)."""
         brightest = _brightest_block(np.where(self._good, counts, 0), self._good)
         self._dimmest.add(-brightest)
         self._brightest.add(brightest)
@@ -70,9 +77,9 @@ class TrainingRange:
         self._images += len(counts)
 
     def warnings(self) -> list[str]:
-        """A line for every quantity out of range, of all images added."""
+        """One line for every quantity that is out of range in the images added."""
         if self._recipe is None:
-            return ["the weights do not say what they were trained for, so nobody can tell whether it was the like"]
+            return ["the weights do not say what they were trained for: perhaps not for captures like this one"]
         return [
             *_of_array(self._recipe, self._model),
             *self._of_brightness(self._recipe),
@@ -84,17 +91,17 @@ class TrainingRange:
     def _of_brightness(self, recipe: PairRecipe) -> Iterator[str]:
         where = "where it is brightest"
         if self._dimmest.outside:
-            yield self._dimmest.said(
+            yield self._dimmest.of_images(
                 f"{-self._dimmest.value:.2g} counts a pixel {where}; the weights were trained with"
-                f" {self._limits.least:.2g} or more: --sum adds up images"
+                f" {self._limits.least:.2g} or more: sum more images"
             )
         if self._fullest.outside:
-            yield self._fullest.said(
+            yield self._fullest.of_images(
                 f"{self._fullest.value:.0%} of the pixels saturated {where}; the weights were trained with"
                 f" {self._limits.saturated:.0%}: such rates are a lower limit"
             )
         if self._brightest.outside:
-            yield self._brightest.said(
+            yield self._brightest.of_images(
                 f"{self._brightest.value:.4g} counts a pixel {where}; the weights were trained with up to"
                 f" {self._limits.most:.3g}"
             )
@@ -102,7 +109,7 @@ class TrainingRange:
         yield from self._of_dark_counts(recipe)
 
     def _of_dead_time(self, recipe: PairRecipe) -> Iterator[str]:
-        """Dead times shorter than those trained with are no matter: the rates are right, and their spread known."""
+        """A warning where exposure / dead time is below its range; above it, rates and their spread are right."""
         relative, low = _relative_exposure(self._model), min(recipe.relative_exposure)
         load = self._brightest.value / self._model.exposure.cycles / relative
         if relative * _OCTAVE < low or (relative < low and load > _BLIND):
@@ -128,10 +135,10 @@ class TrainingRange:
         if hot >= _LEAST_HOT and share > recipe.hot_fraction:
             yield (
                 f"{hot} pixels look hot ({share:.1%}); the weights were trained with up to {recipe.hot_fraction:.0%}:"
-                " calibrate the sensor (--sensor), or mask them"
+                " calibrate the sensor, or mask them"
             )
         elif hot >= _LEAST_HOT and share > _HOT_TELLING and not self._calibrated:
-            yield f"{hot} pixels look hot ({share:.1%}): a calibrated sensor (--sensor) tells them from points of light"
+            yield f"{hot} pixels look hot ({share:.1%}): with a calibrated sensor they are told from points of light"
 
     def _of_size(self) -> Iterator[str]:
         rows, columns = self._total.shape
@@ -141,7 +148,7 @@ class TrainingRange:
 
 
 class _Extreme:
-    """The largest of the values of many images, its image, and how many are above a limit."""
+    """The largest of one value for each image, the image it is of, and how many of the values exceed a limit."""
 
     def __init__(self, limit: float) -> None:
         self.limit, self.value, self.image = limit, -np.inf, 0
@@ -154,8 +161,8 @@ class _Extreme:
         self.outside += int((values > self.limit).sum())
         self._images += len(values)
 
-    def said(self, sentence: str) -> str:
-        """The sentence, with the images that it is true of."""
+    def of_images(self, sentence: str) -> str:
+        """The sentence, after the images that it is about."""
         many = f"{self.outside} of {self._images} images, worst image {self.image}"
         return f"{f'image {self.image}' if self.outside == 1 else many}: {sentence}"
 
@@ -167,13 +174,13 @@ def _relative_exposure(model: ForwardModel) -> float:
 
 @dataclass(frozen=True)
 class _Limits:
-    """What a recipe's range of brightness amounts to, in an exposure.
+    """The range of brightness of a recipe as counts in one exposure.
 
     Attributes:
         least, most: mean counts of an image's brightest block.
-        full: counts from which a pixel is saturated: its counter is full, or it is hardly ever armed and counts more
-            than the brightest that were trained with usually do, or all that dead time lets it.
-        saturated: share of the pixels of the brightest block.
+        full: counts from which on a pixel is saturated: its counter is full, or it is hardly ever armed and counts more
+            than the brightest pixels in training usually do, or as much as dead time allows.
+        saturated: share of the pixels of the brightest block that are saturated.
     """
 
     least: float
@@ -181,34 +188,34 @@ class _Limits:
     full: float
     saturated: float
 
-    @classmethod
-    def of(cls, recipe: PairRecipe, model: ForwardModel) -> "_Limits":
-        cycles_taken, image = model.exposure.cycles, model.process
-        white, cycles = recipe.counting_white, recipe.counting_cycles
-        if model.sensor.binary:
-            white, cycles = recipe.binary_white, recipe.binary_cycles
-        frame = moments(replace(image, cycles=1), white[1])
-        count, share = _at_least(image, white[1])
-        unusual = count[share < _UNUSUAL].min(initial=np.inf)
-        blind = SATURATED_LOAD * cycles_taken * _relative_exposure(model)
-        full = min(max(blind, unusual), cycles_taken * min(image.most_counts, image.counter_maximum))
-        return cls(
-            least=max(recipe.least_counts, white[0] * min(cycles)),
-            most=float(np.interp(white[1], frame.x, frame.mean)) * max(cycles),
-            full=full,
-            saturated=float(share[count >= full].max(initial=0)),
-        )
+
+@lru_cache(maxsize=16)  # for each image of a long recording anew
+def _limits(recipe: PairRecipe, process: CountingProcess, binary: bool, relative_exposure: float) -> _Limits:
+    white, cycles = recipe.counting_white, recipe.counting_cycles
+    if binary:
+        white, cycles = recipe.binary_white, recipe.binary_cycles
+    frame = moments(replace(process, cycles=1), white[1])
+    count, share = _at_least(process, white[1])
+    unusual = count[share < _UNUSUAL].min(initial=np.inf)
+    blind = SATURATED_LOAD * process.cycles * relative_exposure
+    full = min(max(blind, unusual), process.cycles * min(process.most_counts, process.counter_maximum))
+    return _Limits(
+        least=max(recipe.least_counts, white[0] * min(cycles)),
+        most=float(np.interp(white[1], frame.x, frame.mean)) * max(cycles),
+        full=full,
+        saturated=float(share[count >= full].max(initial=0)),
+    )
 
 
 def _at_least(process: CountingProcess, x: float) -> tuple[Floats, Floats]:
-    """Counts, and the chance of so many or more at a rate x = r T."""
+    """Counts, and for each the chance of that many or more at a rate x = r T."""
     first, pmf = next(process.windows(torch.tensor([x], dtype=torch.float64)))
     counts = first.double() + torch.arange(pmf.shape[1])
     return counts.numpy(), (pmf[0] / pmf.sum()).flip(0).cumsum(0).flip(0).numpy()
 
 
 def _brightest_block(values: NDArray[Any], good: NDArray[np.bool_]) -> Floats:
-    """(n,) largest mean of `values` (n, H, W) over the good pixels of a block; they are 0 elsewhere."""
+    """(n,) the largest mean over the good pixels of a block, of values (n, H, W) that are 0 at other pixels."""
     rows, columns = (np.arange(0, max(side // _BLOCK, 1)) * _BLOCK for side in good.shape)
 
     def blocks(of: NDArray[Any]) -> Floats:
@@ -233,7 +240,7 @@ def _of_array(recipe: PairRecipe, model: ForwardModel) -> Iterator[str]:
 
 
 def _of_sensor(recipe: PairRecipe, sensor: Sensor, calibrated: bool) -> Iterator[str]:
-    """What a sensor is known to do, beside what the weights have seen."""
+    """Effects of the sensor that are stronger than those the weights were trained with."""
     relative = (sensor.pde / sensor.mean_pde)[sensor.good]
     known = {
         "afterpulse probability": (sensor.afterpulse_probability, max(recipe.afterpulse_probability)),
@@ -247,4 +254,4 @@ def _of_sensor(recipe: PairRecipe, sensor: Sensor, calibrated: bool) -> Iterator
     if masked > (_MASKED * recipe.dead_fraction if recipe.masked_share > 0 else 0):
         yield f"{masked:.1%} of the pixels are masked, more than the weights were trained with"
     if calibrated and recipe.known_share == 0:
-        yield "the weights were trained without maps of the sensor, and make little of --sensor"
+        yield "the weights were trained without maps of the sensor, and make little use of a calibrated one"

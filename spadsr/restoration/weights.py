@@ -18,6 +18,7 @@ from spadsr.networks.registry import AnyNetworkConfig, build
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer, usable_device
 
+#: Weight files inside the package, by name, and the name of the one that is used where none is given.
 SHIPPED = {path.stem: path for path in sorted((Path(__file__).parents[1] / "weights").glob("*.safetensors"))}
 USUAL = "base"
 _FORMAT = "spadsr weights"
@@ -41,13 +42,17 @@ def save_weights(path: Path, network: Network, intervals: Intervals, provenance:
 def load_restorer(
     path: str | Path | None = None, device: str | torch.device = "cpu", orientations: int = 1
 ) -> Restorer:
-    """The network of a weight file, or of shipped weights by their name; without a path, of the usual ones.
+    """Loads the network of a weight file, or of shipped weights by their name (`base`, `tiny`); `base` without a path.
+
+    Args:
+        device: `cpu`, or `cuda` where there is a GPU.
+        orientations: how many turned and mirrored images, up to 8, are restored and averaged.
 
     Raises:
         InputError: no such file, not a weight file of this program, no such device, or no such number of orientations.
     """
     if not 1 <= orientations <= len(ORIENTATIONS):
-        raise InputError(f"orientations {orientations}: expected 1 to {len(ORIENTATIONS)}")
+        raise InputError(f"orientations {orientations}: expected 1 to {len(ORIENTATIONS)}", "orientations")
     path = Path(USUAL if path is None else path)
     path = path if path.is_file() else SHIPPED.get(str(path), path)
     try:

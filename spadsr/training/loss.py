@@ -33,10 +33,10 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tens
 
     The two are separate, so that a growing variance cannot weaken the learning of the rate.
 
-    The squared error is weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al.,
-    ICLR 2022), over the mean of its power beta in each image: images of any noise count alike. Weights depend on the
-    input alone, so that the best answer is the mean of the rates that could have caused these counts: neither dark nor
-    bright parts are biased.
+    So the variance cannot starve the rate. The squared error is weighted by the predicted variance to the power beta -
+    1, as in the beta-NLL (Seitzer et al., ICLR 2022), over the mean of its power beta in each image: images of any
+    noise count alike. Weights depend on the input alone, so that the best answer is the mean of the rates that could
+    have caused these counts: neither dark nor bright parts are biased.
     """
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
     error = (rate - goal).square()

@@ -179,7 +179,7 @@ def test_the_header_describes_an_ideal_sensor(save: Any) -> None:
     mask = np.zeros((3, 5), np.uint32)
     mask[1, 2], mask[0, 0] = 8, 1 << 31
     with open_capture(save("a.h5", np.ones((1, 3, 5), np.uint8), pixel_mask=mask)) as capture:
-        sensor = capture.sensor()
+        sensor = capture.sensor
         assert (sensor.shape, sensor.dead_time, sensor.counter_bits) == ((3, 5), 50e-9, 9)
         assert float(sensor.mean_pde) == 1
         assert (~sensor.good).nonzero().tolist() == [[0, 0], [1, 2]]

@@ -115,7 +115,7 @@ def binned(few: Frames, reference: Frames, peak: float, restorer: Restorer) -> S
 
 def _restored(counts: Counts, frames: int, restorer: Restorer, scale: int, hot: Mask | None = None) -> Rates:
     image = torch.from_numpy(counts)[None]
-    rate, _ = restorer.restore(image, ForwardModel(_sensor(counts.shape, hot), Exposure(1.0, frames)), scale)
+    rate, *_ = restorer.answer(image, ForwardModel(_sensor(counts.shape, hot), Exposure(1.0, frames)), scale)
     return np.asarray(rate[0].double().cpu().numpy())
 
 

@@ -86,7 +86,7 @@ def test_each_trains_and_restores(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert type(restorer.network) is NETWORKS[config.kind][1]
     assert [*restorer.network.state_dict()] == [*build(config).state_dict()]
     ideal = Sensor("ideal", torch.ones(12, 20), torch.zeros(12, 20), 0.0, 1)
-    rate, uncertainty = restorer.restore(torch.ones(1, 12, 20), ForwardModel(ideal, Exposure(1e-5, 4)), 4)
+    rate, uncertainty, _ = restorer.answer(torch.ones(1, 12, 20), ForwardModel(ideal, Exposure(1e-5, 4)), 4)
     assert rate.shape == uncertainty.shape == (1, 48, 80)
     assert bool((uncertainty > 0).all())
 

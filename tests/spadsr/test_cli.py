@@ -16,9 +16,9 @@ import yaml
 from command import Said
 from safetensors.numpy import save_file
 
-from hardware.captures.result import read_result
 from hardware.hdf5.nexus_tree import DETECTOR
 from spadsr.cli.app import app
+from spadsr.restoration.result_file import read_result
 
 DATA = f"{DETECTOR}/data"
 Record = Callable[..., Path]
@@ -65,7 +65,7 @@ def test_help(spadsr: Callable[..., Said], command: list[str]) -> None:
 
 def test_help_imports_nothing_slow() -> None:
     slow = {"torch", "numpy", "h5py", "matplotlib", "skimage", "scipy", "cv2"}
-    code = f"import spadsr.cli, sys; print(sorted({slow} & set(sys.modules)))"
+    code = f"import spadsr.cli.app, sys; print(sorted({slow} & set(sys.modules)))"
     assert outside(sys.executable, "-c", code).stdout == "[]\n"
 
 

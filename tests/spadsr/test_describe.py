@@ -12,11 +12,12 @@ import pytest
 from safetensors.numpy import save_file
 
 from hardware.captures.capture import open_capture
-from hardware.captures.result import CHECKS, Provenance, ResultWriter
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from spadsr.files.describe import describe
+from spadsr.provenance import Provenance
+from spadsr.restoration.result_writer import CHECKS, ResultWriter
 
 
 @pytest.fixture
@@ -61,9 +62,12 @@ def test_losses_are_told(tmp_path: Path) -> None:
 def test_a_result(capture: Path) -> None:
     path = capture.with_name("a.sr.h5")
     made = Provenance("default", "ab" * 32, {"name": "spc3"}, versions={"torch": "2.11"})
-    with open_capture(capture) as opened, ResultWriter(path, opened, 2, made) as writer:
-        figures = dict.fromkeys(CHECKS, np.full(1, 1.5))
-        writer.append(np.ones((1, 8, 8)), np.ones((1, 8, 8)), np.ones(1), figures)
+    figures = dict.fromkeys(CHECKS, np.full(1, 1.5)) | {"residual": np.ones((1, 4, 4), np.float32)}
+    with (
+        open_capture(capture) as opened,
+        ResultWriter(path, settings=opened.settings, notes={}, source="a.h5", scale=2, provenance=made) as writer,
+    ):
+        writer.append(np.ones((1, 8, 8), np.float32), np.ones((1, 8, 8), np.float32), np.ones(1, np.float32), figures)
     rows = dict(describe(path))
     assert rows["images"] == "1 image of 8 x 8, counts/s per native pixel"
     assert (rows["scale"], rows["made from"], rows["sensor"]) == ("x2", "a.h5", "spc3")

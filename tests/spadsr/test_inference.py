@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.result import read_result
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.settings import Settings
@@ -25,8 +24,9 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, USER, Exposure, Sensor
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import physics_check
-from spadsr.restoration.recordings import Restored, distinct_results, restore_capture, result_path
+from spadsr.restoration.recordings import RestoredFiles, distinct_results, restore_capture, result_path
 from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.result_file import read_result
 from spadsr.restoration.weights import load_restorer
 
 Record = Callable[..., Path]
@@ -41,7 +41,7 @@ def restorer(small_weights: Path) -> Restorer:
     return load_restorer(small_weights)
 
 
-def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> Restored:
+def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> RestoredFiles:
     with open_capture(path) as capture:
         wanted = {"sensor": None, "output": None} | how
         return restore_capture(capture.summed(sum), restorer, scale, wanted["sensor"], wanted["output"], quiet)
@@ -49,7 +49,8 @@ def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how
 
 def answer(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     with read_result(path) as result:
-        return next(result.blocks(result.shape[0]))
+        stack = result.read(0, len(result))
+        return stack.rate, stack.uncertainty
 
 
 def test_the_layout_of_a_result(recorded: Record, restorer: Restorer) -> None:
@@ -82,21 +83,20 @@ def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer)
     rate, sd = answer(restored(path, restorer, 8).result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 3).astype(np.int64))
-        known = counts, ForwardModel(capture.sensor(), capture.exposure), 8
-        expected, factor = restorer.restore(*known), restorer.coverage_factor(*known)
+        expected = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 8)
     np.testing.assert_array_equal(rate, expected[0].numpy())
     np.testing.assert_array_equal(sd, expected[1].numpy())
     with read_result(path.with_name("capture.sr.h5")) as result:
-        np.testing.assert_array_equal(result.coverage_factor(), factor.numpy())
+        np.testing.assert_array_equal(result.read(0, 3).coverage_factor, expected[2].numpy())
         assert result.provenance.config["orientations"] == 1
 
 
 class Doubling(Restorer):
     """Says twice the rate in every image."""
 
-    def restore(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        rate, sd = super().restore(*how)
-        return 2 * rate, sd
+    def answer(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rate, sd, factor = super().answer(*how)
+        return 2 * rate, sd, factor
 
 
 def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Restorer) -> None:
@@ -106,7 +106,7 @@ def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Re
     rate, _ = answer(done.result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 300).astype(np.int64))
-        expected = physics_check(counts, torch.from_numpy(rate), ForwardModel(capture.sensor(), capture.exposure))
+        expected = physics_check(counts, torch.from_numpy(rate), ForwardModel(capture.sensor, capture.exposure))
     with read_result(done.result) as result:
         for name, values in vars(expected).items():
             np.testing.assert_allclose(result.check(name), values, rtol=1e-5, atol=1e-5)
@@ -154,7 +154,7 @@ def test_blocks_give_what_the_whole_gives(recorded: Record, restorer: Restorer) 
     with open_capture(path) as capture:
         for index in (0, 255, 256, 511, 599):
             counts = torch.from_numpy(capture.read(index, index + 1).astype(np.int64))
-            alone = restorer.restore(counts, ForwardModel(capture.sensor(), capture.exposure), 1)
+            alone = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 1)[:2]
             for part, single in zip((rate, sd), alone, strict=True):
                 np.testing.assert_allclose(part[index], single[0].numpy(), rtol=0.02, atol=0.02 * part[index].max())
 
@@ -168,7 +168,7 @@ def test_sums(recorded: Record, restorer: Restorer) -> None:
         assert result.settings.cycles == 64
     with open_capture(path) as capture:
         summed = torch.from_numpy(capture.read(0, 8).astype(np.int64)).reshape(2, 4, 6, 7).sum(dim=1)
-        expected, _ = restorer.restore(summed, ForwardModel(capture.sensor(), Exposure(10.4e-6, 64)), 2)
+        expected, *_ = restorer.answer(summed, ForwardModel(capture.sensor, Exposure(10.4e-6, 64)), 2)
     np.testing.assert_array_equal(answer(done.result)[0], expected.numpy())
 
 
@@ -178,7 +178,7 @@ def test_block_means_give_back_the_native_rates(recorded: Record) -> None:
     path = recorded(64, 16, 16)
     rate, _ = answer(restored(path, load_restorer(), 4).result)
     with open_capture(path) as capture:
-        model = ForwardModel(capture.sensor(), capture.exposure)
+        model = ForwardModel(capture.sensor, capture.exposure)
         native, _ = model.detection_rate(torch.from_numpy(capture.read(0, 64)))
     assert rate.mean() == pytest.approx(-np.log(0.8) / 10.4e-6, rel=0.03)
     blocks = rate.reshape(64, 16, 4, 16, 4).mean(axis=(2, 4))

@@ -7,8 +7,9 @@ from pathlib import Path
 import limits_cases as cases
 import numpy as np
 import pytest
-from make_limits import DOCS, Answer, answer_to, block_coverage, draw
+from make_limits import DOCS, answer_to, block_coverage, draw
 
+from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
@@ -18,9 +19,9 @@ def _restorer() -> Restorer:
     return load_restorer()
 
 
-def _inside(case: cases.Case, answer: Answer) -> float:
+def _inside(case: cases.Case, answer: Restored) -> float:
     error = np.abs(answer.rate - case.truth)[case.region]
-    return float(np.mean(error <= answer.sd[case.region]))
+    return float(np.mean(error <= answer.uncertainty[case.region]))
 
 
 def _mean(case: cases.Case) -> tuple[float, float]:
@@ -41,13 +42,13 @@ def test_bars_below_the_native_pitch_are_invented_and_nothing_shows_it() -> None
     case = cases.gratings()
     answer = answer_to(case, _restorer())
     assert _inside(case, answer) < 0.3
-    assert answer.chi_squared < 1.5
+    assert answer.check.chi_squared < 1.5
 
 
 def test_stars_of_one_pixel_vanish_on_an_unknown_sensor_and_the_check_sees_it() -> None:
     lost, truth = _mean(cases.points())
     assert lost < 0.5 * truth
-    assert answer_to(cases.points(), _restorer()).chi_squared > 2  # infer warns
+    assert answer_to(cases.points(), _restorer()).check.chi_squared > 2  # infer warns
 
 
 def test_stars_of_one_pixel_stay_on_a_known_sensor() -> None:
@@ -69,7 +70,7 @@ def test_saturated_rates_are_a_lower_limit() -> None:
 def test_neither_uncertainty_nor_check_knows_of_motion() -> None:
     still, moved = ((case, answer_to(case, _restorer())) for case in (cases.moving(speed=0), cases.moving()))
     assert _inside(*moved) < _inside(*still) - 0.1
-    assert moved[1].chi_squared < 1.5
+    assert moved[1].check.chi_squared < 1.5
 
 
 def test_unknown_crosstalk_adds_its_part_and_known_crosstalk_none() -> None:

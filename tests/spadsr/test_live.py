@@ -187,7 +187,7 @@ def test_what_cannot_be_restored_is_said_before_the_recording(tmp_path: Path, or
 
 
 def test_sums_of_none_and_sums_that_are_too_large_are_refused() -> None:
-    with pytest.raises(InputError, match="--sum 0"):
+    with pytest.raises(InputError, match="sum of 0 images"):
         LiveView(LiveOrder(Path("a.h5"), 0), camera(), print)
     view = LiveView(LiveOrder(Path("a.h5"), 1 << 20), camera(), print)
     with pytest.raises(InputError, match="32-bit"):

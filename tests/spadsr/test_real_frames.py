@@ -24,7 +24,7 @@ def restorer() -> Restorer:
 def _frame(shared: Path, number: int) -> tuple[Tensor, ForwardModel]:
     with open_capture(shared / f"data/real/bianlab/input/{number}.tiff") as capture:
         counts = torch.from_numpy(capture.read(0, 1).astype("int64"))
-        return counts, ForwardModel(capture.sensor(), capture.exposure)
+        return counts, ForwardModel(capture.sensor, capture.exposure)
 
 
 @pytest.mark.parametrize("number", range(1, 24))
@@ -32,7 +32,7 @@ def test_a_real_frame_becomes_a_picture_that_explains_it(shared: Path, restorer:
     """256x128, and simulated again it gives the frame's counts: the total within 10 %, as few counts allow (and some of
     them are hot pixels'), and correlated over neighbourhoods of 4x4 pixels."""
     counts, model = _frame(shared, number)
-    rate, sd = restorer.restore(counts, model, 4)
+    rate, sd, _ = restorer.answer(counts, model, 4)
     assert rate.shape == sd.shape == (1, 256, 128)
     assert bool(torch.isfinite(rate).all())
     assert bool((rate >= 0).all())
@@ -49,7 +49,7 @@ def test_isolated_counts_on_black_are_not_turned_into_light(shared: Path, restor
     """Frame 16, upper quarter: dark but for scattered single counts. No pixel of the picture there comes near the rate
     of a single count in a single pixel."""
     counts, model = _frame(shared, 16)
-    rate, _ = restorer.restore(counts, model, 4)
+    rate, *_ = restorer.answer(counts, model, 4)
     assert int(counts[0, :16].sum()) > 0
     assert float(rate[0, :64].max()) < 0.5 / model.exposure.count_time
 
@@ -62,7 +62,7 @@ def test_the_filament_is_unbroken_and_thin(shared: Path, restorer: Restorer, num
     """Along the filament no column is darker than a third of the usual one, and half of its columns are no wider (full
     width at half maximum) than 6.5 pixels of the answer, 1.6 native ones."""
     counts, model = _frame(shared, number)
-    columns = restorer.restore(counts, model, 4)[0][0, :, FILAMENT_COLUMNS].numpy().T
+    columns = restorer.answer(counts, model, 4)[0][0, :, FILAMENT_COLUMNS].numpy().T
     crests = [FILAMENT_ROWS.start + int(column[FILAMENT_ROWS].argmax()) for column in columns]
     brightness = np.array([column[crest] for column, crest in zip(columns, crests, strict=True)])
     assert brightness.min() > np.median(brightness) / 3
@@ -72,7 +72,7 @@ def test_the_filament_is_unbroken_and_thin(shared: Path, restorer: Restorer, num
 def test_dark_notches_beside_the_filament_are_no_more_than_they_were(shared: Path, restorer: Restorer) -> None:
     """A glow surrounds it. In at most 0.6 of the columns of 13 frames a pixel 6 to 14 beside its crest is below a fifth
     of the median of those 20 to 40 away: ringing, a shortfall. Published pictures of these frames hardly have any."""
-    dark = [share for number in range(11, 24) for share in _notches(restorer.restore(*_frame(shared, number), 4)[0][0])]
+    dark = [share for number in range(11, 24) for share in _notches(restorer.answer(*_frame(shared, number), 4)[0][0])]
     assert np.mean(dark) < 0.6
 
 

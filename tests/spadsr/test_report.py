@@ -10,10 +10,14 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hardware.captures.capture import open_capture
+from hardware.captures.capture import Capture, open_capture
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.pictures.sheets import Strip, _rate_bar, contact_sheet, enlarged, rate_scale, sheet
+
+
+def model_of(capture: Capture) -> ForwardModel:
+    return ForwardModel(capture.sensor, capture.exposure)
 
 
 def shades(path: Path) -> np.ndarray:
@@ -28,7 +32,7 @@ def test_a_sheet_shows_every_pixel(recorded: Callable[..., Path], tmp_path: Path
     path = tmp_path / "sheet.png"
     rate = np.random.default_rng(1).random((12 * scale, 6 * scale)).astype(np.float32) * 1e5
     with open_capture(recorded(2, 12, 6, bits=bits)) as capture:
-        sheet(capture.read(0, 1)[0], rate, 0.1 * rate, capture, path, {"Seed": "5"})
+        sheet(path, rate, 0.1 * rate, model_of(capture), counts=capture.read(0, 1)[0], notes={"Seed": "5"})
     zoom = 768 // (12 * scale)
     width = 6 * scale * zoom
     panel = shades(path)[64 : 64 + 12 * scale * zoom, 24 + width + 16 : 24 + 2 * width + 16]
@@ -40,7 +44,8 @@ def test_a_sheet_shows_every_pixel(recorded: Callable[..., Path], tmp_path: Path
 def test_a_sheet_says_where_it_comes_from(recorded: Callable[..., Path], tmp_path: Path) -> None:
     path = tmp_path / "sheet.png"
     with open_capture(recorded(1, 8, 8)) as capture:
-        sheet(capture.read(0, 1)[0], np.ones((8, 8), np.float32), None, capture, path, {"Weights": "abc"})
+        rate, notes = np.ones((8, 8), np.float32), {"Weights": "abc"}
+        sheet(path, rate, None, model_of(capture), counts=capture.read(0, 1)[0], notes=notes)
     with Image.open(path) as picture:
         assert picture.text["Software"].startswith("spadsr ")
         assert picture.text["Weights"] == "abc"
@@ -50,7 +55,7 @@ def test_a_sheet_says_where_it_comes_from(recorded: Callable[..., Path], tmp_pat
 def test_flat_pictures_can_be_drawn(recorded: Callable[..., Path], tmp_path: Path, level: float) -> None:
     with open_capture(recorded(1, 8, 8, bits=9)) as capture:
         flat = np.full((16, 16), level, np.float32)
-        sheet(capture.read(0, 1)[0], flat, flat, capture, tmp_path / "sheet.png")
+        sheet(tmp_path / "sheet.png", flat, flat, model_of(capture), counts=capture.read(0, 1)[0])
     assert shades(tmp_path / "sheet.png").std() > 5
 
 
@@ -64,7 +69,7 @@ def test_sheets_of_any_shape_are_legible(
     """Headings do not run into each other, and the bar is never shorter than its labels. Nothing was counted."""
     path, flat = tmp_path / "sheet.png", np.zeros((shape[0] * scale, shape[1] * scale), np.float32)
     with open_capture(recorded(1, *shape)) as capture:
-        sheet(np.zeros(shape, np.uint8), flat, flat, capture, path)
+        sheet(path, flat, flat, model_of(capture), counts=np.zeros(shape, np.uint8), name="capture.h5")
     with Image.open(path) as picture:
         assert picture.size == size
     page = shades(path)

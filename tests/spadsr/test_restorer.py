@@ -20,6 +20,7 @@ from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransform
 from spadsr.networks.measurement import SCALES
 from spadsr.networks.orientations import ORIENTATIONS, turned, turned_back
 from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restorer import usable_device
 from spadsr.restoration.weights import SHIPPED, load_restorer, save_weights
 
@@ -55,7 +56,7 @@ def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_an_answer_is_a_rate_and_an_error(small_weights: Path, scale: int) -> None:
     counts = torch.randint(0, 17, (3, 9, 5), generator=torch.Generator().manual_seed(0))
-    rate, sd = load_restorer(small_weights).restore(counts, ForwardModel(ideal((9, 5)), EXPOSURE), scale)
+    rate, sd, _ = load_restorer(small_weights).answer(counts, ForwardModel(ideal((9, 5)), EXPOSURE), scale)
     assert rate.shape == sd.shape == (3, 9 * scale, 5 * scale)
     assert rate.dtype == sd.dtype == torch.float32
     assert (rate >= 0).all()
@@ -63,9 +64,29 @@ def test_an_answer_is_a_rate_and_an_error(small_weights: Path, scale: int) -> No
     assert rate.isfinite().all()
 
 
+def test_a_restored_stack_is_the_answer_with_its_check(small_weights: Path) -> None:
+    counts = torch.randint(0, 17, (3, 9, 5), generator=torch.Generator().manual_seed(0))
+    restorer, model = load_restorer(small_weights), ForwardModel(ideal((9, 5)), EXPOSURE)
+    rate, uncertainty, factor = restorer.answer(counts, model, 2)
+    restored = restorer.restore(counts, model, 2, "as a test")
+    for array, tensor in (
+        (restored.rate, rate),
+        (restored.uncertainty, uncertainty),
+        (restored.coverage_factor, factor),
+        (restored.counts, counts),
+        (restored.check.chi_squared, physics_check(counts, rate, model).chi_squared),
+    ):
+        np.testing.assert_array_equal(array, tensor)
+    assert restored.settings.exposure == EXPOSURE
+    assert (restored.scale, restored.provenance.command) == (2, "as a test")
+    assert restored.provenance.model_sha256 == restorer.checksum
+
+
 def test_half_the_exposure_is_twice_the_rate(small_weights: Path) -> None:
     restorer, counts = load_restorer(small_weights), torch.arange(16).reshape(1, 4, 4)
-    one, other = (restorer.restore(counts, ForwardModel(ideal((4, 4)), Exposure(time, 16)), 4) for time in (1e-5, 5e-6))
+    one, other = (
+        restorer.answer(counts, ForwardModel(ideal((4, 4)), Exposure(time, 16)), 4)[:2] for time in (1e-5, 5e-6)
+    )
     for slow, fast in zip(one, other, strict=True):
         torch.testing.assert_close(2 * slow, fast, rtol=0.02, atol=0.02 * float(fast.max()))  # bfloat16, perhaps
 
@@ -73,7 +94,7 @@ def test_half_the_exposure_is_twice_the_rate(small_weights: Path) -> None:
 @pytest.mark.parametrize("scale", [0, 3, 5, 32, -4])
 def test_a_scale_that_is_not_there(small_weights: Path, scale: int) -> None:
     with pytest.raises(InputError, match="choose one of 1, 2, 4, 8, 16"):
-        load_restorer(small_weights).restore(torch.zeros(1, 4, 4), ForwardModel(ideal((4, 4)), EXPOSURE), scale)
+        load_restorer(small_weights).answer(torch.zeros(1, 4, 4), ForwardModel(ideal((4, 4)), EXPOSURE), scale)
 
 
 def missing(path: Path, good: Path) -> None:
@@ -162,14 +183,14 @@ def test_averaged_orientations_make_the_answer_turn_with_the_image(small_weights
     """The network has no preferred direction any more: it commutes with all eight. One orientation does not."""
     single, restorer = (load_restorer(small_weights, orientations=number) for number in (1, 8))
     counts = torch.randint(0, 17, (2, 16, 8), generator=torch.Generator().manual_seed(3))
-    answers = restorer.restore(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)
+    answers = restorer.answer(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)[:2]
     for orientation in ORIENTATIONS[1:]:
         other = turned(counts, orientation)
-        again = restorer.restore(other, ForwardModel(ideal((other.shape[1], other.shape[2])), EXPOSURE), 4)
+        again = restorer.answer(other, ForwardModel(ideal((other.shape[1], other.shape[2])), EXPOSURE), 4)[:2]
         for one, two in zip(answers, again, strict=True):
             torch.testing.assert_close(turned(one, orientation), two, rtol=2e-2, atol=1e-2 * float(one.mean()))
-    alone = single.restore(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0]
-    mirrored = single.restore(counts.flip(-1), ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0].flip(-1)
+    alone = single.answer(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0]
+    mirrored = single.answer(counts.flip(-1), ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0].flip(-1)
     assert (alone - mirrored).abs().max() > 0.05 * alone.mean()
 
 
@@ -220,7 +241,7 @@ def shipped_answers(request: pytest.FixtureRequest) -> list[tuple[torch.Tensor, 
         counts = ForwardModel(sensor, EXPOSURE).sample(rates, torch.Generator().manual_seed(seed))
         measured, _ = ForwardModel(sensor, EXPOSURE).detection_rate(counts)
         bicubic = F.interpolate(measured[:, None], scale_factor=4.0, mode="bicubic")[:, 0]
-        rate, sd = restorer.restore(counts, ForwardModel(sensor, EXPOSURE), 4)
+        rate, sd, _ = restorer.answer(counts, ForwardModel(sensor, EXPOSURE), 4)
         answers.append((truth, bicubic.clamp(min=0) / WHITE, rate / WHITE, sd / WHITE))
     return answers
 

@@ -54,7 +54,7 @@ def lines(restorer: Restorer, tmp_path: Path) -> Lines:
 
 
 def _said(restorer: Restorer, capture: Capture, change: Callable[[Sensor], Sensor] | None) -> list[str]:
-    sensor = capture.sensor() if change is None else change(capture.sensor())
+    sensor = capture.sensor if change is None else change(capture.sensor)
     trained = TrainingRange(restorer, ForwardModel(sensor, capture.exposure), calibrated=change is not None)
     for block in capture.blocks(2):
         trained.add(block)
@@ -145,7 +145,7 @@ def test_hot_pixels(lines: Lines) -> None:
     counts[:, hot] = 8
     [said] = lines(counts)
     assert "pixels look hot" in said
-    assert "a calibrated sensor (--sensor)" in said
+    assert "with a calibrated sensor" in said
     assert lines(counts, change=lambda sensor: sensor) == []
     masked = torch.from_numpy(hot.astype(np.int32) * HOT)
     assert lines(counts, change=lambda sensor: replace(sensor, pixel_mask=masked)) == []

@@ -1,0 +1,124 @@
+"""Writing result files: HDF5 with NeXus names, block by block, whole or not at all."""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tree, text, write_notes, write_settings
+from hardware.settings import Settings
+from noise_model.arrays import Picture
+from spadsr.provenance import Provenance
+
+PROCESS = "/entry/process"
+PHYSICS_CHECK = f"{PROCESS}/physics_check"
+UNITS = "counts/s"
+COVERAGE_FACTOR = "coverage_factor_95"
+
+#: What is written of the check of an answer against its counts, for each image.
+CHECKS = {
+    "chi_squared": "weighted mean over pixels of (counts - expected)^2 / variance, as the restored rates imply both:"
+    " about 1; less where the answer follows the noise; far more where it contradicts the counts",
+    "spread": "standard deviation of chi_squared were the restored rates the true ones",
+    "balance": "counts over the counts expected of the restored rates: about 1",
+    "balance_spread": "standard deviation of balance were the restored rates the true ones",
+    "hot": "pixels far above the answer and their neighbours, taken for hot; the check leaves them out",
+    "residual": "(counts - expected) / sqrt(variance + 1) of every native pixel; 0 where left out",
+}
+
+#: Fields of `Provenance` that are stored as text, and as JSON.
+TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "versions")
+
+
+class ResultWriter:
+    """A context manager that makes the result file `path`, in blocks.
+
+    As with captures: whole or not at all, flushed per block.
+
+    Args:
+        settings: how the images that are restored were taken (N is that of the sums).
+        notes: free acquisition settings.
+        source: name of the capture.
+        scale: resolution of the answer over that of the sensor.
+        warnings: what the user should know; the attribute may grow until the end.
+
+    Raises:
+        InputError: `path` cannot be written.
+        ValueError: a block does not fit.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        settings: Settings,
+        notes: Mapping[str, Any],
+        source: str,
+        scale: int,
+        provenance: Provenance,
+        warnings: Iterable[str] = (),
+    ) -> None:
+        self.path, self.settings, self.notes = Path(path), settings, notes
+        self.source, self.scale, self.provenance, self.warnings = source, scale, provenance, list(warnings)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._file = self._stack.enter_context(new_tree(self.path))
+        write_settings(self._file, self.settings, NUMBERS)
+        write_notes(self._file, self.notes)
+        self._file["/entry/data/data_errors"] = h5py.SoftLink(f"{DETECTOR}/uncertainty")
+        process = self._file.create_group(PROCESS)
+        process.attrs["NX_class"] = text("NXprocess")
+        self._file.create_group(PHYSICS_CHECK).attrs["NX_class"] = text("NXcollection")
+        for name, value in self._process().items():
+            process[name] = text(value) if isinstance(value, str) else value
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            if COVERAGE_FACTOR in self._file[DETECTOR]:
+                meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
+                self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
+            for name, figures in self._file[PHYSICS_CHECK].items():
+                figures.attrs["long_name"] = text(CHECKS[name])
+            self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
+        self._stack.__exit__(kind, error, trace)
+
+    def append(
+        self,
+        rate: Picture,
+        uncertainty: Picture,
+        coverage_factor: NDArray[np.float32],
+        checks: Mapping[str, NDArray[Any]],
+    ) -> None:
+        """Writes and flushes a block of n images.
+
+        Args:
+            rate, uncertainty: (n, s H, s W), counts/s per native pixel area.
+            coverage_factor: (n,), by which uncertainties are multiplied to cover 95 %.
+            checks: what `CHECKS` names, (n,), but the residual, (n, H, W).
+        """
+        expected = tuple(self.scale * side for side in checks["residual"].shape[1:])
+        if rate.shape != uncertainty.shape or rate.shape[1:] != expected:
+            raise ValueError(f"blocks {rate.shape} and {uncertainty.shape}; expected (n, *{expected})")
+        append(self._file[DETECTOR], "data", rate, UNITS)
+        append(self._file[DETECTOR], "uncertainty", uncertainty, UNITS)
+        append(self._file[DETECTOR], COVERAGE_FACTOR, coverage_factor)
+        for name in CHECKS:
+            append(self._file[PHYSICS_CHECK], name, checks[name])
+        self._file.flush()
+
+    def _process(self) -> dict[str, Any]:
+        """The fields of NXprocess; tables are JSON."""
+        program, _, version = creator().partition(" ")
+        texts = {name: getattr(self.provenance, name) for name in TEXTS}
+        tables = {name: json.dumps(dict(getattr(self.provenance, name))) for name in TABLES}
+        return {"program": program, "version": version, "source": self.source, "scale": self.scale} | texts | tables
