@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 
 NATIVE = 32  # rows and columns of the captures
 SCALE = 4
-FRAME = 1.0  # s; with this exposure, rates are detections a frame
+FRAME = 1.0  # s: rates are detections a frame
 DEAD_TIME = FRAME / 17.5
 PERIODS = (16, 10, 6, 5)  # pixels of the truth, top to bottom: 4, 2.5, 1.5 and 1.25 native pixels
 STAR_RATE, STARS = 0.3, 24
@@ -111,7 +111,8 @@ def texture() -> Case:
 def points(calibrated: bool = False, blur: float = 0.0) -> Case:
     """Stars of one native pixel, and as many hot pixels, equally bright.
 
-    Optics may blur the stars by `blur` (Gaussian, native pixels, full width at half maximum).
+    Args:
+        blur: of the stars by optics, Gaussian, full width at half maximum in native pixels.
     """
     places = np.random.default_rng(2).permutation(NATIVE * NATIVE)[: 2 * STARS]
     sky = np.full(NATIVE * NATIVE, 0.01, np.float32)

@@ -1,4 +1,4 @@
-"""Makes the pictures and figures of docs/limits.md; nothing but the package is needed.
+"""The pictures and figures of docs/limits.md: nothing is needed but the package.
 
 python docs/make_limits.py [WEIGHTS]        # writes docs/images/limits_*.png and the tables inside docs/limits.md
 """
@@ -26,18 +26,10 @@ PICTURES = ("camera", "coins", "brick", "grass", "gravel", "moon", "clock", "cel
 CUTS = 4  # of each picture
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The restored rate of a case, with its uncertainty and how well it fits.
-
-    Rate and standard uncertainty are in detections a frame and native pixel area; with them go the factor that covers
-    95 %, and chi-squared of the counts.
-    """
-
-    rate: Image
-    sd: Image
-    factor: float
-    chi_squared: float
+def answer_to(case: Case, restorer: Restorer) -> Restored:
+    """Rates of one case in detections a frame and native pixel area."""
+    counts = torch.from_numpy(case.counts)[None]
+    return restorer.restore(counts, case.model, case.scale)[0]
 
 
 def row(label: str, case: Case, answer: Restored) -> str:
@@ -84,10 +76,9 @@ def draw(case: Case, answer: Restored, path: Path) -> None:
 
 
 def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, float]]:
-    """Coverage of means over blocks of `side` pixels, over cuts of photographs restored at x4.
+    """Shares of the means over blocks, by the pixels on their side, whose truth lies within one uncertainty.
 
-    For each side: the shares of blocks whose truth lies within one uncertainty of the mean, first if errors of
-    neighbours were independent, then if they were equal.
+    Two of each, over cuts of photographs at x4: if errors of neighbours were independent, and if they were the same.
     """
     model, inside = ForwardModel(array(), Exposure(FRAME, frames)), {side: np.zeros(2) for side in BLOCKS}
     scenes = cuts()
@@ -103,7 +94,7 @@ def block_coverage(restorer: Restorer, frames: int) -> dict[int, tuple[float, fl
 
 
 def cuts() -> list[Image]:
-    """Parts (128, 128) of scikit-image's photographs, white = 0.2 detections a frame; none of these was trained on."""
+    """(128, 128) each, white = 0.2 detections a frame: of scikit-image's photographs, none of which was trained on."""
     import skimage.data
 
     found = []

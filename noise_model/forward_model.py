@@ -108,8 +108,6 @@ class ForwardModel:
 
         These add to the rate, and nothing in a picture distinguishes them from photons. Any shape.
 
-        These add to the rate, and nothing in a picture distinguishes them from photons. Any shape.
-
         It is computed in double precision: in single precision, a binary pixel that fires in all frames but one in 2^24
         has no finite rate.
         """

@@ -1,9 +1,9 @@
-"""Progress: how long work reports how far it is."""
+"""Progress of long work, reported to whoever wants to know."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-#: A function that is called with the amount of work done and the amount in all, in any unit.
+#: Is called with how much is done and how much there is to do, in any unit.
 Report: TypeAlias = Callable[[int, int], None]
 
 

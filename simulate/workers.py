@@ -97,8 +97,6 @@ def one_thread() -> Iterator[None]:
     """Restricts torch to one thread inside.
 
     More threads sum in another order: the last bit of a rate can differ, and a count with it.
-
-    More threads sum in another order: the last bit of a rate can differ, and a count with it.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -124,7 +124,7 @@ def goodness(
         counts: (n, H, W), of images summed from the exposure's N hardware frames. From a binary array give sums: the
             mean of a single bit fixes its variance.
         model: how they were taken; its sensor is of the same shape, and pixels of its mask are left out.
-        run: images in a row without a gap: the counts are n / run such rows; default: all n.
+        run: number of images that follow each other without a gap: counts are n / run such runs; default: all n.
         replicates: captures drawn; the smallest p is 2 / (replicates + 1).
         report: called with the captures drawn and their number.
 

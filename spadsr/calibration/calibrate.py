@@ -132,6 +132,7 @@ def calibrate_captures(
         darks, flats: captures; images that a capture marks (`image_key`) are used for what they are marked as.
         preset: sensor or preset that gives what the captures do not tell; None chooses it by the captures.
         options: keywords of `open_capture`, for settings that the files do not state.
+        command: how the user asked for it, for the sensor's file and report.
         progress: makes a bar with a label.
 
     Raises:
@@ -182,7 +183,7 @@ def _recordings(
             if path.resolve() in seen and not marked:
                 raise InputError(f"{path}: given twice; a capture without marks is either dark or flat")
             if path.resolve() not in seen:
-                dead_time = _stated_dead_time(capture, options)
+                dead_time = _known_dead_time(capture, options)
                 for name, images in (marked or {kind: None}).items():
                     yield Recording(capture, name, images, dead_time)
             seen.add(path.resolve())
@@ -196,7 +197,7 @@ def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
     return {kind: images for kind, images in found.items() if len(images)}
 
 
-def _stated_dead_time(capture: Capture, options: Options) -> float | None:
+def _known_dead_time(capture: Capture, options: Options) -> float | None:
     """Dead time (s) that the file or the user states; None where neither does."""
     if capture.settings.counter_bits == 1:
         return 0.0

@@ -1,4 +1,4 @@
-"""Check of a sensor on a capture: tests whether the sensor explains the counts, and writes a report."""
+"""Checks a sensor on a capture: does it explain the counts? Writes a report."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -88,10 +88,10 @@ def _kind(shape: tuple[int, int], binary: bool) -> str:
 
 
 def _examined(capture: Capture) -> tuple[NDArray[Any], Exposure, int, str]:
-    """Images to check, all of one kind, in stretches spread evenly over the capture.
+    """Images to check, of one kind, in evenly spread stretches; scenes are preferred to flats, flats to darks.
 
-    Returns their counts (n, H, W), their exposure, the number of images in a stretch, and their kind. Scenes are
-    preferred to flats, flats to darks.
+    Returns:
+        Their counts (n, H, W), their exposure, the number of images in a stretch, and their kind.
     """
     keys = np.zeros(capture.shape[0], np.uint8) if capture.image_key is None else capture.image_key
     key = next((one for one in _ORDER if (keys == one).any()), None)

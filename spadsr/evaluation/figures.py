@@ -1,4 +1,4 @@
-"""Curves of an evaluation: the quality of the answers, and how well their intervals cover the truth."""
+"""An evaluation as curves: how good the answers are, and how well their intervals cover the truth."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,10 +24,7 @@ def figures(summaries: Sequence[Summary]) -> dict[str, "Figure"]:
 
 
 def _quality(summaries: Sequence[Summary]) -> "Figure":
-    """PSNR against what varies most (flux or N), in a panel for every mode and scale.
-
-    Each method has a colour, each value of the other quantity a dash.
-    """
+    """A panel for every mode and scale: PSNR against N or flux, whichever varies most; a dash for each of the other."""
     figure, panels = _panels(summaries)
     for axes, series in panels:
         _draw_quality(axes, series)

@@ -21,9 +21,9 @@ _CSV_COLUMNS = "image mode scale flux frames method psnr ssim total_ratio within
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, Any]) -> list[Summary]:
-    """Writes the rows, means and plots of an evaluation into `folder`, each file whole or not at all.
+    """Writes the files of an evaluation into a folder, each whole or not at all.
 
-    The files are rows.csv, summary.md, summary.png, coverage.png (with error bars) and evaluation.json.
+    They are rows.csv, summary.md, summary.png, evaluation.json and, where a method has error bars, coverage.png.
 
     Args:
         header: the command, the seed, the weights' checksum and whatever else made the figures; versions are added.
@@ -48,12 +48,12 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
 
 
 def made_by(evaluation: Evaluation, header: Mapping[str, Any]) -> dict[str, Any]:
-    """A header with the versions of the libraries and the files that were skipped."""
+    """A header with the versions of what measured and the files that were skipped."""
     return {**header, "versions": _versions(), "skipped": evaluation.skipped}
 
 
 def markdown(summaries: Sequence[Summary], header: Mapping[str, Any]) -> str:
-    """A page with how the figures were made, and a table for every mode and scale."""
+    """A page with what made the figures, and a table for every mode and scale."""
     tables = [(title(series), [_COLUMNS, *map(_row, series)]) for series in by_scale(summaries)]
     return markdown_page("Evaluation", header, tables, numbers=False)
 

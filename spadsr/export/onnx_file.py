@@ -121,7 +121,8 @@ def needed(*names: str) -> list[Any]:
 def sensor_to_export(sensor: str | None, dead_time: float | None, bits: int | None) -> Sensor:
     """The array that a file is made for: a sensor file or preset, or else an ideal array.
 
-    Dead time (s) and bits take the place of the sensor's own, where given.
+    Args:
+        dead_time, bits: in place of the sensor's own; dead time in s.
 
     Raises:
         InputError: no such sensor, or too little is known of the array.

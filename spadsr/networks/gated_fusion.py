@@ -121,7 +121,7 @@ class Group(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """A residual block of convolutions."""
+    """Two 3x3 convolutions with a skip around them: a residual block."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -63,13 +63,6 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
 
 
-def mean_counts(counts: Tensor, model: ForwardModel) -> Tensor:
-    """The mean counts of `Measurement`, (B, 1, 1, 1), without computing the rest of it."""
-    good = model.sensor.good.expand(counts.shape)
-    rate = _mean_rate(counts.masked_fill(~good, 0), good, model)
-    return (rate * model.exposure.count_time * model.exposure.cycles)[:, None]
-
-
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
     """(B, 1, 1) rate of the mean count, which, unlike the mean of the rates, saturated pixels do not dominate.
 

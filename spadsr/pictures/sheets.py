@@ -44,20 +44,18 @@ def sheet(
     notes: Mapping[str, str] | None = None,
     stretch: Stretch = "auto",
 ) -> None:
-    """Writes a PNG of the recorded image beside the restored one, at one rate scale, and its standard deviation.
-
-    With `residual` it also shows where the counts differ from those that the restored rates lead to.
-
-    With `residual` it also shows where the counts differ from those that the restored rates lead to.
+    """Writes a PNG: the recorded image beside the restored one, at one rate scale, its uncertainty, and the residual.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
     counts that such a rate gives in one recorded image. The uncertainty has a scale of its own, linear.
 
     Args:
-        counts: (H, W).
-        rate, sd: (s H, s W), counts/s per native pixel area.
-        residual: (H, W), counts minus those expected, in about standard deviations; red where counts are too many.
-        remark: for the headline.
+        rate, uncertainty: (s H, s W), counts/s per native pixel area.
+        model: the exposure, and an array of pixels that are all alike.
+        counts: (H, W) of the recorded image, where it is known.
+        residual: (H, W), counts less those that the restored rates lead to, in standard deviations: red where there are
+            more.
+        name: of the recording, for the headline; `remark` follows there.
         notes: goes into the file's metadata: seed, checksum of the weights.
         stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.
     """
@@ -124,7 +122,7 @@ def contact_sheet(
             axes.set_title(heading, fontsize=8, pad=3)
             axes.imshow(picture, cmap="gray", norm=scale, interpolation="nearest")
         place = (left / pixels[0], 1 - (top + height + 6) / pixels[1])
-        figure.text(*place, f"{strip.label}   white = {_in_units(norm.vmax)}{_scale_note(norm)}", fontsize=8, va="top")
+        figure.text(*place, f"{strip.label}   white = {_in_units(norm.vmax)}{_stretch_of(norm)}", fontsize=8, va="top")
     _save(figure, path, notes)
 
 
@@ -187,7 +185,7 @@ def _rate_bar(bar: "Axes", norm: "Normalize", model: ForwardModel) -> None:
     means = (model.exposure.cycles * model.mean_per_frame(torch.from_numpy(rates))).numpy()
     ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
     colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
-    colours.set_label(f"photon detection rate, counts/s per native pixel{_scale_note(norm)}", fontsize=9)
+    colours.set_label(f"photon detection rate, counts/s per native pixel{_stretch_of(norm)}", fontsize=9)
     counts = _ticks(float(means[-1]), lambda mean: float(norm(np.interp(mean, means, rates))))
     other = bar.secondary_yaxis("left")
     other.set_yticks(np.interp(counts, means, rates).tolist(), [f"{count:g}" for count in counts])
@@ -230,7 +228,7 @@ def _in_units(rate: float | None) -> str:
     return str(EngFormatter(unit="counts/s", places=1)(rate or 0.0))
 
 
-def _scale_note(norm: "Normalize") -> str:
+def _stretch_of(norm: "Normalize") -> str:
     from matplotlib.colors import AsinhNorm
 
     return " (asinh scale)" if isinstance(norm, AsinhNorm) else ""

@@ -1,4 +1,4 @@
-"""The state of training, with all that changes, and its checkpoints."""
+"""All that changes during training, and its checkpoints."""
 
 import io
 import pickle
@@ -23,7 +23,7 @@ _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeErr
 
 @dataclass
 class TrainingState:
-    """The training state: all that changes during training, and all that is needed to continue with the same next step.
+    """All that changes during training: enough to go on to the same next step.
 
     What a step sees follows from its number.
 

@@ -155,10 +155,10 @@ class Trainer:
         return replace(batch, goal=self.teacher.rates(batch.measurement, tuple(batch.truth), step))
 
     def _gradients(self, forward: Callable[..., Any], batch: Batch, stop: int) -> Tensor:
-        """Computes the gradients of the whole batch and leaves them in the network.
+        """Leaves the gradients of the whole batch in the network.
 
-        Returns the loss, their norm, and whether any process wants to stop, as one tensor, so that it waits for a GPU
-        only once.
+        Returns:
+            Loss, norm of the gradients, and whether a process wants to stop, as one tensor: a GPU is waited for once.
         """
         recipe, state = self.recipe, self.state
         with torch.autocast(batch.measurement.rate.device.type, torch.bfloat16, enabled=recipe.bfloat16):
