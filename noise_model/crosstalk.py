@@ -1,7 +1,8 @@
 """Crosstalk: the mean number of avalanches that neighbours add to a pixel's own.
 
-Let an avalanche fire the pixel i of its neighbourhood with chance c_i if that is armed. Added to a pixel that fires by
-itself at x a frame (afterpulses a share q of its avalanches), e avalanches a frame add e dm/dx to its mean m(x), so
+Let an avalanche fire the pixel i of its neighbourhood with chance c_i if that pixel is armed. Consider a pixel that
+fires by itself at x a frame (a share q of its avalanches are afterpulses), with the mean m(x). Another e avalanches a
+frame add e dm/dx to this mean; each of them adds
 
     binary:    (1 - m) (1 - a m) / (1 - a)
     counting:  (1 - m b)^2 / (1 - q),  b = dead time / exposure
@@ -48,7 +49,7 @@ class Crosstalk:
 
     @classmethod
     def of(cls, process: CountingProcess, kernel: Tensor) -> "Crosstalk":
-        """Crosstalk of the chances `kernel` (k, k) between pixels that count in this way."""
+        """Crosstalk with the chances `kernel` (k, k), between pixels that follow the law `process`."""
         return _crosstalk(process, tuple(map(tuple, kernel.tolist())))
 
     def __bool__(self) -> bool:
@@ -85,7 +86,7 @@ def _crosstalk(process: CountingProcess, kernel: tuple[tuple[float, ...], ...]) 
 
 def _response(process: CountingProcess) -> Response:
     n, b, a = process.cycles, process.relative_dead_time, process.afterpulse
-    if process.counter_maximum == 1:  # afterpulses of other images make up for those that come too late for this one
+    if process.counter_maximum == 1:  # afterpulses from images before make up for those that come too late for this one
         return Response(True, n, 0.0, a, 1.0, 0.0, a * (1 - 1 / n))
     if a == 0:
         return Response(False, n, b, 0.0, 1.0, 0.0, 0.0)

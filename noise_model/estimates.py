@@ -1,4 +1,4 @@
-"""Numbers with their uncertainty."""
+"""Estimates: numbers with their uncertainty."""
 
 from dataclasses import dataclass
 

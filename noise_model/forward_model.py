@@ -90,10 +90,10 @@ class ForwardModel:
         return mean, np.interp(x, law.x, law.variance), np.interp(x, law.x, law.fourth)
 
     def detection_rate(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Photon detection rate that counts stand for, and its standard deviation, both float32 in counts/s.
+        """Photon detection rate estimated from counts, and its standard deviation, both float32 in counts/s.
 
-        Crosstalk, dead time or pile-up, afterpulsing, dark rate and PDE map are taken out, in the order opposite to
-        that in which the sensor put them in. The rate is not clamped at zero: it would no longer be right on average.
+        Crosstalk, dead time or pile-up, afterpulsing, dark rate and PDE map are corrected, in the reverse of the order
+        in which they act in the sensor. The rate is not clamped at zero: that would bias its mean.
         """
         observed = counts.to(torch.float32) / self.exposure.cycles
         indirect = self.sensor.fired_by_neighbours(observed)
@@ -142,13 +142,13 @@ class ForwardModel:
         return live.square() / (1 - self.sensor.afterpulse_in_frame)
 
     def _firing_rate(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Firing rate of pixels of `mean` counts a frame, crosstalk taken out, and its standard deviation, counts/s."""
+        """Firing rate of pixels of `mean` counts a frame, without crosstalk, and its standard deviation, counts/s."""
         x, sd = self._binary_rate(mean) if self.sensor.binary else self._counting_rate(mean)
         return x / self.exposure.count_time, sd / self.exposure.count_time
 
     def _binary_rate(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         n, a = self.exposure.cycles, self.sensor.afterpulse_probability
-        mean = mean.clamp(max=1 - 0.5 / n)  # all N frames fired: the rate at which that is an even chance, roughly
+        mean = mean.clamp(max=1 - 0.5 / n)  # if all N frames fired: roughly the rate at which the chance of that is 1/2
         p = mean * (1 - a) / (1 - a * mean)
         seen = ((mean * n + 0.5) / (n + 1)).clamp(min=0.5 / (n + 1))  # a count of 0 does not prove a rate of 0
         p_seen = seen * (1 - a) / (1 - a * seen)
@@ -175,8 +175,10 @@ class ForwardModel:
 
         The interval is in units of 1 / r. The gain is over T / interval: a frame starts armed, with no trap filled.
 
-        A filled trap fires the pixel unless it empties in a dead time: the one that filled it, or those of photons that
-        came first. Traps that would have been filled before the frame are missing at its start.
+        The excess, over T / interval, is there because a frame starts armed, with no trap filled.
+
+        A filled trap fires the pixel unless it empties during a dead time: the one in which it was filled, or one of
+        photons that came before its release. At the start of a frame, traps filled by earlier avalanches are missing.
         """
         sensor, time = self.sensor, self.exposure.count_time
         a = sensor.afterpulse_in_frame

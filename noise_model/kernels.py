@@ -22,7 +22,7 @@ Ints = NDArray[np.int32]
 Key = tuple[np.uint64, np.uint64]
 Number = float | np.floating[Any]
 
-LOG2_CELLS, LOG2_SHAPES = 8, 3  # of a long sum: cells of mean and deviation, and laws, to an octave of rates
+LOG2_CELLS, LOG2_SHAPES = 8, 3  # for a long sum, in each octave of rates: cells of mean and deviation, and laws
 LOG2_BINS = 10  # of its standardised laws
 HALF_WIDTH = 6.0  # standard deviations to either side of the mean
 
@@ -368,11 +368,12 @@ def _cluster(afterpulse: Number, bits: np.uint64) -> int:
 def add_crosstalk(rates: Rates, response: Response, taps: Taps, table: TableArrays, key: Key, counts: Ints) -> None:
     """Adds crosstalk to `counts` (I, H, W): clusters of avalanches in random numbers, drawn from `table`.
 
-    Images lie in a dark border, `reach` wide, and are worked on flat, in bands of rows as long as with the border.
+    Each image has a dark border, `reach` wide, and is treated as a flat array, in bands of rows that include the
+    border.
     """
     images, height, width = counts.shape
     stride = width + 2 * taps.reach
-    offsets = -(taps.rows * stride + taps.columns)  # from whom it is fired
+    offsets = -(taps.rows * stride + taps.columns)  # to the pixels that can fire it
     around = np.zeros((height + 2 * taps.reach) * stride + 2 * taps.reach, np.float32)
     band = max(1, _CHUNK // stride)
     mean, x = np.empty(band * stride, np.float32), np.zeros(band * stride, np.float32)
@@ -458,7 +459,9 @@ def _gain(own: Number, x: Number, response: Response) -> Number:
     if response.binary:
         return (_ONE - share) * (_ONE - a * share) * np.float32(1 / (1 - response.afterpulse))
     b, release = np.float32(response.relative_dead_time), np.float32(response.release)
-    photons = _ONE - a * release / (release + x * np.float32(response.lost))  # avalanches that are no afterpulses
+    photons = _ONE - a * release / (
+        release + x * np.float32(response.lost)
+    )  # share of avalanches that are no afterpulses
     expected = x / (photons + x * b)
     live = _ONE - expected * b
     gain = live * live / photons - b * (_TWO - np.float32(1.5) * expected * b) * (share - expected)

@@ -16,10 +16,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-#: Grid spacing in standard deviations of the counts: mixing two rows adds up to a quarter of its square in variance.
+#: Grid spacing in standard deviations of the counts: mixing two rows adds at most a quarter of its square to the
+#: variance.
 _FINE_STEP, _COARSE_STEP = 0.05, 0.1
 _CACHED = 1 << 20  # entries
-_HALF_WIDTH = 6  # standard deviations kept on each side of the mean: beyond is less than a float32 uniform resolves
+_HALF_WIDTH = 6  # standard deviations kept on each side of the mean: a float32 uniform number does not resolve more
 _LEAST_WIDTH = 2
 _LEAST_ROWS = 1024  # so that means between rows are linear in x to 1e-5
 _BLOCK = 1 << 18  # entries computed together: bounds the memory
@@ -201,8 +202,8 @@ def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
     """Chances (R, K) of 0, 1, 2, ... counts in one frame of a counting pixel, for rates x (R,).
 
     The n-th avalanche needs n - 1 dead times and an armed time A_n: P(K >= n) = P(A_n <= 1 - (n - 1) b). Without
-    afterpulses A_n is Gamma(n) distributed. With them, dim pixels are followed state by state; for others a gamma
-    distribution has the first three moments of A_n.
+    afterpulses A_n is Gamma(n) distributed. With them, the law of dim pixels is computed state by state; for others it
+    is approximated by the gamma distribution with the first three moments of A_n.
     """
     at_least = torch.zeros(len(x), process.most_counts + 2, dtype=torch.float64)
     at_least[:, 0] = 1
@@ -210,7 +211,9 @@ def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
     for rows, chances in ((dim, _followed), (~dim, _by_moments)):
         if bool(rows.any()):
             at_least[rows, 1:-1] = chances(x[rows], process)
-    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(min=0)  # the last column: all a counter at its maximum stands for
+    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(
+        min=0
+    )  # the last column: all counts that a full counter stands for
     return _folded(pmf, process.counter_maximum + 1) if process.counter_wraps else pmf
 
 
@@ -258,7 +261,9 @@ def _followed_at_nodes(process: CountingProcess) -> Tensor:
     live = _live(process)[:most]
     dead_time = torch.linalg.matrix_exp(process.relative_dead_time * rates)
     state = torch.linalg.matrix_exp(live[-1] * rates).sum(dim=-1, keepdim=True)
-    spectrum = [state[..., 0, 0]]  # n = most, most - 1, ..., 1: each has a dead time more to live
+    spectrum = [
+        state[..., 0, 0]
+    ]  # n = most, most - 1, ..., 1: each has one dead time more of armed time than the one before
     for _ in range(most - 1):
         state = dead_time @ state
         spectrum.append(state[..., 0, 0])
@@ -284,9 +289,9 @@ def _armed_time(x: Tensor, process: CountingProcess) -> tuple[Tensor, Tensor, Te
 def _armed_moments(x: Tensor, process: CountingProcess) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Moments E A_n, E A_n^2, E A_n^3 (R,) of the armed time for n = 1, ..., K, in units of 1 / r.
 
-    Between avalanches the state is the number of filled traps. While k are, the pixel waits for the first of a photon
-    (rate 1) and k releases (rate 1 / lifetime each). An avalanche leaves the other traps as they are, fills one more
-    with chance a, and each stays filled through the dead time with chance s.
+    Between avalanches the state is the number of filled traps. With k filled traps, the pixel waits for a photon (rate
+    1) or one of k releases (rate 1 / lifetime each), whichever comes first. An avalanche leaves the other traps as they
+    are, fills one more with chance a, and each stays filled through the dead time with chance s.
     """
     after = _through_dead_time(process)
     filled = torch.arange(after.shape[1], dtype=torch.float64)

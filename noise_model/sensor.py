@@ -117,7 +117,7 @@ class Sensor:
         around = F.pad(mean, (reach, reach, reach, reach))
         height, width = mean.shape[-2:]
         for down, right, share in shares:
-            # What the centre does to the pixel at (down, right), a pixel suffers from the one opposite.
+            # A pixel is fired by the pixel opposite to the one that it fires: the kernel is turned by 180 degrees.
             top, left = reach - down, reach - right
             total.add_(around[..., top : top + height, left : left + width], alpha=share)
         return total

@@ -1,10 +1,10 @@
 """Tables to draw random counts from: alias tables for a grid of rates, and standardised ones for long sums.
 
 An alias table (Walker, Electronics Letters 10 (1974) 127; built after Vose, IEEE TSE 17 (1991) 972) turns one uniform
-number into a draw from any law, without a search: a uniform column keeps its own count or gives the one other count it
-shares its place with. Rows are laws for a grid of rates, even in the square root of the rate and so fine that
-neighbours are a fraction of a standard deviation apart; a draw takes one of the two rows around its rate at random, in
-proportion to nearness, which keeps the mean.
+number into a draw from any law, without a search: a uniformly chosen column gives either its own count or the one other
+count that it shares its place with. Rows are laws for a grid of rates, even in the square root of the rate and so fine
+that neighbours are a fraction of a standard deviation apart; a draw takes one of the two rows around its rate at
+random, in proportion to nearness, which keeps the mean.
 
 A sum of so many counts that such a table would not fit in a cache is smooth: its law is tabulated in units of its own
 standard deviation for a few rates only, and mean and standard deviation finely. Its dim pixels still use a table.

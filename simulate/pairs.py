@@ -82,7 +82,8 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     rates = {s: target * white for s, target in targets.items()}
     if draws.uniform() < recipe.known_share:
         return Pair(counts, rates, model)
-    # Ordinary dark counts, afterpulses and crosstalk look like photons to who does not know the sensor; hot pixels not.
+    # Without knowing the sensor, one cannot tell ordinary dark counts, afterpulses and crosstalk from photons; hot
+    # pixels one can.
     apparent = {s: model.apparent_rate(rate, dark) for s, rate in rates.items()}
     return Pair(counts, apparent, replace(model, sensor=_unknown(sensor)))
 

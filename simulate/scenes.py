@@ -16,7 +16,7 @@ from noise_model.errors import InputError
 from simulate.procedural import procedural_scene
 from simulate.textures import Shape, log_uniform
 
-#: What counts as a photograph in a folder.
+#: Endings of the files of a folder that count as photographs.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
 

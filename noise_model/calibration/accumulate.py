@@ -1,6 +1,6 @@
 """Exact sums of products of counts over a stretch of images: the inner loops of `streams`, compiled by numba.
 
-Counts lie pixel by pixel, so that every sum runs along memory: a vector unit does four products or more at once.
+The counts of one pixel are neighbours in memory, so that a vector unit computes four or more products at once.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ Integers = NDArray[np.int64]
 def lay_out(images: Counts, counts: Counts, start: int) -> None:
     """Copies images (n, P) to `counts` (P, room) from column `start` on.
 
-    Sixteen pixels at a time: they share what a cache fetches at once.
+    It copies sixteen pixels at a time, because a cache fetches them together.
     """
     n, pixels = images.shape
     for first in range(0, pixels, 16):
@@ -57,7 +57,10 @@ def add_up(
 
 @njit(nogil=True)
 def add_beside(counts: Counts, start: int, stop: int, width: int, offsets: Integers, beside: Integers) -> None:
-    """Adds the products of each pixel with the one at each of `offsets` (K, 2; rows, columns) to `beside` (K, P)."""
+    """Adds the products of each pixel's counts with those of its neighbours to `beside` (K, P).
+
+    The neighbours are at `offsets` (K, 2; rows, columns); the images are `start` to `stop`.
+    """
     for i in range(counts.shape[0]):
         row, column = divmod(i, width)
         for k in range(offsets.shape[0]):

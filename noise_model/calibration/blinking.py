@@ -1,8 +1,8 @@
 """Pixels whose dark count rate is not steady: random telegraph noise, found by pairs of counts close in time.
 
 A steady pixel spreads its counts evenly over the recording. The number of pairs of counts in the same image, or in
-images a few apart, then has a known mean, given how many counts there are, and its variance and skewness are those of
-a Poisson number but for the counts that share many an image. A rate that comes and goes brings counts together.
+images a few apart, then has a known mean for a given number of counts. Its variance and skewness are those of a Poisson
+number, except where many counts share an image. A rate that goes on and off puts more counts close together.
 
 Sources: telegraph noise of SPADs: Karami et al., IEEE TED 57 (2010) 692. False discovery rate: Benjamini & Hochberg,
 J. R. Stat. Soc. B 57 (1995) 289.
@@ -18,8 +18,8 @@ from noise_model.arrays import Floats
 from noise_model.calibration.streams import LAGS, StreamStatistics
 from noise_model.sensor import Sensor
 
-FALSE_DISCOVERIES = 0.01  # share of the pixels found
-_LEAST_SWING = 0.1  # rms of the rate's swings over its mean; less may as well be the temperature
+FALSE_DISCOVERIES = 0.01  # share of steady pixels among the pixels found
+_LEAST_SWING = 0.1  # rms of the rate's swings over its mean; temperature can cause smaller swings
 
 
 def blinking(darks: Sequence[StreamStatistics], sensor: Sensor) -> NDArray[np.bool_]:
@@ -34,7 +34,8 @@ def blinking(darks: Sequence[StreamStatistics], sensor: Sensor) -> NDArray[np.bo
 def _pairs_in_one_image(dark: StreamStatistics, sensor: Sensor) -> Floats:
     """Pairs of counts in one image (4, H, W): found, expected, expected by chance alone, and their skewness.
 
-    Some pixels have more afterpulses than others: twice the array's number is no sign of blinking."""
+    Pixels differ in afterpulsing: the number expected allows twice the afterpulses of the array.
+    """
     counts, n = dark.total.astype(np.float64), dark.images
     by_chance = counts * (counts - 1) / (2 * n)
     expected = np.maximum(0, by_chance + (_fano(dark, sensor) - 1) * counts / 2)
@@ -46,9 +47,13 @@ def _pairs_in_later_images(dark: StreamStatistics) -> Floats:
     lags, n = np.array([lag for lag in LAGS[1:] if 2 * lag <= dark.images], dtype=np.int64), dark.images
     used = slice(1, 1 + len(lags))
     pairs = (n - lags)[:, None, None]
-    itself = (n - 2 * lags)[:, None, None] / pairs * dark.mean  # what the product of sums holds of squares
+    itself = (
+        (n - 2 * lags)[:, None, None] / pairs * dark.mean
+    )  # products of a count with itself, which the product of the sums contains
     expected = np.maximum(0, dark.leading[used] / pairs * dark.trailing[used] - itself).sum(axis=0)
-    triples = sum(n - a - b for a in lags for b in lags if a + b in lags)  # of images whose three pairs all count
+    triples = sum(
+        n - a - b for a in lags for b in lags if a + b in lags
+    )  # triples of images whose three distances are all among the lags
     skew = expected + 6 * triples * dark.mean**3
     return np.stack([dark.lagged[used].sum(axis=0), expected, expected, skew])
 
@@ -69,7 +74,8 @@ def _fano(dark: StreamStatistics, sensor: Sensor) -> Floats:
 def _p_values(parts: list[Floats]) -> Floats:
     """Probability (H, W) of so many pairs in a steady pixel; 1 where its swings would be small.
 
-    The number of pairs is taken for a Poisson number, scaled and shifted to the right mean, variance and skewness."""
+    The number of pairs is treated as a Poisson number, scaled and shifted to the right mean, variance and skewness.
+    """
     pairs, expected, by_chance, skew = np.sum(parts, axis=0)
     scale = np.divide(skew, expected, out=np.ones_like(skew), where=expected > 0)
     poisson, excess = expected / scale**2, pairs - expected

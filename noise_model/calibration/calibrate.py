@@ -1,8 +1,8 @@
-"""From recordings in the dark and of even light to a sensor: every number with its interval, or marked as assumed.
+"""Calibration of a sensor from dark recordings and flats: every number has an interval, or is marked as assumed.
 
-Each estimate needs the others, a little: dark counts hold afterpulses and crosstalk, the scatter of a flat's counts
-depends on dead time and afterpulsing together. They are found in turn, each with the best that is known of the others,
-and a few rounds settle them.
+Each estimate depends a little on the others: dark counts contain afterpulses and crosstalk, and the scatter of a flat's
+counts depends on both dead time and afterpulsing. They are estimated in turn, each with the latest values of the
+others, for a few rounds.
 """
 
 from collections.abc import Sequence
@@ -24,9 +24,9 @@ from noise_model.errors import InputError
 from noise_model.estimates import Estimate
 from noise_model.sensor import DEAD, UNDER_RESPONDING, Sensor
 
-_ROUNDS = 2  # the second knows all of the first: a third changes next to nothing
+_ROUNDS = 2  # the second uses all results of the first; a third would change next to nothing
 _USUAL_SPREAD = 0.03  # of PDE maps, relative
-_LEAST_PDE = 1e-3  # of a dead pixel, relative to the mean: a sensor has no pixel of 0
+_LEAST_PDE = 1e-3  # of a dead pixel, relative to the mean: a sensor may have no pixel with a PDE of 0
 _NO_FLATS = "no flats were given"
 
 

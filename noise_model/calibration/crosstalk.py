@@ -38,8 +38,8 @@ from noise_model.calibration.streams import NEAR, Offset, StreamStatistics
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
-#: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
-#: arrays have, 1e-3; or half of the value, if that is more. It does too where the interval excludes the assumed value.
+#: The nearest neighbours' crosstalk counts as measured if half the width of its 95 % interval is at most this (arrays
+#: have 1e-3, twice as much), or at most half of its value. It also does if the interval excludes the assumed value.
 DECIDED = 5e-4
 
 #: (value, low, high) (5, 5) kernels, measured, remark
@@ -69,7 +69,7 @@ def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kerne
     possible = not any(assumed[place] < low[place] or assumed[place] > high[place] for place in ((1, 2), (2, 1)))
     if possible and half_width > max(DECIDED, float(value.max()) / 2):
         return assumed, low, high, False, _what_it_takes(half_width, frames)
-    seen = np.where(low > 0, value, 0)  # sixteen chances of noise alone would add up
+    seen = np.where(low > 0, value, 0)  # otherwise sixteen values of pure noise would add up
     return seen, low, high, True, f"covariance of neighbours in {frames} frames of flats"
 
 
@@ -111,8 +111,8 @@ def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
 def _second_order(direct: Floats, armed: float) -> Floats:
     """What two crosstalks in a row, or two that one avalanche causes, add to the estimates (5, 5).
 
-    With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, of second order 3 A^2 V: over the 2 H V that stand for a
-    chance of 1, it is 3/2 H c^2, the kernel convolved with itself.
+    With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, whose term of second order is 3 A^2 V. A chance of 1 gives
+    2 H V; divided by that, the term is 3/2 H c^2, where c^2 is the kernel convolved with itself.
     """
     kernel = direct.clip(min=0)
     for _ in range(2):
@@ -139,7 +139,7 @@ def _assumed_kernel(sensor: Sensor) -> Floats:
 
 def _what_it_takes(half_width: float, frames: int) -> str:
     if not np.isfinite(half_width):
-        return "no two neighbours to be seen in the flats"
+        return "no two neighbours are good pixels in the flats"
     return (
         f"flats too short: {frames} frames tell the nearest neighbours' crosstalk to +-{half_width:.2g};"
         f" about {rounded_up(frames * (half_width / DECIDED) ** 2)} would tell it to +-{DECIDED:.2g}"

@@ -84,7 +84,7 @@ def _binary_equivalent(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, 
     They have the estimate of ln(rate) and its information, which are exact where nothing was counted.
     """
     n, a, time = dark.frames, sensor.afterpulse_probability, dark.exposure.count_time
-    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # a pixel that always fired has no largest rate
+    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # the rate of a pixel that fired in every frame has no upper limit
     p = full * (1 - a) / (1 - a * full)
     x, rho = -np.log1p(-p), a * (1 - p)
     slope = (1 - a) / (1 - a * full) ** 2 / (1 - p)
@@ -139,7 +139,7 @@ def _too_short(darks: Sequence[StreamStatistics], prior: Prior) -> tuple[str, ..
         return ()
     return (
         f"{live:.3g} s in the dark give an ordinary pixel ({bulk:.3g} cps) {bulk * live:.2g} counts: its rate is mostly"
-        f" that of its kind. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
+        f" that of similar pixels. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
     )
 
 

@@ -19,13 +19,13 @@ from noise_model.forward_model import ForwardModel
 from noise_model.laws import frame_law
 from noise_model.sensor import Exposure, Sensor
 
-_NODES = 24  # rates at which the law of a frame is worked out, for the pixels of a flat
-_MARGIN = 1.25  # that afterpulses and an armed start may add to the counts: rates begin that much below
+_NODES = 24  # rates at which the law of a frame is computed, for the pixels of a flat
+_MARGIN = 1.25  # afterpulses and an armed start may add this factor to the counts: the rates begin lower by it
 _MOST_BLIND = 0.97
 
 _AFTERPULSE_UNIT = 0.01  # steps of the solver are in units of this, and of the dead time it starts from
 _STEPS, _LONGEST_STEP, _NO_STEP, _DIFFERENCE = 8, 0.5, 1e-3, 0.01
-_LEAST_SHARE, _MOST_AFTERPULSING = 0.1, 0.3  # it looks no further: of the dead time it starts from; of either sign
+_LEAST_SHARE, _MOST_AFTERPULSING = 0.1, 0.3  # limits: lowest share of the first dead time; largest size of either sign
 
 
 class Pulses(NamedTuple):
@@ -140,7 +140,7 @@ def fit(
     scatters = [scatter for scatter in (Scatter.of(flat, sensor) for flat in flats) if scatter.mean.size > 1]
     if not scatters:
         return NOTHING, NOTHING
-    for _ in range(2):  # who is an outlier is seen best from the solution
+    for _ in range(2):  # outliers are best recognised at the solution
         kept = [scatter.trimmed(found, sensor) for scatter in scatters]
         misfit = _misfit(kept, sensor, found, expected)
         found, covariance = _solved(misfit, found, [1] if dead_time_known else [0, 1])

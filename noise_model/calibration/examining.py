@@ -1,4 +1,4 @@
-"""The statistics by which captures are compared with a sensor: histograms, Fano factors and correlations, pooled."""
+"""Statistics for comparing captures with a sensor: histograms, Fano factors and correlations, pooled over pixels."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from noise_model.arrays import Floats
 from noise_model.calibration.fitted_law import FittedLaw
 from noise_model.errors import InputError
 
-_BANDS = 6  # each twice as bright as the next; the last holds all that is dimmer
+_BANDS = 6  # each twice as bright as the next; the last holds all dimmer pixels
 _LEAST_PIXELS, _LEAST_COUNTS = 32, 1000  # of a band; a smaller one joins the next
 _BINS_PER_SD = 4  # counts that spread widely are compared in bins of a quarter of their standard deviation
 _PAIRS = {
@@ -118,7 +118,7 @@ class Examiner:
         return float(self.law.memory(self.law.row(mean))[self.good].sum() / variance[self.good].sum())
 
     def _lag(self, residual: NDArray[np.float32], variance: Floats) -> float:
-        """Correlation with the next image, pooled over pixels."""
+        """Correlation of images with the next image, pooled over pixels."""
         runs = residual.reshape(-1, self.run, *residual.shape[1:])
         products = float(np.einsum("rtij,rtij->", runs[:, :-1], runs[:, 1:], dtype=np.float64))
         return products / (len(runs) * (self.run - 1)) / float(variance[self.good].sum())
@@ -145,7 +145,7 @@ def _bands(mean: Floats, good: NDArray[np.bool_], images: int) -> NDArray[np.int
         inside = label == band
         if inside.sum() >= _LEAST_PIXELS and mean[inside].sum() * images >= _LEAST_COUNTS:
             band += 1
-    label[label == band] = max(0, band - 1)  # what is left is too little for a band of its own
+    label[label == band] = max(0, band - 1)  # these pixels are too few for a band of their own
     return label
 
 

@@ -45,8 +45,9 @@ class FittedLaw:
     def rates(self, mean: Floats) -> torch.Tensor:
         """Photon rates (H, W) that lead to these mean counts (H, W), crosstalk included.
 
-        They lie on its grid, so that the sampler need not mix two of its rows: that adds up to 0.25 % to the variance,
-        which a long capture can tell from none. The rates are fitted to the captures drawn, so a shift is no matter.
+        They lie on the grid, so that the sampler does not mix two of its rows: mixing adds up to 0.25 % to the
+        variance, enough to be seen in a long capture. The shift does no harm, as rates are fitted anew to every drawn
+        capture.
         """
         rows = np.arange(len(self.x))
         fired = self.model.sensor.fired_by_neighbours(torch.from_numpy(mean / self.model.exposure.cycles)).numpy()

@@ -1,10 +1,10 @@
 """The map of relative photon detection efficiency, from evenly lit recordings at one or more fluxes.
 
-The rate of pixel i in flat j is eta_i phi_j + d_i. Each flat's counts are taken back to rates as one long exposure;
-phi is their mean, and eta and d, of which the dark recordings say how large it is and how surely, follow by weighted
-least squares. The variance of a rate is that of the counts which the fit expects: that of the counts themselves would
-favour those that came out low. No lamp is even: a surface of second order in ln(eta) is taken for its shading. What
-photon noise leaves of the map is drawn towards the mean as far as the spread of all pixels tells that it is noise.
+The rate of pixel i in flat j is eta_i phi_j + d_i. Each flat's counts are converted to rates as one long exposure; phi
+is the mean of these rates. Then eta and d follow by weighted least squares, with the value and the error of d from the
+dark recordings. The variance of a rate is computed from the counts that the fit expects: computed from the measured
+counts, it would give low counts too much weight. No lamp is even: a surface of second order in ln(eta) is taken as its
+shading. At the end each pixel is drawn towards the mean, by as much of its deviation as is likely to be photon noise.
 
 Source: iteratively reweighted least squares: McCullagh & Nelder, Generalized Linear Models (1989), ch. 2.
 """
@@ -28,9 +28,9 @@ from noise_model.sensor import DEAD, UNDER_RESPONDING, Exposure, Sensor
 #: Shares of the median response below which a pixel is dead, or responds too little.
 DEAD_SHARE, UNDER_SHARE = 0.05, 0.5
 
-_LEAST_PIXELS = 64  # to tell a surface of six coefficients from the pixels' own spread
-_OUTLYING = 4.0  # standard deviations: such pixels are neither lamp nor noise
-_ROUNDS = 4  # the weights only change by what the fit changes
+_LEAST_PIXELS = 64  # needed to separate a surface of six coefficients from the spread of the pixels
+_OUTLYING = 4.0  # standard deviations: pixels that neither shading nor noise explains
+_ROUNDS = 4  # the weights change only as the fit does
 
 
 @dataclass(frozen=True)

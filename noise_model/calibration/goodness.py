@@ -1,8 +1,8 @@
-"""Does a sensor explain a capture? Its count histograms, Fano factors and correlations, each beside what they would be.
+"""Goodness of fit of a sensor to a capture: count histograms, Fano factors and correlations beside the expected ones.
 
-What they would be comes from a parametric bootstrap: the rate of every pixel is fitted to its mean count, captures as
-long are drawn at these rates, and each is treated as the capture was, its rates fitted anew. So the fit costs the test
-nothing, and nothing is assumed of a statistic's distribution. The scene must stand still and its light be steady:
+What is expected comes from a parametric bootstrap: the rate of every pixel is fitted to its mean count, captures of the
+same length are drawn at these rates, and each is treated as the capture was, its rates fitted anew. So the fit does not
+bias the test, and no distribution of a statistic is assumed. The scene must stand still and its light be steady:
 motion, flicker and drift spread the counts as no sensor does, and are rejected.
 
 Sources: parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 16. Many statistics at
@@ -121,15 +121,15 @@ def goodness(
     """Tests whether a sensor explains a capture of a still scene, by captures drawn under the sensor.
 
     Args:
-        counts: (n, H, W), of images summed from the exposure's N hardware frames; a single bit has no spread of its
-            own, so of a binary array give sums.
+        counts: (n, H, W), of images summed from the exposure's N hardware frames. From a binary array give sums: the
+            mean of a single bit fixes its variance.
         model: how they were taken; its sensor is of the same shape, and pixels of its mask are left out.
-        run: images that follow on each other without a gap: counts are n / run such runs; default: all n.
+        run: number of images that follow each other without a gap: counts are n / run such runs; default: all n.
         replicates: captures drawn; the smallest p is 2 / (replicates + 1).
         report: called with the captures drawn and their number.
 
     Raises:
-        InputError: fewer than 3 images, next to no counts in good pixels, or single binary frames.
+        InputError: fewer than 3 images, too few counts in good pixels, or single binary frames.
     """
     if model.sensor.saturation_value(model.exposure.cycles) == 1:
         raise InputError("single binary frames have no spread of their own to check; sum some, 16 say")
@@ -182,7 +182,7 @@ def _goodness_of(examiner: Examiner, counts: NDArray[np.integer], seen: Floats, 
     """The result of the test, given the statistics of the capture (S,) and of those drawn (B, S)."""
     mean, variance = counts.mean(axis=0), counts.var(axis=0, ddof=1)
     null[:, -1] += examiner.memory(mean, variance)
-    one_sided = np.arange(len(seen)) < examiner.bands  # a histogram cannot be too near
+    one_sided = np.arange(len(seen)) < examiner.bands  # a histogram cannot be too similar
     law = examiner.law
     return Goodness(
         checks=tuple(_checks(examiner.names(mean), seen, null, one_sided)),

@@ -18,7 +18,7 @@ WIDTH_95 = 1.96
 #: Robust standard deviations from the median beyond which a pixel or pair is left out: one in 2 million good ones.
 OUTLYING = 5.0
 
-#: Events beyond the expected number that are always let pass: where few are expected, their law has a long tail.
+#: This many events above the expected number are never an outlier: where few are expected, their law has a long tail.
 FEW_EVENTS = 8
 
 Mask = NDArray[np.bool_]

@@ -27,11 +27,11 @@ from noise_model.calibration.streams import LAGS, LONG_LAGS, StreamStatistics
 from noise_model.estimates import Estimate
 from noise_model.sensor import Sensor
 
-#: Half the width of the 95 % interval at which a number counts as measured: of an afterpulse probability (arrays have
-#: 0.2 to 2 %), at the latest once it is half of the value; of a dead time, relatively.
+#: A number counts as measured if half the width of its 95 % interval is at most this: of an afterpulse probability
+#: (arrays have 0.2 to 2 %; half of its value is also enough), and of a dead time, relative to its value.
 AFTERPULSING_DECIDED, DEAD_TIME_DECIDED = 2.5e-3, 0.1
 
-_USUAL_AFTERPULSING = 0.01  # standard deviation of what is known beforehand, where the dead time is sought
+_USUAL_AFTERPULSING = 0.01  # standard deviation of the prior knowledge, where the dead time is fitted
 _TELLING_LOAD = 0.3  # of a flat that would show the dead time
 _DIM_LOAD = 0.05  # a flat with less does not tell where to start
 _USUAL_DEAD_TIME = 50e-9
@@ -79,7 +79,7 @@ def _afterpulsing_by_lags(flat: StreamStatistics, sensor: Sensor) -> Pooled:
     full, n = flat.mean[good], flat.images
     covariance = flat.lag_covariance[:, good]
     rho = (covariance[0] - covariance[LONG_LAGS].mean(axis=0)) / flat.variance[good]
-    empty = 1 - full * (1 - rho)  # chance that a frame does not fire, but for afterpulses
+    empty = 1 - full * (1 - rho)  # chance that a frame does not fire without afterpulses
     return pooled(rho / empty, n * (1 - full) ** 2, FEW_EVENTS / (n * full * (1 - full) ** 2))
 
 

@@ -1,10 +1,10 @@
-"""Empirical Bayes for the rates of many pixels: each pixel's counts, and what the others teach about its rate.
+"""Empirical Bayes for the rates of many pixels: each rate from the pixel's own counts and from those of all others.
 
 Rates are drawn from a bulk and, with a small chance, from a hot tail, both log-normal. The numbers of this prior are
-those that make the counts of all pixels most likely; a pixel with few counts then has a rate near the bulk's, one with
-many the rate that it counted. In u = ln(rate) the product of a Poisson likelihood and a normal prior has one maximum,
-known in closed form (Wright's omega function), and falls off faster than the prior on both sides: a sum over evenly
-spaced nodes around it is exact to rounding.
+those that make the counts of all pixels most likely; a pixel with few counts then gets a rate near the bulk's, one with
+many counts the rate that it measured. In u = ln(rate) the product of a Poisson likelihood and a normal prior has one
+maximum, known in closed form (Wright's omega function), and falls off faster than the prior on both sides: a sum over
+evenly spaced nodes around it is exact to rounding.
 
 Sources: empirical Bayes: Robbins, Proc. 3rd Berkeley Symposium 1 (1956) 157; Poisson-log-normal: Bulmer, Biometrics 30
 (1974) 101; normal approximation by cubature: Arasaratnam & Haykin, IEEE TAC 54 (2009) 1254.
@@ -25,8 +25,8 @@ _GROUP_WIDTH = 0.1  # of a pixel's own uncertainty: pixels closer than that are 
 _AT_ONCE = 1024  # groups: bounds the memory
 _STARTS = (0.5, 0.8, 0.95)  # shares of pixels that are taken for the bulk, to start with
 
-#: Weak knowledge of any array, for what the counts leave open: mean and standard deviation of ln(bulk), ln(its sigma),
-#: logit(hot fraction), ln(hot median / bulk), ln(hot sigma).
+#: Weak prior knowledge, true of any array, for what the counts leave open: mean and standard deviation of ln(bulk),
+#: ln(its sigma), logit(hot fraction), ln(hot median / bulk), ln(hot sigma).
 _USUAL = np.array([math.log(100), math.log(0.3), -3.0, 4.0, math.log(1.5)])
 _USUAL_SD = np.array([4.0, 1.0, 1.5, 2.0, 0.5])
 _CONTRAST = np.eye(5) - np.outer(np.eye(5)[3], np.eye(5)[0])  # from the numbers of a prior to those above
@@ -155,7 +155,7 @@ def _quantiles(values: Floats, weights: Floats, shares: tuple[float, ...]) -> Fl
 
 @dataclass(frozen=True)
 class _Component:
-    """One log-normal of the prior times the likelihood.
+    """One log-normal component of the prior, multiplied by the likelihood.
 
     Attributes:
         nodes, weights: (G, _NODES) values of ln(rate) and their chances, which add up to 1.

@@ -14,17 +14,18 @@ from noise_model.errors import InputError
 from noise_model.forward_model import SATURATED_LOAD
 from noise_model.sensor import Sensor
 
-#: The light of a flat may change by this share of its mean, if linearly, from end to end; or as much, in the standard
-#: deviation of its segments, in any other way. Less, and what the pixels have in common is taken out.
+#: The light of a flat may change by this share of its mean from end to end, if linearly; other changes are measured by
+#: the standard deviation of the segments that they lead to. A smaller change is corrected: all pixels have it in
+#: common.
 MOST_DRIFT = 0.02
 
-#: Drift is believed where shot noise would scatter the segments as widely with less than this chance.
+#: Drift counts as real where the chance that shot noise scatters the segments as widely is less than this.
 DRIFT_BY_CHANCE = 1e-6
 
 #: Share of a flat's good pixels that may be saturated, and of a counting pixel's images that may be at the ceiling.
 MOST_SATURATED = 0.01
 
-#: Counts of a flat's median pixel. A hundred tell its sensitivity to 10 %.
+#: Least counts of a flat's median pixel: a hundred give its sensitivity to 10 %.
 LEAST_COUNTS = 100
 
 #: Share of all counts that the brightest tenth of a flat's pixels may have: more, and it shows dark counts, not light.

@@ -16,11 +16,12 @@ from noise_model.errors import InputError
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure
 
-#: Images between the two counts of a product. No afterpulse reaches over the last four: they show the light alone.
+#: Distances in images between the two counts of a product. Over the last four no afterpulse reaches: only changes of
+#: the light show there.
 LAGS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128)
 LONG_LAGS = slice(6, 10)
 
-#: Half of the surroundings that crosstalk reaches; the other half are the same pairs, seen from the other pixel.
+#: Half of the neighbours that crosstalk reaches; the other half are the same pairs, seen from the other pixel.
 NEAR = tuple((row, column) for row in range(3) for column in range(-2, 3) if row > 0 or column > 0)
 
 #: Stretches of equal length that a recording is cut into, to see whether the light drifts.
@@ -69,7 +70,7 @@ class StreamStatistics:
     """Exact int64 sums over the T images of a recording; k_t is a count of image t.
 
     Attributes:
-        name, exposure, dead_time, counter_bits: as of the stream.
+        name, exposure, dead_time, counter_bits: those of the stream.
         images: T.
         total: (H, W) sum of k_t.
         square: (H, W) sum of k_t^2.

@@ -11,11 +11,11 @@ from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.windows import padded, window_offsets
 
-#: What can be left out of the network, to learn what it is worth.
+#: Parts that can be left out of the network, to measure what each of them is worth.
 Part: TypeAlias = Literal["window_attention", "channel_attention", "gated_fusion", "photon_statistics", "sensor_maps"]
 
-#: The largest standard deviation, over the sum of the rate and what surrounds it. One pixel in 2,000 of captures like
-#: those trained on asks for more, and is wrong by less.
+#: The largest standard deviation, relative to the sum of the rate and the local brightness. One pixel in 2,000 of
+#: captures like those trained on would have a larger one, but its error is smaller.
 _LEAST_CERTAIN = 2.0
 
 _CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8, 9)}  # of the statistics
@@ -121,7 +121,7 @@ class Group(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """Two 3x3 convolutions with a skip around them."""
+    """Two 3x3 convolutions with a skip around them: a residual block."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -134,7 +134,10 @@ class ConvolutionBlock(nn.Module):
 
 
 class ContentAdaptiveAttention(nn.Module):
-    """Window attention for detail and channel attention for the whole field, mixed by gates.
+    """Window attention for detail and channel attention for the whole field, mixed by a gate.
+
+    Both use the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
+    between them for every pixel and channel.
 
     Both have the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
     between them for every pixel and channel. Works on windows of w x w pixels as rows of (window, head, pixel, depth),
@@ -223,7 +226,11 @@ def _zeroed(layer: nn.Conv2d) -> nn.Conv2d:
 
 
 def _possible(log_variance: Tensor, rate: Tensor, amplitude: Tensor) -> Tensor:
-    """The log variance, limited to what rates can vary by: that of blind pixels, which are rare, may be far more."""
+    """The log variance, limited to the largest that rates can have.
+
+    Without the limit, the standard deviation of blind pixels, which training sees few of, is hundreds of times their
+    rate.
+    """
     return log_variance.minimum(2 * torch.log(_LEAST_CERTAIN * (rate.detach().abs() + amplitude)))
 
 
