@@ -1,4 +1,4 @@
-"""Captures that ask more than counts can say: scenes, how they are taken, and where to look."""
+"""Captures that ask for more than counts can tell: scenes, how they are taken, and where errors are measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ class Case:
         title: what it shows.
         counts: (32, 32).
         truth: (32 s, 32 s) detections a frame and native pixel area.
-        region: (32 s, 32 s), where figures are taken.
+        region: (32 s, 32 s) bool, where the figures are measured.
         model: how it was taken, as the network is told.
     """
 
@@ -50,7 +50,7 @@ class Case:
 
 
 def array(bits: int = 1, dead_time: float = 0.0) -> Sensor:
-    """An array of which only the kind is known."""
+    """An array of which only the kind is known: bits and dead time."""
     maps = torch.full((NATIVE, NATIVE), 0.5), torch.zeros(NATIVE, NATIVE)
     return Sensor("typical", *maps, dead_time, bits, measured=False)
 
@@ -174,7 +174,7 @@ def crosstalk(nearest: float = 0.03, calibrated: bool = False) -> Case:
 
 
 def sixteen() -> Case:
-    """16 times the resolution."""
+    """A capture restored at 16 times the resolution."""
     truth = _grey_camera() * np.float32(0.5)
     return capture("sixteen", "x16, N = 256", truth, everywhere(truth), 256)
 
@@ -192,7 +192,7 @@ CASES: tuple[Callable[[], Case], ...] = (
     sixteen,
 )
 
-#: The same without what makes it hard.
+#: The same captures without what makes them hard.
 CONTROLS: dict[str, Callable[[], Case]] = {
     "points, hot pixels known": partial(points, calibrated=True),
     "moving, but still": partial(moving, speed=0),

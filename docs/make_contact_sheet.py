@@ -1,4 +1,4 @@
-"""Real frames, restored, beside what was published of them.
+"""A contact sheet of real frames: recorded, restored, and as published.
 
     python docs/make_contact_sheet.py INPUT PUBLISHED OUTPUT [WEIGHTS]
 

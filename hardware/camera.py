@@ -1,4 +1,4 @@
-"""What every camera is: the methods it has, and the blocks of images it hands over."""
+"""The camera contract: the methods that every camera has, and the blocks of images it hands over."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Block:
 class Camera(Protocol):
     """A camera: a context manager, opened on entry and released on exit.
 
-    It can be entered again after an exit, a failed one included: that is how a lost camera is reached again.
+    It can be entered again after an exit, even after a failure: that is how a lost camera is reconnected.
     `configure` comes before `blocks`; `blocks` may be called again once it has ended, and counts from 0 again.
     """
 

@@ -11,7 +11,7 @@ from noise_model.sensor import Exposure
 
 
 class PartialSettings(BaseModel):
-    """Those settings that are known, of a file that does not say all of them; None is what is not known.
+    """The known settings of a file that does not state all of them; None marks what is not known.
 
     The fields are those of `Settings`, and `saturation_value`, the largest count an image can hold.
     """

@@ -1,4 +1,4 @@
-"""What every camera and every file format has to do, as tests: for those of this package and for your own.
+"""Contract tests for cameras and file formats: those of this package, and your own.
 
 A class of tests for a camera is `class TestMine(CameraContract)` with the fixtures `camera` and, where the camera wants
 other settings, `settings`; one for a format is `class TestMine(FormatContract)` with the fixture `example`. They need

@@ -1,4 +1,4 @@
-"""What a single-photon sensor is and does: its maps and numbers, the counts that light leads to, and calibration.
+"""Model of a single-photon sensor: its maps and numbers, the counts that light leads to, and calibration.
 
 Names are loaded when they are first used: `import noise_model` alone loads no torch.
 """

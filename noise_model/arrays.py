@@ -1,4 +1,4 @@
-"""The types of arrays that all packages share."""
+"""Types of arrays that all packages share."""
 
 from typing import Any, TypeAlias
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 #: Counts of images (..., H, W): whole numbers, in whatever type a file or a camera has them.
 Counts: TypeAlias = NDArray[Any]
 
-#: Quantities that are computed with.
+#: Numbers to compute with, in double precision.
 Floats: TypeAlias = NDArray[np.float64]
 
 #: A picture (..., H, W): rates in counts/s, or light relative to white.

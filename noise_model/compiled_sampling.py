@@ -1,4 +1,4 @@
-"""Sampling on a CPU: tensors in and out, blocks of images through the loops of `noise_model.kernels`."""
+"""Sampling on a CPU: blocks of images go through the compiled loops of `noise_model.kernels`."""
 
 import math
 from collections.abc import Callable
@@ -26,13 +26,13 @@ def draw_counts(
     crosstalk: Crosstalk,
     generator: torch.Generator,
 ) -> Tensor:
-    """int32 counts at x = photon_rate * gain + dark, all (..., H, W) and broadcast, with crosstalk."""
+    """Random int32 counts at x = photon_rate * gain + dark, all (..., H, W) and broadcast, with crosstalk."""
     size = np.broadcast_shapes(photon_rate.shape, gain.shape)
     pixels = math.prod(size[-2:])
-    photons = _floats(photon_rate.expand(size).reshape(-1, pixels))
-    maps = [_floats(each.reshape(-1, pixels)) for each in (gain, dark)]
+    photons = _singles(photon_rate.expand(size).reshape(-1, pixels))
+    maps = [_singles(each.reshape(-1, pixels)) for each in (gain, dark)]
     images = np.empty((len(photons), *size[-2:]), np.int32)
-    steps = [*_drawing(process), *([_crosstalk(crosstalk)] if crosstalk else [])]
+    steps = [*_sampling_steps(process), *([_crosstalk_step(crosstalk)] if crosstalk else [])]
     at_once = max(1, _AT_ONCE // max(1, pixels))
     for start in range(0, len(images), at_once):
         rates = Rates(photons[start : start + at_once], start, *maps)
@@ -41,19 +41,20 @@ def draw_counts(
     return torch.from_numpy(images).reshape(size)
 
 
-def _floats(values: Tensor) -> kernels.Singles:
+def _singles(values: Tensor) -> kernels.Singles:
     array: kernels.Singles = values.float().contiguous().numpy()
     return array
 
 
-def _drawing(process: CountingProcess) -> list[_Step]:
+def _sampling_steps(process: CountingProcess) -> list[_Step]:
+    """Steps that together draw the counts before crosstalk; the first fills the images, the others add to them."""
     if process.counter_maximum == process.cycles == 1:
         return [lambda rates, key, counts: kernels.draw_binary_frames(rates, process.afterpulse, key, _flat(counts))]
     first, *others = parts(process, torch.device("cpu"))
-    return [_draw(first), *(_add(each) for each in others)]
+    return [_drawing_step(first), *(_adding_step(each) for each in others)]
 
 
-def _draw(law: Part) -> _Step:
+def _drawing_step(law: Part) -> _Step:
     table, long = _table(law.table), _long(law.long)
 
     def step(rates: Rates, key: Key, counts: Ints) -> None:
@@ -66,8 +67,8 @@ def _flat(counts: Ints) -> Ints:
     return counts.reshape(len(counts), -1)
 
 
-def _add(law: Part) -> _Step:
-    draw = _draw(law)
+def _adding_step(law: Part) -> _Step:
+    draw = _drawing_step(law)
 
     def step(rates: Rates, key: Key, counts: Ints) -> None:
         more = np.empty_like(counts)
@@ -77,7 +78,7 @@ def _add(law: Part) -> _Step:
     return step
 
 
-def _crosstalk(crosstalk: Crosstalk) -> _Step:
+def _crosstalk_step(crosstalk: Crosstalk) -> _Step:
     response, taps = crosstalk.response, crosstalk.taps
     table = None if crosstalk.rare else _table(part(crosstalk.law, torch.device("cpu")).table)
 

@@ -19,7 +19,7 @@ def shipped_configs() -> Path:
 
 
 def find_config(name: str | Path, folder: str, kind: str) -> Path:
-    """The file of that path, else the shipped one of that name in `folder`.
+    """The configuration file of that path, else the shipped one of that name in `folder`.
 
     Args:
         kind: what such a file holds, for messages: "sensor".
@@ -52,10 +52,10 @@ def read_config(path: Path, kind: str) -> dict[str, Any]:
 
 
 def checked_config(model: type[_Model], values: Mapping[str, Any], where: str | Path, kind: str) -> _Model:
-    """The values as a model.
+    """The values of a configuration file, checked by a pydantic model.
 
     Args:
-        where: they are from, for messages.
+        where: the file that they come from, for messages.
 
     Raises:
         InputError: the first key or value that the model does not take.

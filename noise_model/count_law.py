@@ -28,7 +28,7 @@ class CountLaw:
 
 @lru_cache(maxsize=8)
 def count_law(process: CountingProcess) -> CountLaw:
-    """The law of the counts of one image before crosstalk. A long exposure gets fewer rows, to bound the table."""
+    """The law of the counts of one image before crosstalk; fewer rates for long exposures bound its size."""
     x = root_grid(process.largest_x, max(64, min(process.rows, _MOST_ENTRIES // process.width)))
     rows = [_cumulative(*window) for window in process.windows(x)]
     return CountLaw(x, *(torch.cat(column) for column in zip(*rows, strict=True)))

@@ -1,14 +1,16 @@
-"""What neighbours fire: the mean number of avalanches that crosstalk adds to a pixel's own.
+"""Crosstalk: the mean number of avalanches that neighbours add to a pixel's own.
 
-Let an avalanche fire the pixel i of its neighbourhood with chance c_i if that is armed. Added to a pixel that fires by
-itself at x a frame (afterpulses a share q of its avalanches), e avalanches a frame add e dm/dx to its mean m(x), so
+Let an avalanche fire the pixel i of its neighbourhood with chance c_i if that pixel is armed. Consider a pixel that
+fires by itself at x a frame (a share q of its avalanches are afterpulses), with the mean m(x). Another e avalanches a
+frame add e dm/dx to this mean; each of them adds
 
     binary:    (1 - m) (1 - a m) / (1 - a)
     counting:  (1 - m b)^2 / (1 - q),  b = dead time / exposure
 
 of an avalanche each. Given the pixel's own counts the gain differs from that: a binary pixel that fired gains nothing,
 and a counting one less the more it counted (by -2 b (1 - 3/4 m b) a count a frame, which keeps the law of the sum that
-of a pixel firing at x + e). What a neighbour fires fires others: a second order, not larger than the kernel's sum.
+of a pixel firing at x + e). Avalanches by crosstalk fire other pixels in turn: a second order, which is smaller by a
+factor of the kernel's sum.
 """
 
 import math
@@ -29,11 +31,11 @@ _NEGLIGIBLE = 1e-3  # of the kernel's sum
 
 @dataclass(frozen=True)
 class Crosstalk:
-    """Crosstalk of one sensor in one exposure; false if there is none.
+    """Crosstalk between the pixels of one sensor in one exposure; false if there is none.
 
     Attributes:
         first: (k, k) kernel.
-        second: (k, k) chances of being fired by a neighbour that was itself fired by crosstalk, were all pixels armed;
+        second: (k, k) chances of being fired by a neighbour that crosstalk fired itself, if all pixels are armed;
             never the pixel that began.
         most: mean counts it adds to the brightest pixel.
         saturation: the largest count an image can hold.
@@ -47,7 +49,7 @@ class Crosstalk:
 
     @classmethod
     def of(cls, process: CountingProcess, kernel: Tensor) -> "Crosstalk":
-        """Crosstalk of the chances `kernel` (k, k) between pixels that count in this way."""
+        """Crosstalk with the chances `kernel` (k, k), between pixels that follow the law `process`."""
         return _crosstalk(process, tuple(map(tuple, kernel.tolist())))
 
     def __bool__(self) -> bool:
@@ -55,17 +57,17 @@ class Crosstalk:
 
     @property
     def rare(self) -> bool:
-        """So few that they are drawn one by one."""
+        """Whether avalanches by crosstalk are so few that they are drawn one by one."""
         return self.most < _FEW
 
     @property
     def law(self) -> ClusterProcess:
-        """Of numbers up to the largest mean; there are few different ones."""
+        """The law of the number of counts that crosstalk adds, for means up to `most` or little more."""
         return ClusterProcess(2.0 ** math.ceil(math.log2(max(self.most, 1.0))), self.response.clustered)
 
     @cached_property
     def taps(self) -> Taps:
-        """The kernels as lists."""
+        """Both kernels as lists of pixels, for the compiled loops."""
         reach = self.first.shape[-1] // 2
         rows, columns = (self.first + self.second).nonzero(as_tuple=True)
         weights = (kernel[rows, columns].numpy() for kernel in (self.first, self.second))
@@ -84,7 +86,7 @@ def _crosstalk(process: CountingProcess, kernel: tuple[tuple[float, ...], ...]) 
 
 def _response(process: CountingProcess) -> Response:
     n, b, a = process.cycles, process.relative_dead_time, process.afterpulse
-    if process.counter_maximum == 1:  # afterpulses of other images make up for those that come too late for this one
+    if process.counter_maximum == 1:  # afterpulses from images before make up for those that come too late for this one
         return Response(True, n, 0.0, a, 1.0, 0.0, a * (1 - 1 / n))
     if a == 0:
         return Response(False, n, b, 0.0, 1.0, 0.0, 0.0)
@@ -94,7 +96,10 @@ def _response(process: CountingProcess) -> Response:
 
 
 def _second_order(kernel: Tensor) -> Tensor:
-    """Cut to the kernel's own reach, what is cut or negligible added to the rest in proportion."""
+    """Crosstalk of crosstalk (k, k): the kernel convolved with itself, cut to its own reach.
+
+    What is cut or negligible is added to the rest in proportion.
+    """
     reach = kernel.shape[-1] // 2
     twice = F.conv2d(kernel[None, None], kernel.flip((0, 1))[None, None], padding=2 * reach)[0, 0]
     twice[2 * reach, 2 * reach] = 0

@@ -1,8 +1,8 @@
-"""The one error a user can cause."""
+"""The error that a user can cause."""
 
 
 class InputError(ValueError):
-    """Bad input from the user, in one line that names what was found, what was expected and how to fix it.
+    """Bad input from the user: one line that says what was found, what was expected and how to fix it.
 
     Attributes:
         arguments: names of the arguments, as Python spells them, whose value is wrong or would help ("cycles"). The

@@ -1,17 +1,17 @@
-"""Numbers with their uncertainty."""
+"""Estimates: numbers with their uncertainty."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number of a sensor, and how sure it is.
+    """A number that describes a sensor, with its uncertainty.
 
     Attributes:
         value: in SI units.
         low, high: 95 % interval.
-        measured: the data decided it; else it is assumed.
-        remark: how it was got, or the exposure that would decide it.
+        measured: whether the data decide it; else it is assumed.
+        remark: how it was measured, or which recording would decide it.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and their checksums."""
+"""Files that are either whole or absent, and checksums of files."""
 
 import hashlib
 import os
@@ -38,7 +38,10 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal. Raises OSError where it cannot be read."""
+    """SHA-256 of a file, in hexadecimal.
+
+    Raises OSError where it cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

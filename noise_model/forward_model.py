@@ -1,4 +1,4 @@
-"""How a sensor turns light into counts, and which light given counts stand for: for binary and counting arrays.
+"""The forward model: how a sensor turns light into counts, and its inverse, for binary and counting arrays.
 
 Symbols: r = firing rate of an armed pixel (counts/s), T = exposure of one hardware frame, x = r T, tau = dead time,
 b = tau / T, N = hardware frames summed, a = afterpulse probability.
@@ -28,7 +28,7 @@ _ENDLESS = 1 << 40  # frames: no count is limited by their number
 
 @dataclass(frozen=True)
 class ForwardModel:
-    """A sensor in an exposure: the counts that photons lead to, and the photons that counts stand for.
+    """A sensor in an exposure: counts from photon rates, and photon rates from counts.
 
     Photon rates are detections per second of a pixel of mean PDE: without a power meter only the product of efficiency
     and flux can be known. They and counts are tensors (..., H, W) on the device of the sensor's maps.
@@ -39,7 +39,7 @@ class ForwardModel:
 
     @property
     def process(self) -> CountingProcess:
-        """All that the law of the counts depends on beside the rate at which a pixel fires."""
+        """The numbers that the law of the counts depends on, beside the rate at which a pixel fires."""
         sensor, time = self.sensor, self.exposure.count_time
         return CountingProcess(
             cycles=self.exposure.cycles,
@@ -90,10 +90,10 @@ class ForwardModel:
         return mean, np.interp(x, law.x, law.variance), np.interp(x, law.x, law.fourth)
 
     def detection_rate(self, counts: Tensor) -> tuple[Tensor, Tensor]:
-        """Photon detection rate that counts stand for, and its standard deviation, both float32 in counts/s.
+        """Photon detection rate estimated from counts, and its standard deviation, both float32 in counts/s.
 
-        Crosstalk, dead time or pile-up, afterpulsing, dark rate and PDE map are taken out, in the order opposite to
-        that in which the sensor put them in. The rate is not clamped at zero: it would no longer be right on average.
+        Crosstalk, dead time or pile-up, afterpulsing, dark rate and PDE map are corrected, in the reverse of the order
+        in which they act in the sensor. The rate is not clamped at zero: that would bias its mean.
         """
         observed = counts.to(torch.float32) / self.exposure.cycles
         indirect = self.sensor.fired_by_neighbours(observed)
@@ -104,10 +104,11 @@ class ForwardModel:
         return self.sensor.photon_rate(rate), sd * (self.sensor.mean_pde / self.sensor.pde)
 
     def apparent_rate(self, photon_rate: Tensor, dark_rate: float) -> Tensor:
-        """What a photon rate is taken for by someone who knows nothing of the sensor's crosstalk, afterpulsing and
-        common dark rate (counts/s): they add to it, and nothing in a picture tells them from photons. Any shape.
+        """Photon rate that counts seem to stand for where the sensor is not known; any shape.
 
-        In double precision: a binary pixel that fires in all frames but one in 2^24 has no finite rate in single.
+        Crosstalk, afterpulsing and a common dark rate (counts/s) add to it: nothing in a picture tells them from
+        photons. Computed in double precision: a binary pixel that fires in all frames but one in 2^24 has no finite
+        rate in single.
         """
         mean = self.mean_per_frame(photon_rate.double() + dark_rate)
         ideal = ForwardModel(replace(self.sensor, afterpulse_probability=0.0), replace(self.exposure, cycles=_ENDLESS))
@@ -130,8 +131,10 @@ class ForwardModel:
         return self.exposure.cycles * (mean + gain * self.sensor.fired_by_neighbours(cascade))
 
     def _gain(self, mean: Tensor) -> Tensor:
-        """Counts that an avalanche caused by a neighbour adds to a pixel of `mean` counts a frame: see
-        `noise_model.crosstalk`."""
+        """Counts that an avalanche fired by a neighbour adds to a pixel of `mean` counts a frame.
+
+        See `noise_model.crosstalk`.
+        """
         if self.sensor.binary:
             a = self.sensor.afterpulse_probability
             return (1 - mean) * (1 - a * mean) / (1 - a)
@@ -139,13 +142,13 @@ class ForwardModel:
         return live.square() / (1 - self.sensor.afterpulse_in_frame)
 
     def _firing_rate(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        """Firing rate of pixels of `mean` counts a frame, crosstalk taken out, and its standard deviation, counts/s."""
+        """Firing rate of pixels of `mean` counts a frame, without crosstalk, and its standard deviation, counts/s."""
         x, sd = self._binary_rate(mean) if self.sensor.binary else self._counting_rate(mean)
         return x / self.exposure.count_time, sd / self.exposure.count_time
 
     def _binary_rate(self, mean: Tensor) -> tuple[Tensor, Tensor]:
         n, a = self.exposure.cycles, self.sensor.afterpulse_probability
-        mean = mean.clamp(max=1 - 0.5 / n)  # all N frames fired: the rate at which that is an even chance, roughly
+        mean = mean.clamp(max=1 - 0.5 / n)  # if all N frames fired: roughly the rate at which the chance of that is 1/2
         p = mean * (1 - a) / (1 - a * mean)
         seen = ((mean * n + 0.5) / (n + 1)).clamp(min=0.5 / (n + 1))  # a count of 0 does not prove a rate of 0
         p_seen = seen * (1 - a) / (1 - a * seen)
@@ -168,11 +171,14 @@ class ForwardModel:
         return x, torch.sqrt(x_seen * (1 + x_seen * b) / n) * (1 - self.sensor.afterpulse_in_frame)
 
     def _intervals(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean interval between avalanches of a counting pixel, in units of 1 / r, and the counts a frame gains over
-        T / interval because it starts armed, with no trap filled.
+        """Mean interval between avalanches of a counting pixel, and the counts that a frame gains at its start.
 
-        A filled trap fires the pixel unless it empties in a dead time: the one that filled it, or those of photons that
-        came first. Traps that would have been filled before the frame are missing at its start.
+        The interval is in units of 1 / r. The gain is over T / interval: a frame starts armed, with no trap filled.
+
+        The excess, over T / interval, is there because a frame starts armed, with no trap filled.
+
+        A filled trap fires the pixel unless it empties during a dead time: the one in which it was filled, or one of
+        photons that came before its release. At the start of a frame, traps filled by earlier avalanches are missing.
         """
         sensor, time = self.sensor, self.exposure.count_time
         a = sensor.afterpulse_in_frame

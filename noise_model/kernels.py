@@ -1,8 +1,10 @@
-"""The inner loops of sampling on a CPU, compiled by numba.
+"""The inner loops of sampling on a CPU, compiled by numba: drawing from tables, then crosstalk.
 
 They are written so that the compiler makes vector code of them: short loops over plain arrays without branches,
-look-ups apart. Random numbers are a hash of their place under a key of 128 bits (SplitMix64's mixing function: Steele,
-Lea and Flood, OOPSLA 2014), so that they depend on nothing else. Fast-math is off: the same counts on any machine.
+look-ups apart. They share a file because numba takes code on disk for current as long as the file of its function is,
+whatever happened to functions that it calls. Random numbers are a hash of their place under a key of 128 bits
+(SplitMix64's mixing function: Steele, Lea and Flood, OOPSLA 2014), so that they depend on nothing else. Fast-math is
+off: the same counts on any machine.
 """
 
 import math
@@ -20,7 +22,7 @@ Ints = NDArray[np.int32]
 Key = tuple[np.uint64, np.uint64]
 Number = float | np.floating[Any]
 
-LOG2_CELLS, LOG2_SHAPES = 8, 3  # of a long sum: cells of mean and deviation, and laws, to an octave of rates
+LOG2_CELLS, LOG2_SHAPES = 8, 3  # for a long sum, in each octave of rates: cells of mean and deviation, and laws
 LOG2_BINS = 10  # of its standardised laws
 HALF_WIDTH = 6.0  # standard deviations to either side of the mean
 
@@ -38,12 +40,12 @@ _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.flo
 
 
 def compiled(function: _Function) -> _Function:
-    """`function` in machine code, kept on disk; it lets other threads run meanwhile."""
+    """The function in machine code, kept on disk; other threads run while it does."""
     return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
 
 
 class TableArrays(NamedTuple):
-    """A `noise_model.tables.Table`."""
+    """The arrays of a `noise_model.tables.Table`."""
 
     scale: float
     first: Ints
@@ -52,7 +54,7 @@ class TableArrays(NamedTuple):
 
 
 class LongArrays(NamedTuple):
-    """A `noise_model.tables.LongTable`; without entries if there is none."""
+    """The arrays of a `noise_model.tables.LongTable`; no entries stand for no such table."""
 
     split: float
     cells: NDArray[np.float64]
@@ -60,7 +62,10 @@ class LongArrays(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """x = photons * gain + dark: photons (I, P) of images from number `first` on, maps (M, P) they take in turn."""
+    """Rates x = photons * gain + dark.
+
+    Images of photons (I, P), from index `first` on, take the maps (M, P) in turn.
+    """
 
     photons: Singles
     first: int
@@ -69,7 +74,7 @@ class Rates(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What becomes of an avalanche that a neighbour fires: see `noise_model.crosstalk`."""
+    """Numbers that say how many counts an avalanche fired by a neighbour adds: see `noise_model.crosstalk`."""
 
     binary: bool
     cycles: int
@@ -81,8 +86,10 @@ class Response(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """A crosstalk kernel: rows and columns from a pixel to those it may fire, up to `reach`; the chances that it does,
-    and the chances of the second order where all pixels are armed. A multiple of four of them, the last with chance 0.
+    """A crosstalk kernel as a list of pixels.
+
+    `rows` and `columns` lead from a pixel to those it may fire, up to `reach`; `first` are the chances that it does,
+    `second` those of second order where all pixels are armed. Padded with chances of 0 to a multiple of four.
     """
 
     reach: int
@@ -94,7 +101,7 @@ class Taps(NamedTuple):
 
 @compiled
 def random_bits(place: int, first: np.uint64, second: np.uint64) -> np.uint64:
-    """64 bits for a place in the stream of a key's two halves."""
+    """Random 64 bits at a place in the stream of a key, given its two halves."""
     z = np.uint64(place) * _STEP + first
     z = (z ^ (z >> _S30)) * _MIX1
     z = (z ^ (z >> _S27) ^ second) * _MIX2
@@ -103,13 +110,13 @@ def random_bits(place: int, first: np.uint64, second: np.uint64) -> np.uint64:
 
 @compiled
 def _unit(bits: np.uint64) -> Number:
-    """In (0, 1), by the upper 24 bits."""
+    """A uniform number in (0, 1) from the upper 24 bits."""
     return (np.float32(np.int32(bits >> _S40)) + _HALF) * _UNIT_24
 
 
 @compiled
 def fill_random(key: Key, bits: NDArray[np.uint64]) -> None:
-    """Random numbers and nothing else: no sampler that uses one for each count is faster."""
+    """Fills `bits` with random numbers, for benchmarks: no sampler that uses one for each count is faster."""
     key0, key1 = key
     for i in range(bits.size):
         bits[i] = random_bits(i, key0, key1)
@@ -117,7 +124,7 @@ def fill_random(key: Key, bits: NDArray[np.uint64]) -> None:
 
 @compiled
 def draw_images(rates: Rates, table: TableArrays, long: LongArrays, key: Key, counts: Ints) -> None:
-    """Fills `counts` (I, P) with a number each from the law of its rate."""
+    """Fills `counts` (I, P) with random counts, each from the law of its rate."""
     pixels = counts.shape[1]
     x = np.empty(_CHUNK, np.float32)
     for image in range(len(counts)):
@@ -129,9 +136,9 @@ def draw_images(rates: Rates, table: TableArrays, long: LongArrays, key: Key, co
 
 @compiled
 def draw_binary_frames(rates: Rates, afterpulse: float, key: Key, counts: Ints) -> None:
-    """Fills `counts` (I, P) with 1 for every pixel that fires in a single frame, without a table.
+    """Fills `counts` (I, P) with 1 for every pixel that fires in a single binary frame, without a table.
 
-    It does with chance p / (1 - a (1 - p)), p = 1 - exp(-x): a stationary stream of frames with afterpulses.
+    A pixel fires with chance p / (1 - a (1 - p)), p = 1 - exp(-x): a stationary stream of frames with afterpulses.
     """
     pixels = counts.shape[1]
     x = np.empty(_CHUNK, np.float32)
@@ -186,7 +193,7 @@ def _draw(x: Singles, place: int, key: Key, table: TableArrays, long: LongArrays
 
 @compiled
 def _dim(x: Singles, split: Number, where: Ints, dim: Singles) -> int:
-    """Number of pixels below the split, which are they, and their x."""
+    """Number of pixels below the split; fills `where` with their places and `dim` with their x."""
     n = 0
     for i in range(x.size):
         where[n] = i
@@ -206,7 +213,7 @@ def _draw_short(x: Singles, place: int, key: Key, table: TableArrays, counts: In
 def _choose(
     x: Singles, place: int, key: Key, scale: Number, last: int, log2_width: int, index: Ints, share: Ints
 ) -> None:
-    """One of the two rows around each x at random, in proportion to nearness, and a random column."""
+    """Chooses for each x one of the two rows around it at random, in proportion to nearness, and a random column."""
     top = np.float32(last) * np.float32(last)
     width, rest = np.int32(log2_width), np.int32(31 - log2_width)
     key0, key1 = key
@@ -236,7 +243,10 @@ def _look_up(index: Ints, share: Ints, first: Ints, entries: Ints, log2_width: i
 
 @compiled
 def _draw_long(x: Singles, place: int, key: Key, long: LongArrays, counts: Ints) -> None:
-    """A bin of the standardised law, a place in it, and the nearest count; of no use below the split."""
+    """Fills `counts` from the standardised laws: a bin, a place in it, and the nearest count.
+
+    Below the split they mean nothing.
+    """
     index, share = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.int32)
     cell, within, offset = np.empty(_CHUNK, np.int32), np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.float32)
     _choose_long(x, place, key, long, index, share, cell, within, offset)
@@ -262,7 +272,10 @@ def _choose_long(
     within: Singles,
     offset: Singles,
 ) -> None:
-    """A cell and how far in it x is; one of the two laws around x at random, a random bin, a random place in it."""
+    """Chooses the cell of each x and where in it x is, one of the two laws around it, and a place in a bin.
+
+    Laws, bins and places are random.
+    """
     bits = x.view(np.int32)
     first = np.array([long.split], np.float32).view(np.int32)[0]
     last = np.int32(((len(long.cells) - 1) << (23 - LOG2_CELLS)) - 1)
@@ -283,7 +296,7 @@ def _choose_long(
 
 @compiled
 def add_rare_crosstalk(rates: Rates, response: Response, taps: Taps, key: Key, counts: Ints) -> None:
-    """Adds to `counts` (I, H, W) the avalanches that neighbours fire, one by one: where few do."""
+    """Adds crosstalk to `counts` (I, H, W) avalanche by avalanche, where it is rare."""
     images, height, width = counts.shape
     own = np.empty(height * width, np.int32)
     uniform, some = np.empty(_CHUNK, np.float32), np.empty(_CHUNK, np.bool_)
@@ -308,7 +321,7 @@ def add_rare_crosstalk(rates: Rates, response: Response, taps: Taps, key: Key, c
 
 @compiled
 def _copy(counts: Ints, own: Ints) -> Number:
-    """Gives their total."""
+    """Copies the counts of an image; returns their total."""
     total = 0
     for i in range(counts.size):
         own[i] = counts[i]
@@ -318,7 +331,10 @@ def _copy(counts: Ints, own: Ints) -> Number:
 
 @compiled
 def _maybe_fire(own: Ints, chance: Number, place: int, key: Key, uniform: Singles, some: NDArray[np.bool_]) -> None:
-    """The chance of one avalanche or more is less than their mean: most numbers need no exponential function."""
+    """Marks pixels that may fire a neighbour.
+
+    The chance of one avalanche or more is less than their mean, so that most pixels need no exponential function.
+    """
     key0, key1 = key
     for i in range(own.size):
         uniform[i] = _unit(random_bits(place + i, key0, key1))
@@ -327,7 +343,7 @@ def _maybe_fire(own: Ints, chance: Number, place: int, key: Key, uniform: Single
 
 @compiled
 def _target(source: int, height: int, width: int, taps: Taps, weights: Singles, bits: np.uint64) -> int:
-    """The pixel that an avalanche may fire, -1 for one beyond the edge."""
+    """Index of the pixel that an avalanche may fire; -1 for one beyond the edge."""
     left = np.float32(np.int32(bits & _LOW_24)) * _UNIT_24 * weights.sum()
     tap = 0
     while tap < weights.size - 1 and left >= weights[tap]:
@@ -340,7 +356,7 @@ def _target(source: int, height: int, width: int, taps: Taps, weights: Singles, 
 
 @compiled
 def _cluster(afterpulse: Number, bits: np.uint64) -> int:
-    """An avalanche and the afterpulses in its wake, by bits 24 to 39."""
+    """Number of counts of an avalanche and the afterpulses in its wake, by bits 24 to 39."""
     uniform, chance, count = float((bits >> _S24) & _LOW_16) * 2.0**-16, afterpulse, 1
     while uniform < chance and count < 16:
         count += 1
@@ -350,13 +366,14 @@ def _cluster(afterpulse: Number, bits: np.uint64) -> int:
 
 @compiled
 def add_crosstalk(rates: Rates, response: Response, taps: Taps, table: TableArrays, key: Key, counts: Ints) -> None:
-    """Adds to `counts` (I, H, W) Poisson numbers, drawn from `table`, of the avalanches that neighbours fire.
+    """Adds crosstalk to `counts` (I, H, W): clusters of avalanches in random numbers, drawn from `table`.
 
-    Images lie in a dark border, `reach` wide, and are worked on flat, in bands of rows as long as with the border.
+    Each image has a dark border, `reach` wide, and is treated as a flat array, in bands of rows that include the
+    border.
     """
     images, height, width = counts.shape
     stride = width + 2 * taps.reach
-    offsets = -(taps.rows * stride + taps.columns)  # from whom it is fired
+    offsets = -(taps.rows * stride + taps.columns)  # to the pixels that can fire it
     around = np.zeros((height + 2 * taps.reach) * stride + 2 * taps.reach, np.float32)
     band = max(1, _CHUNK // stride)
     mean, x = np.empty(band * stride, np.float32), np.zeros(band * stride, np.float32)
@@ -392,7 +409,7 @@ def _rate(rates: Rates, image: int, pixel: int) -> Number:
 
 @compiled
 def _surround(counts: Ints, reach: int, stride: int, around: Singles) -> Number:
-    """Copies an image into the middle of `around`; gives its total."""
+    """Copies an image into the middle of `around`; returns its total."""
     total = 0
     for row in range(len(counts)):
         middle = around[(row + reach) * stride + reach :]
@@ -404,7 +421,7 @@ def _surround(counts: Ints, reach: int, stride: int, around: Singles) -> Number:
 
 @compiled
 def _mean_gain(fired: Number, response: Response) -> Number:
-    """Of an image with so many counts a pixel, about: it only weighs crosstalk of crosstalk."""
+    """Approximate mean gain of an image with `fired` counts a pixel: it only weighs crosstalk of crosstalk."""
     share = fired / response.cycles
     blind = share if response.binary else share * response.relative_dead_time
     return max(0.0, 1 - blind) if response.binary else max(0.0, 1 - blind) ** 2
@@ -442,7 +459,9 @@ def _gain(own: Number, x: Number, response: Response) -> Number:
     if response.binary:
         return (_ONE - share) * (_ONE - a * share) * np.float32(1 / (1 - response.afterpulse))
     b, release = np.float32(response.relative_dead_time), np.float32(response.release)
-    photons = _ONE - a * release / (release + x * np.float32(response.lost))  # avalanches that are no afterpulses
+    photons = _ONE - a * release / (
+        release + x * np.float32(response.lost)
+    )  # share of avalanches that are no afterpulses
     expected = x / (photons + x * b)
     live = _ONE - expected * b
     gain = live * live / photons - b * (_TWO - np.float32(1.5) * expected * b) * (share - expected)
@@ -451,7 +470,7 @@ def _gain(own: Number, x: Number, response: Response) -> Number:
 
 @compiled
 def _poisson(mean: Number, uniform: Number) -> int:
-    """By inversion from above: n while the uniform number is below the chance of n or more."""
+    """A Poisson number by inversion: n while the uniform number is below the chance of n or more."""
     chance, more, count = math.exp(-mean), -math.expm1(-mean), 0
     while uniform < more:
         count += 1

@@ -1,4 +1,4 @@
-"""The laws of counts, as tables of probabilities: of one hardware frame, of a sum of N, and of Poisson numbers.
+"""Probability distributions (laws) of counts: of one hardware frame, of a sum of N, and of clusters of avalanches.
 
 All are computed in float64 for rates given as x = r T, a block of rates at a time, each over a window of counts around
 its mean. A sum of N frames comes from the N-th power of the discrete Fourier transform of the law of one; binary frames
@@ -16,10 +16,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-#: Grid spacing in standard deviations of the counts: mixing two rows adds up to a quarter of its square in variance.
+#: Grid spacing in standard deviations of the counts: mixing two rows adds at most a quarter of its square to the
+#: variance.
 _FINE_STEP, _COARSE_STEP = 0.05, 0.1
 _CACHED = 1 << 20  # entries
-_HALF_WIDTH = 6  # standard deviations kept on each side of the mean: beyond is less than a float32 uniform resolves
+_HALF_WIDTH = 6  # standard deviations kept on each side of the mean: a float32 uniform number does not resolve more
 _LEAST_WIDTH = 2
 _LEAST_ROWS = 1024  # so that means between rows are linear in x to 1e-5
 _BLOCK = 1 << 18  # entries computed together: bounds the memory
@@ -35,27 +36,30 @@ Window = tuple[Tensor, Tensor]
 
 
 class Law(Protocol):
-    """Laws of counts for rates from 0 to `largest_x`."""
+    """Laws of counts for rates x from 0 to `largest_x`."""
 
     @property
     def largest_x(self) -> float:
-        """Rate from which all laws are alike."""
+        """Rate above which the law no longer changes."""
 
     @property
     def width(self) -> int:
-        """Columns that hold the chances at any rate, a power of two."""
+        """Number of columns that hold the chances at any rate, a power of two."""
 
     @property
     def rows(self) -> int:
-        """Rates of a table fine enough to draw from."""
+        """Number of rates in a table fine enough to draw from."""
 
     def windows(self, x: Tensor) -> Iterator[Window]:
-        """Chances for rates x (R,), float64, in blocks."""
+        """Laws for rates x (R,), float64, in blocks."""
 
 
 @dataclass(frozen=True)
 class CountingProcess:
-    """All that the law of a sum of frames depends on beside the rate. Times are in units of the exposure of a frame."""
+    """How a pixel counts in N summed frames: the numbers its law depends on beside the rate.
+
+    Times are in units of the exposure of a frame.
+    """
 
     cycles: int
     relative_dead_time: float
@@ -67,28 +71,28 @@ class CountingProcess:
 
     @property
     def counter_maximum(self) -> int:
-        """Largest count that one frame shows."""
+        """Largest count that one frame can show."""
         return (1 << self.counter_bits) - 1
 
     @property
     def most_counts(self) -> int:
-        """Largest count of one frame that matters, before the counter wraps."""
+        """Largest count of one frame with a chance worth keeping, before the counter wraps."""
         b = self.relative_dead_time
         most = math.floor(1 / b - 1e-9) + 1 if b > 0 else math.ceil(self.largest_x + 9 * math.sqrt(self.largest_x))
         return most if self.counter_wraps else min(most, self.counter_maximum)
 
     @property
     def smooth(self) -> bool:
-        """Dead time alone limits the counts: no edge is near, however bright."""
+        """Whether dead time alone limits the counts, so that no full counter bends the law."""
         return self.relative_dead_time > 0 and 1 / self.relative_dead_time < self.counter_maximum
 
     @property
     def largest_x(self) -> float:
-        """Rate at which the pixel is saturated, so that brighter ones look the same, or the brightest of interest."""
+        """Rate at which the pixel is saturated, so that brighter ones look the same; `brightest` if that is less."""
         return min(self._saturation, self.brightest)
 
     def rate_of(self, mean: float) -> float:
-        """The x at which dead time leaves `mean` counts of all frames."""
+        """Rate x at which dead time leaves `mean` counts in all frames together."""
         return mean / (self.cycles - mean * self.relative_dead_time)
 
     @property
@@ -103,17 +107,17 @@ class CountingProcess:
 
     @property
     def width(self) -> int:
-        """All counts, or 6 standard deviations to each side of the mean."""
+        """Number of columns: for all counts, or 6 standard deviations to each side of the mean."""
         return _power_of_two(min(self._all_counts, 2 * _HALF_WIDTH * self._largest_sd + 32))
 
     @property
     def _all_counts(self) -> int:
-        """0 and all that an image can show."""
+        """Number of different counts that an image can show, 0 among them."""
         return self.cycles * min(self.most_counts, self.counter_maximum) + 1
 
     @property
     def _largest_sd(self) -> float:
-        """An upper bound over all rates, but for what afterpulses add."""
+        """Upper bound of the standard deviation over all rates."""
         if self.counter_maximum == 1:
             variance = 0.25
         elif self.most_counts > self.counter_maximum:
@@ -126,11 +130,11 @@ class CountingProcess:
 
     @property
     def rows(self) -> int:
-        """So many that neighbours are a small part of a standard deviation apart."""
+        """Number of rates whose neighbours are a small part of a standard deviation apart."""
         return root_rows(self.largest_x * self.cycles, self.width)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
-        """Chances of the sum for rates x (R,), float64, in blocks."""
+        """Laws of the sum of all frames for rates x (R,), float64, in blocks."""
         for block in torch.split(x, max(1, _BLOCK // max(self.width, self.most_counts))):
             yield self._binary_window(block) if self.counter_maximum == 1 else self._counting_window(block)
 
@@ -148,25 +152,27 @@ class CountingProcess:
 
 @dataclass(frozen=True)
 class ClusterProcess:
-    """A Poisson number of avalanches, each followed by another with chance `afterpulse`, and so on (Polya-Aeppli
-    distribution); x is the mean of their sum."""
+    """A Poisson number of avalanches, each followed by another with chance `afterpulse`, and so on.
+
+    Their total has a Polya-Aeppli distribution; x is its mean.
+    """
 
     largest_x: float
     afterpulse: float
 
     @property
     def width(self) -> int:
-        """6 standard deviations to each side of the mean."""
+        """Number of columns: 6 standard deviations to each side of the mean."""
         variance = self.largest_x * (1 + self.afterpulse) / (1 - self.afterpulse)
         return _power_of_two(2 * _HALF_WIDTH * math.sqrt(variance) + 32)
 
     @property
     def rows(self) -> int:
-        """So many that neighbours are a small part of a standard deviation apart."""
+        """Number of rates whose neighbours are a small part of a standard deviation apart."""
         return root_rows(self.largest_x, self.width)
 
     def windows(self, x: Tensor) -> Iterator[Window]:
-        """Chances for means x (R,), float64, in blocks."""
+        """Laws for means x (R,), float64, in blocks."""
         z = torch.exp(-2j * math.pi * torch.arange(self.width // 2 + 1, dtype=torch.float64) / self.width)
         cluster = (1 - self.afterpulse) * z / (1 - self.afterpulse * z)
         for mean in torch.split(x, max(1, _BLOCK // self.width)):
@@ -175,13 +181,16 @@ class ClusterProcess:
 
 
 def root_grid(largest: float, rows: int) -> Tensor:
-    """(rows,) float64 from 0 to `largest`, even in the square root."""
+    """Rates (rows,), float64, from 0 to `largest`, evenly spaced in their square root."""
     return torch.linspace(0, math.sqrt(largest), rows, dtype=torch.float64).square()
 
 
 def root_rows(largest_mean: float, width: int) -> int:
-    """Rows a step apart: the square root of the counts has a standard deviation of half, or less with dead time. The
-    finer step, if so many rows of `width` fit into a cache."""
+    """Number of rates in a grid whose neighbours are a small part of a standard deviation of the counts apart.
+
+    The square root of the counts has a standard deviation of a half, or less with dead time. The finer step is taken if
+    so many rows of `width` fit into a cache.
+    """
     for step in (_FINE_STEP, _COARSE_STEP):
         rows = max(_LEAST_ROWS, math.ceil(2 * math.sqrt(largest_mean) / step)) + 1
         if rows * width <= _CACHED:
@@ -190,11 +199,11 @@ def root_rows(largest_mean: float, width: int) -> int:
 
 
 def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
-    """(R, K) chances of 0, 1, 2, ... counts in one frame of a counting pixel, as the counter shows them; rates x (R,).
+    """Chances (R, K) of 0, 1, 2, ... counts in one frame of a counting pixel, for rates x (R,).
 
     The n-th avalanche needs n - 1 dead times and an armed time A_n: P(K >= n) = P(A_n <= 1 - (n - 1) b). Without
-    afterpulses A_n is Gamma(n) distributed. With them, dim pixels are followed state by state; for others a gamma
-    distribution has the first three moments of A_n.
+    afterpulses A_n is Gamma(n) distributed. With them, the law of dim pixels is computed state by state; for others it
+    is approximated by the gamma distribution with the first three moments of A_n.
     """
     at_least = torch.zeros(len(x), process.most_counts + 2, dtype=torch.float64)
     at_least[:, 0] = 1
@@ -202,25 +211,29 @@ def frame_law(x: Tensor, process: CountingProcess) -> Tensor:
     for rows, chances in ((dim, _followed), (~dim, _by_moments)):
         if bool(rows.any()):
             at_least[rows, 1:-1] = chances(x[rows], process)
-    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(min=0)  # the last column: all a counter at its maximum stands for
+    pmf = (at_least[:, :-1] - at_least[:, 1:]).clamp(
+        min=0
+    )  # the last column: all counts that a full counter stands for
     return _folded(pmf, process.counter_maximum + 1) if process.counter_wraps else pmf
 
 
 def _live(process: CountingProcess) -> Tensor:
-    """(K,) armed time that is left for n = 1, ..., K avalanches."""
+    """Armed time (K,) that a frame leaves for n = 1, ..., K avalanches."""
     return (1 - torch.arange(process.most_counts, dtype=torch.float64) * process.relative_dead_time).clamp(min=0)
 
 
 def _by_moments(x: Tensor, process: CountingProcess) -> Tensor:
-    """(R, K) chances of n = 1, ..., K avalanches or more."""
+    """Chances (R, K) of n = 1, ..., K avalanches or more, from the moments of the armed time they need."""
     origin, scale, order = _armed_time(x.clamp(min=_LEAST_X), process)
     z = ((x[:, None] * _live(process) - origin) / scale).clamp(min=0)
     return _gamma_cdf(order.expand_as(z), z)
 
 
 def _followed(x: Tensor, process: CountingProcess) -> Tensor:
-    """(R, K) the same, exactly, for x up to _DIM: they are entire functions of x, so that polynomials through Chebyshev
-    nodes are as good as a double."""
+    """Chances (R, K) of n = 1, ..., K avalanches or more, exactly, for x up to _DIM.
+
+    They are entire functions of x, so that polynomials through Chebyshev nodes are as good as a double.
+    """
     order = torch.arange(_NODES, dtype=torch.float64)
     at_nodes = torch.cos(math.pi * (order[:, None] + 0.5) / _NODES * order)
     at_nodes[:, 0] /= 2
@@ -230,7 +243,9 @@ def _followed(x: Tensor, process: CountingProcess) -> Tensor:
 
 @lru_cache(maxsize=4)
 def _followed_at_nodes(process: CountingProcess) -> Tensor:
-    """(nodes, K) chances: in armed time, avalanches and filled traps are a Markovian arrival process.
+    """Chances (nodes, K) of n = 1, ..., K avalanches or more at the Chebyshev nodes.
+
+    In armed time, avalanches and filled traps are a Markovian arrival process.
 
     With rates `quiet` between states without an avalanche and `fired` with one, the generating function of the number
     of avalanches in a time S is exp(S (quiet + z fired)) (Neuts, J. Appl. Prob. 16 (1979) 764).
@@ -246,7 +261,9 @@ def _followed_at_nodes(process: CountingProcess) -> Tensor:
     live = _live(process)[:most]
     dead_time = torch.linalg.matrix_exp(process.relative_dead_time * rates)
     state = torch.linalg.matrix_exp(live[-1] * rates).sum(dim=-1, keepdim=True)
-    spectrum = [state[..., 0, 0]]  # n = most, most - 1, ..., 1: each has a dead time more to live
+    spectrum = [
+        state[..., 0, 0]
+    ]  # n = most, most - 1, ..., 1: each has one dead time more of armed time than the one before
     for _ in range(most - 1):
         state = dead_time @ state
         spectrum.append(state[..., 0, 0])
@@ -270,11 +287,11 @@ def _armed_time(x: Tensor, process: CountingProcess) -> tuple[Tensor, Tensor, Te
 
 
 def _armed_moments(x: Tensor, process: CountingProcess) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """E A_n, E A_n^2, E A_n^3 (R,) for n = 1, ..., K, in units of 1 / r.
+    """Moments E A_n, E A_n^2, E A_n^3 (R,) of the armed time for n = 1, ..., K, in units of 1 / r.
 
-    Between avalanches the state is the number of filled traps. While k are, the pixel waits for the first of a photon
-    (rate 1) and k releases (rate 1 / lifetime each). An avalanche leaves the other traps as they are, fills one more
-    with chance a, and each stays filled through the dead time with chance s.
+    Between avalanches the state is the number of filled traps. With k filled traps, the pixel waits for a photon (rate
+    1) or one of k releases (rate 1 / lifetime each), whichever comes first. An avalanche leaves the other traps as they
+    are, fills one more with chance a, and each stays filled through the dead time with chance s.
     """
     after = _through_dead_time(process)
     filled = torch.arange(after.shape[1], dtype=torch.float64)
@@ -295,7 +312,10 @@ def _armed_moments(x: Tensor, process: CountingProcess) -> Iterator[tuple[Tensor
 
 
 def _through_dead_time(process: CountingProcess) -> Tensor:
-    """(k before, k after) chances: an avalanche fills a trap or not, then each trap survives the dead time or not."""
+    """Chances (k before, k after) of numbers of filled traps before and after an avalanche and its dead time.
+
+    It fills a trap or not, then each trap survives the dead time or not.
+    """
     survive = math.exp(-process.relative_dead_time / process.relative_trap_lifetime)
     fill = process.afterpulse / survive
     most = _most_traps(fill, process)
@@ -308,9 +328,9 @@ def _through_dead_time(process: CountingProcess) -> Tensor:
 
 
 def _most_traps(fill: float, process: CountingProcess) -> int:
-    """Traps filled at once, never mind more: 5 standard deviations above their number at the highest count rate."""
-    held = fill * process.relative_trap_lifetime * min(process.most_counts, process.largest_x)
-    return math.ceil(2 + held + 5 * math.sqrt(held))
+    """Largest number of filled traps that matters: 5 standard deviations above their mean at the highest count rate."""
+    filled = fill * process.relative_trap_lifetime * min(process.most_counts, process.largest_x)
+    return math.ceil(2 + filled + 5 * math.sqrt(filled))
 
 
 def _gamma_cdf(order: Tensor, z: Tensor) -> Tensor:
@@ -323,8 +343,11 @@ def _gamma_cdf(order: Tensor, z: Tensor) -> Tensor:
 
 
 def _chain_spectrum(p: Tensor, a: float, n: int, width: int) -> Tensor:
-    """(R, width // 2 + 1) characteristic function of the sum of n frames of a stationary two-state chain: a frame fires
-    with chance p after an empty one, 1 - (1 - p)(1 - a) after a full one."""
+    """Characteristic function (R, width // 2 + 1) of the sum of n frames of a binary pixel with afterpulses.
+
+    Frames are a stationary two-state chain: one fires with chance p after an empty one, 1 - (1 - p)(1 - a) after a full
+    one.
+    """
     z = torch.exp(-2j * math.pi * torch.arange(width // 2 + 1, dtype=torch.float64) / width)[None, :]
     p = p[:, None]
     if a == 0:
@@ -338,7 +361,10 @@ def _chain_spectrum(p: Tensor, a: float, n: int, width: int) -> Tensor:
 
 
 def _lucas(trace: Tensor, determinant: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """(l^n - m^n) / (l - m), l^n + m^n and (l m)^n of the eigenvalues l, m of 2 x 2 matrices, equal ones too."""
+    """Lucas sequences (l^n - m^n) / (l - m), l^n + m^n and (l m)^n of the eigenvalues l, m of 2 x 2 matrices.
+
+    The eigenvalues may be equal.
+    """
     if n == 1:
         return torch.ones_like(trace), trace, determinant
     u, v, q = _lucas(trace, determinant, n // 2)
@@ -350,7 +376,7 @@ def _lucas(trace: Tensor, determinant: Tensor, n: int) -> tuple[Tensor, Tensor, 
 
 
 def _power(base: Tensor, exponent: int) -> Tensor:
-    """By squaring; torch's own power of complex numbers takes a logarithm each."""
+    """A power by repeated squaring; torch's own takes a logarithm of each complex number."""
     if exponent == 1:
         return base
     half = _power(base, exponent // 2)
@@ -358,14 +384,14 @@ def _power(base: Tensor, exponent: int) -> Tensor:
 
 
 def _window(spectrum: Tensor, mean: Tensor, width: int, all_counts: float) -> Window:
-    """A law from its transform of length `width`, which knows counts modulo that: no loss if it is narrower."""
+    """A law from its transform of length `width`, which knows counts modulo `width`: enough if the law is narrower."""
     first = (mean - width / 2).floor().clamp(min=0, max=max(0, all_counts - width)).long()
     columns = (first[:, None] + torch.arange(width)) % width
     return first, torch.fft.irfft(spectrum, n=width, dim=1).gather(1, columns).clamp(min=0)
 
 
 def _folded(pmf: Tensor, size: int) -> Tensor:
-    """(R, size) chances of counts modulo `size`."""
+    """Chances (R, size) of counts modulo `size`."""
     padding = -pmf.shape[1] % size
     return torch.nn.functional.pad(pmf, (0, padding)).reshape(len(pmf), -1, size).sum(dim=1)
 

@@ -1,4 +1,4 @@
-"""Moments of the counts of one image, over rates: mean, variance and fourth central moment."""
+"""Moments of the counts of one image: mean, variance and fourth central moment, over rates."""
 
 import math
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ class Moments:
 
 
 def moments(process: CountingProcess, brightest: float) -> Moments:
-    """The moments of a law for rates up to `brightest` at least, made once for every power of two of it."""
+    """Moments for rates x up to `brightest` or more; computed once for every power of two of it."""
     largest = 2.0 ** math.ceil(math.log2(max(brightest, 1.0)))
     return _moments(replace(process, brightest=largest))
 
@@ -39,7 +39,10 @@ def _moments(process: CountingProcess) -> Moments:
 
 
 def window_moments(first: Tensor, pmf: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean, variance and fourth central moment (R,) of laws that are `first` (R,) and chances (R, C) from there on."""
+    """Mean, variance and fourth central moment (R,) of laws.
+
+    The laws are given by their first counts (R,), and the chances (R, C) of these and the counts that follow.
+    """
     pmf = pmf / pmf.sum(dim=1, keepdim=True)
     count = torch.arange(pmf.shape[1], dtype=torch.float64)
     above = pmf @ count

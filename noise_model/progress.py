@@ -1,11 +1,11 @@
-"""Progress of long work, reported to whoever wants to know."""
+"""Reports of progress from work that takes long."""
 
 from collections.abc import Callable
 from typing import TypeAlias
 
-#: Is called with how much is done and how much there is to do, in any unit.
+#: Called with how much is done and how much there is to do, in the same unit.
 Report: TypeAlias = Callable[[int, int], None]
 
 
 def silent(done: int, total: int) -> None:
-    """Ignores the progress."""
+    """A report that does nothing."""

@@ -1,7 +1,7 @@
-"""Counts from rates, with every effect of a sensor, at a few nanoseconds a count.
+"""Random counts with every effect of a sensor, at a few nanoseconds a count.
 
-The exact law of an image's counts is tabulated once per exposure (`noise_model.tables`) and drawn from by look-up; what
-neighbours fire is added to it: on a CPU in compiled loops, on other devices by torch, in the same steps.
+The exact law of an image's counts is tabulated once per exposure (`noise_model.tables`) and drawn from by look-up;
+crosstalk is added: on a CPU in compiled loops, on other devices by torch, in the same steps.
 """
 
 import torch
@@ -21,7 +21,7 @@ def draw_counts(
     kernel: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """int32 counts of images at x = photon_rate * gain + dark, all (..., H, W) and broadcast.
+    """Random int32 counts of images at x = photon_rate * gain + dark, all (..., H, W) and broadcast.
 
     Args:
         kernel: (k, k) crosstalk: chance that an avalanche in the centre fires each neighbour.

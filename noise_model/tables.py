@@ -1,10 +1,10 @@
-"""Laws of counts made ready to draw from: alias tables for a grid of rates, and standardised ones for long sums.
+"""Tables to draw random counts from: alias tables for a grid of rates, and standardised ones for long sums.
 
 An alias table (Walker, Electronics Letters 10 (1974) 127; built after Vose, IEEE TSE 17 (1991) 972) turns one uniform
-number into a draw from any law, without a search: a uniform column keeps its own count or gives the one other count it
-shares its place with. Rows are laws for a grid of rates, even in the square root of the rate and so fine that
-neighbours are a fraction of a standard deviation apart; a draw takes one of the two rows around its rate at random, in
-proportion to nearness, which keeps the mean.
+number into a draw from any law, without a search: a uniformly chosen column gives either its own count or the one other
+count that it shares its place with. Rows are laws for a grid of rates, even in the square root of the rate and so fine
+that neighbours are a fraction of a standard deviation apart; a draw takes one of the two rows around its rate at
+random, in proportion to nearness, which keeps the mean.
 
 A sum of so many counts that such a table would not fit in a cache is smooth: its law is tabulated in units of its own
 standard deviation for a few rates only, and mean and standard deviation finely. Its dim pixels still use a table.
@@ -30,12 +30,12 @@ _LONG_FROM = 1000.0  # mean counts from which a long sum is smooth
 
 @dataclass(frozen=True)
 class Table:
-    """Laws for a grid of rates from 0, even in its square root.
+    """An alias table: laws for a grid of rates from 0, evenly spaced in their square root.
 
     Attributes:
-        scale: what turns x into the square of its row.
+        scale: times x gives the square of its row.
         first: (R,) int32, the count of the first column.
-        log2_width: of the number of columns C.
+        log2_width: log2 of the number of columns C.
         entries: (R C,) int32: the upper 31 - log2 C bits are the share of its place that a column keeps for its own
             count, the lower ones the column it shares the rest with.
     """
@@ -48,10 +48,10 @@ class Table:
 
 @dataclass(frozen=True)
 class LongTable:
-    """Laws of a long sum from a rate on, in cells that divide each octave of rates evenly.
+    """A table of a long sum above a rate, in cells that divide each octave of rates evenly.
 
     Attributes:
-        split: x from which it holds, a power of two.
+        split: x above which it holds, a power of two.
         cells: (cells + 1, 4) float64: mean counts at the start of the cell and what is added up to its end, the same
             of the standard deviation.
         entries: (R C,) int32, as in a `Table`, of laws at LOG2_SHAPES to an octave; columns are bins of the
@@ -65,21 +65,24 @@ class LongTable:
 
 @dataclass(frozen=True)
 class Part:
-    """What the counts of some of the frames, or all, are drawn from."""
+    """Tables to draw the counts of some of the frames from, or of all."""
 
     table: Table
     long: LongTable | None = None
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size of the tables, bytes."""
         tensors = [self.table.first, self.table.entries]
         tensors += [] if self.long is None else [self.long.cells, self.long.entries]
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def parts(process: CountingProcess, device: torch.device) -> Iterator[Part]:
-    """What adds up to the counts of all frames: one part, unless its table would be too large and no long one does."""
+    """Parts whose draws add up to the counts of all frames.
+
+    There is one, unless its table would be too large and no long table will do.
+    """
     if process.smooth or _entries(process) <= _LARGEST_TABLE:
         yield part(process, device)
         return
@@ -97,7 +100,7 @@ def _entries(law: Law) -> int:
 
 @lru_cache(maxsize=256)
 def part(law: Law, device: torch.device) -> Part:
-    """The tables of a law, made once."""
+    """The tables of a law; they are made once."""
     if not isinstance(law, CountingProcess) or not law.smooth or _entries(law) <= _LARGEST_TABLE:
         return Part(_table(law, device))
     split = 2.0 ** math.ceil(math.log2(law.rate_of(_LONG_FROM)))
@@ -117,8 +120,7 @@ def _long_table(process: CountingProcess, split: float, device: torch.device) ->
     edges = torch.stack(mean_and_deviation(process, _cells(split, octaves, LOG2_CELLS)), dim=1)
     cells = torch.stack((edges, torch.nn.functional.pad(edges.diff(dim=0), (0, 0, 0, 1))), dim=2).flatten(1)
     laws = [
-        alias_entries(_standardised(first, pmf).numpy())
-        for first, pmf in process.windows(_cells(split, octaves, LOG2_SHAPES))
+        alias_entries(_standardised(pmf).numpy()) for _, pmf in process.windows(_cells(split, octaves, LOG2_SHAPES))
     ]
     entries = torch.from_numpy(np.concatenate(laws))
     return LongTable(split, cells.to(device), entries.to(device))
@@ -139,8 +141,8 @@ def mean_and_deviation(process: CountingProcess, x: Tensor) -> tuple[Tensor, Ten
     return process.cycles * mean, (process.cycles * variance).sqrt()
 
 
-def _standardised(first: Tensor, pmf: Tensor) -> Tensor:
-    """(R, bins) chances of the count in units of its standard deviation, each count spread over one unit of counts."""
+def _standardised(pmf: Tensor) -> Tensor:
+    """Chances (R, bins) of the count in units of its standard deviation, each count spread over one unit of counts."""
     counts = torch.arange(pmf.shape[1], dtype=torch.float64)
     cdf = torch.nn.functional.pad(pmf.cumsum(dim=1), (1, 0))
     cdf = cdf / cdf[:, -1:]
@@ -155,7 +157,7 @@ def _standardised(first: Tensor, pmf: Tensor) -> Tensor:
 
 
 def alias_entries(chances: NDArray[np.float64]) -> NDArray[np.int32]:
-    """(R C,) entries as in `Table` for chances (R, C), C a power of two; rows need not add up to 1."""
+    """Entries (R C,) of an alias table for chances (R, C), C a power of two; rows need not add up to 1."""
     entries = np.empty(chances.shape, np.int32)
     _fill_entries(chances, chances.shape[1].bit_length() - 1, entries)
     return entries.ravel()

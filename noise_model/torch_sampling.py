@@ -1,4 +1,4 @@
-"""The steps of `noise_model.kernels` in torch operations, for devices other than a CPU."""
+"""Sampling on devices other than a CPU: the steps of `noise_model.kernels` in torch operations."""
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ _LOW_24, _LOW_31 = (1 << 24) - 1, (1 << 31) - 1
 
 
 def draw_counts(x: Tensor, law: list[Part], crosstalk: Crosstalk, generator: torch.Generator) -> Tensor:
-    """(..., H, W) int32 for rates x of that shape, on their device, crosstalk included."""
+    """Random int32 counts (..., H, W) at rates x of that shape, on their device, with crosstalk."""
     counts = torch.zeros(x.shape, dtype=torch.int32, device=x.device)
     for each in law:
         drawn = _draw(x, each.table, generator)

@@ -1,0 +1,1 @@
+"""Simulation: scenes, and pairs of counts and true rates for training, in memory or on disk."""

@@ -1,4 +1,4 @@
-"""Simulated sets on disk: made, interrupted, resumed to the same bytes, and read back as pairs (docs/dataset.md)."""
+"""Simulated sets on disk (docs/dataset.md): made, interrupted, resumed to the same bytes, and read back as pairs."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ _Index = TypeVar("_Index", int, Tensor)
 
 @dataclass(frozen=True)
 class SimulatedSet:
-    """A set that is to be in a folder.
+    """A simulated set to make in a folder.
 
     Attributes:
-        folder: where the shards go.
-        maker: what makes scene i and its counts.
-        scenes: how many of them.
-        scenes_per_shard: how many of them in a file; the last file may hold fewer.
+        folder: of the shards.
+        maker: makes scene i and its counts.
+        scenes: number of scenes.
+        scenes_per_shard: number of scenes in a file; the last file may hold fewer.
     """
 
     folder: Path
@@ -42,14 +42,14 @@ class SimulatedSet:
     scenes_per_shard: int = 25
 
     def write(self, resume: bool = False, workers: int = 1) -> Iterator[int]:
-        """Makes the shards that are missing; yields the number of finished scenes at the start and as it grows.
+        """Writes the shards that are missing; yields the number of finished scenes at the start and as it grows.
 
         Closing the iterator, or an interrupt, leaves whole shards only. Two workers or more are processes of their
         own (spawned: a script that asks for them needs its `if __name__ == "__main__"`).
 
         Raises:
-            InputError: the folder holds a set already (without `resume`), or one made otherwise (with it), or cannot
-                be written to; a photograph is gone.
+            InputError: the folder holds a set and `resume` is not given, or one that was begun with other values, or
+                it cannot be written to; or a photograph is gone.
         """
         self._claim(resume)
         missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
@@ -62,10 +62,10 @@ class SimulatedSet:
     def _shards(self) -> dict[Path, range]:
         starts = range(0, self.scenes, self.scenes_per_shard)
         parts = [range(start, min(start + self.scenes_per_shard, self.scenes)) for start in starts]
-        return {shard_path(self.folder, number): part for number, part in enumerate(parts)}
+        return {shard_path(self.folder, index): part for index, part in enumerate(parts)}
 
     def _manifest(self) -> dict[str, object]:
-        """Everything that decides the bytes of the set."""
+        """The values that decide the bytes of the set, for its manifest."""
         return {
             "kind": KIND,
             "scenes": self.scenes,
@@ -82,7 +82,9 @@ class SimulatedSet:
             with whole_file(path) as partial:
                 partial.write_text(yaml.safe_dump(self._manifest(), sort_keys=False))
         elif not resume:
-            raise InputError(f"{self.folder}: holds a simulated set; continue it with --resume or choose another -o")
+            raise InputError(
+                f"{self.folder}: holds a simulated set; resume it, or choose another folder", "resume", "output"
+            )
         self._compare(path)
         for leftover in self.folder.glob(".shard-*.h5"):  # of a run that was killed
             leftover.unlink()
@@ -91,12 +93,12 @@ class SimulatedSet:
         found = read_manifest(path)
         for name, value in self._manifest().items():
             if found.get(name) != value:
-                how = "resume with the options it was begun with, or choose another -o"
-                raise InputError(f"{path}: {name} is {found.get(name)}, here {value}; {how}")
+                how = "resume with the values it was begun with, or choose another folder"
+                raise InputError(f"{path}: {name} is {found.get(name)}, here {value}; {how}", "output")
 
 
 class PairDataset(Dataset[Pair]):
-    """The pairs of a finished set, read from disk one at a time: item -> Pair with a batch of one.
+    """The pairs of a finished simulated set, read from disk one at a time: item -> Pair with a batch of one.
 
     Items run over bit depths, within that over fluxes, within that over scenes: neighbours have equal exposure. The
     targets are those of `scale` and of each smaller power of two.
@@ -121,15 +123,15 @@ class PairDataset(Dataset[Pair]):
 
     def _expect_whole(self) -> None:
         shards = -(-self.scenes // self.scenes_per_shard)
-        there = sum(shard_path(self.folder, number).is_file() for number in range(shards))
+        there = sum(shard_path(self.folder, index).is_file() for index in range(shards))
         if there < shards:
-            raise InputError(f"{self.folder}: {there} of {shards} shards; complete the set with --resume")
+            raise InputError(f"{self.folder}: {there} of {shards} shards; resume the simulation of the set")
 
     def __len__(self) -> int:
         return self.scenes * len(self.white_rates) * len(self.exposures)
 
     def item(self, depth: _Index, flux: _Index, scene: _Index) -> _Index:
-        """The number of the item that shows scene `scene` at bit depth number `depth` and flux number `flux`."""
+        """Index of the item with a scene at a bit depth and a flux, all three given by their indices."""
         return (depth * len(self.white_rates) + flux) * self.scenes + scene
 
     def __getitem__(self, item: int) -> Pair:
@@ -145,8 +147,10 @@ class PairDataset(Dataset[Pair]):
         return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), self.exposures[depth]))
 
     def batches(self, size: int, generator: torch.Generator) -> list[list[int]]:
-        """One epoch as lists of at most `size` items of equal exposure, shuffled: a `batch_sampler` for a DataLoader
-        whose `collate_fn` is `joined`."""
+        """One epoch as lists of at most `size` items of equal exposure, shuffled.
+
+        They are a `batch_sampler` for a DataLoader whose `collate_fn` is `joined`.
+        """
         per_exposure = len(self) // len(self.exposures)
         batches: list[list[int]] = []
         for depth in range(len(self.exposures)):
@@ -156,7 +160,7 @@ class PairDataset(Dataset[Pair]):
 
 
 def joined(pairs: Sequence[Pair]) -> Pair:
-    """Pairs of equal exposure as one batch.
+    """Joins pairs of equal exposure to one batch.
 
     Raises:
         ValueError: their exposures differ.
@@ -177,7 +181,7 @@ def joined(pairs: Sequence[Pair]) -> Pair:
 
 
 def read_manifest(path: Path) -> dict[str, object]:
-    """What a set was made from.
+    """Reads the manifest of a simulated set: the values that decide its bytes.
 
     Raises:
         InputError: there is no such file, or it is something else.
@@ -187,13 +191,13 @@ def read_manifest(path: Path) -> dict[str, object]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         found = None
     if not isinstance(found, dict) or found.get("kind") != KIND:
-        raise InputError(f"{path}: not the manifest of a simulated set; make one with spadsr simulate -o {path.parent}")
+        raise InputError(f"{path}: not the manifest of a simulated set; simulate one there first")
     return found
 
 
-def shard_path(folder: Path, number: int) -> Path:
-    """Where shard `number` of a set is."""
-    return folder / f"shard-{number:05d}.h5"
+def shard_path(folder: Path, index: int) -> Path:
+    """Path of the shard of that index."""
+    return folder / f"shard-{index:05d}.h5"
 
 
 def _batch_of_one(sensor: Sensor) -> Sensor:
@@ -205,7 +209,7 @@ def _batch_of_one(sensor: Sensor) -> Sensor:
 
 
 def _checksum(sensor: Sensor) -> str:
-    """Of the maps and of the numbers that shape the counts."""
+    """Checksum of the maps of a sensor and of the numbers that its counts depend on."""
     numbers = (sensor.dead_time, sensor.counter_bits, sensor.counter_wraps)
     traps = (sensor.afterpulse_probability, sensor.trap_lifetime)
     digest = hashlib.sha256(repr((numbers, traps)).encode())

@@ -1,13 +1,13 @@
-"""Families of drawings. Each is a function (shape, rng) -> float32 (H, W), 0 to 1, bright on dark, anti-aliased."""
+"""Families of drawings: each is a function (shape, rng) -> float32 (H, W), 0 to 1, bright on dark, anti-aliased."""
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from noise_model.arrays import Picture
 from simulate.brushes import Points, around, blank, curve, disc, ellipse, grey, polygon, somewhere, turned, words
 from simulate.charts import polar
 from simulate.textures import (
-    Field,
     Shape,
     blurred,
     edge,
@@ -22,23 +22,26 @@ from simulate.textures import (
 _LETTERS = np.array(list("ABCDEFGHJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-=/?&%#()"))
 
 
-def dead_leaves(shape: Shape, rng: np.random.Generator) -> Field:
-    """Discs, ellipses and polygons with power-law sizes that hide one another, each with its own grey and texture."""
+def dead_leaves(shape: Shape, rng: np.random.Generator) -> Picture:
+    """Dead leaves: discs, ellipses and polygons of power-law sizes that hide one another.
+
+    Each has its own grey and texture.
+    """
     labels = np.zeros((2 * shape[0], 2 * shape[1]), np.int32)  # twice the size, averaged below
-    number, kind = int(log_uniform(rng, 20, 1500)), int(rng.integers(4))
-    sizes = _power_law(rng, number, 2.0, 0.8 * min(shape), rng.uniform(1.5, 3.0))
+    count, kind = int(log_uniform(rng, 20, 1500)), int(rng.integers(4))
+    sizes = _power_law(rng, count, 2.0, 0.8 * min(shape), rng.uniform(1.5, 3.0))
     for label, size in enumerate(sizes.tolist(), start=1):
         _leaf(labels, rng, size, label, int(rng.integers(3)) if kind == 3 else kind)
     dark, bright = rng.uniform(0.6, 2, 2)
-    levels = rng.beta(dark, bright, number + 1).astype(np.float32)
+    levels = rng.beta(dark, bright, count + 1).astype(np.float32)
     picture = _textured(levels[labels], labels, rng)
     return np.asarray(cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA), np.float32)
 
 
-def _power_law(rng: np.random.Generator, number: int, low: float, high: float, exponent: float) -> Points:
-    """Sizes with density s^-exponent between low and high."""
+def _power_law(rng: np.random.Generator, count: int, low: float, high: float, exponent: float) -> Points:
+    """Random sizes with density s^-exponent between low and high."""
     power = 1 - exponent
-    u = rng.uniform(0, 1, number)
+    u = rng.uniform(0, 1, count)
     return np.asarray((low**power + u * (high**power - low**power)) ** (1 / power))
 
 
@@ -53,8 +56,8 @@ def _leaf(labels: NDArray[np.int32], rng: np.random.Generator, size: float, labe
         polygon(labels, around(centre, size * rng.uniform(0.5, 1, len(angles)), angles), label)
 
 
-def _textured(picture: Field, labels: NDArray[np.int32], rng: np.random.Generator) -> Field:
-    """Some labels, the background (0) always among them, take one of a few textures, each at its own depth."""
+def _textured(picture: Picture, labels: NDArray[np.int32], rng: np.random.Generator) -> Picture:
+    """A picture whose labels, some and always the background (0), take one of a few textures, each at its own depth."""
     half = (labels.shape[0] // 2, labels.shape[1] // 2)
     most = int(labels.max()) + 1
     for _ in range(rng.integers(1, 4)):
@@ -65,8 +68,8 @@ def _textured(picture: Field, labels: NDArray[np.int32], rng: np.random.Generato
     return picture
 
 
-def filaments(shape: Shape, rng: np.random.Generator) -> Field:
-    """Discharges of a plasma ball: thin branching curves with a glow, far brighter at some places than at others."""
+def filaments(shape: Shape, rng: np.random.Generator) -> Picture:
+    """Filaments of a plasma ball: thin branching curves with a glow, far brighter at some places than at others."""
     canvas, size, centre = blank(shape), min(shape), somewhere(shape, rng)
     width = log_uniform(rng, 1, max(1.5, size / 70))
     for _ in range(rng.integers(2, 16)):
@@ -91,7 +94,7 @@ def _branch(
     level: int,
     children: int,
 ) -> None:
-    """One curve that wanders away from `start`, and thinner, dimmer ones that leave it."""
+    """Draws a curve that wanders away from `start`, and thinner, dimmer ones that branch off."""
     steps = 24
     angles = (
         angle + np.cumsum(rng.normal(0, rng.uniform(0.05, 0.45), steps)) + np.linspace(0, rng.normal(0, 0.5), steps)
@@ -105,27 +108,27 @@ def _branch(
     curve(canvas, np.concatenate([start[None], path]), level, max(1, round(width)))
 
 
-def points(shape: Shape, rng: np.random.Generator) -> Field:
+def points(shape: Shape, rng: np.random.Generator) -> Picture:
     """Stars: spots of three sizes over powers of ten in brightness."""
     picture = np.zeros(shape, np.float32)
     decades = rng.uniform(0.5, 4)
     for _ in range(3):
-        number = int(log_uniform(rng, 1, 200))
+        count = int(log_uniform(rng, 1, 200))
         layer = np.zeros(shape, np.float32)
-        at = (rng.integers(0, shape[0], number), rng.integers(0, shape[1], number))
-        np.add.at(layer, at, 10 ** -rng.uniform(0, decades, number))
+        at = (rng.integers(0, shape[0], count), rng.integers(0, shape[1], count))
+        np.add.at(layer, at, 10 ** -rng.uniform(0, decades, count))
         sigma = log_uniform(rng, 0.6, max(0.7, min(shape) / 25))
         picture += blurred(layer, sigma) * np.float32(2 * np.pi * sigma**2)
     return _brightest_at_one(picture)
 
 
-def discs(shape: Shape, rng: np.random.Generator) -> Field:
+def discs(shape: Shape, rng: np.random.Generator) -> Picture:
     """Beads: filled or hollow discs of similar size, some with a highlight."""
     canvas = blank(shape)
     size = log_uniform(rng, 2, max(3, min(shape) / 6))
-    number = min(rng.uniform(3, 60), 0.5 * shape[0] * shape[1] / size**2)
+    count = min(rng.uniform(3, 60), 0.5 * shape[0] * shape[1] / size**2)
     thickness = -1 if rng.uniform() < 0.7 else int(rng.integers(1, 2 + int(size / 4)))
-    for _ in range(int(number)):
+    for _ in range(int(count)):
         centre, radius = somewhere(shape, rng), size * rng.uniform(0.6, 1.4)
         disc(canvas, centre, radius, int(255 * 10 ** -rng.uniform(0, 1.5)), thickness)
         if rng.uniform() < 0.5:
@@ -133,8 +136,8 @@ def discs(shape: Shape, rng: np.random.Generator) -> Field:
     return grey(canvas)
 
 
-def text(shape: Shape, rng: np.random.Generator) -> Field:
-    """One large label, or a page of lines."""
+def text(shape: Shape, rng: np.random.Generator) -> Picture:
+    """Text: one large label, or a page of lines."""
     canvas = blank(shape)
     height, weight = log_uniform(rng, 7, max(8, min(shape) / 2)), rng.uniform(0.7, 4)
     row = rng.uniform(0.8, 1.5) * height
@@ -146,8 +149,8 @@ def text(shape: Shape, rng: np.random.Generator) -> Field:
     return grey(turned(canvas, rng.normal(0, 25)) if rng.uniform() < 0.6 else canvas)
 
 
-def line_art(shape: Shape, rng: np.random.Generator) -> Field:
-    """Strokes: boxes, arcs and straight lines, or the contour lines of a landscape."""
+def line_art(shape: Shape, rng: np.random.Generator) -> Picture:
+    """Line art: boxes, arcs and straight lines, or the contour lines of a landscape."""
     if rng.uniform() < 0.25:
         return _contours(shape, rng)
     canvas, size = blank(shape), min(shape)
@@ -163,15 +166,15 @@ def line_art(shape: Shape, rng: np.random.Generator) -> Field:
     return grey(canvas)
 
 
-def _contours(shape: Shape, rng: np.random.Generator) -> Field:
+def _contours(shape: Shape, rng: np.random.Generator) -> Picture:
     field = smooth_noise(shape, rng, min(shape) * rng.uniform(0.08, 0.5)) * np.float32(rng.integers(1, 5))
     slope = np.hypot(cv2.Sobel(field, -1, 1, 0, scale=0.125), cv2.Sobel(field, -1, 0, 1, scale=0.125))
     distance = np.abs(np.mod(field, 1) - np.float32(0.5)) / np.maximum(slope, np.float32(1e-3))  # pixels
     return edge(np.float32(rng.uniform(0.5, 2)) - distance, 1)
 
 
-def shading(shape: Shape, rng: np.random.Generator) -> Field:
-    """No edges at all: clouds, ramps and a vignette."""
+def shading(shape: Shape, rng: np.random.Generator) -> Picture:
+    """Shading without edges: clouds, ramps and a vignette."""
     wide = smooth_noise(shape, rng, min(shape) * rng.uniform(0.15, 0.8))
     picture = stretched(wide) if rng.uniform() < 0.5 else octave_noise(shape, rng)
     if rng.uniform() < 0.5:
@@ -182,7 +185,7 @@ def shading(shape: Shape, rng: np.random.Generator) -> Field:
     return stretched(picture)
 
 
-def cells(shape: Shape, rng: np.random.Generator) -> Field:
+def cells(shape: Shape, rng: np.random.Generator) -> Picture:
     """Cells under a microscope: soft-edged blobs with a rim and a nucleus."""
     canvas = blank(shape)
     size = log_uniform(rng, 5, max(6, min(shape) / 4))
@@ -206,5 +209,5 @@ def _blob(centre: Points, radius: float, rng: np.random.Generator) -> Points:
     return around(centre, radius * outline, angles)
 
 
-def _brightest_at_one(picture: Field) -> Field:
+def _brightest_at_one(picture: Picture) -> Picture:
     return np.asarray(picture * np.float32(1 / max(float(picture.max()), 1e-9)), np.float32)

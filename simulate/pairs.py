@@ -1,4 +1,4 @@
-"""Training pairs in memory: scenes in, counts and the rates to be restored out, on the device that trains."""
+"""Training pairs in memory: scenes in, counts and the rates to restore out, on the device that trains."""
 
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -9,13 +9,17 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import USER, Exposure, Sensor, SensorStatistics
+from noise_model.sensor import USER, Exposure, Sensor
+from noise_model.sensor_file import SensorStatistics
 
 _T = TypeVar("_T")
 
 
 class PairRecipe(BaseModel):
-    """What captures to draw. Rates are in detections per hardware frame (x = r T); ranges are drawn log-uniformly."""
+    """The ranges and choices that captures are drawn from.
+
+    Rates are in detections per hardware frame (x = r T); ranges are drawn log-uniformly.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,12 +47,12 @@ class PairRecipe(BaseModel):
 
 @dataclass(frozen=True)
 class Pair:
-    """A batch of captures and their truths.
+    """A batch of captures with their true rates.
 
     Attributes:
         counts: (B, H, W) int32.
-        targets: scale -> (B, s H, s W) photon detection rate, counts/s per native pixel area; where the sensor is not
-            known, with the counts that nobody could tell from photons.
+        targets: scale s -> (B, s H, s W) photon detection rate, counts/s per native pixel area; where the sensor is not
+            known, together with the counts that look like photons.
         model: how they were taken, as far as that is known: one exposure, sensors with maps (B, H, W).
     """
 
@@ -58,7 +62,7 @@ class Pair:
 
 
 def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") -> Pair:
-    """Captures of scenes at random flux by random sensors, with one exposure.
+    """Draws captures of scenes at random flux by random sensors, with one exposure.
 
     Args:
         scenes: (B, s H, s W) relative flux, 1 = white.
@@ -78,7 +82,8 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     rates = {s: target * white for s, target in targets.items()}
     if draws.uniform() < recipe.known_share:
         return Pair(counts, rates, model)
-    # Ordinary dark counts, afterpulses and crosstalk look like photons to who does not know the sensor; hot pixels not.
+    # Without knowing the sensor, one cannot tell ordinary dark counts, afterpulses and crosstalk from photons; hot
+    # pixels one can.
     apparent = {s: model.apparent_rate(rate, dark) for s, rate in rates.items()}
     return Pair(counts, apparent, replace(model, sensor=_unknown(sensor)))
 
@@ -94,11 +99,11 @@ def targets_of(scenes: Tensor, scale: int) -> dict[int, Tensor]:
 
 
 class Draws:
-    """Random numbers by a seed.
+    """Random numbers that follow from a seed.
 
     Attributes:
-        host: for single numbers: no choice waits for a GPU.
-        maps: for tensors, on the device.
+        host: generator of single numbers, on the CPU, so that no choice waits for a GPU.
+        maps: generator of tensors, on the device.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
@@ -106,31 +111,38 @@ class Draws:
         self.maps = self.host if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
 
     def uniform(self) -> float:
+        """A random number between 0 and 1."""
         return float(torch.rand((), generator=self.host))
 
     def choice(self, options: tuple[_T, ...]) -> _T:
+        """One of the options, each equally likely."""
         return options[int(self.uniform() * len(options))]
 
     def log_uniform(self, ends: tuple[float, float]) -> float:
+        """A random number between two ends, equally likely in every decade."""
         return float(ends[0] * (ends[1] / ends[0]) ** self.uniform())
 
     def log_uniform_map(self, ends: tuple[float, float], shape: tuple[int, ...]) -> Tensor:
+        """Random numbers (`shape`) between two ends, equally likely in every decade."""
         u = torch.rand(shape, generator=self.maps, device=self.maps.device)
         return ends[0] * (ends[1] / ends[0]) ** u
 
 
 def _with_stars(scenes: Tensor, scale: int, recipe: PairRecipe, draws: Draws) -> Tensor:
-    """Points of light, one size in all; the smallest are told from hot pixels only where the sensor is known."""
+    """Scenes with points of light added, all of one size.
+
+    The smallest look like hot pixels where the sensor is not known.
+    """
     shape, native = scenes.shape, scenes[0].numel() // scale**2
-    number = max(1, round(native * draws.log_uniform(recipe.star_fraction)))
-    flux = scale**2 * draws.log_uniform_map(recipe.star_flux, (shape[0], number))
-    place = torch.rand(shape[0], number, generator=draws.maps, device=scenes.device) * scenes[0].numel()
+    count = max(1, round(native * draws.log_uniform(recipe.star_fraction)))
+    flux = scale**2 * draws.log_uniform_map(recipe.star_flux, (shape[0], count))
+    place = torch.rand(shape[0], count, generator=draws.maps, device=scenes.device) * scenes[0].numel()
     stars = torch.zeros(shape[0], scenes[0].numel(), device=scenes.device).scatter_add_(1, place.long(), flux)
     return scenes + _blurred(stars.view(shape), scale * draws.log_uniform(recipe.star_sigma))
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
-    """Gaussian; nothing comes in at the edges."""
+    """Images (B, H, W) after a Gaussian blur, dark beyond the edges."""
     reach = int(3 * sigma) + 1
     kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / sigma).square())
     kernel = kernel / kernel.sum()
@@ -139,8 +151,10 @@ def _blurred(images: Tensor, sigma: float) -> Tensor:
 
 
 def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[ForwardModel, float]:
-    """A sensor for each of a batch: maps of their own, common numbers; and the dark rate of its ordinary pixels. Time
-    is measured in exposures of one frame."""
+    """A sensor for each capture of a batch in one exposure, and the dark rate of ordinary pixels.
+
+    Sensors have maps of their own and common numbers. Time is measured in exposures of one frame.
+    """
     binary = draws.uniform() < recipe.binary_share
     statistics = SensorStatistics(
         pde_mean=0.5,
@@ -170,8 +184,10 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
 
 
 def _kernel(nearest: float) -> Tensor:
-    """Nearest and diagonal neighbours in the proportion measured on arrays of 500 um pitch. Kept on the host, which is
-    where its numbers are looked at."""
+    """A crosstalk kernel (3, 3) with diagonal neighbours in the proportion measured on arrays of 500 um pitch.
+
+    It is kept on the host, where its numbers are looked at.
+    """
     diagonal = 0.16 * nearest
     rows = [[diagonal, nearest, diagonal], [nearest, 0.0, nearest], [diagonal, nearest, diagonal]]
     return torch.tensor(rows)
@@ -184,7 +200,7 @@ def _with_dead_pixels(sensor: Sensor, dead_fraction: float, draws: Draws) -> Sen
 
 
 def _unknown(sensor: Sensor) -> Sensor:
-    """All that a capture's header says of its sensor."""
+    """The sensor as far as the header of a capture tells."""
     return replace(
         sensor,
         pde=torch.full_like(sensor.pde, 0.5),

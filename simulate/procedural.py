@@ -1,17 +1,18 @@
-"""Procedural scenes: one or two drawings, put together and given a random brightness scale."""
+"""Procedural scenes: one or two random drawings, put together, with a random brightness scale."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from noise_model.arrays import Picture
 from simulate.charts import chart, fan
 from simulate.drawings import cells, dead_leaves, discs, filaments, line_art, points, shading, text
-from simulate.textures import Field, Shape, blurred, log_uniform, octave_noise, smooth_noise
+from simulate.textures import Shape, blurred, log_uniform, octave_noise, smooth_noise
 
-Drawing = Callable[[Shape, np.random.Generator], Field]
+Family = Callable[[Shape, np.random.Generator], Picture]
 
-#: Families and how often each is drawn.
-FAMILIES: dict[Drawing, float] = {
+#: Families of drawings, and how often each is used.
+FAMILIES: dict[Family, float] = {
     dead_leaves: 0.30,
     filaments: 0.12,
     fan: 0.10,
@@ -27,8 +28,8 @@ _DRAWINGS = tuple(FAMILIES)
 _CHANCES = np.array(list(FAMILIES.values()))
 
 
-def procedural_scene(shape: tuple[int, int], rng: np.random.Generator) -> Field:
-    """One random scene.
+def procedural_scene(shape: tuple[int, int], rng: np.random.Generator) -> Picture:
+    """Draws a random scene.
 
     Args:
         shape: rows and columns.
@@ -37,9 +38,9 @@ def procedural_scene(shape: tuple[int, int], rng: np.random.Generator) -> Field:
     Returns:
         (H, W) float32 relative flux, finite, >= 0; 1.0 is white, which some scenes exceed.
     """
-    picture = _drawing(shape, rng)
+    picture = _random_drawing(shape, rng)
     if rng.uniform() < 0.35:
-        picture = _composed(picture, _drawing(shape, rng), rng)
+        picture = _composed(picture, _random_drawing(shape, rng), rng)
     if rng.uniform() < 0.3:
         picture = 1 - picture.clip(0, 1)
     if rng.uniform() < 0.2:  # out of focus
@@ -47,12 +48,13 @@ def procedural_scene(shape: tuple[int, int], rng: np.random.Generator) -> Field:
     return _exposed(picture, rng)
 
 
-def _drawing(shape: Shape, rng: np.random.Generator) -> Field:
+def _random_drawing(shape: Shape, rng: np.random.Generator) -> Picture:
+    """A drawing of a random family."""
     return _DRAWINGS[rng.choice(len(_DRAWINGS), p=_CHANCES)](shape, rng)
 
 
-def _composed(first: Field, second: Field, rng: np.random.Generator) -> Field:
-    """Two drawings: in front of one another, added, multiplied, or side by side with a ragged border."""
+def _composed(first: Picture, second: Picture, rng: np.random.Generator) -> Picture:
+    """Two drawings put together: one in front of the other, added, multiplied, or side by side with a ragged border."""
     kind = rng.integers(4)
     if kind == 0:
         return np.maximum(first, second)
@@ -64,8 +66,8 @@ def _composed(first: Field, second: Field, rng: np.random.Generator) -> Field:
     return np.where(border, first, second)
 
 
-def _exposed(picture: Field, rng: np.random.Generator) -> Field:
-    """Random gamma, brightness range of 1:2 to 1:1000, background, and how white the white is."""
+def _exposed(picture: Picture, rng: np.random.Generator) -> Picture:
+    """A picture with a random gamma, brightness range of 1:2 to 1:1000, background, and level of white."""
     contrast = log_uniform(rng, 2, 1000)
     picture = np.maximum(picture, 0)
     if rng.uniform() < 0.25:  # the range spread evenly over the decades
@@ -80,17 +82,17 @@ def _exposed(picture: Field, rng: np.random.Generator) -> Field:
 
 
 def _gain(mean: float, rng: np.random.Generator) -> float:
-    """Half of the scenes are dimmer than they could be; the peaks of sparse ones may be brighter than white."""
+    """A random factor of brightness: peaks of sparse scenes may be brighter than white."""
     if rng.uniform() < 0.5:
         return 1.0
     brightest = min(8.0, 0.4 / max(mean, 0.01))
     return log_uniform(rng, 0.3, 1) if brightest < 1 else log_uniform(rng, 0.5, brightest)
 
 
-def _uneven_light(shape: Shape, rng: np.random.Generator) -> Field:
+def _uneven_light(shape: Shape, rng: np.random.Generator) -> Picture:
     light = np.exp(rng.uniform(0.1, 0.7) * smooth_noise(shape, rng, min(shape) / 2))
     return np.asarray(light / light.max(), np.float32)
 
 
-def _shape(picture: Field) -> Shape:
+def _shape(picture: Picture) -> Shape:
     return picture.shape[0], picture.shape[1]

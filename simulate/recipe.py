@@ -1,4 +1,4 @@
-"""What is simulated of every scene, and the sensor that sees it."""
+"""Recipes of simulated sets: the images that are made of every scene."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ _Positive = Annotated[float, Field(gt=0)]
 
 
 class SimulationRecipe(BaseModel):
-    """How a scene becomes pairs: one image of counts for each white level and bit depth."""
+    """A recipe of a simulated set: of every scene, an image of counts for each white level and bit depth."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,7 +34,7 @@ class SimulationRecipe(BaseModel):
 
     @property
     def exposures(self) -> tuple[Exposure, ...]:
-        """One for each bit depth b: 2^b hardware frames."""
+        """An exposure of 2^b hardware frames for each bit depth b."""
         return tuple(Exposure(self.count_time, 2**bits) for bits in self.bit_depths)
 
     @property
@@ -43,7 +43,7 @@ class SimulationRecipe(BaseModel):
         return tuple(detections / self.count_time for detections in self.white_detections)
 
     def sensor(self, sensor: Sensor) -> Sensor:
-        """The middle of `sensor`, of the recipe's shape, in the mode that its exposure puts it in.
+        """The middle of a sensor, of the recipe's shape, in the mode that the exposure puts it in.
 
         A counting array whose frame is no longer than its dead time cannot count beyond one: it is a binary array.
 
@@ -60,10 +60,10 @@ class SimulationRecipe(BaseModel):
 
     @classmethod
     def load(cls, path: str | Path = "default") -> Self:
-        """Reads a recipe file, or a shipped one by its name.
+        """Reads a recipe file, or a shipped recipe by its name.
 
         Raises:
-            InputError: no such file, or its content is not a recipe.
+            InputError: there is no such file, or it holds no recipe.
         """
         kind = "simulation recipe"
         path = find_config(path, "simulate", kind)

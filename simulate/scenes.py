@@ -1,4 +1,4 @@
-"""Where scenes come from: drawings or a folder of photographs. Scene i of a source depends on the seed and i alone."""
+"""Sources of scenes: drawings, or a folder of photographs. Scene i of a source follows from its seed and i alone."""
 
 import hashlib
 from collections.abc import Iterable
@@ -11,38 +11,41 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from noise_model.arrays import Picture
 from noise_model.errors import InputError
 from simulate.procedural import procedural_scene
-from simulate.textures import Field, Shape, log_uniform
+from simulate.textures import Shape, log_uniform
 
-#: What counts as a photograph in a folder.
+#: Endings of the files of a folder that count as photographs.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm"})
 
 
 class SceneSource(Protocol):
-    """An endless, numbered row of scenes."""
+    """An endless, numbered series of scenes."""
 
-    def scene(self, index: int, shape: Shape) -> Field:
+    def scene(self, index: int, shape: Shape) -> Picture:
         """Scene `index` as (H, W) float32 relative flux >= 0, 1.0 = white."""
         ...
 
     @property
     def identity(self) -> str:
-        """What the scenes are made from, seed aside: equal for sources that give equal scenes."""
+        """Description of what the scenes are made from, without the seed: equal for sources of equal scenes."""
         ...
 
 
 @dataclass(frozen=True)
 class ProceduralScenes:
-    """Scenes that are drawn (`simulate.procedural`)."""
+    """Procedural scenes: random drawings (`simulate.procedural`)."""
 
     seed: int
 
     @property
     def identity(self) -> str:
+        """Description of the scenes: see `SceneSource`."""
         return "procedural"
 
-    def scene(self, index: int, shape: Shape) -> Field:
+    def scene(self, index: int, shape: Shape) -> Picture:
+        """The drawn scene of that index: see `SceneSource`."""
         return procedural_scene(shape, scene_rng(self.seed, index))
 
 
@@ -62,7 +65,8 @@ class PhotoScenes:
     identity: str
     squared_share: float = 0.5
 
-    def scene(self, index: int, shape: Shape) -> Field:
+    def scene(self, index: int, shape: Shape) -> Picture:
+        """The part of a photograph of that index: see `SceneSource`."""
         rng = scene_rng(self.seed, index)
         grey = _grey(self.paths[self._photo(index)]).astype(np.float32)
         picture = np.maximum(cropped(grey, shape, rng), 0) * np.float32(1 / 255)
@@ -75,7 +79,7 @@ class PhotoScenes:
 
 
 def scene_rng(seed: int, index: int) -> np.random.Generator:
-    """The random numbers of one scene."""
+    """The generator of the random numbers of one scene."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,)))
 
 
@@ -99,9 +103,11 @@ def photographs(folder: str | Path, seed: int, squared_share: float = 0.5) -> tu
     return PhotoScenes(seed, paths, _joined(checksums), squared_share), corrupt
 
 
-def cropped(picture: Field, shape: Shape, rng: np.random.Generator) -> Field:
-    """A part (H, W) of a picture (h, w), mirrored and turned at random: of a smaller picture as large a part as
-    possible, enlarged; of a larger one a part at a random reduction."""
+def cropped(picture: Picture, shape: Shape, rng: np.random.Generator) -> Picture:
+    """A part (H, W) of a picture (h, w), mirrored and turned at random.
+
+    Of a smaller picture it is as large a part as possible, enlarged; of a larger one a part at a random reduction.
+    """
     if rng.uniform() < 0.5:
         picture = np.ascontiguousarray(picture.T)
     if rng.uniform() < 0.5:
@@ -132,7 +138,7 @@ def _decoded(data: bytes) -> NDArray[np.uint8] | None:
 
 
 def _checksum(path: Path) -> str:
-    """Of the content of a readable image; empty for any other file."""
+    """Checksum of the content of a readable image; empty for any other file."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -1,4 +1,4 @@
-"""A shard: one HDF5 file with some consecutive scenes of a simulated set. docs/dataset.md describes the layout."""
+"""Shards of a simulated set: HDF5 files with some consecutive scenes each, laid out as in docs/dataset.md."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -13,28 +13,20 @@ from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
+from noise_model.sensor_file import NUMBERS
 from simulate.pairs import targets_of
 from simulate.recipe import SCALES, SimulationRecipe
 from simulate.scenes import SceneSource
 
 KIND = "spadsr pairs"
 
-_SENSOR_NUMBERS = (
-    "name",
-    "source",
-    "dead_time",
-    "counter_bits",
-    "counter_wraps",
-    "afterpulse_probability",
-    "trap_lifetime",
-)
 _SENSOR_MAPS = ("pde", "dark_count_rate", "crosstalk", "pixel_mask")
-_STORED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "track_times": False}
+_COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "track_times": False}
 
 
 @dataclass(frozen=True)
 class SceneMaker:
-    """All that decides what is simulated of scene number i; `sensor` is of the recipe's shape and mode."""
+    """Makes scene i and its counts; `sensor` is of the recipe's shape and mode."""
 
     source: SceneSource
     recipe: SimulationRecipe
@@ -42,13 +34,13 @@ class SceneMaker:
     seed: int
 
     def targets(self, index: int) -> dict[int, Tensor]:
-        """Scale -> (s H, s W) block means of a scene, itself rounded to what float16 can hold."""
+        """Block means (s H, s W) of a scene for each scale s, itself rounded to what float16 can hold."""
         flux = self.source.scene(index, self.recipe.scene_shape)
         scene = torch.from_numpy(flux.astype(np.float16).astype(np.float32))
         return {scale: target[0] for scale, target in targets_of(scene[None], SCALES[-1]).items()}
 
     def counts(self, index: int, flux: Tensor) -> Tensor:
-        """(fluxes, bit depths, H, W) int32 counts where the relative flux is `flux` (H, W)."""
+        """Random int32 counts (fluxes, bit depths, H, W) of a scene of relative flux (H, W)."""
         words = np.random.SeedSequence(self.seed, spawn_key=(index, 1)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(words[0]))
         rate = flux * torch.tensor(self.recipe.white_rates)[:, None, None]
@@ -57,13 +49,13 @@ class SceneMaker:
 
     @property
     def count_type(self) -> np.dtype[np.unsignedinteger]:
-        """The smallest integers that hold every count: uint16 unless the images could saturate above 65535."""
+        """The smallest type that holds every count: uint16 unless images can saturate above 65535."""
         most = self.sensor.saturation_value(2 ** max(self.recipe.bit_depths))
         return np.dtype(np.uint16 if most < 2**16 else np.uint32)
 
 
 def write_shard(path: Path, maker: SceneMaker, scenes: range) -> Generator[int]:
-    """Writes the scenes of a shard; yields after each, so that the caller can stop in between and leave no file.
+    """Writes a shard; yields after each scene, so that the caller can stop in between and leave no file.
 
     Raises:
         InputError: the file cannot be written, or a scene cannot be read.
@@ -83,11 +75,13 @@ def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
     rows, columns = recipe.shape
     file.attrs.update(kind=KIND, seed=maker.seed, scenes=maker.source.identity, first_scene=scenes.start)
     images = (len(scenes), len(recipe.white_rates), len(recipe.bit_depths), rows, columns)
-    counts = file.create_dataset("counts", images, maker.count_type, chunks=(1, 1, *images[2:]), **_STORED)
+    counts = file.create_dataset("counts", images, maker.count_type, chunks=(1, 1, *images[2:]), **_COMPRESSED)
     counts.attrs["units"] = "counts"
     for scale in SCALES:
         shape = (scale * rows, scale * columns)
-        target = file.create_dataset(f"targets/x{scale}", (len(scenes), *shape), "f2", chunks=(1, *shape), **_STORED)
+        target = file.create_dataset(
+            f"targets/x{scale}", (len(scenes), *shape), "f2", chunks=(1, *shape), **_COMPRESSED
+        )
         target.attrs["units"] = "white_rate"
     exposure = file.create_group("exposure")
     exposure.attrs["count_time"] = recipe.count_time
@@ -98,7 +92,7 @@ def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
 
 
 def _write_sensor(group: h5py.Group, sensor: Sensor) -> None:
-    for name in _SENSOR_NUMBERS:
+    for name in NUMBERS:
         group.attrs[name] = getattr(sensor, name)
     for name in _SENSOR_MAPS:
         if getattr(sensor, name) is not None:
@@ -106,7 +100,7 @@ def _write_sensor(group: h5py.Group, sensor: Sensor) -> None:
 
 
 def read_sensor(group: h5py.Group) -> Sensor:
-    """The sensor that `write_shard` stored."""
+    """Reads the sensor of a shard."""
     numbers, maps = group.attrs, {name: torch.from_numpy(group[name][()]) for name in _SENSOR_MAPS if name in group}
     return Sensor(
         name=str(numbers["name"]),
@@ -124,7 +118,7 @@ def read_sensor(group: h5py.Group) -> Sensor:
 
 
 def is_shard(path: Path) -> bool:
-    """Whether `path` is a whole HDF5 file of pairs."""
+    """Whether a file is a whole shard."""
     try:
         with h5py.File(path) as file:
             return bool(file.attrs.get("kind") == KIND)
@@ -139,5 +133,5 @@ def open_shard(path: Path) -> h5py.File:
         InputError: it is missing, truncated, or something else.
     """
     if not is_shard(path):
-        raise InputError(f"{path}: not a whole shard of a simulated set; complete it with spadsr simulate --resume")
+        raise InputError(f"{path}: not a whole shard of a simulated set; resume the simulation of the set")
     return h5py.File(path)

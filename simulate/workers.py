@@ -1,4 +1,4 @@
-"""Shards made by this process or by several."""
+"""Writing shards in this process, or in several."""
 
 import multiprocessing
 import os
@@ -18,23 +18,23 @@ from simulate.shards import SceneMaker, write_shard
 
 
 def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
-    """Makes shards; yields the number of scenes that each step finished.
+    """Writes shards; yields the number of scenes that each step finished.
 
     Closing the iterator, or an exception, leaves whole shards only.
     """
     if workers < 2 or len(shards) < 2:
-        return _here(maker, shards)
-    return _apart(maker, shards, min(workers, len(shards)))
+        return _write_in_this_process(maker, shards)
+    return _write_in_processes(maker, shards, min(workers, len(shards)))
 
 
-def _here(maker: SceneMaker, shards: dict[Path, range]) -> Iterator[int]:
+def _write_in_this_process(maker: SceneMaker, shards: dict[Path, range]) -> Iterator[int]:
     with one_thread():
         for path, scenes in shards.items():
             for _ in write_shard(path, maker, scenes):
                 yield 1
 
 
-def _apart(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
+def _write_in_processes(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     # Pickled here: handed over as it is, a tensor would travel as a handle to shared memory.
@@ -54,7 +54,7 @@ _worker: tuple[Event, SceneMaker]
 
 
 def _begin_worker(stop: Event, maker: bytes) -> None:
-    """Prepares a process: Ctrl-C is left to its parent, which sets `stop`; should its parent die, so does it."""
+    """Prepares a worker process: Ctrl-C is left to its parent, which sets `stop`; it ends when its parent does."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -81,7 +81,7 @@ def _work(path: Path, scenes: range) -> int:
 
 @contextmanager
 def _interrupts_ignored() -> Iterator[None]:
-    """Processes begun in here ignore Ctrl-C from their first moment on, where processes inherit that (not Windows)."""
+    """Context in which processes are started that ignore Ctrl-C from the first moment on (not on Windows)."""
     if threading.current_thread() is not threading.main_thread():  # only that one may set signal handlers
         yield
         return
@@ -94,7 +94,10 @@ def _interrupts_ignored() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """More threads sum in another order: the last bit of a rate can differ, and a count with it."""
+    """Context in which torch uses one thread.
+
+    More threads add numbers in another order: the last bit of a rate can differ, and a count with it.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""The main job on a capture that needs no camera: a known picture, seen by a simulated SPC3, restored, compared."""
+"""Demo without a camera: a known picture, recorded by a simulated SPC3, restored, and compared with the truth."""
 
 from dataclasses import dataclass
 from pathlib import Path

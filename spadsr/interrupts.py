@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop at the next good moment, instead of at once."""
+"""Ctrl-C and SIGTERM: requests to stop at the next good moment, instead of at once."""
 
 import signal
 import threading
@@ -31,7 +31,7 @@ def noted_signals() -> Iterator[Callable[[], int]]:
     def note(number: int, frame: FrameType | None) -> None:
         noted[0] = number
 
-    if threading.current_thread() is not threading.main_thread():  # only that one may set signal handlers
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set signal handlers
         yield lambda: 0
         return
     previous = {number: signal.signal(number, note) for number in _HEEDED}

@@ -1,4 +1,4 @@
-"""How a result came to be, for every output."""
+"""Provenance of results: the command and the versions, for every output."""
 
 import shlex
 import sys
@@ -30,10 +30,10 @@ class Provenance:
 
 
 def command_line() -> str:
-    """What was typed, as a shell takes it."""
+    """The command as it was typed, quoted for a shell."""
     return shlex.join(["spadsr", *sys.argv[1:]])
 
 
 def versions() -> dict[str, str]:
-    """Of the libraries that decide the numbers, by name."""
+    """Versions of the libraries that decide the numbers, by name."""
     return {name: version(name) for name in ("spadsr", "torch", "numpy", "h5py")}

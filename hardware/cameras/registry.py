@@ -1,4 +1,4 @@
-"""Which cameras there are, and how an address names one."""
+"""The registry of cameras: which there are, and how an address names one."""
 
 import math
 from collections.abc import Mapping

@@ -20,7 +20,7 @@ def complete(
         stated: what the file says.
         given: what the user says.
         usual: the settings of most such files.
-        peak: finds the largest count of the file, by reading all of it; called only where nothing else tells.
+        peak: finds the largest count by reading the whole file; called only where nothing else tells the setting.
 
     Raises:
         InputError: the file and the user, or the file and itself, contradict each other.

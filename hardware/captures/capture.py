@@ -1,4 +1,4 @@
-"""A recording: integer counts, and how they were taken."""
+"""Captures: recordings of integer counts, and how they were taken."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace

@@ -46,7 +46,7 @@ def open_source(path: Path, choice: Choice) -> Source:
 
 
 def _as_they_lie(path: Path, source: Source, choice: Choice) -> Source:
-    """The source as counts or as packed bits: as the user says, else as it looks."""
+    """The source as counts or as packed bits: as the user chose, else by what the values look like."""
     if choice.layout == "packed":
         return _photon_cube(path, source)
     images, rows, columns = source.shape

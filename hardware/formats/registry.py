@@ -1,4 +1,4 @@
-"""Which file formats there are, and of which one a file is."""
+"""The registry of file formats: which there are, and how the format of a file is found."""
 
 import logging
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a file format hands over: where the counts are, and what the file says of how they were taken."""
+"""Sources: what a file format hands over, which is where the counts are and what the file says about them."""
 
 import math
 import os

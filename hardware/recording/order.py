@@ -12,7 +12,7 @@ from hardware.settings import Settings
 
 @dataclass(frozen=True)
 class Order:
-    """What is to be recorded.
+    """The order of a recording: what is to be recorded, and for how long.
 
     Attributes:
         path: the capture file, which must not exist yet.
@@ -66,7 +66,7 @@ class Progress:
 
 
 class Onlooker(Protocol):
-    """Somebody who sees the images of a recording on their way to the disk."""
+    """An observer that sees the images of a recording on their way to the disk."""
 
     def begin(self, applied: Settings) -> None:
         """Called once, before the first image. Raises InputError where it cannot use images with these settings."""

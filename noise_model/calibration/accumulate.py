@@ -1,6 +1,6 @@
-"""The inner loops of the statistics of a recording: exact sums of products of counts, over a stretch of images.
+"""Exact sums of products of counts over a stretch of images: the inner loops of `streams`, compiled by numba.
 
-Counts lie pixel by pixel, so that every sum runs along memory: a vector unit does four products or more at once.
+The counts of one pixel are neighbours in memory, so that a vector unit computes four or more products at once.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ Integers = NDArray[np.int64]
 def lay_out(images: Counts, counts: Counts, start: int) -> None:
     """Copies images (n, P) to `counts` (P, room) from column `start` on.
 
-    Sixteen pixels at a time: they share what a cache fetches at once.
+    It copies sixteen pixels at a time, because a cache fetches them together.
     """
     n, pixels = images.shape
     for first in range(0, pixels, 16):
@@ -37,8 +37,13 @@ def add_up(
     saturated: Integers,
     lagged: Integers,
 ) -> None:
-    """Adds the images `start` to `stop` of `counts` (P, room) to the sums (P,) of counts, of their squares, and of
-    those that are `full`; and to `lagged` (L, P) their products with the images `lags` before, also before `start`."""
+    """Adds images `start` to `stop` of `counts` (P, room) to the sums of a recording.
+
+    Args:
+        full: the largest count a pixel can have.
+        total, square, saturated: (P,) sums of counts, of their squares, and of the images whose count is `full`.
+        lagged: (L, P) sums of products with the images `lags` (L,) before, also before `start`.
+    """
     for i in range(counts.shape[0]):
         now = counts[i, start:stop]
         for t in range(now.size):
@@ -52,7 +57,10 @@ def add_up(
 
 @njit(nogil=True)
 def add_beside(counts: Counts, start: int, stop: int, width: int, offsets: Integers, beside: Integers) -> None:
-    """Adds the products of each pixel with the one at each of `offsets` (K, 2; rows, columns) to `beside` (K, P)."""
+    """Adds the products of each pixel's counts with those of its neighbours to `beside` (K, P).
+
+    The neighbours are at `offsets` (K, 2; rows, columns); the images are `start` to `stop`.
+    """
     for i in range(counts.shape[0]):
         row, column = divmod(i, width)
         for k in range(offsets.shape[0]):

@@ -38,8 +38,8 @@ from noise_model.calibration.streams import NEAR, Offset, StreamStatistics
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 
-#: Half the width of the 95 % interval of the nearest neighbours' crosstalk at which it counts as measured: half of what
-#: arrays have, 1e-3; or half of the value, if that is more. It does too where the interval excludes the assumed value.
+#: The nearest neighbours' crosstalk counts as measured if half the width of its 95 % interval is at most this (arrays
+#: have 1e-3, twice as much), or at most half of its value. It also does if the interval excludes the assumed value.
 DECIDED = 5e-4
 
 #: (value, low, high) (5, 5) kernels, measured, remark
@@ -47,34 +47,34 @@ Kernel = tuple[Floats, Floats, Floats, bool, str]
 
 
 def crosstalk_kernel(flats: Sequence[StreamStatistics], sensor: Sensor) -> Kernel:
-    """The crosstalk kernel that the flats show.
+    """Estimates the crosstalk kernel from flats.
 
     Args:
         sensor: whose good pixels, dead time and afterpulsing are used.
 
     Returns:
         value (5, 5), 0 where that is not excluded; low and high (5, 5), its 95 % interval; whether the flats decide it,
-        else the value is the sensor's; a remark on how it was got, or what it would take.
+        else the value is the sensor's; a remark on how it was measured, or what measuring it would take.
     """
     value, error = np.zeros((5, 5)), np.zeros((5, 5))
     for offset in NEAR:
-        estimate = joined([_of_pairs(flat, offset, sensor) for flat in flats])
+        estimate = joined([_pair_crosstalk(flat, offset, sensor) for flat in flats])
         for row, column in (offset, (-offset[0], -offset[1])):
             value[2 + row, 2 + column], error[2 + row, 2 + column] = estimate
-    value -= _second_order(value, _armed(flats, sensor))
+    value -= _second_order(value, _mean_gain(flats, sensor))
     low, high = value - WIDTH_95 * error, value + WIDTH_95 * error
     half_width = WIDTH_95 * max((float(one) for one in error[[1, 2], [2, 1]] if np.isfinite(one)), default=np.inf)
     frames = sum(flat.frames for flat in flats)
-    assumed = _cropped(sensor)
+    assumed = _assumed_kernel(sensor)
     possible = not any(assumed[place] < low[place] or assumed[place] > high[place] for place in ((1, 2), (2, 1)))
     if possible and half_width > max(DECIDED, float(value.max()) / 2):
         return assumed, low, high, False, _what_it_takes(half_width, frames)
-    seen = np.where(low > 0, value, 0)  # sixteen chances of noise alone would add up
+    seen = np.where(low > 0, value, 0)  # otherwise sixteen values of pure noise would add up
     return seen, low, high, True, f"covariance of neighbours in {frames} frames of flats"
 
 
-def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
-    """Chance c of a flat's pairs at `offset`, paths over a third pixel included."""
+def _pair_crosstalk(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
+    """Crosstalk probability c between pixels `offset` apart, by one flat; paths over a third pixel are included."""
     good = usable(flat, sensor)
     covariance, (a, b) = pairs(flat, offset, good)
     if covariance.size < 2:
@@ -89,7 +89,7 @@ def _of_pairs(flat: StreamStatistics, offset: Offset, sensor: Sensor) -> Pooled:
 
 
 def gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
-    """(H, W) counts of an image that an event besides the light's own adds on average."""
+    """Mean counts (H, W) that one more avalanche adds to those of an image (H above)."""
     if not flat.binary:
         return _counting_gain(flat, sensor)
     armed = 1 - flat.mean / flat.exposure.cycles
@@ -109,10 +109,10 @@ def _counting_gain(flat: StreamStatistics, sensor: Sensor) -> Floats:
 
 
 def _second_order(direct: Floats, armed: float) -> Floats:
-    """(5, 5) what two crosstalks in a row, or two that one avalanche causes, add to the estimates.
+    """What two crosstalks in a row, or two that one avalanche causes, add to the estimates (5, 5).
 
-    With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, of second order 3 A^2 V: over the 2 H V that stand for a
-    chance of 1, it is 3/2 H c^2, the kernel convolved with itself.
+    With A = H c, the covariance is V (I - A)^-1 (I - A)^-T, whose term of second order is 3 A^2 V. A chance of 1 gives
+    2 H V; divided by that, the term is 3/2 H c^2, where c^2 is the kernel convolved with itself.
     """
     kernel = direct.clip(min=0)
     for _ in range(2):
@@ -122,15 +122,15 @@ def _second_order(direct: Floats, armed: float) -> Floats:
     return np.asarray(paths, dtype=np.float64)
 
 
-def _armed(flats: Sequence[StreamStatistics], sensor: Sensor) -> float:
-    """Mean gain of the good pixels."""
+def _mean_gain(flats: Sequence[StreamStatistics], sensor: Sensor) -> float:
+    """Mean of `gain` over the good pixels of all flats."""
     goods: list[Mask] = [usable(flat, sensor) for flat in flats]
     gains = np.concatenate([gain(flat, sensor)[good] for flat, good in zip(flats, goods, strict=True)])
     return float(gains.mean()) if gains.size else 0.0
 
 
-def _cropped(sensor: Sensor) -> Floats:
-    """(5, 5) the sensor's kernel, without what lies further away."""
+def _assumed_kernel(sensor: Sensor) -> Floats:
+    """The sensor's kernel, cut or padded to (5, 5)."""
     kernel = sensor.crosstalk.cpu().double().numpy()
     padded = np.pad(kernel, 2)
     middle = padded.shape[0] // 2
@@ -139,7 +139,7 @@ def _cropped(sensor: Sensor) -> Floats:
 
 def _what_it_takes(half_width: float, frames: int) -> str:
     if not np.isfinite(half_width):
-        return "no two neighbours to be seen in the flats"
+        return "no two neighbours are good pixels in the flats"
     return (
         f"flats too short: {frames} frames tell the nearest neighbours' crosstalk to +-{half_width:.2g};"
         f" about {rounded_up(frames * (half_width / DECIDED) ** 2)} would tell it to +-{DECIDED:.2g}"

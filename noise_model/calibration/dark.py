@@ -1,8 +1,8 @@
 """Dark count rates from recordings in the dark: a map with credible intervals, their spread, hot and noisy pixels.
 
 Dark counts come as a Poisson process, so a pixel's counts and its live time say all about its rate. What the sensor
-does to them is undone in these two numbers: counts by afterpulsing and by the avalanches of neighbours say less of a
-rate than counts of its own, and a binary frame that fired twice counts once.
+does to them is undone in these two numbers: counts by afterpulsing and by crosstalk say less of a rate than counts of
+its own, and a binary frame that fired twice counts once.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,12 @@ _NAMES = ("dark_bulk", "dark_bulk_sigma", "dark_hot_fraction", "dark_hot_median"
 
 @dataclass(frozen=True)
 class DarkMap:
-    """Dark count rates (H, W), cps, with 95 % credible intervals; pixel_mask bits HOT and NOISY; the spread of rates:
-    medians in cps, sigma is the standard deviation of ln(rate)."""
+    """Dark count rates (H, W), cps, with their 95 % credible intervals.
+
+    Attributes:
+        mask: (H, W) pixel_mask bits HOT and NOISY.
+        estimates: the spread of rates: medians in cps, sigma is the standard deviation of ln(rate).
+    """
 
     rate: Floats
     low: Floats
@@ -42,41 +46,45 @@ class DarkMap:
 
 
 def dark_map(darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error: Floats | None = None) -> DarkMap:
-    """Dark count rates from all recordings together.
+    """Estimates dark count rates from all recordings together.
 
     Args:
         darks: of equal shape (H, W).
         sensor: what is known so far, of that shape: dead time, afterpulsing, crosstalk, and dark rates to start from.
         crosstalk_error: (k, k) standard errors of the sensor's crosstalk; None where it is known.
     """
-    counts, live = _poisson(darks, sensor)
+    counts, live = _poisson_equivalent(darks, sensor)
     indirect = _indirect_rate(darks, sensor, crosstalk_error)
-    evidence = _own(counts, live, indirect, sensor.dark_count_rate.double().numpy())
+    evidence = _own_evidence(counts, live, indirect, sensor.dark_count_rate.double().numpy())
     prior = fit_prior(evidence)
     rough = posterior(evidence, prior, HOT_FACTOR)
-    rates = posterior(_own(counts, live, indirect, rough.mean), prior, HOT_FACTOR)
+    rates = posterior(_own_evidence(counts, live, indirect, rough.mean), prior, HOT_FACTOR)
     mask = np.where(rates.above > 0.5, HOT, 0) | np.where(blinking(darks, sensor), NOISY, 0)
-    remarks = _too_short(darks, prior) + _full(darks)
+    remarks = _too_short(darks, prior) + _full_counters(darks)
     return DarkMap(rates.mean, rates.low, rates.high, mask.astype(np.int32), _estimates(prior), remarks)
 
 
-def _poisson(darks: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Floats, Floats]:
-    """Counts and live times (s), each (H, W), of the Poisson law that says the same of the rate."""
-    law = _of_binary if sensor.binary else _of_counting
+def _poisson_equivalent(darks: Sequence[StreamStatistics], sensor: Sensor) -> tuple[Floats, Floats]:
+    """Counts and live times (s), each (H, W), of a Poisson process that tells as much of the rate as the recordings."""
+    law = _binary_equivalent if sensor.binary else _counting_equivalent
     counts, live = np.sum([law(dark, sensor) for dark in darks], axis=0)
     return counts, live
 
 
-def _of_counting(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
+def _counting_equivalent(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
+    """Counts and live times of a Poisson process, for a counting array: dead time and afterpulses taken off."""
     a, counts = sensor.afterpulse_in_frame, dark.total.astype(np.float64)
     live = np.maximum(dark.live_time - counts * sensor.dead_time, (1 - SATURATED_LOAD) * dark.live_time)
     return counts * (1 - a) / (1 + a), live / (1 + a)
 
 
-def _of_binary(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
-    """By the estimate of ln(rate) and its information, which are exact where nothing was counted."""
+def _binary_equivalent(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
+    """Counts and live times of a Poisson process, for a binary array.
+
+    They have the estimate of ln(rate) and its information, which are exact where nothing was counted.
+    """
     n, a, time = dark.frames, sensor.afterpulse_probability, dark.exposure.count_time
-    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # a pixel that always fired has no largest rate
+    full = np.clip(dark.total, 1e-9, n - 0.5) / n  # the rate of a pixel that fired in every frame has no upper limit
     p = full * (1 - a) / (1 - a * full)
     x, rho = -np.log1p(-p), a * (1 - p)
     slope = (1 - a) / (1 - a * full) ** 2 / (1 - p)
@@ -88,7 +96,7 @@ def _of_binary(dark: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
 def _indirect_rate(
     darks: Sequence[StreamStatistics], sensor: Sensor, crosstalk_error: Floats | None
 ) -> tuple[Floats, Floats]:
-    """(H, W) rate at which neighbours fire each pixel, counts/s, and its standard error."""
+    """Rate (H, W) at which neighbours fire each pixel, counts/s, and its standard error."""
     live = sum(dark.live_time for dark in darks)
     rate = torch.from_numpy(np.sum([dark.total for dark in darks], axis=0) / live)
     indirect = sensor.fired_by_neighbours(rate).numpy()
@@ -98,10 +106,12 @@ def _indirect_rate(
     return indirect, doubt.fired_by_neighbours(rate**2).sqrt().numpy()
 
 
-def _own(counts: Floats, live: Floats, indirect: tuple[Floats, Floats], guess: Floats) -> Evidence:
-    """Counts and live times of the Poisson law that says of a pixel's own rate what the counts say, which another rate
-    adds to: their likelihoods have the same slope and bend, by ln(rate), at about the rate itself. What is not known of
-    the other rate makes the counts say less."""
+def _own_evidence(counts: Floats, live: Floats, indirect: tuple[Floats, Floats], guess: Floats) -> Evidence:
+    """What the counts tell of each pixel's own rate, given another rate that adds to it.
+
+    They are replaced by counts and live times of a Poisson process whose likelihood has the same slope and curvature,
+    by ln(rate), near the rate itself. An error of the other rate makes the counts tell less.
+    """
     other, error = indirect
     rate = np.maximum(guess, counts / live - other) + 1e-9
     own = rate / (rate + other)
@@ -129,11 +139,11 @@ def _too_short(darks: Sequence[StreamStatistics], prior: Prior) -> tuple[str, ..
         return ()
     return (
         f"{live:.3g} s in the dark give an ordinary pixel ({bulk:.3g} cps) {bulk * live:.2g} counts: its rate is mostly"
-        f" that of its kind. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
+        f" that of similar pixels. {wanted:.2g} s would measure it to {_WANTED_PRECISION:.0%}.",
     )
 
 
-def _full(darks: Sequence[StreamStatistics]) -> tuple[str, ...]:
+def _full_counters(darks: Sequence[StreamStatistics]) -> tuple[str, ...]:
     full = int(np.any([dark.saturated > 0 for dark in darks], axis=0).sum())
     if darks[0].binary or not full:
         return ()

@@ -1,4 +1,4 @@
-"""How widely counts scatter around their mean, and the afterpulsing and dead time under which they would.
+"""Afterpulsing and dead time from the variance of counts.
 
 In sums of binary frames afterpulses widen the variance. In counting arrays they do so too, while dead time narrows it
 in proportion to the load, F = (1 - m tau / T)^2 for long frames: flats of several fluxes tell the two apart. Variances
@@ -19,17 +19,17 @@ from noise_model.forward_model import ForwardModel
 from noise_model.laws import frame_law
 from noise_model.sensor import Exposure, Sensor
 
-_NODES = 24  # rates at which the law of a frame is worked out, for the pixels of a flat
-_MARGIN = 1.25  # that afterpulses and an armed start may add to the counts: rates begin that much below
+_NODES = 24  # rates at which the law of a frame is computed, for the pixels of a flat
+_MARGIN = 1.25  # afterpulses and an armed start may add this factor to the counts: the rates begin lower by it
 _MOST_BLIND = 0.97
 
 _AFTERPULSE_UNIT = 0.01  # steps of the solver are in units of this, and of the dead time it starts from
 _STEPS, _LONGEST_STEP, _NO_STEP, _DIFFERENCE = 8, 0.5, 1e-3, 0.01
-_LEAST_SHARE, _MOST_AFTERPULSING = 0.1, 0.3  # it looks no further: of the dead time it starts from; of either sign
+_LEAST_SHARE, _MOST_AFTERPULSING = 0.1, 0.3  # limits: lowest share of the first dead time; largest size of either sign
 
 
 class Pulses(NamedTuple):
-    """What is sought: s, and the chance that an avalanche fills a trap."""
+    """The numbers to find: dead time in s, and the probability that an avalanche fills a trap."""
 
     dead_time: float
     afterpulse_probability: float
@@ -37,13 +37,13 @@ class Pulses(NamedTuple):
 
 @dataclass(frozen=True)
 class Scatter:
-    """The good pixels of one flat.
+    """Means and variances of the good pixels of one flat.
 
     Attributes:
         exposure: of an image.
         mean: (K,) counts of a hardware frame.
-        variance: (K,) of an image's counts, without what the light's own fluctuation adds.
-        error: (K,) standard error of that variance, relatively, within a per cent or so.
+        variance: (K,) of an image's counts, without what fluctuations of the light add.
+        error: (K,) relative standard error of that variance, to a per cent or so.
     """
 
     exposure: Exposure
@@ -53,7 +53,7 @@ class Scatter:
 
     @classmethod
     def of(cls, flat: StreamStatistics, sensor: Sensor) -> "Scatter":
-        """Of the good pixels of `flat`."""
+        """The scatter of a flat."""
         good = usable(flat, sensor)
         mean = flat.mean[good]
         variance = flat.variance[good] - common_mode(flat, good).value * mean**2
@@ -61,25 +61,25 @@ class Scatter:
         return cls(flat.exposure, mean / flat.exposure.cycles, variance, error)
 
     def excess(self, pulses: Pulses, sensor: Sensor) -> Floats:
-        """(K,) by how much the variance exceeds what `pulses` would make it, relatively."""
+        """Relative excess (K,) of the variance over what `pulses` would make it."""
         law = binary_variance if sensor.binary else counting_variance
         model = ForwardModel(replace(sensor, **pulses._asdict()), self.exposure)
         return self.variance / law(self.mean, model) - 1
 
     def trimmed(self, pulses: Pulses, sensor: Sensor) -> "Scatter":
-        """Without the outliers."""
+        """The same scatter without the pixels whose excess is an outlier."""
         kept = within(self.excess(pulses, sensor), self.error**-2)
         return replace(self, mean=self.mean[kept], variance=self.variance[kept], error=self.error[kept])
 
     def pooled(self, excess: Floats) -> Pooled:
-        """Weighted mean of the pixels' excess, and its error from their scatter."""
+        """Weighted mean of the pixels' excess, with its error from their scatter."""
         weights = self.error**-2 / (self.error**-2).sum()
         mean = weights @ excess
         return Pooled(float(mean), float(np.linalg.norm(weights * (excess - mean))))
 
 
 def binary_variance(mean: Floats, model: ForwardModel) -> Floats:
-    """Variance of sums of binary frames whose mean is `mean` each: a stationary two-state chain."""
+    """Variance (K,) of sums of binary frames of mean counts `mean` (K,) each: a stationary two-state chain."""
     n, a = model.exposure.cycles, model.sensor.afterpulse_probability
     rho = a * (1 - mean * (1 - a) / (1 - a * mean))
     growth = n * (1 + rho) / (1 - rho) - 2 * rho * (1 - rho**n) / (1 - rho) ** 2
@@ -87,8 +87,11 @@ def binary_variance(mean: Floats, model: ForwardModel) -> Floats:
 
 
 def counting_variance(mean: Floats, model: ForwardModel) -> Floats:
-    """Variance of sums of counting frames whose mean is `mean` each. A negative afterpulse probability, which noise may
-    make of 0, narrows the variance as much as a positive one would widen it."""
+    """Variance (K,) of sums of counting frames of mean counts `mean` (K,) each.
+
+    A negative afterpulse probability, which noise may make of 0, narrows the variance as much as a positive one widens
+    it.
+    """
     sensor, exposure = model.sensor, model.exposure
     if sensor.afterpulse_probability < 0:
         none, mirrored = (
@@ -105,7 +108,7 @@ def counting_variance(mean: Floats, model: ForwardModel) -> Floats:
 
 
 def _rates(mean: Floats, b: float) -> Floats:
-    """(_NODES,) r T of a frame, between which the mean counts of all pixels lie."""
+    """Rates r T of a frame (_NODES,) that span the mean counts of all pixels."""
     ends = np.array([mean.min() / _MARGIN, mean.max()])
     low, high = ends / (1 - np.minimum(ends * b, _MOST_BLIND))
     return np.linspace(low**0.5, high**0.5, _NODES) ** 2
@@ -126,18 +129,18 @@ def fit(
     dead_time_known: bool = False,
     expected: Pooled | None = None,
 ) -> tuple[Pooled, Pooled]:
-    """Dead time and afterpulse probability under which the counts would scatter as they do: weighted least squares.
+    """Fits dead time and afterpulse probability to the variances of flats, by weighted least squares.
 
     Args:
         start: where to begin.
-        dead_time_known: it stays at that of `start`.
-        expected: what is known beforehand of the afterpulse probability.
+        dead_time_known: the dead time stays at that of `start`.
+        expected: what is known of the afterpulse probability beforehand.
     """
     sensor, found = replace(sensor, dead_time=start.dead_time), start
     scatters = [scatter for scatter in (Scatter.of(flat, sensor) for flat in flats) if scatter.mean.size > 1]
     if not scatters:
         return NOTHING, NOTHING
-    for _ in range(2):  # who is an outlier is seen best from the solution
+    for _ in range(2):  # outliers are best recognised at the solution
         kept = [scatter.trimmed(found, sensor) for scatter in scatters]
         misfit = _misfit(kept, sensor, found, expected)
         found, covariance = _solved(misfit, found, [1] if dead_time_known else [0, 1])
@@ -149,8 +152,10 @@ Misfit = Callable[[Pulses], Floats]
 
 
 def _misfit(scatters: Sequence[Scatter], sensor: Sensor, near: Pulses, expected: Pooled | None) -> Misfit:
-    """Excess variance of each flat, and distance from what was expected, in standard errors, which are those `near` the
-    solution."""
+    """A function of the pulses that gives the excess variance of each flat, and the distance from what was expected.
+
+    Both are in the standard errors that they have `near` the solution.
+    """
     errors = np.array([scatter.pooled(scatter.excess(near, sensor)).error for scatter in scatters])
 
     def misfit(pulses: Pulses) -> Floats:
@@ -162,8 +167,11 @@ def _misfit(scatters: Sequence[Scatter], sensor: Sensor, near: Pulses, expected:
 
 
 def _solved(misfit: Misfit, start: Pulses, free: list[int]) -> tuple[Pulses, Floats]:
-    """The least squares by Gauss and Newton, and the (2, 2) covariance of both numbers: infinite where the flats leave
-    them open, 0 for one that is not free; larger where the flats contradict each other."""
+    """The least-squares solution (Gauss-Newton), and the covariance (2, 2) of both numbers.
+
+    It is infinite for numbers that the flats leave open, 0 for one that is not free, and larger where the flats
+    contradict each other.
+    """
     unit = np.array([start.dead_time, _AFTERPULSE_UNIT])[free]
     found = np.array(start)
     for _ in range(_STEPS):

@@ -1,4 +1,4 @@
-"""The law of counts by its mean: rates fitted to mean counts, and the histograms, spread and memory they imply."""
+"""The law of counts given their mean: rates fitted to mean counts, and the histograms and variances they lead to."""
 
 import math
 
@@ -17,7 +17,7 @@ _MOST_ENTRIES = 1 << 22  # of the table: bounds the memory
 class FittedLaw:
     """The law of the counts of one image under a sensor, for a grid of rates.
 
-    A pixel's law is named by its row of the grid, in fractions.
+    A pixel's law is given by its row in the grid, a fraction where it lies between two.
 
     Attributes:
         x: (R,) r T of the grid.
@@ -26,7 +26,7 @@ class FittedLaw:
     """
 
     def __init__(self, model: ForwardModel, largest_mean: float) -> None:
-        """For pixels of up to so many mean counts an image."""
+        """The law for pixels of up to `largest_mean` counts an image on average."""
         self.model = model
         x = _grid(model, largest_mean)
         first, pmf = (torch.cat(parts) for parts in zip(*model.process.windows(x), strict=True))
@@ -39,15 +39,15 @@ class FittedLaw:
         self.most = max(largest, model.sensor.saturation_value(model.exposure.cycles)) + 1
 
     def row(self, mean: Floats) -> Floats:
-        """Rows whose laws have these means. What neighbours fire counts as the pixel's own: it makes the pixel fire
-        at a higher rate."""
+        """Rows of the laws that have these means; crosstalk counts as a higher rate of the pixel itself."""
         return np.asarray(np.interp(mean, self.mean, np.arange(len(self.mean))))
 
     def rates(self, mean: Floats) -> torch.Tensor:
-        """(H, W) photon rates at which mean counts are these (H, W): what neighbours fire comes on top.
+        """Photon rates (H, W) that lead to these mean counts (H, W), crosstalk included.
 
-        They lie on its grid, so that the sampler need not mix two of its rows: that adds up to 0.25 % to the variance,
-        which a long capture can tell from none. The rates are fitted to the captures drawn, so a shift is no matter.
+        They lie on the grid, so that the sampler does not mix two of its rows: mixing adds up to 0.25 % to the
+        variance, enough to be seen in a long capture. The shift does no harm, as rates are fitted anew to every drawn
+        capture.
         """
         rows = np.arange(len(self.x))
         fired = self.model.sensor.fired_by_neighbours(torch.from_numpy(mean / self.model.exposure.cycles)).numpy()
@@ -56,15 +56,15 @@ class FittedLaw:
         return self.model.sensor.photon_rate(torch.from_numpy(x / self.model.exposure.count_time).float())
 
     def draw(self, rates: torch.Tensor, images: int, generator: torch.Generator) -> NDArray[np.int32]:
-        """(images, H, W) independent images at photon rates (H, W)."""
+        """Random independent images (images, H, W) at photon rates (H, W)."""
         return np.asarray(self.model.sample(rates.expand(images, *rates.shape), generator).numpy())
 
     def spread(self, mean: Floats) -> Floats:
-        """Variance of the law with this mean."""
+        """Variances of the counts that have these means."""
         return np.asarray(np.interp(mean, self.mean, self.variance))
 
     def histogram(self, row: Floats) -> Floats:
-        """(most,) expected number of pixels with 0, 1, 2, ... counts, given the rows (n,) of their laws."""
+        """Expected number of pixels (most,) with 0, 1, 2, ... counts, given the rows (n,) of their laws."""
         lower = np.minimum(row.astype(np.int64), len(self.x) - 2)
         share = np.bincount(lower, lower + 1 - row, len(self.x)) + np.bincount(lower + 1, row - lower, len(self.x))
         used = np.flatnonzero(share)
@@ -72,8 +72,10 @@ class FittedLaw:
         return np.asarray(np.bincount(counts.ravel(), weights.ravel(), self.most))
 
     def memory(self, row: Floats) -> Floats:
-        """Covariance of images that follow on each other, given the rows of their laws: afterpulses between binary
-        frames, whose correlation falls by rho a frame. Images of a counting array forget each other."""
+        """Covariance of successive images that afterpulses cause, given the rows of their laws.
+
+        The correlation of binary frames falls by rho a frame. Images of a counting array are independent.
+        """
         if not self.model.sensor.binary:
             return np.zeros_like(row)
         a, n = self.model.sensor.afterpulse_probability, self.model.exposure.cycles
@@ -84,8 +86,10 @@ class FittedLaw:
 
 
 def _grid(model: ForwardModel, largest_mean: float) -> torch.Tensor:
-    """Rows of the sampler's own grid up to this mean: all of them, unless the table would be too large. Histograms of
-    sums of thousands of frames then come out wider, those expected of the capture and of draws alike."""
+    """Rates of the sampler's own grid up to this mean: all of them, unless the table would be too large.
+
+    Histograms of sums of thousands of frames then come out wider, those expected of the capture and of draws alike.
+    """
     process, exposure = model.process, model.exposure
     grid = root_grid(process.largest_x, process.rows)
     means = exposure.cycles * model.mean_per_frame(grid / exposure.count_time)

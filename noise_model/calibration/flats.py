@@ -1,10 +1,10 @@
 """The map of relative photon detection efficiency, from evenly lit recordings at one or more fluxes.
 
-The rate of pixel i in flat j is eta_i phi_j + d_i. Each flat's counts are taken back to rates as one long exposure;
-phi is their mean, and eta and d, of which the dark recordings say how large it is and how surely, follow by weighted
-least squares. The variance of a rate is that of the counts which the fit expects: that of the counts themselves would
-favour those that came out low. No lamp is even: a surface of second order in ln(eta) is taken for its shading. What
-photon noise leaves of the map is drawn towards the mean as far as the spread of all pixels tells that it is noise.
+The rate of pixel i in flat j is eta_i phi_j + d_i. Each flat's counts are converted to rates as one long exposure; phi
+is the mean of these rates. Then eta and d follow by weighted least squares, with the value and the error of d from the
+dark recordings. The variance of a rate is computed from the counts that the fit expects: computed from the measured
+counts, it would give low counts too much weight. No lamp is even: a surface of second order in ln(eta) is taken as its
+shading. At the end each pixel is drawn towards the mean, by as much of its deviation as is likely to be photon noise.
 
 Source: iteratively reweighted least squares: McCullagh & Nelder, Generalized Linear Models (1989), ch. 2.
 """
@@ -28,21 +28,21 @@ from noise_model.sensor import DEAD, UNDER_RESPONDING, Exposure, Sensor
 #: Shares of the median response below which a pixel is dead, or responds too little.
 DEAD_SHARE, UNDER_SHARE = 0.05, 0.5
 
-_LEAST_PIXELS = 64  # to tell a surface of six coefficients from the pixels' own spread
-_OUTLYING = 4.0  # standard deviations: such pixels are neither lamp nor noise
-_ROUNDS = 4  # the weights only change by what the fit changes
+_LEAST_PIXELS = 64  # needed to separate a surface of six coefficients from the spread of the pixels
+_OUTLYING = 4.0  # standard deviations: pixels that neither shading nor noise explains
+_ROUNDS = 4  # the weights change only as the fit does
 
 
 @dataclass(frozen=True)
 class FlatMap:
-    """Relative photon detection efficiency.
+    """Relative photon detection efficiency of every pixel.
 
     Attributes:
         pde, low, high: (H, W) with 95 % intervals, relative to the mean over all pixels; a dead pixel may be at 0.
         mask: (H, W) pixel_mask bits DEAD and UNDER_RESPONDING.
-        shading: (H, W) of the light, mean 1: what was divided out.
+        shading: (H, W) of the light, mean 1, which was divided out.
         flux: of each flat, detections/s of a pixel of mean PDE.
-        spread: relative standard deviation of the PDE, noise taken off.
+        spread: relative standard deviation of the PDE, without the photon noise.
     """
 
     pde: Floats
@@ -56,7 +56,7 @@ class FlatMap:
 
 @dataclass(frozen=True)
 class _Fit:
-    """Response (H, W) of the pixels relative to their mean, its standard deviation, flux (J,) and its."""
+    """Response (H, W) of the pixels relative to their mean, flux of each flat (J,), and their standard deviations."""
 
     eta: Floats
     eta_sd: Floats
@@ -65,16 +65,16 @@ class _Fit:
 
 
 def flat_map(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -> FlatMap:
-    """Relative PDE from all flats together.
+    """Estimates the relative PDE from all flats together.
 
     Args:
         flats: one or more, of equal shape (H, W).
         dark: dark rates, of the same shape.
-        sensor: what is known so far; its pixel mask says whom not to take for an example.
+        sensor: what is known so far; pixels of its mask are no examples of ordinary ones.
     """
     fit = _fit(flats, dark, sensor)
     good = sensor.good.numpy()
-    mask = _mask(fit, good)
+    mask = _weak_pixels(fit, good)
     good = good & (mask == 0)
     shading, shading_sd = _shading(fit.eta, good)
     eta, sd = fit.eta / shading, fit.eta_sd / shading
@@ -82,19 +82,22 @@ def flat_map(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -
     eta, sd = _shrunk(eta, sd, spread, float(np.median(eta[good])))
     mean, sd = eta.mean(), np.hypot(sd, eta * shading_sd)
     flux = tuple(
-        _normal(float(one * mean), float(one_sd * mean)) for one, one_sd in zip(fit.flux, fit.flux_sd, strict=True)
+        _estimate(float(one * mean), float(one_sd * mean)) for one, one_sd in zip(fit.flux, fit.flux_sd, strict=True)
     )
     eta = np.maximum(eta, 0)
     low, high = np.maximum(eta - WIDTH_95 * sd, 0) / mean, (eta + WIDTH_95 * sd) / mean
     return FlatMap(eta / mean, low, high, mask, shading, flux, spread)
 
 
-def _normal(value: float, sd: float) -> Estimate:
+def _estimate(value: float, sd: float) -> Estimate:
     return Estimate(value, value - WIDTH_95 * sd, value + WIDTH_95 * sd)
 
 
 def _fit(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -> _Fit:
-    """The flux is the mean rate of good pixels: it favours neither bright nor dark ones, and so stays unbiased."""
+    """Fits response and flux to the rates of all flats.
+
+    The flux is the mean rate of good pixels: it favours neither bright nor dark ones, and so stays unbiased.
+    """
     good = sensor.good.numpy()
     rates, sd = (np.stack(one) for one in zip(*(_rates(flat, sensor) for flat in flats), strict=True))
     known = dark.rate, np.maximum((dark.high - dark.low) / (2 * WIDTH_95), 1e-9 * rates.max())
@@ -108,31 +111,34 @@ def _fit(flats: Sequence[StreamStatistics], dark: DarkMap, sensor: Sensor) -> _F
 
 
 def _rates(flat: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
-    """(H, W) rate of each pixel, dark counts included, and its standard deviation, counts/s."""
-    return _back(torch.from_numpy(flat.total), flat, sensor)
+    """Rate (H, W) of each pixel, dark counts included, and its standard deviation, counts/s."""
+    return _rates_of_counts(torch.from_numpy(flat.total), flat, sensor)
 
 
 def _expected_sd(flat: StreamStatistics, rate: Floats, sensor: Sensor) -> Floats:
-    """(H, W) standard deviation of the rates that will be found where these are true."""
-    counts = _bare(flat, sensor).expected_counts(torch.from_numpy(rate.clip(min=0)))
-    return _back(counts, flat, sensor)[1]
+    """Standard deviation (H, W) of estimated rates where `rate` is the true one."""
+    counts = _whole_recording(flat, sensor).expected_counts(torch.from_numpy(rate.clip(min=0)))
+    return _rates_of_counts(counts, flat, sensor)[1]
 
 
-def _back(counts: Tensor, flat: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
-    rate, sd = _bare(flat, sensor).detection_rate(counts)
+def _rates_of_counts(counts: Tensor, flat: StreamStatistics, sensor: Sensor) -> tuple[Floats, Floats]:
+    rate, sd = _whole_recording(flat, sensor).detection_rate(counts)
     return rate.double().numpy(), sd.double().numpy()
 
 
-def _bare(flat: StreamStatistics, sensor: Sensor) -> ForwardModel:
-    """The sensor without its maps, and the whole recording as one exposure."""
+def _whole_recording(flat: StreamStatistics, sensor: Sensor) -> ForwardModel:
+    """The sensor without its maps, in one exposure as long as the whole recording."""
     pde, dark, dead_time = torch.ones(flat.shape), torch.zeros(flat.shape), dead_time_of(flat, sensor)
     bare = replace(sensor, pde=pde, dark_count_rate=dark, dead_time=dead_time)
     return ForwardModel(bare, Exposure(flat.exposure.count_time, flat.frames))
 
 
 def _pixels(rates: Floats, sd: Floats, flux: Floats, dark: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:
-    """Response of each pixel, its standard deviation, and its dark rate, of which a guess and its error are known:
-    least squares with two unknowns a pixel."""
+    """Response of each pixel, its standard deviation, and its dark rate: least squares with two unknowns a pixel.
+
+    Args:
+        dark: dark rates known beforehand, and their errors.
+    """
     weight, flux = sd**-2, flux[:, None, None]
     a, b, c = (weight * flux**2).sum(axis=0), (weight * flux).sum(axis=0), weight.sum(axis=0) + dark[1] ** -2
     y, z = (weight * flux * rates).sum(axis=0), (weight * rates).sum(axis=0) + dark[0] * dark[1] ** -2
@@ -140,15 +146,17 @@ def _pixels(rates: Floats, sd: Floats, flux: Floats, dark: tuple[Floats, Floats]
     return (c * y - b * z) / determinant, np.sqrt(c / determinant), (a * z - b * y) / determinant
 
 
-def _mask(fit: _Fit, good: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """Pixels that respond too little, at 97.5 % certainty."""
+def _weak_pixels(fit: _Fit, good: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Mask (H, W) of pixels that respond too little, at 97.5 % certainty."""
     most = (fit.eta + WIDTH_95 * fit.eta_sd) / np.median(fit.eta[good])
     return np.where(most < DEAD_SHARE, DEAD, np.where(most < UNDER_SHARE, UNDER_RESPONDING, 0)).astype(np.int32)
 
 
 def _shading(eta: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    """(H, W) surface of second order through ln(eta), outliers left out, as factors of mean 1, and its relative
-    standard deviation."""
+    """Shading (H, W) of the light, mean 1, and its relative standard deviation.
+
+    It is a surface of second order through ln(eta), outliers left out.
+    """
     used = good & (eta > 0)
     if used.sum() < _LEAST_PIXELS:
         return np.ones(eta.shape), np.zeros(eta.shape)
@@ -165,8 +173,10 @@ def _shading(eta: Floats, good: NDArray[np.bool_]) -> tuple[Floats, Floats]:
 
 
 def _spread(eta: Floats, sd: Floats, good: NDArray[np.bool_]) -> Estimate:
-    """Relative standard deviation of the response of good pixels, beyond the photon noise that each of them has: the
-    most likely one, if both are normal."""
+    """Relative standard deviation of the response of good pixels, beyond their photon noise.
+
+    It is the most likely one, if both are normally distributed.
+    """
     centre = np.median(eta[good])
     square, noise = (eta[good] / centre - 1) ** 2, (sd[good] / centre) ** 2
     variance = 1.4826**2 * np.median(square)
@@ -179,8 +189,12 @@ def _spread(eta: Floats, sd: Floats, good: NDArray[np.bool_]) -> Estimate:
 
 
 def _shrunk(eta: Floats, sd: Floats, spread: Estimate, centre: float) -> tuple[Floats, Floats]:
-    """Response and standard deviation given that pixels are normally distributed about `centre`, but for outliers,
-    which are left as they are. Where the spread is not known well, the largest likely one tells how sure they are."""
+    """Response, drawn towards `centre` as far as its differences are likely to be noise, and its standard deviation.
+
+    How likely, the spread of all pixels tells; outliers stay.
+
+    Where the spread is not known well, the largest likely one gives the standard deviation.
+    """
     trust, most = (np.maximum(one * centre, 1e-6) ** 2 for one in (spread.value, spread.high))
     trust, most = trust / (trust + sd**2), most / (most + sd**2)
     ordinary = np.abs(eta - centre) <= _OUTLYING * np.hypot(spread.high * centre, sd)

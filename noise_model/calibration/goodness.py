@@ -1,8 +1,8 @@
-"""Does a sensor explain a capture? Its count histograms, Fano factors and correlations, each beside what they would be.
+"""Goodness of fit of a sensor to a capture: count histograms, Fano factors and correlations beside the expected ones.
 
-What they would be comes from a parametric bootstrap: the rate of every pixel is fitted to its mean count, captures as
-long are drawn at these rates, and each is treated as the capture was, its rates fitted anew. So the fit costs the test
-nothing, and nothing is assumed of a statistic's distribution. The scene must stand still and its light be steady:
+What is expected comes from a parametric bootstrap: the rate of every pixel is fitted to its mean count, captures of the
+same length are drawn at these rates, and each is treated as the capture was, its rates fitted anew. So the fit does not
+bias the test, and no distribution of a statistic is assumed. The scene must stand still and its light be steady:
 motion, flicker and drift spread the counts as no sensor does, and are rejected.
 
 Sources: parametric bootstrap: Efron & Tibshirani, An Introduction to the Bootstrap (1993), ch. 16. Many statistics at
@@ -30,16 +30,16 @@ _MARGIN = 1.2  # pixels of drawn captures may come out brighter
 
 @dataclass(frozen=True)
 class Check:
-    """One statistic of a capture, beside its distribution under the sensor.
+    """One statistic of a capture, compared with its distribution under the sensor.
 
     Attributes:
         kind: `histogram`, `spread`, `nearest`, `diagonal`, `far` or `lag`.
         name: in words.
-        measured, expected: of the capture, and on average under the sensor.
-        low, high: what 95 % of captures under the sensor show.
+        measured, expected: its value in the capture, and its mean under the sensor.
+        low, high: between these it lies for 95 % of captures under the sensor.
         deviation: measured - expected, in standard deviations under the sensor.
-        p: chance of a value as extreme under the sensor, of this statistic alone.
-        adjusted: chance that any of the statistics is as extreme as this one.
+        p: probability of a value as extreme under the sensor, of this statistic alone.
+        adjusted: probability that any of the statistics is as extreme as this one.
     """
 
     kind: str
@@ -54,20 +54,20 @@ class Check:
 
     @property
     def fits(self) -> bool:
-        """The sensor explains it, at SIGNIFICANCE of all statistics together."""
+        """Whether the sensor explains the statistic, at SIGNIFICANCE for all statistics together."""
         return self.adjusted > SIGNIFICANCE
 
 
 @dataclass(frozen=True)
 class Band:
-    """Pixels of similar brightness.
+    """Pixels of similar brightness, with their histogram and Fano factor.
 
     Attributes:
         pixels: (H, W) bool.
         mean: mean counts of an image.
         seen, model: shares of counts in bins `[i width, (i + 1) width)`, in the capture and under the sensor.
         fano: variance over mean, in the capture.
-        low, high: what 95 % of captures under the sensor show.
+        low, high: between these it lies for 95 % of captures under the sensor.
     """
 
     pixels: NDArray[np.bool_]
@@ -101,12 +101,12 @@ class Goodness:
 
     @property
     def p(self) -> float:
-        """Chance that a capture under the sensor would stand out as much, in any statistic."""
+        """Probability that a capture under the sensor stands out as much, in any statistic."""
         return min(check.adjusted for check in self.checks)
 
     @property
     def fits(self) -> bool:
-        """The sensor explains the capture."""
+        """Whether the sensor explains the capture."""
         return all(check.fits for check in self.checks)
 
 
@@ -118,18 +118,18 @@ def goodness(
     replicates: int = REPLICATES,
     report: Report = silent,
 ) -> Goodness:
-    """Compares a capture of a still scene with captures drawn under a sensor.
+    """Tests whether a sensor explains a capture of a still scene, by captures drawn under the sensor.
 
     Args:
-        counts: (n, H, W), of images summed from the exposure's N hardware frames; a single bit has no spread of its
-            own, so of a binary array give sums.
+        counts: (n, H, W), of images summed from the exposure's N hardware frames. From a binary array give sums: the
+            mean of a single bit fixes its variance.
         model: how they were taken; its sensor is of the same shape, and pixels of its mask are left out.
-        run: images that follow on each other without a gap: counts are n / run such runs; default: all n.
+        run: number of images that follow each other without a gap: counts are n / run such runs; default: all n.
         replicates: captures drawn; the smallest p is 2 / (replicates + 1).
         report: called with the captures drawn and their number.
 
     Raises:
-        InputError: fewer than 3 images, next to no counts in good pixels, or single binary frames.
+        InputError: fewer than 3 images, too few counts in good pixels, or single binary frames.
     """
     if model.sensor.saturation_value(model.exposure.cycles) == 1:
         raise InputError("single binary frames have no spread of their own to check; sum some, 16 say")
@@ -139,52 +139,54 @@ def goodness(
     for done in range(replicates):
         null.append(examiner.statistics(law.draw(rates, len(counts), generator)))
         report(done + 1, replicates)
-    return _judged(examiner, counts, examiner.statistics(counts), np.array(null))
+    return _goodness_of(examiner, counts, examiner.statistics(counts), np.array(null))
 
 
 def reasons(found: Goodness) -> list[str]:
-    """What usually is behind the statistics that do not fit, a sentence each."""
+    """Usual causes of the statistics that do not fit, a sentence each."""
     high = {check.kind for check in found.checks if not check.fits and check.deviation > 0}
     low = {check.kind for check in found.checks if not check.fits and check.deviation < 0}
-    said = []
+    sentences = []
     if "far" in high or {"spread", "lag"} <= high:
-        said.append(
+        sentences.append(
             "The scene or its light changed: motion, flicker and drift raise Fano factors and correlations."
             " Check a still scene in steady light before blaming the sensor."
         )
     elif "spread" in high:
-        said.append(
+        sentences.append(
             "Counts spread more than the sensor says: the scene changed, its dead time is too long, or its"
             " afterpulsing too weak."
         )
     elif "lag" in high:
-        said.append("Images remember the one before: afterpulsing is stronger than the sensor says, or pixels blink.")
+        sentences.append(
+            "Images remember the one before: afterpulsing is stronger than the sensor says, or pixels blink."
+        )
     if "spread" in low:
-        said.append(
+        sentences.append(
             "Counts spread less than the sensor says: its dead time is too short, or its afterpulsing too strong."
         )
     if "lag" in low:
-        said.append("Images remember less of the one before: afterpulsing is weaker than the sensor says.")
+        sentences.append("Images remember less of the one before: afterpulsing is weaker than the sensor says.")
     if {"nearest", "diagonal"} & high and "far" not in high:
-        said.append("Neighbours fire together more often: crosstalk is stronger than the sensor says.")
+        sentences.append("Neighbours fire together more often: crosstalk is stronger than the sensor says.")
     if {"nearest", "diagonal"} & low:
-        said.append("Neighbours fire together less often: crosstalk is weaker than the sensor says.")
-    if not found.fits and not said:
-        said.append(
+        sentences.append("Neighbours fire together less often: crosstalk is weaker than the sensor says.")
+    if not found.fits and not sentences:
+        sentences.append(
             "Counts are not distributed as the sensor says: check the exposure, the cycles and the counter bits."
         )
-    return said
+    return sentences
 
 
-def _judged(examiner: Examiner, counts: NDArray[np.integer], seen: Floats, null: Floats) -> Goodness:
-    """The verdicts, given the statistics (S,) of the capture and (B, S) of those drawn."""
+def _goodness_of(examiner: Examiner, counts: NDArray[np.integer], seen: Floats, null: Floats) -> Goodness:
+    """The result of the test, given the statistics of the capture (S,) and of those drawn (B, S)."""
     mean, variance = counts.mean(axis=0), counts.var(axis=0, ddof=1)
     null[:, -1] += examiner.memory(mean, variance)
-    one_sided = np.arange(len(seen)) < examiner.bands  # a histogram cannot be too near
+    one_sided = np.arange(len(seen)) < examiner.bands  # a histogram cannot be too similar
     law = examiner.law
     return Goodness(
         checks=tuple(_checks(examiner.names(mean), seen, null, one_sided)),
-        bands=tuple(_described(examiner, counts, mean, variance, null)),
+        bands=tuple(_bands_of(examiner, counts, mean, variance, null)),
         mean=np.where(examiner.good, mean, np.nan),
         variance=np.where(examiner.good, variance, np.nan),
         curve=(law.mean[1:], law.variance[1:] / law.mean[1:]),
@@ -192,7 +194,7 @@ def _judged(examiner: Examiner, counts: NDArray[np.integer], seen: Floats, null:
     )
 
 
-def _described(
+def _bands_of(
     examiner: Examiner, counts: NDArray[np.integer], mean: Floats, variance: Floats, null: Floats
 ) -> Iterator[Band]:
     shares, model = examiner.histograms(counts), examiner.expected(mean)
@@ -213,11 +215,11 @@ def _described(
 
 
 def _checks(names: list[tuple[str, str]], seen: Floats, null: Floats, one_sided: NDArray[np.bool_]) -> Iterator[Check]:
-    centre, sd = null.mean(axis=0), _spread(null)
+    centre, sd = null.mean(axis=0), _sd(null)
     extreme = _extreme(np.vstack([null, seen]), one_sided)
     largest = extreme[:-1].max(axis=1)
     for i, (kind, name) in enumerate(names):
-        tails = [_chance(null[:, i] >= seen[i]), _chance(null[:, i] <= seen[i])]
+        tails = [_p_value(null[:, i] >= seen[i]), _p_value(null[:, i] <= seen[i])]
         p = tails[0] if one_sided[i] else min(1.0, 2 * min(tails))
         low, high = np.quantile(null[:, i], [0, 0.95] if one_sided[i] else [0.025, 0.975])
         yield Check(
@@ -229,21 +231,23 @@ def _checks(names: list[tuple[str, str]], seen: Floats, null: Floats, one_sided:
             high=float(high),
             deviation=float((seen[i] - centre[i]) / sd[i]),
             p=p,
-            adjusted=_chance(largest >= extreme[-1, i]),
+            adjusted=_p_value(largest >= extreme[-1, i]),
         )
 
 
 def _extreme(values: Floats, one_sided: NDArray[np.bool_]) -> Floats:
-    """How far each capture's statistics (B + 1, S) stand out, in standard deviations of them all: every capture is
-    treated alike, so that under the sensor any is as likely as any other to stand out most."""
-    deviation = (values - values.mean(axis=0)) / _spread(values)
+    """How far the statistics of each capture (B + 1, S) stand out, in standard deviations of them all.
+
+    Every capture is treated alike, so that under the sensor any is as likely as any other to stand out most.
+    """
+    deviation = (values - values.mean(axis=0)) / _sd(values)
     return np.asarray(np.where(one_sided, deviation, np.abs(deviation)))
 
 
-def _spread(values: Floats) -> Floats:
+def _sd(values: Floats) -> Floats:
     return np.asarray(np.maximum(values.std(axis=0, ddof=1), np.finfo(np.float64).tiny))
 
 
-def _chance(as_extreme: NDArray[np.bool_]) -> float:
-    """The capture itself counts as one of those drawn (Davison & Hinkley 1997, eq. 4.11)."""
+def _p_value(as_extreme: NDArray[np.bool_]) -> float:
+    """p-value of a bootstrap; the capture itself counts as one of those drawn (Davison & Hinkley 1997, eq. 4.11)."""
     return float((as_extreme.sum() + 1) / (len(as_extreme) + 1))

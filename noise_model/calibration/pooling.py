@@ -1,4 +1,4 @@
-"""One number from many pixels, with the error that their scatter shows, in spite of a few that misbehave."""
+"""Means over many pixels, with the errors that their scatter shows, and without outliers."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ WIDTH_95 = 1.96
 #: Robust standard deviations from the median beyond which a pixel or pair is left out: one in 2 million good ones.
 OUTLYING = 5.0
 
-#: Events beyond the expected number that are always let pass: where few are expected, their law has a long tail.
+#: This many events above the expected number are never an outlier: where few are expected, their law has a long tail.
 FEW_EVENTS = 8
 
 Mask = NDArray[np.bool_]
@@ -35,7 +35,10 @@ NOTHING = Pooled(0.0, np.inf)
 
 
 def within(values: Floats, weights: Floats, tolerance: float | Floats = 0.0) -> Mask:
-    """Which of independent `values` are no outliers; weights are inverse variances, but for a common factor."""
+    """Which of independent values are no outliers.
+
+    Weights and tolerance are those of `pooled`.
+    """
     away = np.abs(values - np.median(values)) * np.sqrt(weights)
     sd = 1.4826 * np.median(away)
     kept: Mask = away <= OUTLYING * sd + tolerance * np.sqrt(weights)
@@ -43,8 +46,11 @@ def within(values: Floats, weights: Floats, tolerance: float | Floats = 0.0) -> 
 
 
 def pooled(values: Floats, weights: Floats, tolerance: float | Floats = 0.0) -> Pooled:
-    """Weighted mean of independent `values` but for outliers, which lie further than `tolerance` outside of their
-    spread; weights are inverse variances, but for a common factor."""
+    """Weighted mean of independent values, outliers left out.
+
+    Weights are proportional to inverse variances. Outliers lie further than `tolerance` outside of the spread of the
+    others.
+    """
     if values.size < 2:
         return NOTHING
     kept = within(values, weights, tolerance)
@@ -56,7 +62,7 @@ def pooled(values: Floats, weights: Floats, tolerance: float | Floats = 0.0) -> 
 
 
 def joined(estimates: Sequence[Pooled]) -> Pooled:
-    """The mean of independent estimates of one number, each with the weight of its error."""
+    """Mean of independent estimates of one number, weighted by their errors."""
     known = [one for one in estimates if np.isfinite(one.error) and one.error > 0]
     if not known:
         return NOTHING
@@ -66,32 +72,32 @@ def joined(estimates: Sequence[Pooled]) -> Pooled:
 
 
 def dead_time_of(flat: StreamStatistics, sensor: Sensor) -> float:
-    """s; what the header says, else what is known of the sensor."""
+    """Dead time of a flat, s: from its header, else the sensor's."""
     return sensor.dead_time if flat.dead_time is None else flat.dead_time
 
 
 def load(flat: StreamStatistics, sensor: Sensor) -> Floats:
-    """(H, W) share of its frames (binary) or of its time (counting) for which a pixel is blind."""
+    """Load (H, W) of each pixel: the share of its frames (binary) or of its time (counting) for which it is blind."""
     counts = flat.mean / flat.exposure.cycles
     return counts if flat.binary else counts * (dead_time_of(flat, sensor) / flat.exposure.count_time)
 
 
 def alive(flat: StreamStatistics, sensor: Sensor) -> Mask:
-    """(H, W) pixels that the sensor's mask calls good, and whose counts vary."""
+    """Pixels (H, W) that are good by the sensor's mask, and whose counts vary."""
     good: Mask = sensor.good.cpu().numpy()
     return good & (np.nan_to_num(flat.variance) > 0)
 
 
 def usable(flat: StreamStatistics, sensor: Sensor) -> Mask:
-    """(H, W) pixels that are alive and not saturated."""
+    """Pixels (H, W) that are alive and not saturated."""
     return alive(flat, sensor) & (load(flat, sensor) < SATURATED_LOAD)
 
 
 def common_mode(flat: StreamStatistics, good: Mask) -> Pooled:
-    """Relative variance that all pixels share, which is that of the light: from pairs far from each other.
+    """Relative variance of the light, which all pixels share: from the covariance of pixels far from each other.
 
-    To an image's covariance of two pixels it adds its product with their means. Taken as 0, and sure, where no two good
-    pixels lie far from each other.
+    It adds its product with the means of two pixels to the covariance of their counts. Where no two good pixels lie far
+    from each other it is taken as 0, without error.
     """
     mean, variance, n = flat.mean, flat.variance, flat.images
     covariances, products, variances = [np.empty(0)], [np.empty(0)], [np.empty(0)]
@@ -107,15 +113,17 @@ def common_mode(flat: StreamStatistics, good: Mask) -> Pooled:
 
 
 def pairs(flat: StreamStatistics, offset: Offset, good: Mask) -> tuple[Floats, tuple[Mask, Mask]]:
-    """Covariances (K,) of the pairs at `offset` that are good on both sides, and where (H, W) both sides of them are,
-    in the same order."""
+    """Covariances (K,) of the pairs of good pixels `offset` apart, and where these pixels are.
+
+    The two maps (H, W) select the first and the second pixels of the pairs, in the order of the covariances.
+    """
     first, second = pair(offset, flat.shape)
     sides = np.zeros((2, *flat.shape), dtype=np.bool_)
     sides[0][first] = sides[1][second] = good[first] & good[second]
     return flat.covariance(offset)[sides[0]], (sides[0], sides[1])
 
 
-def rounded_up(number: float) -> int:
-    """To two digits."""
-    unit: int = 10 ** max(0, int(math.log10(number)) - 1)
-    return math.ceil(number / unit) * unit
+def rounded_up(value: float) -> int:
+    """The value rounded up to two digits."""
+    unit: int = 10 ** max(0, int(math.log10(value)) - 1)
+    return math.ceil(value / unit) * unit

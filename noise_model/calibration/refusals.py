@@ -1,4 +1,4 @@
-"""What calibration does not take, since its answer would be wrong without looking so: and what to do instead."""
+"""Recordings that calibration refuses, because the result would be wrong without looking so, and what to do instead."""
 
 import math
 from collections.abc import Sequence
@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from noise_model.arrays import Floats
 from noise_model.calibration.streams import Stream, StreamStatistics
 from noise_model.errors import InputError
 from noise_model.forward_model import SATURATED_LOAD
 from noise_model.sensor import Sensor
 
-#: The light of a flat may change by this share of its mean, if linearly, from end to end; or as much, in the standard
-#: deviation of its segments, in any other way. Less, and what the pixels have in common is taken out.
+#: The light of a flat may change by this share of its mean from end to end, if linearly; other changes are measured by
+#: the standard deviation of the segments that they lead to. A smaller change is corrected: all pixels have it in
+#: common.
 MOST_DRIFT = 0.02
 
-#: Drift is believed where shot noise would scatter the segments as widely with less than this chance.
+#: Drift counts as real where the chance that shot noise scatters the segments as widely is less than this.
 DRIFT_BY_CHANCE = 1e-6
 
 #: Share of a flat's good pixels that may be saturated, and of a counting pixel's images that may be at the ceiling.
 MOST_SATURATED = 0.01
 
-#: Counts of a flat's median pixel. A hundred tell its sensitivity to 10 %.
+#: Least counts of a flat's median pixel: a hundred give its sensitivity to 10 %.
 LEAST_COUNTS = 100
 
 #: Share of all counts that the brightest tenth of a flat's pixels may have: more, and it shows dark counts, not light.
@@ -36,10 +38,10 @@ Kind = Literal["dark", "flat"]
 
 
 def refuse(recording: Stream | StreamStatistics, kind: Kind, sensor: Sensor | None = None) -> None:
-    """Looks at one recording: at its header before it is read (Stream), at its counts after (StreamStatistics).
+    """Refuses a recording that cannot be used: by its header (Stream), or by its counts (StreamStatistics).
 
     Args:
-        sensor: whose good pixels alone are looked at.
+        sensor: only its good pixels are looked at.
 
     Raises:
         InputError: it cannot be used for calibration.
@@ -53,7 +55,7 @@ def refuse(recording: Stream | StreamStatistics, kind: Kind, sensor: Sensor | No
 
 
 def refuse_mixture(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistics], sensor: Sensor) -> None:
-    """Looks at all recordings of one calibration together.
+    """Refuses recordings that do not belong to one calibration.
 
     Args:
         sensor: the preset they are to calibrate.
@@ -73,7 +75,7 @@ def refuse_mixture(darks: Sequence[StreamStatistics], flats: Sequence[StreamStat
 
 
 def drift(statistics: StreamStatistics) -> tuple[float, float]:
-    """How much the light changed while it was recorded, and the chance that shot noise alone looks like it.
+    """Drift of the light during a recording, and the probability that shot noise alone looks like it.
 
     The change is that of a linear drift, end to end and relative to the mean, whose segments would scatter as much:
     the square root of 12 times their standard deviation beyond shot noise.
@@ -137,9 +139,11 @@ def _refuse_saturated(flat: StreamStatistics, sensor: Sensor | None) -> None:
         )
 
 
-def _share_blind(flat: StreamStatistics) -> NDArray[np.float64]:
-    """(H, W) share of its frames, or of its time, for which a pixel is blind. Where no dead time tells: from the Fano
-    factor, (1 - share)^2."""
+def _share_blind(flat: StreamStatistics) -> Floats:
+    """Share (H, W) of its frames, or of its time, for which a pixel is blind.
+
+    Where the dead time is not known, it follows from the Fano factor (1 - share)^2.
+    """
     if not flat.binary and flat.dead_time is None:
         fano = np.divide(flat.variance, flat.mean, out=np.ones(flat.shape), where=flat.total > 0)
         return 1 - np.sqrt(np.fmin(fano, 1))

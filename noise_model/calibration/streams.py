@@ -1,4 +1,4 @@
-"""A recording as calibration sees it, and the sums that stand for it: gathered in one pass, exact, whatever its length.
+"""A recording as calibration sees it, and its exact sums, gathered in one pass whatever its length.
 
 A recording of 10^6 images cannot be held in memory, but all that calibration asks of it are sums over its images: of
 counts, of their squares, and of products of counts that lie `LAGS` images or a few pixels apart.
@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from noise_model.arrays import Floats
 from noise_model.errors import InputError
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure
 
-#: Images between the two counts of a product. No afterpulse reaches over the last four: they show the light alone.
+#: Distances in images between the two counts of a product. Over the last four no afterpulse reaches: only changes of
+#: the light show there.
 LAGS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128)
 LONG_LAGS = slice(6, 10)
 
-#: Half of the surroundings that crosstalk reaches; the other half are the same pairs, seen from the other pixel.
+#: Half of the neighbours that crosstalk reaches; the other half are the same pairs, seen from the other pixel.
 NEAR = tuple((row, column) for row in range(3) for column in range(-2, 3) if row > 0 or column > 0)
 
 #: Stretches of equal length that a recording is cut into, to see whether the light drifts.
@@ -33,10 +35,10 @@ Offset = tuple[int, int]
 
 @dataclass(frozen=True)
 class Stream:
-    """A recording, and how it was taken.
+    """A recording that is read block by block, and how it was taken.
 
     Attributes:
-        name: for messages: the file name.
+        name: the file name, for messages.
         shape: (T, H, W): images, rows, columns.
         exposure: of one image.
         dead_time: s, from the header; None is unknown; 0 for a binary array.
@@ -65,18 +67,18 @@ class Stream:
 
 @dataclass(frozen=True)
 class StreamStatistics:
-    """Sums over the T images of a recording; k_t is a count of image t. All are int64 and exact.
+    """Exact int64 sums over the T images of a recording; k_t is a count of image t.
 
     Attributes:
-        name, exposure, dead_time, counter_bits: as of the stream.
+        name, exposure, dead_time, counter_bits: those of the stream.
         images: T.
         total: (H, W) sum of k_t.
         square: (H, W) sum of k_t^2.
         saturated: (H, W) number of images at the largest count they can hold.
         lagged: (L, H, W) sum of k_t k_(t+m) over the T - m pairs, m = LAGS.
         leading, trailing: (L, H, W) sum of the k_t, and of the k_(t+m), of these pairs.
-        beside: by offset (rows, columns), (H, W) sum of k_t and the same image's count at that offset from the pixel;
-            0 where there is no such pixel. The offsets are NEAR and those of `far_offsets`.
+        beside: (H, W) sum of the products of k_t and the count of the same image at an offset from the pixel, by offset
+            (rows, columns): those of NEAR and of `far_offsets`; 0 where there is no such pixel.
         segment_counts, segment_images: (S,) sum over all pixels, and number of images, of S <= SEGMENTS stretches.
     """
 
@@ -97,43 +99,43 @@ class StreamStatistics:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns."""
+        """Rows and columns of an image."""
         return self.total.shape[0], self.total.shape[1]
 
     @property
     def binary(self) -> bool:
-        """One bit per hardware frame."""
+        """Whether the array is binary: one bit per hardware frame."""
         return self.counter_bits == 1
 
     @property
     def frames(self) -> int:
-        """Hardware frames in all."""
+        """Number of hardware frames in the recording."""
         return self.images * self.exposure.cycles
 
     @property
     def live_time(self) -> float:
-        """S that the pixels were live in all, their dead times included."""
+        """Time that the pixels were live in the whole recording, s, dead times included."""
         return self.frames * self.exposure.count_time
 
     @property
-    def mean(self) -> NDArray[np.float64]:
-        """(H, W) mean count of an image."""
+    def mean(self) -> Floats:
+        """Mean count (H, W) of an image."""
         return self.total / self.images
 
     @property
-    def variance(self) -> NDArray[np.float64]:
-        """(H, W) unbiased variance of an image's count; not a number for a single image."""
+    def variance(self) -> Floats:
+        """Unbiased variance (H, W) of an image's count; NaN for a single image."""
         n = self.images
         return _ratio(self.square - self.mean * self.total, n - 1)
 
     @property
-    def lag_covariance(self) -> NDArray[np.float64]:
-        """(L, H, W) covariance of counts LAGS images apart; not a number where the recording is no longer than that."""
+    def lag_covariance(self) -> Floats:
+        """Covariance (L, H, W) of counts LAGS images apart; NaN where the recording is no longer than that."""
         pairs = self.images - np.asarray(LAGS)[:, None, None]
         return _ratio(self.lagged - _ratio(self.leading, pairs) * self.trailing, pairs)
 
-    def covariance(self, offset: Offset) -> NDArray[np.float64]:
-        """(H, W) unbiased covariance of each pixel with the one at `offset`; not a number where there is none."""
+    def covariance(self, offset: Offset) -> Floats:
+        """Unbiased covariance (H, W) of each pixel with the one at `offset`; NaN where there is none."""
         first, second = pair(offset, self.shape)
         covariance = np.full(self.shape, np.nan)
         expected = self.mean[first] * self.total[second]
@@ -142,8 +144,7 @@ class StreamStatistics:
 
 
 def pair(offset: Offset, shape: tuple[int, int]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """Where, in an array of `shape`, the pixels are that have a neighbour at `offset`, and where these neighbours are:
-    `a[first]` and `a[second]` lie side by side."""
+    """Slices of an array of `shape` that select the pixels with a neighbour at `offset`, and these neighbours."""
     spans = [(max(0, -step), size - max(0, step), step) for step, size in zip(offset, shape, strict=True)]
     first = tuple(slice(low, max(low, high)) for low, high, _ in spans)
     second = tuple(slice(low + step, max(low, high) + step) for low, high, step in spans)
@@ -151,7 +152,7 @@ def pair(offset: Offset, shape: tuple[int, int]) -> tuple[tuple[slice, slice], t
 
 
 def far_offsets(shape: tuple[int, int]) -> tuple[Offset, ...]:
-    """Offsets beyond the reach of crosstalk, whose pairs have nothing in common but the light."""
+    """Offsets beyond the reach of crosstalk: such pixels have nothing in common but the light."""
     height, width = shape
     straight = [offset for n in (2, 3) for offset in ((height // n, 0), (0, width // n))]
     slanting = [(height // n, sign * (width // n)) for n in (3, 4) for sign in (1, -1)]
@@ -159,12 +160,10 @@ def far_offsets(shape: tuple[int, int]) -> tuple[Offset, ...]:
 
 
 def gather(stream: Stream, report: Report = silent) -> StreamStatistics:
-    """The statistics of a recording, in one pass over its blocks.
-
-    Memory depends on the size of an image, not on T.
+    """Gathers the statistics of a recording in one pass over its blocks; memory does not depend on T.
 
     Args:
-        report: called with the images done and T, after every block.
+        report: called after every block with the images done and T.
 
     Raises:
         InputError: a count is above the largest possible, or the sums could exceed 63 bits.
@@ -188,7 +187,7 @@ def gather(stream: Stream, report: Report = silent) -> StreamStatistics:
 
 
 class _Sums:
-    """The sums so far, and the last images, which the next ones are multiplied with."""
+    """The sums so far, and the last images, which the next ones are multiplied by."""
 
     def __init__(self, stream: Stream) -> None:
         self.stream, self.images = stream, 0
@@ -196,7 +195,7 @@ class _Sums:
         room = self.memory + min(max(_ROOM // pixels - self.memory, self.memory), _MOST_AT_ONCE)
         largest = stream.saturation_value
         self.counts = np.zeros((pixels, room), dtype=np.min_scalar_type(largest))  # the last images, pixel by pixel
-        self.held = 0  # of them
+        self.kept = 0  # of them
         self.lags = np.array(LAGS)
         self.offsets = np.array(NEAR + far_offsets(stream.shape[1:]))
         self.total, self.square, self.saturated = np.zeros((3, pixels), dtype=np.int64)
@@ -206,12 +205,12 @@ class _Sums:
         self.segment_counts, self.segment_images = np.zeros((2, segments), dtype=np.int64)
 
     def add(self, block: NDArray[Any]) -> None:
-        """Adds images (n, P)."""
+        """Adds images (n, P) to the sums."""
         self._add_segments(block)
         while len(block):
-            if self.held == self.counts.shape[1]:
+            if self.kept == self.counts.shape[1]:
                 self._make_room()
-            part, block = np.split(block, [self.counts.shape[1] - self.held])
+            part, block = np.split(block, [self.counts.shape[1] - self.kept])
             self._add_part(part)
 
     def _add_segments(self, block: NDArray[Any]) -> None:
@@ -220,28 +219,28 @@ class _Sums:
         np.add.at(self.segment_images, at, 1)
 
     def _make_room(self) -> None:
-        self.counts[:, : self.memory] = self.counts[:, self.held - self.memory : self.held]
-        self.held = self.memory
+        self.counts[:, : self.memory] = self.counts[:, self.kept - self.memory : self.kept]
+        self.kept = self.memory
 
     def _add_part(self, part: NDArray[Any]) -> None:
         from noise_model.calibration import accumulate
 
-        start, stop = self.held, self.held + len(part)
+        start, stop = self.kept, self.kept + len(part)
         accumulate.lay_out(part, self.counts, start)
         sums = self.total, self.square, self.saturated, self.lagged
         accumulate.add_up(self.counts, start, stop, self.stream.saturation_value, self.lags, *sums)
         accumulate.add_beside(self.counts, start, stop, self.stream.shape[2], self.offsets, self.beside)
-        self.held, self.images = stop, self.images + len(part)
+        self.kept, self.images = stop, self.images + len(part)
         if start < self.memory and self.images == stop:
             self.first = self._edge(lambda lag: self.counts[:, : min(lag, stop)])
 
     def _edge(self, images: Callable[[int], NDArray[Any]]) -> NDArray[np.int64]:
-        """(L, P) sums of the images at one end that are the `lag` outermost."""
+        """Sums (L, P) of the outermost images at one end of the recording, as many as each lag."""
         return np.stack([images(lag).sum(axis=1, dtype=np.int64) for lag in LAGS])
 
     def statistics(self) -> StreamStatistics:
-        """What was added."""
-        last = self._edge(lambda lag: self.counts[:, max(0, self.held - lag) : self.held])
+        """The statistics of all images added."""
+        last = self._edge(lambda lag: self.counts[:, max(0, self.kept - lag) : self.kept])
         maps = self.total, self.square, self.saturated, self.lagged, self.total - last, self.total - self.first
         total, square, saturated, lagged, leading, trailing = (
             one.reshape(*one.shape[:-1], *self.stream.shape[1:]) for one in maps
@@ -265,6 +264,6 @@ class _Sums:
         )
 
 
-def _ratio(sums: NDArray[Any], number: int | NDArray[Any]) -> NDArray[np.float64]:
-    """Not a number where the number is not positive."""
-    return np.asarray(sums / np.where(np.asarray(number) > 0, number, np.nan), dtype=np.float64)
+def _ratio(sums: NDArray[Any], terms: int | NDArray[Any]) -> Floats:
+    """Sums over a number of terms; NaN where that is not positive."""
+    return np.asarray(sums / np.where(np.asarray(terms) > 0, terms, np.nan), dtype=np.float64)

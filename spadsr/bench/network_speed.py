@@ -1,4 +1,4 @@
-"""Speed of networks on images of 64x32, restored at x4, and their share of the machine, within one run."""
+"""Speed of networks that restore images of 64x32 at x4, and the share of the machine's peak, within one run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from spadsr.networks.window_attention import LIGHT, PUBLISHED
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer
 
-#: Networks that ours is compared with; only their cost matters here, so their weights are random.
+#: Other networks to compare with; only their cost matters here, so their weights are random.
 PEERS: dict[str, NetworkConfig] = {"window attention, published": PUBLISHED, "window attention, light": LIGHT}
 
 ONNX = "spadsr, ONNX Runtime"
 
 _EXPOSURE = Exposure(875e-9, 4)
 
-#: Frames at once: one by one, and as many as fill the device; the largest network not so on a processor.
+#: Images at once: one, and as many as fill the device. On a processor the largest network takes only one.
 _BATCHES = {"cpu": (1, 16), "cuda": (1, 256)}
 _LARGE_GMAC = 10.0
 _PEAK_SIDE = {"cpu": 1024, "cuda": 8192}
@@ -60,9 +60,10 @@ class InferenceSpeed:
 
 
 def bench_infer(restorer: Restorer) -> InferenceSpeed:
-    """Measures our network beside plain window attention and a large matrix product, all in the same arithmetic.
+    """Measures the speed of a restorer beside that of the plain window-attention networks.
 
-    Ours is measured in ONNX Runtime (float32) as well, where that is installed. Answers stay on the device.
+    All networks run in the same arithmetic, in turn with a large matrix product; the restorer's network also runs in
+    ONNX Runtime (float32), where that is installed. Answers stay on the device.
     """
     device, dtype = restorer.device, torch.bfloat16 if restorer.bfloat16 else torch.float32
     restorers = {"spadsr": restorer, **{name: _random(config, device) for name, config in PEERS.items()}}
@@ -83,7 +84,7 @@ def bench_infer(restorer: Restorer) -> InferenceSpeed:
 
 
 def parameters(network: torch.nn.Module) -> int:
-    """How many parameters a network has."""
+    """Number of parameters of a network."""
     return sum(parameter.numel() for parameter in network.parameters())
 
 

@@ -1,4 +1,4 @@
-"""Methods compared on the same counts in one run: how good, how slow and how large each is."""
+"""Comparison of methods on the same counts in one run: the quality, the time and the size of each."""
 
 import statistics
 from collections import defaultdict
@@ -30,7 +30,7 @@ class Cost:
     """The cost of a method.
 
     Attributes:
-        seconds: for an image, median of this run.
+        seconds: seconds for an image, median of this run.
         parameters, gmac: of a network; the latter at 64x32 x4, billions of multiplications.
     """
 
@@ -56,10 +56,10 @@ def compare(
     limit: int | None,
     progress: Report,
 ) -> Comparison:
-    """Runs baselines, by their names, and networks on the same counts of all pictures; arguments as of `evaluate`.
+    """Compares baselines, by their names, and networks on the same counts of all pictures; arguments as of `evaluate`.
 
-    A network that ends at a lower scale answers beyond by its highest answer, enlarged bicubically; so does ours from
-    x4 on, as a method of its own, where a scale above 4 is asked for.
+    Above the highest scale of a network, its answer at that scale is enlarged bicubically. Where a scale above 4 is
+    asked for, the answer of `spadsr` at x4, enlarged in the same way, is one more method.
 
     Raises:
         InputError: as `evaluate`, or a baseline that is not installed.
@@ -77,7 +77,7 @@ def compare(
 
 
 def up_to(highest: int, method: Method) -> Method:
-    """The method, and above the scale `highest` its answer there enlarged bicubically, which has no error bars."""
+    """The method, but above the scale `highest` its answer there, enlarged bicubically and without error bars."""
 
     def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
         answer = method(counts, model, min(scale, highest))

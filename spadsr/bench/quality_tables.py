@@ -1,4 +1,4 @@
-"""The files of a comparison: a table of costs, and for every array, resolution and flux one of each figure over N."""
+"""The files of a comparison: costs of the methods, and each figure over N for every array, resolution and flux."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +22,9 @@ _CSV_COLUMNS = "method mode scale flux frames pictures psnr psnr_error worst ssi
 
 
 def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, Any]) -> list[Summary]:
-    """Writes quality.md and quality.csv, and beside them the files of `write_evaluation`, each whole or not at all.
+    """Writes quality.md and quality.csv, and the files of `write_evaluation` (rows, means, plots).
+
+    Each file is written whole or not at all.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -36,7 +38,7 @@ def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, 
 
 
 def markdown(summaries: Sequence[Summary], costs: Mapping[str, Cost], header: Mapping[str, Any]) -> str:
-    """A page with what made the figures, what each method takes, and the tables of `quality_tables`."""
+    """A page with how the figures were made, the cost of each method, and the tables of `quality_tables`."""
     introduction = ["", "Means over pictures; N frames summed."]
     introduction += ["", "GMAC at 64x32 x4; seconds are medians of this run."]
     introduction += ["", *markdown_table(cost_table(costs), numbers=True)]
@@ -44,7 +46,7 @@ def markdown(summaries: Sequence[Summary], costs: Mapping[str, Cost], header: Ma
 
 
 def cost_table(costs: Mapping[str, Cost]) -> Table:
-    """What each method takes: headings, and a row for every method."""
+    """The cost of each method: headings, and a row for every method."""
     return [["method", *_COSTS], *([name, *_cost(cost)] for name, cost in costs.items())]
 
 

@@ -1,4 +1,4 @@
-"""Speed of sampling counts, beside bare random numbers in the same run: the machine's mood cancels in their ratio."""
+"""Speed of sampling counts, beside bare random numbers in the same run, so that the load of the machine cancels out."""
 
 import math
 import runpy
@@ -19,7 +19,7 @@ from noise_model.tables import part, parts
 from simulate.workers import one_thread
 from spadsr.bench.timing import interleaved, timed
 
-#: (photons a pixel in a frame (H, W), frames, random numbers) -> summed counts (H, W): how others sample.
+#: (photons a pixel in a frame (H, W), frames, random numbers) -> summed counts (H, W): another program's sampler.
 Generator = Callable[[NDArray[np.float64], int, np.random.Generator], NDArray[Any]]
 
 

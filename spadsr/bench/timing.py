@@ -1,4 +1,4 @@
-"""Timing jobs: one once, or several in turn, so that a drift of the machine falls on all of them alike."""
+"""Timing of jobs: one once, or several in turn, so that a drift of the machine affects all of them alike."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""Calibrates a sensor on captures, and writes it with its maps and a report."""
+"""Calibration from captures: writes a sensor with its maps, and a report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -45,7 +45,7 @@ class Recording:
 
     @property
     def stream(self) -> Stream:
-        """The recording as estimates read it: block by block."""
+        """The images as the stream that calibration reads."""
         images, height, width = self.capture.shape
         return Stream(
             name=self.capture.path.name,
@@ -130,8 +130,8 @@ def calibrate_captures(
 
     Args:
         darks, flats: captures; images that a capture marks (`image_key`) are used for what they are marked as.
-        preset: sensor or preset whose numbers stand in for what the captures do not tell; None goes by the captures.
-        options: keywords of `open_capture`, for files that do not say.
+        preset: sensor or preset that gives what the captures do not tell; None chooses it by the captures.
+        options: keywords of `open_capture`, for settings that the files do not state.
         command: how the user asked for it, for the sensor's file and report.
         progress: makes a bar with a label.
 
@@ -198,7 +198,7 @@ def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:
 
 
 def _known_dead_time(capture: Capture, options: Options) -> float | None:
-    """The dead time of a capture, s; None where neither the file nor the user gives it."""
+    """Dead time (s) that the file or the user states; None where neither does."""
     if capture.settings.counter_bits == 1:
         return 0.0
     stated = capture.source.settings.dead_time

@@ -18,7 +18,7 @@ from spadsr.calibration.calibrate import KINDS, Options, Progress, used_of
 from spadsr.calibration.report import write_check
 
 _ORDER = {0: "scene", **KINDS}  # by `image_key`; what comes first is preferred
-_SUMMED = 16  # single binary frames make an image to check: a bit has no spread of its own
+_SUMMED = 16  # single binary frames are summed to an image to check: the mean of a bit fixes its variance
 _RUNS = 8  # stretches of a long capture that are checked
 _MOST_IMAGES, _LEAST_IMAGES, _MOST_COUNTS = 2000, 64, 1 << 22
 

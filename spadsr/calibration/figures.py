@@ -167,8 +167,8 @@ def _residuals(calibration: "Calibration") -> Iterator[Floats]:
 def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Floats:
     """The correlation of images that the calibrated sensor predicts.
 
-    Between binary frames afterpulses make it fall by the same factor a frame; images of counters forget. Taking off the
-    mean of n images, as measured, takes off 1 / n.
+    Between binary frames afterpulses make it fall by the same factor a frame; images of counting arrays are
+    independent. Subtracting the mean of n images, as in the measurement, lowers the correlation by 1 / n.
     """
     curves, sensor = [], calibration.sensor
     for flat in calibration.flats:
@@ -176,7 +176,7 @@ def _expected_memory(calibration: "Calibration", lags: NDArray[np.int64]) -> Flo
         law = FittedLaw(ForwardModel(sensor, flat.exposure), float(mean.max()))
         next_image = law.memory(law.row(mean)).sum() / law.spread(mean).sum()
         full, a = float(np.mean(mean)) / flat.exposure.cycles, sensor.afterpulse_probability
-        rho = a * (1 - full) / (1 - a * full)  # a (1 - p), for the chance p that leaves so many frames full
+        rho = a * (1 - full) / (1 - a * full)  # a (1 - p), for the chance p that gives this share of full frames
         curves.append(next_image * rho ** (flat.exposure.cycles * (lags - 1.0)) - 1 / flat.images)
     return np.asarray(np.mean(curves, axis=0))
 

@@ -25,7 +25,7 @@ class Used:
         name: of the file.
         kind: `dark`, `flat` or `scene`.
         shape: (T, H, W).
-        remarks: what was assumed of it.
+        remarks: what was assumed about the recording.
     """
 
     name: str

@@ -1,4 +1,7 @@
-"""Baselines, as a careful user makes them without training: counts denoised or not, inverted, enlarged bicubically."""
+"""Baselines without training: the inverse response, denoised or not, enlarged bicubically.
+
+They are what a careful user would do without a network.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,13 +19,13 @@ from noise_model.forward_model import ForwardModel
 #: counts (H, W), how they were taken, scale s -> rate (s H, s W), counts/s per native pixel area.
 Baseline: TypeAlias = Callable[[Counts, ForwardModel, int], Picture]
 
-#: Noisy (H, W) of one variance, its standard deviation, counts of a mean pixel -> (H, W) without noise.
+#: Noisy picture (H, W) of equal variance, its standard deviation, mean counts of a pixel -> picture without noise.
 Denoiser: TypeAlias = Callable[[Floats, float, float], Floats]
 
 _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
 
-#: Counts of a mean pixel, and the strengths, in standard deviations of the noise, of the highest mean PSNR there at x4
-#: on training pictures (tests/spadsr/strengths.py); between them they are interpolated over the logarithm.
+#: Mean counts of a pixel, at which the strengths below (in standard deviations of the noise) have the highest mean PSNR
+#: at x4 on training pictures (tests/spadsr/strengths.py); between them strengths are interpolated over the logarithm.
 STRENGTH_KNOTS = (0.08, 0.32, 1.3, 5.0, 20.0)
 STRENGTHS: Mapping[str, tuple[float, ...]] = {
     "nlm": (2.0, 1.0, 0.75, 0.75, 0.75),
@@ -31,7 +34,7 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 
 
 def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Picture:
-    """The inverse response of every pixel by itself, enlarged bicubically."""
+    """The inverse response of each pixel alone, enlarged bicubically."""
     return enlarge(_rate(counts, model), scale)
 
 
@@ -92,7 +95,7 @@ def _strength(name: str, mean_counts: float) -> float:
 def enlarge(rate: NDArray[np.floating], scale: int) -> Picture:
     """Bicubic interpolation of (H, W) to (s H, s W) about pixel centres, so that block means stay in place.
 
-    With Keys' kernel (a = -1/2), the only cubic one that keeps a ramp a ramp; OpenCV's (a = -3/4) ripples.
+    It uses Keys' kernel (a = -1/2), the only cubic kernel that keeps a linear ramp linear; OpenCV's (a = -3/4) ripples.
     """
     image = torch.from_numpy(rate.astype(np.float32))[None, None]
     wide = F.interpolate(image, scale_factor=scale, mode="bicubic", antialias=True)  # antialias: Keys' kernel

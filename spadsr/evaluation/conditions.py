@@ -20,7 +20,9 @@ _COUNT_TIMES: Mapping[Mode, float] = {"binary": 10e-6, "counting": 17.5 * _DEAD_
 
 @dataclass(frozen=True)
 class Condition:
-    """How pictures are recorded and restored. The array is ideal: equal pixels, no dark counts.
+    """The condition of an evaluation: how pictures are recorded and restored, by an ideal array.
+
+    Its pixels are equal and have no dark counts.
 
     Attributes:
         scale: that the pictures are restored at.
@@ -38,7 +40,10 @@ class Condition:
         return Exposure(_COUNT_TIMES[self.mode], self.frames)
 
     def model(self, shape: tuple[int, int]) -> ForwardModel:
-        """The array in its exposure: one bit and no dead time, or 8 bits, 50 ns dead time and 17.5 of these a frame."""
+        """The array in its exposure.
+
+        Binary: one bit, no dead time. Counting: 8 bits, 50 ns dead time, exposed for 17.5 dead times.
+        """
         binary = self.mode == "binary"
         bits, dead_time = (1, 0.0) if binary else (8, _DEAD_TIME)
         sensor = Sensor(f"ideal {self.mode}", torch.ones(shape), torch.zeros(shape), dead_time, bits)
@@ -48,7 +53,7 @@ class Condition:
         """Detection rate of white, counts/s.
 
         Raises:
-            InputError: no rate leads to such a flux.
+            InputError: the array cannot reach this flux.
         """
         from scipy.optimize import brentq
 
@@ -69,7 +74,7 @@ def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], fr
     """The conditions of every combination of scale, flux and frames.
 
     Raises:
-        InputError: no such scale, or a number of frames that cannot be.
+        InputError: no such scale, or less than one frame.
     """
     for scale in scales:
         if scale not in SCALES:

@@ -22,7 +22,9 @@ _NATIVE = 128  # at most, on a side
 
 @dataclass(frozen=True)
 class Row:
-    """One picture, restored by one method under one condition. PSNR in dB; without error bars the last three are None.
+    """The errors of one picture, restored by one method under one condition.
+
+    PSNR is in dB; without error bars the last three are None.
 
     Attributes:
         total_ratio: total rate of the answer over that of the truth.
@@ -61,7 +63,7 @@ class RecordedPicture:
     counts: Counts
 
     def row(self, method: str, answer: Answer) -> Row:
-        """How far a method's answer is from the truth."""
+        """The errors of a method's answer against the truth."""
         rate = answer.rate / np.float32(self.white)
         total = float(rate.sum(dtype=np.float64) / self.truth.sum(dtype=np.float64))
         fidelity = psnr(rate, self.truth), ssim(rate, self.truth)
@@ -117,7 +119,7 @@ def evaluate(
         progress: called with the number of rows done and that of all.
 
     Raises:
-        InputError: no folder, no picture in it, or a flux that cannot be.
+        InputError: no folder, no picture in it, or a flux that the array cannot reach.
     """
     from simulate.scenes import photographs
 

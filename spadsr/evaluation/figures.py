@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DASHES, _MARKERS = ("-", "--", ":", "-."), "osD^v"
-_BANDS = {0.68: (0.65, 0.71), 0.95: (0.93, 0.97)}  # within which intervals count as calibrated
+_BANDS = {0.68: (0.65, 0.71), 0.95: (0.93, 0.97)}  # coverage within these bounds counts as calibrated
 
 
 def figures(summaries: Sequence[Summary]) -> dict[str, "Figure"]:

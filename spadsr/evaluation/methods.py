@@ -1,4 +1,4 @@
-"""Methods that can be measured: baselines, networks that others trained, and ours."""
+"""Methods that can be evaluated: baselines, networks that others trained, and our own."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from spadsr.restoration.restorer import Restorer
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method makes of counts.
+    """The answer of a method to counts: a rate, and its uncertainty if there is one.
 
     Attributes:
         rate: (s H, s W), counts/s per native pixel area.
@@ -41,7 +41,7 @@ def methods_named(
     """Methods by name: baselines, or one of the networks.
 
     Args:
-        argument: of the caller, that the names come from, for errors.
+        argument: the caller's argument with the names, for errors.
 
     Raises:
         InputError: no such method.

@@ -23,7 +23,7 @@ class Enlarger:
     """A network that makes a picture `factor` times as large.
 
     Attributes:
-        package: that ships it, in its folder `models`.
+        package: the package that ships it, in its folder `models`.
         model: name of its files there.
         border: pixels on each side that it consumes.
         ends: names of its input and its output.
@@ -59,7 +59,10 @@ def enlarged_by(name: str) -> Baseline:
 
 
 def enlarge(rate: Picture, scale: int, enlarger: Enlarger, net: Any) -> Picture:
-    """A rate (H, W) enlarged to (s H, s W) by the network, once or more, then block means; white is the largest."""
+    """A rate (H, W) enlarged to (s H, s W) by a network.
+
+    The network runs once or more, then block means follow; its white is the brightest pixel.
+    """
     white = max(float(rate.max()), 1e-9)
     picture, reached = np.clip(rate / white, 0, 1).astype(np.float32), 1
     while reached < scale:

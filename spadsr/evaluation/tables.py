@@ -55,7 +55,7 @@ def markdown_table(table: Table, *, numbers: bool) -> Iterator[str]:
 
 
 def header_lines(header: Mapping[str, Any]) -> Iterator[str]:
-    """`name: value` for each value of a header that is not empty; zero is not."""
+    """`name: value` for each value of a header that is not empty; zero does not count as empty."""
     for name, value in header.items():
         if value not in (None, "", {}):
             items = value.items() if isinstance(value, dict) else []

@@ -1,4 +1,4 @@
-"""The agreement of an exported network with the network itself, on captures made for that."""
+"""Agreement of an exported network with the original, on captures made for this check."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,12 +21,12 @@ SIZES = ((2, 64, 32), (1, 37, 51), (3, 37, 51), (1, 128, 96), (1, 5, 3))
 
 @dataclass(frozen=True)
 class CheckCapture:
-    """Images that an exported network is compared on.
+    """A capture on which an exported network is compared with the original.
 
     Attributes:
         white: detection rate of the brightest ordinary pixel, counts/s.
         model: how they were taken.
-        fixed: that is known beforehand, and no input.
+        fixed: whether the exposure is fixed in the file, and no input.
     """
 
     counts: Tensor
@@ -42,7 +42,7 @@ def check_captures(
 
     Args:
         exposure: None takes a common one, and draws maps with hot and bad pixels.
-        shape: the only one, where maps fix it.
+        shape: the only size, where the sensor's maps fix it.
     """
     taken = exposure or common_exposure(sensor)
     white = 0.2 / taken.count_time if sensor.binary else 10 / taken.count_time
@@ -64,8 +64,8 @@ def common_exposure(sensor: Sensor) -> Exposure:
 def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer: Restorer, scale: int) -> float:
     """The largest difference of an exported network's answers from those of the network itself.
 
-    Rates and standard uncertainties count over white, or over themselves where they are larger (saturated pixels), and
-    coverage factors over themselves. NaN where an answer is not a number.
+    Differences of rates and standard uncertainties are relative to white, or to the value where that is larger
+    (saturated pixels); those of coverage factors are relative to the value. NaN where an answer is not a number.
     """
     exact = Float32Restorer(**vars(restorer))
     *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 #: (rate over the image's mean rate, its log variance), each (B, 1, s H, s W).
 Answer: TypeAlias = tuple[Tensor, Tensor]
 
-#: The largest standard deviation, over the sum of the rate and what surrounds it. One pixel in 2,000 of captures like
-#: those trained on asks for more, and is wrong by less.
+#: The largest standard deviation, relative to the sum of the rate and the local brightness. One pixel in 2,000 of
+#: captures like those trained on would have a larger one, but its error is smaller.
 _LEAST_CERTAIN = 2.0
 
 
@@ -32,7 +32,11 @@ def enlarged(coarse: Answer, detail: Tensor, amplitude: Tensor) -> Answer:
 
 
 def possible(log_variance: Tensor, rate: Tensor, amplitude: Tensor) -> Tensor:
-    """The log variance, limited to what rates can vary by: that of blind pixels, which are rare, may be far more."""
+    """The log variance, limited to the largest that rates can have.
+
+    Without the limit, the standard deviation of blind pixels, which training sees few of, is hundreds of times their
+    rate.
+    """
     return log_variance.minimum(2 * torch.log(_LEAST_CERTAIN * (rate.detach().abs() + amplitude)))
 
 

@@ -12,7 +12,7 @@ from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.windows import padded, window_offsets
 
-#: What can be left out of the network, to learn what it is worth.
+#: Parts that can be left out of the network, to measure what each of them is worth.
 Part: TypeAlias = Literal["window_attention", "channel_attention", "gated_fusion", "photon_statistics", "sensor_maps"]
 
 _CHANNELS_OF = {"photon_statistics": (2, 3, 4, 5), "sensor_maps": (6, 7, 8, 9)}  # of the statistics
@@ -105,7 +105,7 @@ class Group(nn.Module):
 
 
 class ConvolutionBlock(nn.Module):
-    """Two 3x3 convolutions with a skip around them."""
+    """Two 3x3 convolutions with a skip around them: a residual block."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -118,7 +118,10 @@ class ConvolutionBlock(nn.Module):
 
 
 class ContentAdaptiveAttention(nn.Module):
-    """Window attention for detail and channel attention for the whole field, mixed by gates.
+    """Window attention for detail and channel attention for the whole field, mixed by a gate.
+
+    Both use the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
+    between them for every pixel and channel.
 
     Both have the same queries, keys and values; the gate, driven by the content and by the photon statistics, chooses
     between them for every pixel and channel. Works on windows of w x w pixels as rows of (window, head, pixel, depth),

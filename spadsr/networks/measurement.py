@@ -1,4 +1,4 @@
-"""The input of a network, measured on the counts of an image."""
+"""Measurement: the input of a network, computed from the counts of an image."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Measurement:
 
 
 def measure(counts: Tensor, model: ForwardModel) -> Measurement:
-    """The network's input for counts (B, H, W) that were taken like this, as far as it is known.
+    """The network's input for counts (B, H, W), taken as `model` says as far as that is known.
 
     Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
     behind them goes in beside, as their standard deviation and the mean count. The counts of bad pixels are ignored:
@@ -89,9 +89,9 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
 
 
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
-    """Rate of the mean count (B, 1, 1): unlike the mean of the rates it is not carried off by saturated pixels.
+    """(B, 1, 1) rate of the mean count, which, unlike the mean of the rates, saturated pixels do not dominate.
 
-    Half a count in the whole image is the least.
+    It is at least that of half a count in the whole image.
     """
     used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
     mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)

@@ -1,4 +1,4 @@
-"""What every network has: a size that names its kind, the scales it answers at, and how it is asked."""
+"""The base of all networks: their size, which names their kind, their scales, and how they are called."""
 
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn

@@ -1,6 +1,6 @@
-"""The networks there are, by the `kind` that recipes and weight files name.
+"""The registry of networks, by the `kind` that recipes and weight files name.
 
-A new one is a file beside this one, which derives `NetworkConfig` and `Network`, and a line in `NETWORKS`.
+A new network is a file beside this one that derives `NetworkConfig` and `Network`, and a line in `NETWORKS`.
 """
 
 from typing import Annotated, Any, TypeAlias

@@ -1,4 +1,6 @@
-"""Plain shifted-window attention for super-resolution x4, to be trained and measured beside ours on equal terms.
+"""Plain shifted-window attention for super-resolution x4, as in published work on single-photon arrays.
+
+It is written from the published configuration alone, to be trained and measured beside our network on equal terms.
 
 Published work on single-photon arrays uses this kind of network; it is written from its configuration alone. Groups of
 attention layers in windows (Liu et al., ICCV 2021), a convolution and a skip around each group, and pixel shuffles at
@@ -156,7 +158,7 @@ class AttentionLayer(nn.Module):
 
 
 def wrapped_apart(height: int, width: int, window: int, device: torch.device) -> Tensor:
-    """Which pixels of a window come from opposite edges of an image rolled by half a window, (windows, w w, w w).
+    """Mask (windows, w w, w w) of pixels in a window that come from opposite edges of an image rolled by half a window.
 
     They are no neighbours and must not see each other.
     """

@@ -25,7 +25,7 @@ Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 _DPI = 100
 _PANEL = 768  # pixels on the longer side of a panel, at most
 _EDGE, _TOP, _GAP = 24, 64, 16  # pixels
-_HEADING, _SHORTEST_BAR = 320, 384  # a panel's heading needs such a width, the bar's labels such a height
+_HEADING, _SHORTEST_BAR = 320, 384  # least width for a panel's heading, least height for the bar's labels
 _MOST_SD = 4  # standard deviations, at the ends of the colours of residuals
 _RESIDUAL = f"counts beside the answer, blue -{_MOST_SD} to red +{_MOST_SD} sd"
 _BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
@@ -83,12 +83,13 @@ def sheet(
 
 @dataclass(frozen=True)
 class Strip:
-    """Pictures of one thing side by side in a contact sheet, each with its heading.
+    """Pictures of one scene side by side in a contact sheet, each with its heading.
 
     Attributes:
         label: printed below, beside the white level.
         rates: counts/s; all at the scale of the last of them.
-        references: of other origin, in units of their own: each from 0 to a level that one pixel in 500 exceeds.
+        references: pictures of other origin, in their own units, each drawn from 0 to a level that one pixel in 500
+            exceeds.
     """
 
     label: str

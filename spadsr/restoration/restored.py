@@ -76,7 +76,7 @@ class Restored:
 
         The levels are 0.68 and 0.95, and no others: these two were measured on captures of photographs that were not
         trained on, and errors have longer tails than normal ones, so that no formula leads from them to a third. A
-        level is a share of the pixels of an image like those, not a promise for each pixel. Picture are never negative,
+        level is a share of the pixels of an image like those, not a promise for each pixel. Rates are never negative,
         so that no interval reaches below 0.
 
         Raises:

@@ -15,7 +15,7 @@ from spadsr.training.recipe import TrainingRecipe
 
 
 class Purpose(IntEnum):
-    """What random numbers are for: each purpose has numbers of its own."""
+    """The purpose of random numbers: each purpose has numbers of its own."""
 
     CAPTURES = 0
     SCALES = 1

@@ -113,7 +113,7 @@ def joined(device: str) -> Iterator[Team]:
         reason = str(error).splitlines()[0]
         raise InputError(f"training: the processes cannot reach each other ({reason}); check the network") from error
     yield Team(dist.get_rank(), dist.get_world_size())
-    dist.destroy_process_group()  # not where one failed: it would wait for the others
+    dist.destroy_process_group()  # only without a failure: it would wait for the others
 
 
 def own_device(device: str) -> str:

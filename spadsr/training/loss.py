@@ -17,7 +17,7 @@ _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
 def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: float) -> Tensor:
     """The loss of a network's answers (rate, log variance) at all resolutions of a batch, from the highest down.
 
-    The highest counts as much as all the others.
+    The highest resolution counts as much as all the others together.
     """
     losses = torch.stack(
         [
@@ -29,7 +29,9 @@ def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: floa
 
 
 def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tensor, beta: float) -> Tensor:
-    """Squared error of the rate from its goal, and apart from it the Gaussian likelihood of the variance.
+    """Squared error of the rate from its goal, plus Gaussian likelihood of its variance from the truth.
+
+    The two are separate, so that a growing variance cannot weaken the learning of the rate.
 
     So the variance cannot starve the rate. The squared error is weighted by the predicted variance to the power beta -
     1, as in the beta-NLL (Seitzer et al., ICLR 2022), over the mean of its power beta in each image: images of any
@@ -46,7 +48,7 @@ def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tens
 
 @torch.inference_mode()
 def gain_over_bicubic(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> float:
-    """How much higher the mean PSNR of a network at x4 is than that of bicubic interpolation of the measurement, dB."""
+    """Gain of a network over bicubic interpolation of the measurement: difference of their mean PSNR at x4, dB."""
     measurement = measure(pair.counts, pair.model)
     with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
         [(rate, _)] = network(measurement, (4,))

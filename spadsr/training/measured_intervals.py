@@ -1,4 +1,4 @@
-"""The intervals of a trained network, measured: how far its standard deviations are stretched to cover their share."""
+"""Measures the intervals of a trained network: how far to stretch its standard deviations to cover their share."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def measured_intervals(
 
     Args:
         new_batch: makes another batch, with true rates at a scale and those below it.
-        scales: that can be drawn; 1 and 2 are measured with 4 as well, on what scenes are like at that resolution.
+        scales: the scales that can be drawn; 1 and 2 are also measured with 4, on scenes of that resolution.
             Scales that are not measured keep the factors of normal errors.
     """
     errors: dict[int, list[_Errors]] = defaultdict(list)

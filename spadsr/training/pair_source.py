@@ -48,7 +48,7 @@ def pair_source(recipe: TrainingRecipe, device: torch.device, progress: Report) 
 
 
 class ScenePairs:
-    """Pairs made on the device from a bank of scenes: never the same twice."""
+    """Pairs made on the device from a bank of scenes; every seed gives other ones."""
 
     def __init__(self, recipe: TrainingRecipe, device: torch.device, progress: Report) -> None:
         self.recipe, self.device = recipe, device

@@ -27,7 +27,7 @@ class Scenes:
 class SceneBank:
     """Scenes to train on, and others to measure on.
 
-    What is measured on are photographs, if there are any: drawn scenes are easier to restore, and intervals measured on
+    The held-out scenes are photographs, if there are any: drawn scenes are easier to restore, and intervals measured on
     them would be too narrow for photographs.
 
     Args:

@@ -25,7 +25,7 @@ _UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeErr
 class TrainingState:
     """All that changes during training: enough to go on to the same next step.
 
-    What that step sees follows from its number.
+    What a step sees follows from its number.
 
     Attributes:
         network: what is trained.

@@ -19,7 +19,7 @@ Log: TypeAlias = Callable[[int, dict[str, float]], None]
 def tensorboard_log(folder: Path, step: int) -> Iterator[Log]:
     """Yields a function that writes the values of a step, by name, for TensorBoard.
 
-    What an earlier start wrote of steps after `step` is not shown any more.
+    What an earlier start wrote about steps after `step` is no longer shown.
 
     Raises:
         InputError: the disk is full.

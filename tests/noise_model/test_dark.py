@@ -190,8 +190,11 @@ def test_the_chance_to_look_noisy_is_not_understated(
     """65,536 steady pixels: no more than one in 1000 has a chance below 1/1000, and so on, give or take 4.5 sigma."""
     monkeypatch.setattr(blinking, "_LEAST_SWING", 0.0)
     dark = in_the_dark(np.random.default_rng(17).poisson(mean, (300, 256, 256)), 1e-2)
-    parts = blinking._same_image(dark, guess((256, 256), 9)) if statistic == "same image" else blinking._later(dark)
-    chances = blinking._unlikely([parts])
+    if statistic == "same image":
+        parts = blinking._pairs_in_one_image(dark, guess((256, 256), 9))
+    else:
+        parts = blinking._pairs_in_later_images(dark)
+    chances = blinking._p_values([parts])
     for limit in (1e-1, 1e-2, 1e-3, 1e-4):
         expected = limit * chances.size
         assert (chances < limit).sum() <= expected + SIGMAS * np.sqrt(expected)

@@ -192,8 +192,9 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
 
 
 def test_a_set_is_not_overwritten(made: SimulatedSet) -> None:
-    with pytest.raises(InputError, match="continue it with --resume"):
+    with pytest.raises(InputError, match="resume it, or choose another folder") as caught:
         next(made.write())
+    assert caught.value.arguments == ("resume", "output")
 
 
 @pytest.mark.parametrize(

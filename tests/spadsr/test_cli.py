@@ -311,7 +311,7 @@ def test_simulate_and_its_corrupt_photograph(spadsr: Callable[..., Said], tmp_pa
     said = spadsr("simulate", *how)
     assert (said.code, said.out) == (0, f"{folder}: 2 scenes\n")
     assert said.err == f"note: skipped 1 files that are not readable images: {photos / 'broken.png'}\n"
-    assert "continue it with --resume" in spadsr("simulate", *how).err
+    assert "resume it, or choose another folder (--resume, -o)" in spadsr("simulate", *how).err
     assert spadsr("simulate", *how, "--resume").code == 0
 
 
