@@ -16,6 +16,7 @@ from torch import Tensor
 
 from noise_model.arrays import Floats
 from noise_model.count_law import CountLaw, count_law
+from noise_model.errors import InputError
 from noise_model.laws import CountingProcess
 from noise_model.moments import moments
 from noise_model.sensor import Exposure, Sensor
@@ -39,10 +40,16 @@ class ForwardModel:
 
     @property
     def process(self) -> CountingProcess:
-        """The numbers that the law of the counts depends on, beside the rate at which a pixel fires."""
+        """The numbers that the law of the counts depends on, beside the rate at which a pixel fires.
+
+        Raises:
+            InputError: the exposure is a map: pixels with different numbers of frames have different laws.
+        """
+        if self.exposure.map is not None:
+            raise InputError("cycles is a map; expected one number for all pixels", "cycles")
         sensor, time = self.sensor, self.exposure.count_time
         return CountingProcess(
-            cycles=self.exposure.cycles,
+            cycles=self.exposure.most_cycles,
             relative_dead_time=0.0 if sensor.binary else sensor.dead_time / time,
             afterpulse=sensor.afterpulse_probability if sensor.binary else sensor.afterpulse_in_frame,
             relative_trap_lifetime=0.0 if sensor.binary else sensor.trap_lifetime / time,
@@ -50,9 +57,17 @@ class ForwardModel:
             counter_wraps=sensor.counter_wraps and not sensor.binary,
         )
 
+    @property
+    def good(self) -> Tensor:
+        """(H, W) bool: pixels whose mask is clear and that looked in one frame or more."""
+        cycles = self.exposure.map
+        return self.sensor.good if cycles is None else self.sensor.good & (cycles > 0)
+
     def to(self, device: torch.device | str) -> "ForwardModel":
-        """The same model with the sensor's maps on `device`."""
-        return replace(self, sensor=self.sensor.to(device))
+        """The same model with its maps on `device`."""
+        cycles = self.exposure.map
+        exposure = self.exposure if cycles is None else replace(self.exposure, cycles=cycles.to(device))
+        return ForwardModel(self.sensor.to(device), exposure)
 
     def expected_counts(self, photon_rate: Tensor) -> Tensor:
         """Mean counts of an image summed from N frames."""
@@ -61,9 +76,16 @@ class ForwardModel:
     def sample(self, photon_rate: Tensor, generator: torch.Generator) -> Tensor:
         """Random counts (int32) of images summed from N frames, with every effect of the sensor.
 
+        Where N is a map, frames come in parts of a power of two each, and every pixel counts in its own parts alone.
+
         Args:
             generator: the only source of randomness, on the device of the rates.
         """
+        if self.exposure.map is not None:
+            total = torch.zeros(photon_rate.shape, dtype=torch.int32, device=photon_rate.device)
+            for exposure, pixels in self.exposure.parts():
+                total = total + replace(self, exposure=exposure).sample(photon_rate, generator) * pixels.to(total.dtype)
+            return total
         from noise_model.sampling import draw_counts  # numba takes long to load, and nothing else here needs it
 
         time = self.exposure.count_time
@@ -79,12 +101,14 @@ class ForwardModel:
 
         Crosstalk makes a pixel fire at a higher rate: its counts have the law of that rate.
         """
+        if self.exposure.map is not None:
+            return self._moments_of_parts(photon_rate)
         firing = self.sensor.firing_rate(photon_rate).double()
         x = (firing * self.exposure.count_time).numpy()
         law = moments(self.process, float(x.max()))
         mean = np.interp(x, law.x, law.mean)
         if bool((self.sensor.crosstalk != 0).any()):
-            alone = self.exposure.cycles * self.mean_per_frame(firing)
+            alone = self.exposure.most_cycles * self.mean_per_frame(firing)
             mean += (self._expected_counts(firing) - alone).numpy()
             x = np.interp(mean, law.mean, law.x)
         return mean, np.interp(x, law.x, law.variance), np.interp(x, law.x, law.fourth)
@@ -94,8 +118,9 @@ class ForwardModel:
 
         Crosstalk, dead time or pile-up, afterpulsing, dark rate and PDE map are corrected, in the reverse of the order
         in which they act in the sensor. The rate is not clamped at zero: that would bias its mean.
+        A pixel that never looked has the rate of no counts in one frame.
         """
-        observed = counts.to(torch.float32) / self.exposure.cycles
+        observed = counts.to(torch.float32) / self._frames
         indirect = self.sensor.fired_by_neighbours(observed)
         mean = observed
         for _ in range(2):  # crosstalk is small: each pass shrinks the error by its size
@@ -124,6 +149,23 @@ class ForwardModel:
         interval, excess = self._intervals(x)
         return x / interval + excess
 
+    @property
+    def _frames(self) -> int | Tensor:
+        """The frames to divide counts by: 1 for pixels that never looked."""
+        cycles = self.exposure.map
+        return self.exposure.cycles if cycles is None else cycles.clamp(min=1).to(torch.float32)
+
+    def _moments_of_parts(self, photon_rate: Tensor) -> tuple[Floats, Floats, Floats]:
+        """Mean, variance and fourth central moment where N is a map: cumulants of the parts add up."""
+        mean, variance, fourth_cumulant = (np.zeros(photon_rate.shape) for _ in range(3))
+        for exposure, pixels in self.exposure.parts():
+            of_part = replace(self, exposure=exposure).moments(photon_rate)
+            counted = pixels.cpu().numpy()
+            mean += counted * of_part[0]
+            variance += counted * of_part[1]
+            fourth_cumulant += counted * (of_part[2] - 3 * of_part[1] ** 2)
+        return mean, variance, fourth_cumulant + 3 * variance**2
+
     def _expected_counts(self, firing_rate: Tensor) -> Tensor:
         mean = self.mean_per_frame(firing_rate)
         gain = self._gain(mean)
@@ -147,7 +189,7 @@ class ForwardModel:
         return x / self.exposure.count_time, sd / self.exposure.count_time
 
     def _binary_rate(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        n, a = self.exposure.cycles, self.sensor.afterpulse_probability
+        n, a = self._frames, self.sensor.afterpulse_probability
         mean = mean.clamp(max=1 - 0.5 / n)  # if all N frames fired: roughly the rate at which the chance of that is 1/2
         p = mean * (1 - a) / (1 - a * mean)
         seen = ((mean * n + 0.5) / (n + 1)).clamp(min=0.5 / (n + 1))  # a count of 0 does not prove a rate of 0
@@ -158,7 +200,7 @@ class ForwardModel:
         return -torch.log1p(-p), slope * variance.sqrt()
 
     def _counting_rate(self, mean: Tensor) -> tuple[Tensor, Tensor]:
-        n, b = self.exposure.cycles, self.sensor.dead_time / self.exposure.count_time
+        n, b = self._frames, self.sensor.dead_time / self.exposure.count_time
         seen = (mean + 0.5 / n).clamp(min=0.5 / n)  # a count of 0 does not prove a rate of 0
         if self.sensor.dead_time > 0:
             mean, seen = mean.clamp(max=SATURATED_LOAD / b), seen.clamp(max=SATURATED_LOAD / b)

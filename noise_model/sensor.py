@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,12 +19,48 @@ from noise_model.sensor_file import read_sensor_file, write_sensor_file
 GAP, DEAD, UNDER_RESPONDING, HOT, NOISY, USER = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 8
 
 
+_Cycles = TypeVar("_Cycles", int, Tensor)
+
+
 @dataclass(frozen=True)
 class Exposure:
-    """The exposure of one image: `cycles` hardware frames (N) are summed, each live for `count_time` seconds (T)."""
+    """The exposure of one image: `cycles` hardware frames (N) are summed, each live for `count_time` seconds (T).
+
+    Attributes:
+        count_time: s.
+        cycles: of all pixels, or a map (H, W) of whole numbers, 0 where a pixel never looked.
+    """
 
     count_time: float
-    cycles: int = 1
+    cycles: int | Tensor = 1
+
+    @property
+    def map(self) -> Tensor | None:
+        """The frames of each pixel, (H, W); None where one number is that of all."""
+        return self.cycles if isinstance(self.cycles, Tensor) and self.cycles.ndim > 1 else None
+
+    @property
+    def most_cycles(self) -> int:
+        """The largest number of frames of any pixel."""
+        return int(self.cycles.max()) if isinstance(self.cycles, Tensor) else self.cycles
+
+    @property
+    def least_cycles(self) -> int:
+        """The smallest number of frames of a pixel that looked; 0 where none did."""
+        if not isinstance(self.cycles, Tensor):
+            return self.cycles
+        looked = self.cycles[self.cycles > 0]
+        return int(looked.min()) if looked.numel() else 0
+
+    def parts(self) -> list[tuple["Exposure", Tensor]]:
+        """Exposures of one number of frames each that add up to a map's, and which pixels (H, W) each of them is of."""
+        cycles = self.map
+        if cycles is None:
+            raise ValueError("parts of an exposure whose pixels all have the same number of frames")
+        if bool((cycles == cycles.max()).all()):
+            return [(replace(self, cycles=self.most_cycles), torch.ones_like(cycles))]
+        powers = [1 << bit for bit in range(self.most_cycles.bit_length())]
+        return [(replace(self, cycles=power), (cycles & power) // power) for power in powers if (cycles & power).any()]
 
 
 @dataclass(frozen=True)
@@ -122,8 +158,8 @@ class Sensor:
             total.add_(around[..., top : top + height, left : left + width], alpha=share)
         return total
 
-    def saturation_value(self, cycles: int) -> int:
-        """The largest count an image summed from `cycles` frames can hold."""
+    def saturation_value(self, cycles: _Cycles) -> _Cycles:
+        """The largest count an image summed from `cycles` frames can hold, of each pixel where they are a map."""
         return cycles * ((1 << self.counter_bits) - 1)
 
     def to(self, device: torch.device | str) -> Self:

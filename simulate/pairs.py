@@ -76,7 +76,7 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     model, dark = _draw_model(shape, recipe, draws)
     sensor, exposure = model.sensor, model.exposure
     low, high = recipe.binary_white if sensor.binary else recipe.counting_white
-    low = max(low, recipe.least_counts / exposure.cycles)
+    low = max(low, recipe.least_counts / exposure.most_cycles)
     white = draws.log_uniform_map((low, high), (shape[0], 1, 1)) / exposure.count_time
     counts = model.sample(targets[1] * white, draws.maps)
     rates = {s: target * white for s, target in targets.items()}

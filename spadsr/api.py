@@ -211,9 +211,9 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
             "exposure",
         )
     bits, dead_time = (1, 0.0) if sensor is None else (sensor.counter_bits, sensor.dead_time)
-    settings = Settings(exposure.count_time, exposure.cycles, bits, dead_time)
+    settings = Settings(exposure.count_time, exposure.most_cycles, bits, dead_time)
     most = settings.saturation_value
-    given = f"{exposure.cycles} hardware frames of a {bits}-bit counter"
+    given = f"{exposure.most_cycles} hardware frames of a {bits}-bit counter"
     _refuse(counts, counts > most, "counts", f"expected {most} at most, from {given}; correct the exposure or sensor")
     images = counts.astype(np.uint32).reshape(-1, *counts.shape[-2:])
     capture = capture_in_memory(Path("counts"), images, settings, None)

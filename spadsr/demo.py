@@ -73,7 +73,7 @@ def record(path: Path, rate: NDArray[np.float32], model: ForwardModel, seed: int
         path,
         sensor.shape,
         np.uint16,
-        Settings(model.exposure.count_time, model.exposure.cycles, sensor.counter_bits, sensor.dead_time),
+        Settings(model.exposure.count_time, model.exposure.most_cycles, sensor.counter_bits, sensor.dead_time),
         notes={"description": f"simulated {sensor.name}", "seed": seed},
     ) as writer:
         writer.append(counts.numpy().astype(np.uint16))

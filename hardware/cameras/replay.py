@@ -95,7 +95,7 @@ class ReplayCamera:
         return self._capture
 
     def _run(self, capture: Capture) -> Iterator[Block]:
-        period = capture.settings.frame_time or capture.exposure.count_time * capture.exposure.cycles
+        period = capture.settings.frame_time or capture.exposure.count_time * capture.exposure.most_cycles
         start, expected = time.monotonic(), 0
         while True:
             for first, counts in _pieces(capture, _block_images(capture, period, self._speed), expected):

@@ -36,7 +36,7 @@ class FittedLaw:
         self.mean: Floats = np.maximum.accumulate(mean)  # it falls only where a counter wraps
         self.variance: Floats = variance
         largest = int(self._first[-1]) + self._pmf.shape[1] - 1
-        self.most = max(largest, model.sensor.saturation_value(model.exposure.cycles)) + 1
+        self.most = max(largest, model.sensor.saturation_value(model.exposure.most_cycles)) + 1
 
     def row(self, mean: Floats) -> Floats:
         """Rows of the laws that have these means; crosstalk counts as a higher rate of the pixel itself."""

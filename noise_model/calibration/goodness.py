@@ -131,7 +131,7 @@ def goodness(
     Raises:
         InputError: fewer than 3 images, too few counts in good pixels, or single binary frames.
     """
-    if model.sensor.saturation_value(model.exposure.cycles) == 1:
+    if model.sensor.saturation_value(model.exposure.most_cycles) == 1:
         raise InputError("single binary frames have no spread of their own to check; sum some, 16 say")
     law = FittedLaw(model, _MARGIN * float(counts.mean(axis=0).max()) + 1)
     examiner = Examiner.of(counts, law, run or len(counts))

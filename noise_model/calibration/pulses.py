@@ -115,13 +115,13 @@ def dead_time(flats: Sequence[StreamStatistics], sensor: Sensor) -> Estimate:
 
 def _first_guess(flats: Sequence[StreamStatistics], sensor: Sensor) -> Pulses:
     """A rough dead time, from the Fano factor (1 - m tau / T)^2 of the brightest flat, to start a fit from."""
-    brightest = max(flats, key=lambda flat: float(np.median(flat.mean)) / flat.exposure.cycles)
+    brightest = max(flats, key=lambda flat: float(np.median(flat.mean)) / flat.exposure.most_cycles)
     good = alive(brightest, sensor)
     fano = float(np.median(brightest.variance[good] / brightest.mean[good])) if good.any() else 1.0
     load = 1 - math.sqrt(min(fano, 1.0))
     seconds = sensor.dead_time or _USUAL_DEAD_TIME
     if load > _DIM_LOAD:
-        mean = float(np.median(brightest.mean[good])) / brightest.exposure.cycles
+        mean = float(np.median(brightest.mean[good])) / brightest.exposure.most_cycles
         seconds = load * brightest.exposure.count_time / mean
     return Pulses(seconds, sensor.afterpulse_probability)
 

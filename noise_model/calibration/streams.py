@@ -62,7 +62,7 @@ class Stream:
     @property
     def saturation_value(self) -> int:
         """The largest count an image can hold."""
-        return self.exposure.cycles * ((1 << self.counter_bits) - 1)
+        return self.exposure.most_cycles * ((1 << self.counter_bits) - 1)
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class StreamStatistics:
     @property
     def frames(self) -> int:
         """Number of hardware frames in the recording."""
-        return self.images * self.exposure.cycles
+        return self.images * self.exposure.most_cycles
 
     @property
     def live_time(self) -> float:

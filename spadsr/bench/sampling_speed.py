@@ -105,7 +105,7 @@ def _sampling(model: ForwardModel, white: float) -> SamplingSpeed:
     )
     ours, numpys = (rate.numel() / each for each in seconds)
     shape = tuple(rate.shape)
-    return SamplingSpeed(sensor.name, shape, exposure.cycles, ours, numpys, tables_seconds, tables_megabytes)
+    return SamplingSpeed(sensor.name, shape, exposure.most_cycles, ours, numpys, tables_seconds, tables_megabytes)
 
 
 def _tables(model: ForwardModel) -> tuple[float, float]:

@@ -113,8 +113,13 @@ def stabiliser(model: ForwardModel) -> tuple[Floats, float]:
 
     Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
     the integral of 1 / sd(K) over the mean, sd^2 = m (1 - m b / N)^2, with the same offsets; 2 sqrt(K + 3/8) at b = 0.
+
+    Raises:
+        InputError: N is a map: counts of different N have no variance in common.
     """
-    sensor, n = model.sensor, model.exposure.cycles
+    if model.exposure.map is not None:
+        raise InputError("cycles is a map: counts are denoised with one number for all pixels", "cycles")
+    sensor, n = model.sensor, model.exposure.most_cycles
     k = np.arange(sensor.saturation_value(n) + 1) + 3 / 8
     if sensor.binary:
         return np.arcsin(np.sqrt(k / (n + 3 / 4))), 1 / math.sqrt(4 * n + 2)

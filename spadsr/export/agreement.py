@@ -89,7 +89,7 @@ def _counts(images: int, white: float, model: ForwardModel, generator: torch.Gen
     blocks = torch.rand((images, 1, 5, 4), generator=generator)
     rate = white * F.interpolate(blocks, size=model.sensor.shape, mode="nearest")[:, 0]
     rate[..., :2, :2] *= 1000
-    most = model.sensor.saturation_value(model.exposure.cycles)
+    most = model.sensor.saturation_value(model.exposure.most_cycles)
     counts = torch.poisson(model.expected_counts(rate), generator=generator).clamp(max=most)
     counts[1:2] = 0
     return counts

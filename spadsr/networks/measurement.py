@@ -1,14 +1,14 @@
 """Measurement: the input of a network, computed from the counts of an image."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
+from noise_model.sensor import Exposure, Sensor
 from simulate.recipe import SCALES as SCALES
 from spadsr.networks.orientations import Orientation, turned
 
@@ -74,18 +74,38 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     behind them goes in beside, as their standard deviation and the mean count. The counts of bad pixels are ignored:
     they take the mean of their neighbours.
     """
-    good = model.sensor.good.expand(counts.shape)
+    good = model.good.expand(counts.shape)
+    model = _without_gaps(model)
     counts = counts.masked_fill(~good, 0)
     rate, sd = model.detection_rate(counts)
     scale = _mean_rate(counts, good, model)
     rate = _filled(rate / scale, good)[:, None]
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
-    photons = scale * model.exposure.count_time * model.exposure.cycles
-    context = _context(counts, good, photons, scale, model)
+    photons = scale * model.exposure.count_time * _mean_cycles(model.exposure, good)
+    context = _context(counts, good, scale, model)
     statistics = torch.cat([rate.clamp(-2.0, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
     return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
+
+
+def _without_gaps(model: ForwardModel) -> ForwardModel:
+    """The model in which pixels that never looked have as many frames as a mean one: they are bad pixels like others."""
+    cycles = model.exposure.map
+    if cycles is None:
+        return model
+    filled = torch.where(cycles > 0, cycles.double(), _mean_cycles(model.exposure, model.good)).float()
+    return replace(model, exposure=replace(model.exposure, cycles=filled))
+
+
+def _mean_cycles(exposure: Exposure, good: Tensor) -> int | Tensor:
+    """Mean number of frames of the good pixels of each image, (B, 1, 1) where it differs between pixels."""
+    cycles = exposure.map
+    if cycles is None:
+        return exposure.cycles
+    total = (cycles.double() * good).sum(dim=(-2, -1), keepdim=True)
+    mean = total / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    return mean.clamp(min=1).float()
 
 
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
@@ -102,7 +122,8 @@ def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
         model.sensor.dead_time,
         model.sensor.counter_bits,
     )
-    return ForwardModel(uniform, model.exposure).detection_rate(mean)[0]
+    exposure = replace(model.exposure, cycles=_mean_cycles(model.exposure, good))
+    return ForwardModel(uniform, exposure).detection_rate(mean)[0]
 
 
 def _filled(rate: Tensor, good: Tensor) -> Tensor:
@@ -112,20 +133,20 @@ def _filled(rate: Tensor, good: Tensor) -> Tensor:
     return torch.where(good, rate, torch.where(share > 0, total / share.clamp(min=1e-6), torch.ones_like(share))[:, 0])
 
 
-def _context(counts: Tensor, good: Tensor, photons: Tensor, scale: Tensor, model: ForwardModel) -> list[Tensor]:
+def _context(counts: Tensor, good: Tensor, scale: Tensor, model: ForwardModel) -> list[Tensor]:
     """Channels that say how far the rates can be trusted."""
     sensor, exposure = model.sensor, model.exposure
-    full: float = exposure.cycles
+    full: float | Tensor = exposure.cycles
     if not sensor.binary:
         full = full * (exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits)
     cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32, device=counts.device)
     channels = [
         counts / full,
-        torch.log(photons).expand(counts.shape),
+        torch.log(scale * exposure.count_time * exposure.cycles).expand(counts.shape),
         torch.log(cycles).expand(counts.shape),
         torch.log1p(sensor.dark_count_rate / scale).expand(counts.shape),
         (10 * (sensor.pde / sensor.mean_pde - 1)).expand(counts.shape),
         (~good).to(torch.float32),
-        torch.full_like(photons, float(sensor.measured)).expand(counts.shape),
+        torch.full_like(scale, float(sensor.measured)).expand(counts.shape),
     ]
     return [channel[:, None].to(torch.float32) for channel in channels]

@@ -63,7 +63,7 @@ class PhysicsCheck:
 def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsCheck:
     """Compares counts with those that restored rates would make the sensor count.
 
-    Pixels of the sensor's mask are left out, and those that look hot. Saturated ones are used: the law of counts ends
+    Pixels of the sensor's mask are left out, those that never looked, and those that look hot. Saturated ones are used: the law of counts ends
     at saturation. What the sensor file does not say (a fixed pattern, faint hot pixels) adds to the residuals.
 
     Args:
@@ -76,7 +76,7 @@ def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsC
     mean, variance, fourth = model.moments(native)
     k = counts.cpu().double().numpy()
     variance = np.maximum(variance, _LEAST_COUNTS / k[0].size)
-    good = model.sensor.good.cpu().numpy()
+    good = model.good.cpu().numpy()
     hot = hot_pixels(k, mean, variance, good)
     used = good & ~hot
     residual = np.where(used, (k - mean) / np.sqrt(variance + _ORDINARY), 0)

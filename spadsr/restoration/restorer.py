@@ -71,7 +71,7 @@ class Restorer:
             check=physics_check(counts, rate, model),
             settings=Settings(
                 count_time=exposure.count_time,
-                cycles=exposure.cycles,
+                cycles=exposure.most_cycles,
                 dead_time=sensor.dead_time,
                 counter_bits=sensor.counter_bits,
             ),
@@ -114,7 +114,7 @@ class Restorer:
             command=command,
             config={
                 "scale": scale,
-                "cycles": model.exposure.cycles,
+                "cycles": model.exposure.most_cycles,
                 "orientations": self.orientations,
                 "device": str(self.device),
             },

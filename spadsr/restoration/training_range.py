@@ -58,11 +58,15 @@ class TrainingRange:
     def __init__(self, restorer: Restorer, model: ForwardModel, calibrated: bool) -> None:
         self._recipe, self._least_side = trained_for(restorer.provenance), restorer.network.least_side
         self._model, self._calibrated = model, calibrated
-        self._good = model.sensor.good.numpy()
+        self._good = model.good.numpy()
         self._total: Floats = np.zeros(model.sensor.shape)
         self._images = 0
         recipe, relative = self._recipe or PairRecipe(), _relative_exposure(model)
-        self._limits = _limits(recipe, model.process, model.sensor.binary, relative)
+        most = replace(model, exposure=replace(model.exposure, cycles=max(model.exposure.most_cycles, 1)))
+        self._limits = _limits(recipe, most.process, model.sensor.binary, relative)
+        cycles = model.exposure.map
+        share = 1.0 if cycles is None else cycles.numpy() / most.exposure.most_cycles
+        self._full = self._limits.full * share  # of each pixel
         self._dimmest = _Extreme(-self._limits.least)
         self._brightest = _Extreme(_OCTAVE * self._limits.most)
         self._fullest = _Extreme(self._limits.saturated + _SLACK)
@@ -72,7 +76,7 @@ class TrainingRange:
         brightest = _brightest_block(np.where(self._good, counts, 0), self._good)
         self._dimmest.add(-brightest)
         self._brightest.add(brightest)
-        self._fullest.add(_brightest_block((counts >= self._limits.full) & self._good, self._good))
+        self._fullest.add(_brightest_block((counts >= self._full) & self._good, self._good))
         self._total += counts.sum(axis=0, dtype=np.float64)
         self._images += len(counts)
 
@@ -83,7 +87,7 @@ class TrainingRange:
         return [
             *_of_array(self._recipe, self._model),
             *self._of_brightness(self._recipe),
-            *_of_sensor(self._recipe, self._model.sensor, self._calibrated),
+            *_of_sensor(self._recipe, self._model, self._calibrated),
             *self._of_hot_pixels(self._recipe),
             *self._of_size(),
         ]
@@ -111,7 +115,7 @@ class TrainingRange:
     def _of_dead_time(self, recipe: PairRecipe) -> Iterator[str]:
         """A warning where exposure / dead time is below its range; above it, rates and their spread are right."""
         relative, low = _relative_exposure(self._model), min(recipe.relative_exposure)
-        load = self._brightest.value / self._model.exposure.cycles / relative
+        load = self._brightest.value / self._model.exposure.most_cycles / relative
         if relative * _OCTAVE < low or (relative < low and load > _BLIND):
             yield (
                 f"exposure / dead time = {relative:.3g}; the weights were trained with {low:g} or more; the brightest"
@@ -120,7 +124,7 @@ class TrainingRange:
 
     def _of_dark_counts(self, recipe: PairRecipe) -> Iterator[str]:
         sensor, exposure = self._model.sensor, self._model.exposure
-        dark = float(sensor.dark_count_rate.median()) * exposure.count_time * exposure.cycles
+        dark = float(sensor.dark_count_rate.median()) * exposure.count_time * exposure.most_cycles
         white = recipe.binary_white if sensor.binary else recipe.counting_white
         share, most = dark / max(self._brightest.value, dark, 1e-9), recipe.dark_bulk[1] / white[0]
         if share > _OCTAVE * most:
@@ -226,21 +230,23 @@ def _brightest_block(values: NDArray[Any], good: NDArray[np.bool_]) -> Floats:
 
 
 def _of_array(recipe: PairRecipe, model: ForwardModel) -> Iterator[str]:
-    binary, frames = model.sensor.binary, model.exposure.cycles
+    binary, least, most = model.sensor.binary, model.exposure.least_cycles, model.exposure.most_cycles
     share, cycles = (
         (recipe.binary_share, recipe.binary_cycles) if binary else (1 - recipe.binary_share, recipe.counting_cycles)
     )
     kind, low, high = "binary" if binary else "counting", min(cycles), max(cycles)
     if share == 0:
         yield f"the weights were trained without {kind} arrays"
-    elif not low <= frames <= _OCTAVE * high:
+    elif not low <= least <= most <= _OCTAVE * high:
+        frames = f"{most}" if least == most else f"{least} to {most}"
         yield (
             f"N = {frames} hardware frames an image; the weights were trained with {low} to {high} of a {kind} array"
         )
 
 
-def _of_sensor(recipe: PairRecipe, sensor: Sensor, calibrated: bool) -> Iterator[str]:
+def _of_sensor(recipe: PairRecipe, model: ForwardModel, calibrated: bool) -> Iterator[str]:
     """Effects of the sensor that are stronger than those the weights were trained with."""
+    sensor = model.sensor
     relative = (sensor.pde / sensor.mean_pde)[sensor.good]
     known = {
         "afterpulse probability": (sensor.afterpulse_probability, max(recipe.afterpulse_probability)),
@@ -250,8 +256,8 @@ def _of_sensor(recipe: PairRecipe, sensor: Sensor, calibrated: bool) -> Iterator
     for name, (value, most) in known.items():
         if value > _OCTAVE * most:
             yield f"{name} {value:.2g}; the weights were trained with up to {most:g}"
-    masked = 1 - float(sensor.good.float().mean())
+    masked = 1 - float(model.good.float().mean())
     if masked > (_MASKED * recipe.dead_fraction if recipe.masked_share > 0 else 0):
-        yield f"{masked:.1%} of the pixels are masked, more than the weights were trained with"
+        yield f"{masked:.1%} of the pixels are masked or never looked, more than the weights were trained with"
     if calibrated and recipe.known_share == 0:
         yield "the weights were trained without maps of the sensor, and make little use of a calibrated one"

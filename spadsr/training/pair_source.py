@@ -106,7 +106,7 @@ class SimulatedPairs:
 
     def validation(self) -> Pair:
         pairs = self.sets[_VALIDATION_SCALE]
-        cycles = [exposure.cycles for exposure in pairs.exposures]
+        cycles = [exposure.most_cycles for exposure in pairs.exposures]
         depth = min(range(len(cycles)), key=lambda at: abs(cycles[at] - _VALIDATION_CYCLES))
         _, scenes = trained_and_held_out(pairs.scenes, self.recipe.held_out)
         pair = joined([pairs[pairs.item(depth, 0, scene)] for scene in scenes[:16]])
