@@ -57,7 +57,7 @@ class Exposure:
         cycles = self.map
         if cycles is None:
             raise ValueError("parts of an exposure whose pixels all have the same number of frames")
-        if bool((cycles == cycles.max()).all()):
+        if bool((cycles == cycles.max()).all()) and self.most_cycles > 0:
             return [(replace(self, cycles=self.most_cycles), torch.ones_like(cycles))]
         powers = [1 << bit for bit in range(self.most_cycles.bit_length())]
         return [(replace(self, cycles=power), (cycles & power) // power) for power in powers if (cycles & power).any()]

@@ -90,7 +90,7 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
 
 
 def _without_gaps(model: ForwardModel) -> ForwardModel:
-    """The model in which pixels that never looked have as many frames as a mean one: they are bad pixels like others."""
+    """The model in which pixels that never looked have as many frames as a mean one: bad pixels like others."""
     cycles = model.exposure.map
     if cycles is None:
         return model

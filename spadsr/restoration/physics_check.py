@@ -63,8 +63,9 @@ class PhysicsCheck:
 def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsCheck:
     """Compares counts with those that restored rates would make the sensor count.
 
-    Pixels of the sensor's mask are left out, those that never looked, and those that look hot. Saturated ones are used: the law of counts ends
-    at saturation. What the sensor file does not say (a fixed pattern, faint hot pixels) adds to the residuals.
+    Pixels of the sensor's mask are left out, those that never looked, and those that look hot. Saturated ones are used:
+    the law of counts ends at saturation. What the sensor file does not say (a fixed pattern, faint hot
+    pixels) adds to the residuals.
 
     Args:
         counts: (B, H, W) whole numbers, as recorded.

@@ -20,7 +20,6 @@ from noise_model.arrays import Floats
 from noise_model.forward_model import SATURATED_LOAD, ForwardModel
 from noise_model.laws import CountingProcess
 from noise_model.moments import moments
-from noise_model.sensor import Sensor
 from simulate.pairs import PairRecipe
 from spadsr.restoration.hot_pixels import stands_out
 from spadsr.restoration.restorer import Restorer

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.stats import binom
 
+from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from simulate.scenes import ProceduralScenes
@@ -169,3 +170,14 @@ def test_the_strengths_are_near_the_best(name: str, denoiser: Denoiser) -> None:
             errors.append(math.log10(np.mean((clean - expected) ** 2) / np.mean(expected**2)))
     chosen, half, double = -10 * np.mean(np.reshape(errors, (-1, 3)), axis=0)
     assert chosen > max(half, double) - 0.3
+
+
+def test_frames_of_each_pixel_are_inverted_but_not_denoised() -> None:
+    cycles = torch.cat([torch.full((32, 64), 64), torch.full((32, 64), 2048)])
+    model = ForwardModel(BINARY, Exposure(COUNT_TIME, cycles))
+    counts = model.sample(torch.full((64, 64), 0.2 / COUNT_TIME), torch.Generator().manual_seed(0)).numpy()
+    upper, lower = np.split(bicubic(counts, model, 1) * COUNT_TIME, 2)
+    assert upper.mean() == pytest.approx(0.2, rel=0.02)
+    assert lower.mean() == pytest.approx(0.2, rel=0.01)
+    with pytest.raises(InputError, match="cycles is a map"):
+        BASELINES["tv"](counts, model, 1)

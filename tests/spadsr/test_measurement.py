@@ -145,3 +145,41 @@ def test_with_many_counts_the_flux_does_not_change_what_is_seen() -> None:
     torch.testing.assert_close(10 * dim.scale, bright.scale, rtol=1e-4, atol=0)
     torch.testing.assert_close(dim.rate, bright.rate, rtol=1e-4, atol=0)
     torch.testing.assert_close(dim.statistics[:, :2], bright.statistics[:, :2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_map_of_one_number_of_frames_is_that_number(kind: str) -> None:
+    counts = drawn(16)
+    one, same = (
+        measure(counts, ForwardModel(sensor(kind), Exposure(1e-5, cycles))) for cycles in (16, torch.full((6, 9), 16))
+    )
+    for name, part in parts(one).items():
+        torch.testing.assert_close(getattr(same, name), part, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pixel_that_never_looked_is_a_masked_pixel(kind: str) -> None:
+    counts, cycles = drawn(16), torch.full((6, 9), 16)
+    counts[:, 2, 4] = cycles[2, 4] = 0
+    mask = torch.zeros(6, 9, dtype=torch.int32)
+    mask[2, 4] = HOT
+    masked_pixel = measure(counts, ForwardModel(sensor(kind, pixel_mask=mask), Exposure(1e-5, 16)))
+    never = measure(counts, ForwardModel(sensor(kind), Exposure(1e-5, cycles)))
+    for name, part in parts(masked_pixel).items():
+        torch.testing.assert_close(getattr(never, name), part, rtol=1e-6, atol=1e-6)
+    assert finite(measure(counts * 0, ForwardModel(sensor(kind), Exposure(1e-5, cycles * 0))))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_halves_of_many_and_few_frames_are_measured_as_each_alone(kind: str) -> None:
+    """At one rate throughout, so that the image's mean rate is that of each half."""
+    few, many = 16, 1024
+    both = torch.cat([torch.full((3, 9), few), torch.full((3, 9), many)])
+    counts = both[None] // 8
+    whole = measure(counts, ForwardModel(sensor(kind), Exposure(1e-5, both)))
+    for rows, cycles in ((slice(0, 3), few), (slice(3, 6), many)):
+        alone = measure(torch.full((1, 6, 9), cycles // 8), ForwardModel(sensor(kind), Exposure(1e-5, cycles)))
+        # Half a count in the whole image is added to the mean: more of 16 frames than of 1,024.
+        torch.testing.assert_close(whole.statistics[:, :, rows], alone.statistics[:, :, rows], rtol=0.01, atol=0.01)
+        torch.testing.assert_close(whole.log_variance[:, :, rows], alone.log_variance[:, :, rows], rtol=0.01, atol=0.01)
+    torch.testing.assert_close(whole.mean_counts.flatten(), torch.tensor([(few + many) / 2 / 8]), rtol=0.1, atol=0)

@@ -190,3 +190,19 @@ def test_the_summary_names_the_images() -> None:
     assert "2 of 5 images (3, 4): chi-squared per pixel up to 7.5, 0.60 times the counts" in line
     assert checks.sentence.endswith("at most 7.50 (image 3)")
     assert summary(np.array([1.234])) == "chi-squared per pixel 1.23"
+
+
+@pytest.mark.parametrize("bits", [1, 8])
+def test_frames_of_each_pixel_are_known_to_the_check(bits: int) -> None:
+    sensor = flat(bits)
+    cycles = torch.randint(0, 200, SIZE, generator=torch.Generator().manual_seed(2))
+    model = ForwardModel(sensor, Exposure(SECONDS, cycles))
+    rate = 0.2 / SECONDS * F.avg_pool2d(scenes(SIZE, 4), 2)
+    counts = model.sample(rate, torch.Generator().manual_seed(1))
+    check = physics_check(counts, rate, model)
+    assert (abs(check.chi_squared - 1) < 4 * check.spread).all()
+    assert (abs(check.balance - 1) < 4 * check.balance_spread).all()
+    assert (check.residual[:, cycles.numpy() == 0] == 0).all()
+    assert not check.contradicts.any()
+    mean_frames = replace(model, exposure=Exposure(SECONDS, 100))
+    assert physics_check(counts, rate, mean_frames).contradicts.all()

@@ -215,3 +215,25 @@ def test_weights_that_do_not_say_are_told_of_once(restorer: Restorer, recorded: 
 
 def test_the_shipped_weights_say_what_they_were_trained_for() -> None:
     assert trained_for(load_restorer().provenance) is not None
+
+
+def of_map(restorer: Restorer, counts: Counts, cycles: torch.Tensor) -> list[str]:
+    sensor = Sensor("binary", torch.ones(SHAPE), torch.zeros(SHAPE), 0.0, 1)
+    trained = TrainingRange(restorer, ForwardModel(sensor, Exposure(SECONDS, cycles)), calibrated=False)
+    trained.add(counts)
+    return trained.warnings()
+
+
+def test_frames_of_each_pixel(restorer: Restorer) -> None:
+    cycles = torch.full(SHAPE, 16)
+    cycles[:16] = 400
+    assert of_map(restorer, np.random.default_rng(0).binomial(cycles.numpy(), 0.1, (3, *SHAPE)), cycles) == []
+    full = np.broadcast_to(cycles.numpy(), (3, *SHAPE)).copy()
+    full[:, :16] = 40  # the half of 16 frames is saturated
+    assert any("of the pixels saturated" in line for line in of_map(restorer, full, cycles))
+    cycles[:, :12] = 0
+    [line] = of_map(restorer, np.random.default_rng(0).binomial(cycles.numpy(), 0.1, (3, *SHAPE)), cycles)
+    assert "50.0% of the pixels are masked or never looked" in line
+    cycles[20, 20] = 100_000
+    counts = np.random.default_rng(0).binomial(cycles.numpy(), 0.1, (3, *SHAPE))
+    assert any("N = 16 to 100000 hardware frames" in line for line in of_map(restorer, counts, cycles))
