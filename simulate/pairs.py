@@ -1,5 +1,6 @@
 """Training pairs in memory: scenes in, counts and the rates to restore out, on the device that trains."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,6 +14,9 @@ from noise_model.sensor import USER, Exposure, Sensor
 from noise_model.sensor_file import SensorStatistics
 
 _T = TypeVar("_T")
+
+_MOST_DIFFERENCE = 64.0  # between the frames of two pixels of one capture
+_MOST_BLIND = 0.1  # share of pixels that never looked
 
 
 class PairRecipe(BaseModel):
@@ -39,6 +43,7 @@ class PairRecipe(BaseModel):
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
     dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
+    mapped_share: float = Field(default=0.0, ge=0, le=1, description="captures with a number of frames for each pixel")
     starred_share: float = Field(default=0.06, ge=0, le=1, description="captures with points of light added")
     star_fraction: tuple[float, float] = Field(default=(1e-3, 1e-2), description="points over native pixels")
     star_flux: tuple[float, float] = Field(default=(0.3, 30.0), description="that of so many white native pixels")
@@ -180,7 +185,32 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
     if draws.uniform() < recipe.masked_share:
         sensor = _with_dead_pixels(sensor, recipe.dead_fraction, draws)
     cycles = draws.choice(recipe.binary_cycles if binary else recipe.counting_cycles)
-    return ForwardModel(sensor, Exposure(count_time=1.0, cycles=cycles)), statistics.dark_bulk
+    exposure = Exposure(count_time=1.0, cycles=cycles)
+    if recipe.mapped_share > 0 and draws.uniform() < recipe.mapped_share:
+        exposure = replace(exposure, cycles=_cycles_map(sensor.shape, cycles, draws))
+    return ForwardModel(sensor, exposure), statistics.dark_bulk
+
+
+def _cycles_map(shape: tuple[int, int], most: int, draws: Draws) -> Tensor:
+    """Hardware frames of each pixel (H, W): fewer beyond an edge, along a ramp, around a disc, or in single pixels.
+
+    Some pixels never looked.
+    """
+    device = draws.maps.device
+    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, side, device=device) for side in shape), indexing="ij")
+    angle, down, right = 2 * math.pi * draws.uniform(), draws.uniform() - 0.5, draws.uniform() - 0.5
+    across = math.cos(angle) * rows + math.sin(angle) * columns
+    alone, blind = torch.rand((2, *shape), generator=draws.maps, device=device)
+    fewer = draws.choice(
+        (
+            (across > down).float(),
+            (0.5 + 0.5 * across).clamp(0, 1),
+            (torch.hypot(rows - down, columns - right) > 0.5).float(),
+            alone,
+        )
+    )
+    cycles = (most * draws.log_uniform((1 / _MOST_DIFFERENCE, 1.0)) ** fewer).round().clamp(min=1)
+    return cycles.masked_fill(blind < _MOST_BLIND * draws.uniform() ** 3, 0).long()
 
 
 def _kernel(nearest: float) -> Tensor:

@@ -132,3 +132,31 @@ def test_dead_pixels_count_next_to_nothing() -> None:
         assert dead.float().mean() < 0.04
         if dead.any():
             assert pair.counts[dead].float().mean() < 1 < pair.counts[~dead].float().mean()
+
+
+@pytest.mark.parametrize("binary_share", [0.0, 1.0])
+def test_frames_of_each_pixel(binary_share: float) -> None:
+    """Maps of several kinds, some with pixels that never looked; counts follow them."""
+    blind, spread = 0, set()
+    for seed in range(40):
+        pair = drawn(2, seed, mapped_share=1.0, binary_share=binary_share, known_share=0.5)
+        cycles = pair.model.exposure.map
+        assert cycles is not None
+        assert cycles.shape == pair.counts.shape[-2:]
+        assert pair.model.exposure.least_cycles > 0
+        assert pair.model.exposure.most_cycles <= 64 * pair.model.exposure.least_cycles
+        assert (pair.counts <= pair.model.sensor.saturation_value(cycles)).all()
+        blind += int((cycles == 0).sum())
+        spread.add(len(cycles.unique()) - int((cycles == 0).any()))
+        measurement_rate, sd = pair.model.detection_rate(pair.counts)
+        assert measurement_rate.isfinite().all()
+        assert (sd > 0).all()
+    assert blind > 0
+    assert {1, 2} <= spread
+    assert max(spread) > 10
+
+
+def test_without_a_share_of_maps_nothing_is_drawn_for_them() -> None:
+    plain, never = drawn(2, 3), drawn(2, 3, mapped_share=1e-9)
+    assert plain.model.exposure.map is never.model.exposure.map is None
+    assert plain.model.exposure == never.model.exposure
