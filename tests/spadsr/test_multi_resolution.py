@@ -20,6 +20,7 @@ from spadsr.networks.multi_resolution import Attention, MultiResolutionConfig, M
 from spadsr.networks.orientations import ORIENTATIONS, turned
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer, oriented_answers
+from spadsr.training.recipe import load_recipe
 
 SMALL = MultiResolutionConfig(
     widths=(8, 8, 16), encoder=(1, 1, 2), decoder=(1, 1), attention=1, heads=2, window=4, detail=4
@@ -59,9 +60,12 @@ def test_every_scale_at_every_size(size: tuple[int, int]) -> None:
             assert part.isfinite().all()
 
 
-def test_the_usual_size_keeps_to_the_budget() -> None:
+@pytest.mark.parametrize("recipe", ["multi_resolution", "gpu"])
+def test_the_shipped_recipes_keep_to_the_budget(recipe: str) -> None:
     """At most 2.5 G multiplications for 64x32 pixels at x4, and 16 MB as float16."""
-    network = MultiResolutionTransformer(MultiResolutionConfig()).eval()
+    config = load_recipe(recipe, []).network
+    assert isinstance(config, MultiResolutionConfig)
+    network = MultiResolutionTransformer(config).eval()
     assert 2 * sum(parameter.numel() for parameter in network.parameters()) <= 16e6
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network(measured(64, 32), (4,))
