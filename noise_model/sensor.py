@@ -97,6 +97,10 @@ class Sensor:
     measured: bool = True
     estimates: Mapping[str, Estimate] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        kind = "binary" if self.binary else f"counting, {self.counter_bits} bit, dead time {self.dead_time:.3g} s"
+        return f"<Sensor {self.name}: {self.shape[0]} x {self.shape[1]} pixels, {kind}>"
+
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of the array."""

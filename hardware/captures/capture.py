@@ -55,6 +55,10 @@ class Capture:
     source: Source = field(repr=False)
     _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
 
+    def __repr__(self) -> str:
+        images, rows, columns = self.shape
+        return f"<Capture {self.path.name}: {images} images of {rows} x {columns} pixels, {self.exposure}>"
+
     def __enter__(self) -> Self:
         return self
 

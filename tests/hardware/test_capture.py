@@ -1,6 +1,7 @@
 """Reading captures: what comes out is what went in, in any block size, with every assumption stated."""
 
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,10 @@ def test_the_header_describes_an_ideal_sensor(save: Any) -> None:
         assert float(sensor.mean_pde) == 1
         assert (~sensor.good).nonzero().tolist() == [[0, 0], [1, 2]]
         assert sensor.saturation_value(4) == capture.settings.saturation_value
+
+
+def test_a_capture_shows_itself_in_a_line(save: Callable[..., Path]) -> None:
+    with open_capture(save("shown.h5", np.zeros((3, 4, 6), np.uint16))) as capture:
+        assert repr(capture) == (
+            "<Capture shown.h5: 3 images of 4 x 6 pixels, Exposure(count_time=1.04e-05, cycles=4)>"
+        )

@@ -246,3 +246,8 @@ def test_an_unwritable_place_is_the_users_error(tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"out\.txt"):
         write()
+
+
+def test_a_sensor_shows_itself_in_a_line() -> None:
+    assert repr(Sensor.load("spc3")) == "<Sensor spc3: 64 x 32 pixels, counting, 9 bit, dead time 5e-08 s>"
+    assert repr(Sensor.load("spad512")) == "<Sensor spad512: 512 x 512 pixels, binary>"
