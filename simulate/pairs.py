@@ -209,7 +209,7 @@ def _cycles_map(shape: tuple[int, int], most: int, draws: Draws) -> Tensor:
             alone,
         )
     )
-    cycles = (most * draws.log_uniform((1 / _MOST_DIFFERENCE, 1.0)) ** fewer).round().clamp(min=1)
+    cycles: Tensor = (most * draws.log_uniform((1 / _MOST_DIFFERENCE, 1.0)) ** fewer).round().clamp(min=1)
     return cycles.masked_fill(blind < _MOST_BLIND * draws.uniform() ** 3, 0).long()
 
 
