@@ -210,6 +210,8 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
             " seconds of one hardware frame and the number of frames in an image",
             "exposure",
         )
+    if exposure.map is not None:
+        raise InputError("cycles is a map; expected one number of hardware frames for all pixels", "exposure")
     bits, dead_time = (1, 0.0) if sensor is None else (sensor.counter_bits, sensor.dead_time)
     settings = Settings(exposure.count_time, exposure.most_cycles, bits, dead_time)
     most = settings.saturation_value

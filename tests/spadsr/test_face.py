@@ -451,3 +451,13 @@ def test_a_preset_simulates_any_size() -> None:
 def test_impossible_rates_are_refused(rate: Any, words: str) -> None:
     with pytest.raises(spadsr.InputError, match=words):
         spadsr.simulate(rate, exposure=EXPOSURE, sensor="spc3")
+
+
+def test_a_map_of_cycles_is_simulated_but_not_restored() -> None:
+    """Captures, which restoring goes through, have one number of frames."""
+    cycles = torch.tensor([[0, 4], [16, 64]])
+    sensor = spadsr.Sensor("ideal", torch.ones(2, 2), torch.zeros(2, 2), 0.0, 1)
+    counts = spadsr.simulate(np.full((2, 2), 1e9), exposure=spadsr.Exposure(10e-6, cycles), sensor=sensor)
+    assert (counts == cycles.numpy()).all()
+    with pytest.raises(spadsr.InputError, match="cycles is a map; expected one number"):
+        spadsr.restore(counts, exposure=spadsr.Exposure(10e-6, cycles))
