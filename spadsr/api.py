@@ -2,6 +2,7 @@
 
 from __future__ import annotations  # of types that only checkers need
 
+import operator
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     AnySensor: TypeAlias = Sensor | CalibratedSensor | str | Path
 
 _COMMAND = "spadsr.restore, in Python"  # for the provenance
+_SHORTEST = 1e-12  # s: shorter than any gate
+_LARGEST_COUNT, _LARGEST_SEED = 2**31 - 1, 2**63 - 1
 _BINARY_ASSUMED = "binary array assumed; give the sensor that took the counts if it was another"
 
 
@@ -75,11 +78,11 @@ def restore(
         InputError: counts that are no whole numbers, negative, or above what the exposure can give, the first of them
             named; an array without exposure; a sensor of another size or kind.
     """
-    known = _sensor(sensor)
+    known, scale, sum = _sensor(sensor), _integer(scale, "scale"), _integer(sum, "sum")
     capture = _capture(counts, exposure, known).summed(sum)
     single = image is not None or isinstance(counts, Capture) or np.ndim(counts) == 2
     if single:
-        capture = _image_of(capture, image or 0)
+        capture = _image_of(capture, _integer(image or 0, "image"))
     restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
     findings, blocks, done = restoration.findings(), [], 0
     for block in restoration.blocks():
@@ -111,7 +114,7 @@ def restore_all(
     Raises:
         InputError: as `restore`; of a count, when its image is asked for.
     """
-    known = _sensor(sensor)
+    known, scale, sum = _sensor(sensor), _integer(scale, "scale"), _integer(sum, "sum")
     capture = _capture(counts, exposure, known).summed(sum)
     restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
     return _one_by_one(restoration, progress or silent)
@@ -133,7 +136,7 @@ def simulate(rate: Images, *, exposure: Exposure, sensor: AnySensor, seed: int =
     Raises:
         InputError: rates that are negative or not finite, the first of them named; a sensor of another size.
     """
-    rates = _numbers(rate, "rate")
+    rates, settled = _numbers(rate, "rate"), _checked(exposure)
     _refuse(rates, ~(np.isfinite(rates) & (rates >= 0)), "rate", "expected finite rates of 0 and more, counts/s")
     known = _sensor(sensor)
     if known is None:
@@ -143,9 +146,15 @@ def simulate(rate: Images, *, exposure: Exposure, sensor: AnySensor, seed: int =
             size = " x ".join(map(str, known.shape))
             raise InputError(f"{known.name}: a sensor of {size} pixels, but rates {rates.shape}", "sensor")
         known = known.uniform((rates.shape[-2], rates.shape[-1]))
-    generator = torch.Generator().manual_seed(seed)
-    photons = torch.from_numpy(np.ascontiguousarray(rates, np.float32))
-    return ForwardModel(known, exposure).sample(photons, generator).numpy()
+    most = settled.most_cycles * ((1 << known.counter_bits) - 1)
+    if most > _LARGEST_COUNT:
+        raise InputError(
+            f"counts of up to {most}: expected {_LARGEST_COUNT} at most; simulate fewer cycles", "exposure"
+        )
+    generator = torch.Generator().manual_seed(_integer(seed, "seed", 0, _LARGEST_SEED))
+    with np.errstate(over="ignore"):  # a rate beyond single precision saturates the sensor all the same
+        photons = torch.from_numpy(np.ascontiguousarray(rates, np.float32))
+    return ForwardModel(known, settled).sample(photons, generator).numpy()
 
 
 def calibrate(
@@ -176,6 +185,8 @@ def calibrate(
     darks, lights = _paths(dark), _paths(flats)
     if not darks and not lights:
         raise InputError("nothing to calibrate from: give dark= and flats=, the names of recordings", "dark", "flats")
+    if isinstance(sensor, Sensor):
+        raise InputError("expected the file of a sensor, or the name of a preset, and no sensor itself", "sensor")
     preset = None if sensor is None else str(sensor)
     return calibrate_captures(
         darks, lights, preset, {}, "spadsr.calibrate, in Python", lambda label: nullcontext(progress or silent)
@@ -210,6 +221,7 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
             " seconds of one hardware frame and the number of frames in an image",
             "exposure",
         )
+    exposure = _checked(exposure)
     if exposure.map is not None:
         raise InputError("cycles is a map; expected one number of hardware frames for all pixels", "exposure")
     bits, dead_time = (1, 0.0) if sensor is None else (sensor.counter_bits, sensor.dead_time)
@@ -222,8 +234,38 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
     return replace(capture, assumptions=(_BINARY_ASSUMED,)) if sensor is None else capture
 
 
+def _checked(exposure: Exposure) -> Exposure:
+    """The exposure itself, if it is one that a camera can have."""
+    if not isinstance(exposure, Exposure):
+        raise InputError(
+            f"exposure {exposure!r}: expected spadsr.Exposure(count_time, cycles), such as spadsr.Exposure(10e-6, 64)",
+            "exposure",
+        )
+    if not isinstance(exposure.count_time, float | int) or not exposure.count_time >= _SHORTEST:
+        raise InputError(f"count_time is {exposure.count_time!r}; expected {_SHORTEST:g} s or more", "exposure")
+    Settings(exposure.count_time, exposure.most_cycles)
+    return exposure
+
+
+def _integer(value: Any, name: str, least: int | None = None, most: int | None = None) -> int:
+    """A whole number, of whatever type, in its range."""
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InputError(f"{name} {value!r}: expected a whole number", name) from error
+    if (least is not None and number < least) or (most is not None and number > most):
+        raise InputError(f"{name} {number}: expected {least} to {most}", name)
+    return number
+
+
 def _numbers(values: Images, name: str) -> NDArray[Any]:
     """Numbers as an array (H, W) or (T, H, W)."""
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"{name}: a masked array; mark bad pixels in the sensor's pixel_mask and give all numbers", name
+        )
+    if isinstance(values, str | Path):
+        raise InputError(f"{name}: the name of a file; open it first: spadsr.open({str(values)!r})", name)
     try:
         numbers = np.asarray(values.detach().cpu() if isinstance(values, torch.Tensor) else values)
     except (ValueError, TypeError) as error:
@@ -243,16 +285,16 @@ def _whole(numbers: NDArray[Any]) -> NDArray[np.bool_]:
 def _refuse(numbers: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: str) -> None:
     """Names the first number that is bad, if any is."""
     if bad.any():
-        index = tuple(int(place) for place in np.unravel_index(bad.argmax(), bad.shape))
-        raise InputError(f"{name}{list(index)} is {numbers[index].item()}: {expected}", name)
+        place = tuple(int(each) for each in np.unravel_index(bad.argmax(), bad.shape))
+        raise InputError(f"{name}{list(place)} is {numbers[place].item()}: {expected}", name)
 
 
-def _image_of(capture: Capture, index: int) -> Capture:
+def _image_of(capture: Capture, place: int) -> Capture:
     """One image of a capture, read, as a capture."""
     images = range(capture.shape[0])
-    if not -len(images) <= index < len(images):
-        raise InputError(f"image {index}: there are {len(images)} of them after summing, counted from 0", "image")
-    counts = capture.read(images[index], images[index] + 1)
+    if not -len(images) <= place < len(images):
+        raise InputError(f"image {place}: there are {len(images)} of them after summing, counted from 0", "image")
+    counts = capture.read(images[place], images[place] + 1)
     source = replace(capture.source, read=lambda start, stop: counts[start:stop], sequence=None)
     return replace(capture, shape=(1, *capture.shape[1:]), image_key=None, source=source)
 
@@ -260,7 +302,11 @@ def _image_of(capture: Capture, index: int) -> Capture:
 def _sensor(sensor: AnySensor | None) -> Sensor | None:
     if sensor is None or isinstance(sensor, Sensor):
         return sensor
-    return Sensor.load(sensor) if isinstance(sensor, str | Path) else sensor.sensor
+    if isinstance(sensor, str | Path):
+        return Sensor.load(sensor)
+    if not isinstance(getattr(sensor, "sensor", None), Sensor):
+        raise InputError(f"sensor {sensor!r}: expected a sensor, its file, or the name of a preset", "sensor")
+    return sensor.sensor
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -271,6 +317,9 @@ def _restorer(weights: Restorer | str | Path | None, device: str, orientations: 
     """The network of these weights: loaded once, and again only when their file has changed."""
     if isinstance(weights, Restorer):
         return weights
+    if not isinstance(weights, str | Path | None):
+        raise InputError(f"weights {weights!r}: expected a name, a file, or what spadsr.load gives", "weights")
+    orientations = _integer(orientations, "orientations")
     file = Path(weights or "")
     changed = file.stat().st_mtime_ns if file.is_file() else 0
     with _LOADING:

@@ -18,7 +18,8 @@ from noise_model.files import checksum
 from simulate.shards import KIND as PAIRS
 from spadsr.export.facts import onnx_facts
 from spadsr.restoration.physics_check import summary
-from spadsr.restoration.result_file import ResultFile, is_result, read_result
+from spadsr.restoration.result_file import ResultFile, read_result
+from spadsr.restoration.result_writer import is_result
 
 Rows = list[tuple[str, str]]
 

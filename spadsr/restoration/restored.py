@@ -3,10 +3,10 @@
 import base64
 import html
 import io
+import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -95,9 +95,18 @@ class Restored:
             raise TypeError("a single restored image has no length; its pixels are in .rate")
         return len(self.rate)
 
+    def __bool__(self) -> bool:
+        return True
+
     def __getitem__(self, index: int | slice) -> "Restored":
-        """One image of a stack, or a stack of some of them."""
-        len(self)
+        """One image of a stack, or a stack of some of them.
+
+        Raises:
+            InputError: there are no such images.
+        """
+        images = range(len(self))[index if isinstance(index, slice) else operator.index(index)]
+        if images == range(0):
+            raise InputError(f"{index}: none of the {len(self)} images")
         return replace(
             self,
             rate=self.rate[index],
@@ -116,7 +125,7 @@ class Restored:
         """One stack of several; what is not an array is taken from the first."""
 
         def joined(name: str) -> NDArray[Any]:
-            return np.concatenate([attrgetter(name)(part) for part in parts])
+            return np.concatenate([operator.attrgetter(name)(part) for part in parts])
 
         return replace(
             parts[0],

@@ -18,7 +18,7 @@ from noise_model.errors import InputError
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
-from spadsr.restoration.result_writer import CHECKS, COVERAGE_FACTOR, PHYSICS_CHECK, PROCESS, TABLES, TEXTS
+from spadsr.restoration.result_writer import CHECKS, COVERAGE_FACTOR, PHYSICS_CHECK, PROCESS, TABLES, TEXTS, is_result
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,8 @@ class ResultFile:
         Raises:
             InputError: the file is damaged.
         """
+        if not self.file:
+            raise InputError(f"{self.path}: was closed; open it again to read more of it")
         detector, checks = self.file[DETECTOR], self.file[PHYSICS_CHECK]
         with blaming(self.path, "result"):
             return Restored(
@@ -110,11 +112,6 @@ def read_result(path: str | Path) -> ResultFile:
         except BaseException:
             file.close()
             raise
-
-
-def is_result(file: h5py.File) -> bool:
-    """Whether an HDF5 file is a result."""
-    return f"{PROCESS}/scale" in file
 
 
 def _opened(path: Path, file: h5py.File) -> ResultFile:

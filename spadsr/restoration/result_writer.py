@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tree, text, write_notes, write_settings
 from hardware.settings import Settings
 from noise_model.arrays import Picture
+from noise_model.errors import InputError
 from spadsr.provenance import Provenance
 
 PROCESS = "/entry/process"
@@ -36,6 +37,24 @@ CHECKS = {
 TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "versions")
 
 
+def is_result(file: h5py.File) -> bool:
+    """Whether an HDF5 file is a result."""
+    return f"{PROCESS}/scale" in file
+
+
+def _refuse_recordings(path: Path) -> None:
+    """Raises InputError where a recording, or another HDF5 file that is no result, would be replaced."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return
+    try:
+        with h5py.File(path, "r") as file:
+            replaceable = is_result(file)
+    except OSError:  # damaged, or being written
+        replaceable = False
+    if not replaceable:
+        raise InputError(f"{path}: is there already and is no result; choose another name", "output")
+
+
 class ResultWriter:
     """A context manager that makes the result file `path`, in blocks.
 
@@ -49,7 +68,7 @@ class ResultWriter:
         warnings: what the user should know; the attribute may grow until the end.
 
     Raises:
-        InputError: `path` cannot be written.
+        InputError: `path` cannot be written, or is a recording.
         ValueError: a block does not fit.
     """
 
@@ -69,6 +88,7 @@ class ResultWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
+        _refuse_recordings(self.path)
         self._file = self._stack.enter_context(new_tree(self.path))
         write_settings(self._file, self.settings, NUMBERS)
         write_notes(self._file, self.notes)

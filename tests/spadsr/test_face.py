@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from command import Said
 
 import spadsr
 from hardware.captures.capture import Capture
+from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from noise_model.forward_model import ForwardModel
 from spadsr import api
 from spadsr.restoration.restored import Restored
@@ -236,7 +239,7 @@ def spoilt(value: float) -> np.ndarray[Any, Any]:
         (np.zeros((1, 2, 3, 4)), "counts of shape (1, 2, 3, 4)"),
         (np.zeros((0, 8, 8)), "counts of shape (0, 8, 8)"),
         ([[1, 2], [3]], "counts: not an array of numbers"),
-        ("capture.h5", "counts of type <U10"),
+        ("capture.h5", "the name of a file; open it first"),
         (None, "counts of type object"),
         (np.zeros((4, 4), complex), "counts of type complex128"),
     ],
@@ -461,3 +464,90 @@ def test_a_map_of_cycles_is_simulated_but_not_restored() -> None:
     assert (counts == cycles.numpy()).all()
     with pytest.raises(spadsr.InputError, match="cycles is a map; expected one number"):
         spadsr.restore(counts, exposure=spadsr.Exposure(10e-6, cycles))
+
+
+COUNTS = np.full((8, 8), 5)
+
+
+@pytest.mark.parametrize(
+    ("exposure", "words"),
+    [
+        ((1e-5, 64), "expected spadsr.Exposure"),
+        (1e-5, "expected spadsr.Exposure"),
+        (spadsr.Exposure(0.0, 64), "count_time is 0.0"),
+        (spadsr.Exposure(float("nan"), 64), "count_time is nan"),
+        (spadsr.Exposure(1e-320, 64), "count_time is 1e-320"),
+        (spadsr.Exposure(1e-5, 0), "cycles is 0"),
+        (spadsr.Exposure(1e-5, -1), "cycles is -1"),
+    ],
+)
+def test_exposures_that_cannot_be(exposure: Any, words: str) -> None:
+    with pytest.raises(spadsr.InputError, match=words):
+        spadsr.restore(COUNTS, exposure=exposure)
+    with pytest.raises(spadsr.InputError, match=words):
+        spadsr.simulate(np.full((8, 8), 1e4), exposure=exposure, sensor="spc3")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"scale": 4.0}, "scale 4.0: expected a whole number"),
+        ({"sum": "1"}, "sum '1': expected a whole number"),
+        ({"image": slice(0, 2)}, "image slice"),
+        ({"sensor": 5}, "sensor 5: expected a sensor"),
+        ({"weights": 5}, "weights 5: expected a name"),
+        ({"orientations": 2.5}, "orientations 2.5: expected a whole number"),
+    ],
+)
+def test_arguments_of_another_kind(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(spadsr.InputError, match=re.escape(words)):
+        spadsr.restore(COUNTS, exposure=EXPOSURE, **wrong)
+
+
+def test_masked_arrays_and_names_of_files_are_refused() -> None:
+    with pytest.raises(spadsr.InputError, match="masked array"):
+        spadsr.restore(np.ma.masked_greater(np.arange(64).reshape(8, 8), 20), exposure=EXPOSURE)
+    with pytest.raises(spadsr.InputError, match=r"spadsr.open\('capture.h5'\)"):
+        spadsr.restore("capture.h5")
+
+
+def test_seeds_are_whole_numbers_in_a_range() -> None:
+    rate = np.full((8, 8), 1e5)
+    for seed in (1.5, "a", None, -1, 2**63):
+        with pytest.raises(spadsr.InputError, match="seed"):
+            spadsr.simulate(rate, exposure=EXPOSURE, sensor="spc3", seed=seed)  # type: ignore[arg-type]
+    one, same = (spadsr.simulate(rate, exposure=EXPOSURE, sensor="spc3", seed=s) for s in (3, np.int64(3)))
+    assert (one == same).all()
+
+
+def test_counts_that_no_integer_holds_are_not_simulated() -> None:
+    with pytest.raises(spadsr.InputError, match="2147483647 at most"):
+        spadsr.simulate(np.full((4, 4), 1e4), exposure=spadsr.Exposure(1e-5, 2**30), sensor="spc3")
+
+
+def test_a_recording_is_never_replaced_by_its_result(tmp_path: Path) -> None:
+    path = tmp_path / "capture.h5"
+    with CaptureWriter(path, (8, 8), np.uint8, Settings(10e-6, 64)) as writer:
+        writer.append(np.full((1, 8, 8), 5, np.uint8))
+    before = path.read_bytes()
+    with spadsr.open(path) as capture:
+        picture = spadsr.restore(capture)
+    with pytest.raises(spadsr.InputError, match="is no result"):
+        picture.save(path)
+    assert path.read_bytes() == before
+    picture.save(tmp_path / "a.sr.h5")
+    picture.save(tmp_path / "a.sr.h5")  # a result may be replaced
+    with spadsr.read_result(tmp_path / "a.sr.h5") as results:
+        assert len(results) == 1
+    with pytest.raises(spadsr.InputError, match="was closed"):
+        results[0]
+
+
+def test_stacks_have_images_and_pictures_are_true() -> None:
+    stack = spadsr.restore(np.stack([COUNTS, COUNTS]), exposure=EXPOSURE)
+    assert stack
+    assert stack[0]
+    with pytest.raises(spadsr.InputError, match="none of the 2 images"):
+        stack[0:0]
+    with pytest.raises(TypeError):
+        stack[None]
