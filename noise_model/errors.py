@@ -1,4 +1,6 @@
-"""The error that a user can cause."""
+"""What users are told, with the arguments that it is about: errors that they can cause, and notes."""
+
+from typing import Self
 
 
 class InputError(ValueError):
@@ -12,3 +14,18 @@ class InputError(ValueError):
     def __init__(self, message: str, *arguments: str) -> None:
         super().__init__(message)
         self.arguments = arguments
+
+
+class Note(str):
+    """A sentence that a user should read, such as what was assumed.
+
+    Attributes:
+        arguments: names of the arguments that would change what it says, as those of `InputError`.
+    """
+
+    arguments: tuple[str, ...]
+
+    def __new__(cls, sentence: str, *arguments: str) -> Self:
+        note = super().__new__(cls, sentence)
+        note.arguments = arguments
+        return note

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -181,6 +182,18 @@ def test_rooms_import_only_downwards(package: str) -> None:
 def test_modules_import_no_circle() -> None:
     below = {name: {module for module, _ in imports(path) if module in MODULES} for name, path in MODULES.items()}
     list(TopologicalSorter(below).static_order())
+
+
+def test_only_the_command_line_knows_its_libraries_and_options() -> None:
+    """Messages of all others name arguments, from which the command line makes options."""
+    option = re.compile(r"(?<![-\w])--[a-z]|(?<![-\w])-o\b")
+    for name, path in MODULES.items():
+        if name.startswith("spadsr.cli"):
+            continue
+        assert not {module.split(".")[0] for module, _ in imports(path)} & {"typer", "rich", "click"}, name
+        texts = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
+        named = [text for text in texts if isinstance(text, str) and option.search(text)]
+        assert not named, f"{name} names options: {named}"
 
 
 @pytest.mark.parametrize("package", BELOW)

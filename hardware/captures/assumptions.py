@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hardware.settings import PartialSettings, Settings, in_seconds
-from noise_model.errors import InputError
+from noise_model.errors import InputError, Note
 
 #: The MPD SPC3's live time of one frame and dead time, and the narrowest counter it is read with.
 COUNT_TIME, DEAD_TIME, COUNTER_BITS = 10.4e-6, 50e-9, 8
@@ -36,7 +36,7 @@ def complete(
     }
     sentences = {name: _sentence(name, value, bits) for name, value in assumed.items() if name not in known.known()}
     full = PartialSettings.of(path, **assumed | known.known())
-    return full.complete(path), {name: sentence for name, sentence in sentences.items() if sentence}
+    return full.complete(path), {name: Note(sentence, name) for name, sentence in sentences.items() if sentence}
 
 
 def _joined(path: Path, stated: PartialSettings, given: PartialSettings) -> PartialSettings:

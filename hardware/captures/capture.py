@@ -1,6 +1,6 @@
 """Captures: recordings of integer counts, and how they were taken."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import RLock
@@ -37,7 +37,7 @@ class Capture:
         image_key: (T,): 0 scene, 1 flat, 2 dark, 3 invalid; None means all 0.
         notes: further facts of the acquisition, by name.
         assumptions: a sentence for everything that was assumed, lost, or worth knowing about how the file was read.
-        assumed: settings that neither the file nor the user said, by name, with the sentence in `assumptions`.
+        assumed: names of the settings that neither the file nor the user said.
         lost: images lost between the first and the last, by their sequence numbers; None without such numbers.
     """
 
@@ -50,7 +50,7 @@ class Capture:
     image_key: NDArray[np.uint8] | None
     notes: dict[str, Any]
     assumptions: tuple[str, ...]
-    assumed: Mapping[str, str]
+    assumed: tuple[str, ...]
     lost: int | None
     source: Source = field(repr=False)
     _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
@@ -244,7 +244,7 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
         image_key=source.image_key,
         notes=dict(source.notes),
         assumptions=source.remarks + gaps + tuple(assumed.values()),
-        assumed=assumed,
+        assumed=tuple(assumed),
         lost=lost,
         source=source,
     )

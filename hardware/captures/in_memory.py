@@ -26,7 +26,7 @@ def capture_in_memory(
         image_key=None,
         notes={},
         assumptions=(),
-        assumed={},
+        assumed=(),
         lost=None,
         source=source,
     )

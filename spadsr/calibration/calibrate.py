@@ -15,7 +15,7 @@ from hardware.captures.capture import Capture, open_capture
 from noise_model.calibration.calibrate import Calibration, calibrate
 from noise_model.calibration.refusals import Kind, refuse
 from noise_model.calibration.streams import Stream, StreamStatistics, gather
-from noise_model.errors import InputError
+from noise_model.errors import InputError, Note
 from noise_model.files import checksum
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
@@ -100,7 +100,11 @@ class CalibratedSensor:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the user should know: remarks of the calibration, and what was assumed of the recordings."""
-        notes = (f"{one.name}: {remark}" for one in self.used for remark in one.remarks)
+        notes = (
+            Note(f"{one.name}: {remark}", *getattr(remark, "arguments", ()))
+            for one in self.used
+            for remark in one.remarks
+        )
         return (*self.calibration.remarks, *notes)
 
     def save(self, path: str | Path) -> None:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from noise_model.errors import InputError
+from noise_model.errors import InputError, Note
 from noise_model.progress import Report
 from spadsr.interrupts import Interrupted
 
@@ -56,14 +56,19 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 
 def warn(message: str) -> None:
-    """Prints what the user should know, on the error stream."""
-    err.print(f"note: {message}", style="yellow", markup=False, soft_wrap=True)
+    """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
+    err.print(f"note: {with_options(message)}", style="yellow", markup=False, soft_wrap=True)
 
 
 def options_of(arguments: Iterable[str]) -> str:
     """The options by which a command is given some arguments, in brackets after a sentence; empty for none of them."""
     options = dict.fromkeys(map(_option, arguments))
     return f" ({', '.join(options)})" if options else ""
+
+
+def with_options(message: str) -> str:
+    """A message and, if it is a `Note`, the options that would change what it says."""
+    return f"{message}{options_of(message.arguments)}" if isinstance(message, Note) else message
 
 
 def options_with(values: Mapping[str, float]) -> str:

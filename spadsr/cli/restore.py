@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import options_of, options_with, out, progress, table, warn
+from spadsr.cli.console import options_with, out, progress, table, warn, with_options
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -60,10 +60,8 @@ def infer(
     for path in captures:
         with open_capture(path, **options) as capture, progress(path.name) as report:
             done = restore_capture(capture.summed(sum), restorer, scale, known, output, report, command_line())
-            arguments = {sentence: name for name, sentence in capture.assumed.items()}
         for warning in done.warnings:
-            line = warning + options_of([arguments[warning]] if warning in arguments else [])
-            names_of.setdefault(line, []).append(path.name)
+            names_of.setdefault(with_options(warning), []).append(path.name)
         summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
         out.print(f"{done.result}  {summary}\n{done.picture}", markup=False, soft_wrap=True)
     for line, names in names_of.items():
@@ -98,7 +96,7 @@ def info(
     from spadsr.files.describe import describe
 
     for name, value in describe(file, **capture_options(count_time, cycles, dead_time, bits, array, layout)):
-        out.print(f"{name:<24} {value}", markup=False, soft_wrap=True)
+        out.print(f"{name:<24} {with_options(value)}", markup=False, soft_wrap=True)
 
 
 def convert(

@@ -156,7 +156,8 @@ class Restored:
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.rate.shape))
-        warned = f", {len(self.warnings)} warnings" if self.warnings else ""
+        many = len(self.warnings)
+        warned = f", {many} warning{'s' * (many > 1)}" if many else ""
         return f"<Restored {self.source}: {size}, x{self.scale}, mean {self.rate.mean():.4g} counts/s{warned}>"
 
     def _repr_png_(self) -> bytes:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from noise_model.arrays import Floats
+from noise_model.errors import Note
 from noise_model.forward_model import SATURATED_LOAD, ForwardModel
 from noise_model.laws import CountingProcess
 from noise_model.moments import moments
@@ -94,10 +95,11 @@ class TrainingRange:
     def _of_brightness(self, recipe: PairRecipe) -> Iterator[str]:
         where = "where it is brightest"
         if self._dimmest.outside:
-            yield self._dimmest.of_images(
+            line = self._dimmest.of_images(
                 f"{-self._dimmest.value:.2g} counts a pixel {where}; the weights were trained with"
                 f" {self._limits.least:.2g} or more: sum more images"
             )
+            yield Note(line, "sum")
         if self._fullest.outside:
             yield self._fullest.of_images(
                 f"{self._fullest.value:.0%} of the pixels saturated {where}; the weights were trained with"
@@ -136,12 +138,14 @@ class TrainingRange:
         hot = int((stands_out(self._total, self._good, _HOT_TIMES) & self._good).sum())
         share = hot / max(int(self._good.sum()), 1)
         if hot >= _LEAST_HOT and share > recipe.hot_fraction:
-            yield (
+            yield Note(
                 f"{hot} pixels look hot ({share:.1%}); the weights were trained with up to {recipe.hot_fraction:.0%}:"
-                " calibrate the sensor, or mask them"
+                " calibrate the sensor, or mask them",
+                "sensor",
             )
         elif hot >= _LEAST_HOT and share > _HOT_TELLING and not self._calibrated:
-            yield f"{hot} pixels look hot ({share:.1%}): with a calibrated sensor they are told from points of light"
+            line = f"{hot} pixels look hot ({share:.1%}): with a calibrated sensor they are told from points of light"
+            yield Note(line, "sensor")
 
     def _of_size(self) -> Iterator[str]:
         rows, columns = self._total.shape

@@ -1,11 +1,15 @@
 """The names that others import from `noise_model` itself."""
 
+import copy
+import json
+import pickle
 import subprocess
 import sys
 
 import pytest
 
 import noise_model
+from noise_model.errors import Note
 
 
 def test_every_name_is_there_and_says_what_it_is() -> None:
@@ -28,3 +32,12 @@ def test_importing_the_package_loads_no_torch() -> None:
     code = f"import sys, noise_model; {loaded}; noise_model.Sensor; {loaded}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True"]
+
+
+def test_a_note_is_its_sentence_and_keeps_its_arguments() -> None:
+    """Also on its way to another process."""
+    note = Note("binary array assumed", "counter_bits", "sensor")
+    assert note == "binary array assumed"
+    assert json.dumps([note]) == '["binary array assumed"]'
+    for other in (note, copy.deepcopy(note), pickle.loads(pickle.dumps(note))):
+        assert (type(other), other, other.arguments) == (Note, "binary array assumed", ("counter_bits", "sensor"))

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from command import Said
 
+import spadsr as package
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.calibration.streams import gather
+from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import GAP, Exposure, Sensor
 from spadsr.calibration.calibrate import _recordings
@@ -106,6 +109,45 @@ def test_what_is_printed(written: tuple[Said, Path]) -> None:
     assert said.out.endswith(f"{output}\n{output.with_suffix('.html')}\n")
     assert max(len(line) for line in said.out.splitlines() if line[0] in "┏┃┡│└") <= 80
     assert "shading" in said.err
+
+
+def test_python_calibrates_as_the_command_does(
+    written: tuple[Said, Path], captures: Sequence[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The same sensor, maps and warnings; it restores and simulates as the saved one does; nothing is printed."""
+    dark, dim, bright = captures
+    told: list[tuple[int, int]] = []
+    how: dict[str, Any] = {"flats": [str(dim), bright], "progress": lambda done, total: told.append((done, total))}
+    mine = package.calibrate(str(dark), **how)
+    assert capfd.readouterr() == ("", "")
+    assert {(4000, 4000), (1500, 1500)} <= set(told)
+    said, output = written
+    assert [f"note: {line}" for line in mine.warnings] == said.err.splitlines()
+    mine.save(tmp_path / "mine.yaml")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.html", "mine.npz", "mine.yaml"]
+    saved, other = (yaml.safe_load(path.read_text()) for path in (tmp_path / "mine.yaml", output))
+    assert saved.pop("source").replace("spadsr.calibrate, in Python", "") != other.pop("source")
+    assert saved == other
+    with np.load(tmp_path / "mine.npz") as maps, np.load(output.with_suffix(".npz")) as others:
+        assert {*maps} == {*others}
+        for name in maps:
+            np.testing.assert_array_equal(maps[name], others[name])
+    with package.open(dim) as capture:
+        one, two = (package.restore(capture, sensor=sensor, weights="tiny") for sensor in (mine, output))
+    np.testing.assert_array_equal(one.rate, two.rate)
+    assert one.warnings == two.warnings
+    light = np.full(SHAPE, 1e6)
+    counts, again = (package.simulate(light, exposure=FRAME, sensor=sensor, seed=2) for sensor in (mine, output))
+    np.testing.assert_array_equal(counts, again)
+
+
+def test_a_sensor_is_not_saved_over_its_recordings(captures: Sequence[Path], tmp_path: Path) -> None:
+    mine = package.calibrate(captures[0], captures[1:])
+    with pytest.raises(InputError, match=r"ends in \.yaml"):
+        mine.save(tmp_path / "mine.txt")
+    with pytest.raises(InputError, match="nothing to calibrate from"):
+        package.calibrate()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_marked_images_are_used_as_what_they_are(

@@ -1,6 +1,7 @@
 """The command line: what a user does wrong is one line and exit code 2, with nothing left behind."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,6 +54,15 @@ def commands() -> list[list[str]]:
 
 def test_the_commands_are_there() -> None:
     assert {"infer", "demo", "simulate", "train", "evaluate", "info", "bench"} <= {c[0] for c in commands() if c}
+
+
+def test_help_lists_the_commands_in_the_order_of_their_use(spadsr: Callable[..., Said]) -> None:
+    """By subject; a second name of a command is not a second line."""
+    words = "infer demo info convert cameras acquire emulate calibrate simulate train evaluate export bench"
+    listed = re.findall(r"^│ ([a-z]+) ", spadsr("--help").out, re.MULTILINE)
+    assert listed == words.split()
+    first, second = (spadsr(name, "--help").out.partition("Restore recordings")[2] for name in ("infer", "restore"))
+    assert first == second != ""
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
@@ -128,7 +138,13 @@ def test_several_captures_share_a_note(spadsr: Callable[..., Said], small_weight
     said = spadsr("infer", tmp_path / "a.npy", tmp_path / "b.npy", "--weights", small_weights)
     assert said.code == 0
     assert len(said.out.splitlines()) == 4
-    assert "note: 2 captures: binary array assumed" in said.err
+    assert "note: 2 captures: binary array assumed (--bits)\n" in said.err
+    assert re.search(
+        r"^assumed +binary array assumed \(--bits\)$", spadsr("info", tmp_path / "a.npy").out, re.MULTILINE
+    )
+    warned = spadsr("convert", tmp_path / "a.npy", tmp_path / "c.npy").err
+    assert "note: binary array assumed (--bits)\n" in warned
+    assert "rates scale with its inverse (--count-time)\n" in warned
     assert {path.name for path in tmp_path.glob("*.sr.h5")} == {"a.sr.h5", "b.sr.h5"}
 
 
