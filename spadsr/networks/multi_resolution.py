@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from spadsr.networks.blocks import ConvolutionBlock
 from spadsr.networks.enlargement import Answer, enlarged, possible, zeroed
 from spadsr.networks.measurement import PHASES, SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
@@ -151,20 +152,7 @@ class LowestLevel(nn.Module):
         return features
 
 
-class Block(nn.Module):
-    """Two convolutions and a skip around them."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = features + self.second(F.relu(self.first(features)))
-        return result
-
-
-class GatedBlock(Block):
+class GatedBlock(ConvolutionBlock):
     """Two convolutions with a gate for each channel and a skip around them (Hu et al., CVPR 2018).
 
     The gates see the mean of each channel over the whole field.
@@ -253,7 +241,7 @@ class Detail(nn.Module):
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.widen = nn.Conv2d(width, 4 * channels, 3, padding=1)
-        self.block = Block(channels)
+        self.block = ConvolutionBlock(channels)
 
     def forward(self, features: Tensor) -> Tensor:
         result: Tensor = self.block(F.pixel_shuffle(self.widen(features), _ENLARGED))
@@ -261,4 +249,4 @@ class Detail(nn.Module):
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Block(width) for _ in range(count)))
+    return nn.Sequential(*(ConvolutionBlock(width) for _ in range(count)))
