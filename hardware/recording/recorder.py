@@ -8,6 +8,7 @@ from hardware.hdf5.nexus_tree import unfinished_name
 from hardware.recording.camera_side import CameraSide
 from hardware.recording.disk_side import DiskSide
 from hardware.recording.order import Onlooker, Order, Pipe, Progress
+from noise_model.interrupts import noted_signals
 
 #: s between two looks at a recording.
 LOOK_PERIOD = 0.1
@@ -19,7 +20,7 @@ def record(
     look: Callable[[Progress], None] = lambda progress: None,
     onlooker: Onlooker | None = None,
 ) -> Progress:
-    """Records until the order is done, the camera ends, something fails, or the user interrupts (Ctrl-C).
+    """Records until the order is done, the camera ends, something fails, or a signal asks to stop, such as Ctrl-C.
 
     One thread takes images from the camera, another writes them. The caller's thread only looks on, so that an
     interrupt never comes in the middle of a write.
@@ -42,17 +43,20 @@ def record(
         onlooker.begin(applied)
     source, disk = CameraSide(camera, applied, order, pipe, onlooker), DiskSide(camera, applied, order, pipe)
     threads = [Thread(target=each.run, daemon=True) for each in (source, disk)]
-    for thread in threads:
-        thread.start()
-    try:
-        while not pipe.done.wait(LOOK_PERIOD):  # not join, which takes a thread for ended when it is interrupted
-            look(disk.progress())
-    except KeyboardInterrupt:
-        pipe.interrupted = True
-    pipe.ending.set()
-    camera.stop()
-    for thread in threads:
-        thread.join()
+    with noted_signals() as interrupted:
+        for thread in threads:
+            thread.start()
+        try:
+            while not (pipe.done.wait(LOOK_PERIOD) or interrupted()):
+                look(disk.progress())
+            pipe.interrupted = bool(interrupted())
+        except KeyboardInterrupt:  # outside the main thread, which alone may note signals, or out of `look`
+            pipe.interrupted = True
+        finally:  # even where the terminal that `look` writes to is gone
+            pipe.ending.set()
+            camera.stop()
+            for thread in threads:
+                thread.join()
     if disk.error is not None:
         raise disk.error
     return disk.progress()

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError, Note
+from noise_model.interrupts import Interrupted
 from noise_model.progress import Report
-from spadsr.interrupts import Interrupted
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)

@@ -15,6 +15,7 @@ from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tre
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
+from noise_model.hdf5_files import read_hdf5
 from spadsr.provenance import Provenance
 
 PROCESS = "/entry/process"
@@ -47,7 +48,7 @@ def _refuse_recordings(path: Path) -> None:
     if not path.is_file() or not h5py.is_hdf5(path):
         return
     try:
-        with h5py.File(path, "r") as file:
+        with read_hdf5(path) as file:
             replaceable = is_result(file)
     except OSError:  # damaged, or being written
         replaceable = False

@@ -204,18 +204,17 @@ def test_recordings_replace_nothing(tmp_path: Path, taken: str) -> None:
 
 
 FULL = """
-import sys
+import shutil, sys
 from collections import namedtuple
 from pathlib import Path
 from counting_camera import CountingCamera, numbered
-from hardware.recording import disk_side as recorder_sink
 from hardware.captures.capture import open_capture
 from hardware.recording.recorder import record
 from hardware.recording.order import Order
 from hardware.settings import Settings
 path, surprised = Path(sys.argv[1]), sys.argv[2] == "surprised"
 if surprised:  # the disk pretends to have room until it has none
-    recorder_sink.shutil.disk_usage = lambda folder: namedtuple("Usage", "free")(1 << 40)
+    shutil.disk_usage = lambda folder: namedtuple("Usage", "free")(1 << 40)
 with CountingCamera(1 << 40, 512) as camera:
     camera.waits = True
     done = record(camera, Order(path, Settings(1e-5)))
@@ -272,12 +271,22 @@ def test_a_quota_that_is_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         assert os.strerror(errno.EDQUOT) in capture.notes["ended"]
 
 
-@pytest.mark.parametrize(("kills", "compression"), [(100, "none"), (20, "gzip"), (10, "lz4")])
-def test_what_was_flushed_outlives_a_killed_recorder(tmp_path: Path, kills: int, compression: str) -> None:
+@pytest.mark.parametrize(
+    ("kills", "compression", "camera"),
+    [
+        (48, "none", "counting"),
+        (16, "gzip", "counting"),
+        (12, "lz4", "counting"),
+        (12, "none", "replay"),
+        (12, "none", "simulated"),
+    ],
+)
+def test_what_was_flushed_outlives_a_killed_recorder(tmp_path: Path, kills: int, compression: str, camera: str) -> None:
     script = Path(__file__).with_name("killed_recordings.py")
-    command = [sys.executable, str(script), str(tmp_path), str(kills), compression]
+    command = [sys.executable, str(script), str(tmp_path), str(kills), compression, camera]
     run = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
-    read, images = map(int, run.stdout.split())
-    assert read == kills
-    assert images > 1000 * kills
+    files, unreadable, lost, images = map(int, run.stdout.split())
+    assert (unreadable, lost) == (0, 0), run.stderr
+    assert files >= kills * 3 // 4  # the rest were killed early
+    assert images > 500 * files
