@@ -40,8 +40,15 @@ _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.flo
 
 
 def compiled(function: _Function) -> _Function:
-    """The function in machine code, kept on disk; other threads run while it does."""
-    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+    """The function in machine code; other threads run while it does.
+
+    It is kept on disk, but for where no folder can be written to: in containers, on clusters, in shared installations.
+    """
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        return cast(_Function, njit(cache=True, **options)(function))
+    except RuntimeError:  # numba finds "no locator" as it decorates
+        return cast(_Function, njit(**options)(function))
 
 
 class TableArrays(NamedTuple):
