@@ -44,11 +44,10 @@ def compiled(function: _Function) -> _Function:
 
     It is kept on disk, but for where no folder can be written to: in containers, on clusters, in shared installations.
     """
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return cast(_Function, njit(cache=True, **options)(function))
+        return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
     except RuntimeError:  # numba finds "no locator" as it decorates
-        return cast(_Function, njit(**options)(function))
+        return cast(_Function, njit(nogil=True, error_model="numpy")(function))
 
 
 class TableArrays(NamedTuple):
