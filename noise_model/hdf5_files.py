@@ -29,12 +29,17 @@ class SafeFile(h5py.File):
     """
 
     def __init__(self, path: Path, mode: str) -> None:
-        self._disk = _Disk(path)
+        self._disk, self._path = _Disk(path), path
         try:
             super().__init__(self._disk, mode)
         except BaseException:
             self._disk.close()
             raise
+
+    @property
+    def filename(self) -> str:
+        """The name of the file."""
+        return str(self._path)
 
     def flush(self) -> None:
         """Brings all that was written to the disk, so that it outlives this process.
