@@ -97,10 +97,8 @@ def require_room(path: Path, size: int) -> None:
     """
     free = free_room(path)
     if size + MARGIN > free:
-        raise InputError(
-            f"{path}: needs {in_bytes(size)}, but {in_bytes(free)} of its disk are free; make room, or write elsewhere",
-            "output",
-        )
+        wrong = f"needs {in_bytes(size)}, and its disk has {in_bytes(free)} free"
+        raise InputError(f"{path}: {wrong}; make room, or write to another disk")
 
 
 def free_room(path: Path) -> int:

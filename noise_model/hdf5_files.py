@@ -11,11 +11,12 @@ import h5py
 
 from noise_model.errors import InputError
 
-#: The first bytes of a node of an index, after which its level and the number of its entries follow; bytes of all that.
-_NODE, _NODE_HEAD = b"TREE", 24
+#: The first bytes of a node of an index; its level is byte 5. Bytes from which on the parts of a file are aligned to
+#: pages of memory: so no node lies on two, and the system cannot end a process halfway through writing one.
+_NODE, _ALIGNED, _PAGE = b"TREE", 2048, 4096
 
 
-class SafeFile(h5py.File):
+class SafeFile(h5py.File):  # type: ignore[misc]  # h5py has no types
     """An HDF5 file being written: what is on the disk is always what was last flushed, whole, whatever happens.
 
     HDF5 itself changes a file piece by piece as memory runs out or it is flushed: killed meanwhile, it leaves an index
@@ -31,7 +32,7 @@ class SafeFile(h5py.File):
     def __init__(self, path: Path, mode: str) -> None:
         self._disk, self._path = _Disk(path), path
         try:
-            super().__init__(self._disk, mode)
+            super().__init__(self._disk, mode, alignment_threshold=_ALIGNED, alignment_interval=_PAGE)
         except BaseException:
             self._disk.close()
             raise
@@ -81,23 +82,23 @@ class SafeFile(h5py.File):
 
 
 def read_hdf5(path: Path) -> h5py.File:
-    """Opens an HDF5 file for reading, without a lock: not every disk has locks, and a recording may be under way.
+    """Opens an HDF5 file for reading, without a lock if need be: not every disk has locks, and others may be writing.
 
     Raises:
         InputError: another program is writing it, in a way that nobody can read meanwhile.
         OSError: it is no HDF5 file, or damaged.
     """
-    try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if "already open for" in str(error):
-            with suppress(OSError):  # written by a program that lets others read meanwhile
-                return h5py.File(path, "r", locking=False, swmr=True)
-            how = "close it there; if that program was ended meanwhile, run h5clear --status on the file"
-            raise InputError(f"{path}: another program has it open for writing; {how}") from error
-        if _is_locked(path):
-            raise InputError(f"{path}: another program is writing it; close it there, or wait") from error
-        raise
+    for how in ({}, {"locking": False}, {"locking": False, "swmr": True}):  # as usual; ours; of programs that allow it
+        try:
+            return h5py.File(path, "r", **how)
+        except OSError as error:
+            failure = error
+    if _is_locked(path):
+        raise InputError(f"{path}: another program is writing it; close it there, or wait") from failure
+    if "already open for" in str(failure):
+        how_to = "if that program was ended meanwhile, run h5clear --status on the file"
+        raise InputError(f"{path}: another program has it open for writing; {how_to}") from failure
+    raise failure
 
 
 def _is_locked(path: Path) -> bool:
@@ -135,8 +136,8 @@ class _Disk(io.RawIOBase):
         if self.failure is None:
             try:
                 self._file.truncate(self._end)
-                for place, change in sorted(self._changes.items(), key=_turn):
-                    self._make(place, change)
+                for place, change in sorted(self._changes.items(), key=self._turn):
+                    self._put(place, memoryview(change))
             except OSError as error:
                 self.failure = error
         if self.failure is not None:
@@ -215,33 +216,18 @@ class _Disk(io.RawIOBase):
         if len(view) >= len(self._changes.get(place, b"")):
             self._changes[place] = bytearray(view)
 
-    def _make(self, place: int, change: bytearray) -> None:
-        """Makes a change; of a node, the number of entries last if it grows, and first if it shrinks."""
-        whole = memoryview(change)
-        if change[:4] != _NODE:
-            self._put(place, whole)
-            return
+    def _turn(self, kept: tuple[int, bytearray]) -> tuple[int, int]:
+        """The turn of a change: where the file ends; what fills gaps; then the index, from its root on; all else."""
+        place, change = kept
+        if place == 0:
+            return 0, 0
         self._file.seek(place)
-        before = self._file.read(_NODE_HEAD) or b""
-        parts = [(place + _NODE_HEAD, whole[_NODE_HEAD:]), (place, whole[:_NODE_HEAD])]
-        grows = before[:4] == _NODE and before[4:6] == change[4:6] and _entries(change) >= _entries(before)
-        for at, part in parts if grows else reversed(parts):
-            self._put(at, part)
+        if not any(self._file.read(len(change)) or b""):  # nothing on the disk points there yet
+            return 1, place
+        return (257 - change[5] if change[:4] == _NODE else 258), place
 
     def _put(self, place: int, view: memoryview) -> None:
         self._file.seek(place)
         done = 0
         while done < len(view):
             done += self._file.write(view[done:]) or 0
-
-
-def _turn(kept: tuple[int, bytearray]) -> tuple[int, int]:
-    """The turn of a change: where the file ends; then the index from its root on, new nodes being there already."""
-    place, change = kept
-    if place == 0:
-        return 0, 0
-    return (256 - change[5] if change[:4] == _NODE else 257), place
-
-
-def _entries(node: bytes | bytearray) -> int:
-    return int.from_bytes(node[6:8], "little")

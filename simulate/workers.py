@@ -5,7 +5,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -18,7 +18,7 @@ from noise_model.interrupts import ignored_signals, stop_at_signals
 from simulate.shards import SceneMaker, write_shard
 
 
-def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
+def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Generator[int]:
     """Writes shards; yields the number of scenes that each step finished.
 
     Closing the iterator, or an exception, leaves whole shards only.
@@ -28,14 +28,14 @@ def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> 
     return _write_in_processes(maker, shards, min(workers, len(shards)))
 
 
-def _write_in_this_process(maker: SceneMaker, shards: dict[Path, range]) -> Iterator[int]:
+def _write_in_this_process(maker: SceneMaker, shards: dict[Path, range]) -> Generator[int]:
     with one_thread():
         for path, scenes in shards.items():
             for _ in write_shard(path, maker, scenes):
                 yield 1
 
 
-def _write_in_processes(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
+def _write_in_processes(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Generator[int]:
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     # Pickled here: handed over as it is, a tensor would travel as a handle to shared memory.

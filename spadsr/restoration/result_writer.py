@@ -43,6 +43,12 @@ def is_result(file: h5py.File) -> bool:
     return f"{PROCESS}/scale" in file
 
 
+def result_bytes(shape: tuple[int, int, int], scale: int) -> int:
+    """Bytes of the result of T images of H x W native pixels, (T, H, W): rates, uncertainties and residuals."""
+    images, rows, columns = shape
+    return images * (rows * columns * (8 * scale**2 + 4) + 44) + (1 << 16)
+
+
 def _refuse_recordings(path: Path) -> None:
     """Raises InputError where a recording, or another HDF5 file that is no result, would be replaced."""
     if not path.is_file() or not h5py.is_hdf5(path):

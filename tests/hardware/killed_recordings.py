@@ -3,8 +3,8 @@
     python killed_recordings.py FOLDER KILLS COMPRESSION CAMERA
 
 CAMERA is counting, replay or simulated. Every fourth child is killed before its first image is known to be flushed, and
-every other is first asked to stop, so that some are killed while closing their file. Prints the number of files left, of
-those that cannot be read, of images that were flushed and are lost, and of images found.
+every other is first asked to stop, so that some are killed while closing their file. Prints the number of files left,
+of those that cannot be read, of images that were flushed and are lost, and of images found.
 """
 
 import os

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -185,6 +186,31 @@ def test_a_camera_that_comes_back_otherwise_ends_the_recording(tmp_path: Path) -
         camera.changes = True
         done = record(camera, Order(tmp_path / "a.h5", ASKED, reconnect=True))
     assert (done.images, "other settings" in done.failure) == (600, True)
+
+
+class FlappingCamera(CountingCamera):
+    """A camera that can always be opened again, and fails before each image but the first few."""
+
+    def __enter__(self) -> Self:
+        self._fails = [4 if not self.entered else 0]
+        self.entered += 1
+        return self
+
+
+@pytest.mark.parametrize(("patience", "seconds"), [(1.0, None), (300.0, 1.0)])
+def test_a_camera_that_is_lost_again_and_again_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float, seconds: float | None
+) -> None:
+    monkeypatch.setattr(recorder_source, "PATIENCE", patience)
+    began = time.monotonic()
+    with FlappingCamera(9) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED, seconds=seconds, reconnect=True))
+    assert time.monotonic() - began < 10
+    assert done.images == 1200
+    assert re.fullmatch(r"counting: unplugged; no image in \d s of reconnecting", done.failure)
+    assert camera.entered <= 3  # after 0.25 s and 0.5 s more, not again and again
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert capture.notes["ended"] == done.failure
 
 
 def test_nothing_recorded_leaves_nothing(tmp_path: Path) -> None:
