@@ -4,9 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from noise_model.errors import InputError
+from noise_model.errors import InputError, out_of_memory
 from noise_model.progress import Report
 from spadsr.restoration.restorer import usable_device
 from spadsr.training.distributed import Team, joined, own_device
@@ -80,8 +78,8 @@ def _memory_errors(device: str) -> Iterator[None]:
     """Turns errors of memory into an InputError that says what to lower."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+    except Exception as error:
+        if not out_of_memory(error):
             raise
         raise InputError(
             f"training: out of memory on {device}; lower batch= or native=, or share the batch out among more "
