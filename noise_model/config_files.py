@@ -114,9 +114,9 @@ def checked_config(model: type[_Model], values: Mapping[str, Any], where: str | 
 def first_reason(error: ValidationError) -> str:
     """The first key or value that a model does not take, what is expected of it, and what was found, in one line."""
     first = error.errors(include_url=False)[0]
-    place = ".".join(_in_short(part) for part in first["loc"])
-    expected = _in_short(first["msg"].removeprefix("Value error, "), _SHOWN_REASON)
-    return f"{place}: {expected} (found {_in_short(repr(str(first['input'])))})"
+    place = ".".join(in_short(part) for part in first["loc"])
+    expected = in_short(first["msg"].removeprefix("Value error, "), _SHOWN_REASON)
+    return f"{place}: {expected} (found {in_short(repr(str(first['input'])))})"
 
 
 def parsed_yaml(text: str) -> Any:
@@ -131,9 +131,9 @@ def parsed_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f", in line {mark.line + 1}" if mark else ""
-        raise ValueError(f"{_in_short(error.problem or error.context or 'no YAML', _SHOWN_REASON)}{line}") from error
+        raise ValueError(f"{in_short(error.problem or error.context or 'no YAML', _SHOWN_REASON)}{line}") from error
     except yaml.YAMLError as error:
-        raise ValueError(_in_short(str(error), _SHOWN_REASON)) from error
+        raise ValueError(in_short(str(error), _SHOWN_REASON)) from error
     except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # over tags that contradict their value
         raise ValueError(f"a value is not of the type that its tag says ({type(error).__name__})") from error
 
@@ -167,7 +167,8 @@ def _integer(digits: str) -> int:
     return int(digits)
 
 
-def _in_short(value: Any, most: int = _SHOWN) -> str:
+def in_short(value: object, most: int = _SHOWN) -> str:
+    """The beginning of a value as text, on one line, for messages."""
     text = " ".join(str(value).split())
     return text if len(text) <= most else text[:most] + "..."
 

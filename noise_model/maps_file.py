@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from noise_model.config_files import LARGEST_ARRAY
+from noise_model.config_files import LARGEST_ARRAY, in_short
 from noise_model.errors import InputError
 
 _LARGEST_HEADER = 4096  # characters
@@ -30,7 +30,7 @@ def read_maps(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
             there = set(archive.namelist())
             return {name: _read(archive, name) for name in names if f"{name}.npy" in there}
     except Exception as error:  # over damaged bytes, nearly every one there is
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = in_short(error, 200) or type(error).__name__
         raise InputError(f"{path}: cannot read the sensor maps ({reason}); copy or calibrate them again") from error
 
 

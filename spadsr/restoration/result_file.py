@@ -122,10 +122,12 @@ def read_result(path: str | Path) -> ResultFile:
 def _opened(path: Path, file: h5py.File) -> ResultFile:
     if not is_result(file):
         raise InputError(f"{path}: not a result; expected a file that spadsr infer wrote")
-    found = {key: value for key, name in NUMBERS.items() if (value := _field(path, file, f"{DETECTOR}/{name}"))}
-    settings = PartialSettings.of(path, **{key: plain(whole_value(path, field)) for key, field in found.items()})
+    told = {
+        key: place for key, name in NUMBERS.items() if _field(path, file, place := f"{DETECTOR}/{name}") is not None
+    }
+    settings = PartialSettings.of(path, **{key: _value(path, file, place) for key, place in told.items()})
     data = _field(path, file, f"{DETECTOR}/data")
-    shape, scale = stack_shape(path, () if data is None else data.shape), _value(path, file, "scale")
+    shape, scale = stack_shape(path, () if data is None else data.shape), _value(path, file, f"{PROCESS}/scale")
     if scale not in SCALES or shape[1] % scale or shape[2] % scale:
         raise InputError(f"{path}: images of {shape[1]} x {shape[2]} at a scale of {scale!r:.60}; restore it again")
     images = shape[0]
@@ -136,7 +138,7 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         shape=shape,
         scale=scale,
         settings=settings.complete(path),
-        source=str(_value(path, file, "source")),
+        source=str(_value(path, file, f"{PROCESS}/source")),
         provenance=_provenance(path, file),
         warnings=tuple(map(str, _parsed(path, file, "warnings", list))),
         creator=str(plain(file.attrs["creator"])),
@@ -148,21 +150,22 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
 
 def _provenance(path: Path, file: h5py.File) -> Provenance:
     made: dict[str, Any] = {name: _parsed(path, file, name, dict) for name in TABLES}
-    return Provenance(**made, **{name: str(_value(path, file, name)) for name in TEXTS})
+    made |= {name: str(_value(path, file, f"{PROCESS}/{name}")) for name in TEXTS}
+    return Provenance(**made)
 
 
 def _parsed(path: Path, file: h5py.File, name: str, kind: type[_Kind]) -> _Kind:
     """What a text of JSON says."""
-    value = parsed_json(str(_value(path, file, name)))
+    value = parsed_json(str(_value(path, file, f"{PROCESS}/{name}")))
     if not isinstance(value, kind):
         raise ValueError(f"{name} holds a {type(value).__name__}")
     return value
 
 
-def _value(path: Path, file: h5py.File, name: str) -> Any:
-    field = _field(path, file, f"{PROCESS}/{name}")
+def _value(path: Path, file: h5py.File, place: str) -> Any:
+    field = _field(path, file, place)
     if field is None or field.size != 1:
-        raise ValueError(f"no {name}")
+        raise ValueError(f"no single value {place}")
     return plain(whole_value(path, field))
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from noise_model.config_files import checked_config, find_config, parsed_yaml, read_config
+from noise_model.config_files import checked_config, find_config, in_short, parsed_yaml, read_config
 from noise_model.errors import InputError
 from simulate.pairs import PairRecipe
 from spadsr.networks.gated_fusion import GatedFusionConfig
@@ -144,16 +144,17 @@ def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe
 
 def _set(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
+    shown = in_short(override)
     if not equals or not key:
-        raise InputError(f"{override}: overrides are written key=value, e.g. steps=1000 or network.width=64")
+        raise InputError(f"{shown}: overrides are written key=value, e.g. steps=1000 or network.width=64")
     *groups, last = key.split(".")
     if len(groups) > _MOST_GROUPS:
-        raise InputError(f"{override}: no such key; overrides are written key=value or group.key=value")
+        raise InputError(f"{shown}: no such key; overrides are written key=value or group.key=value")
     for group in groups:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
-            raise InputError(f"{override}: {group} is a value, not a group of keys")
+            raise InputError(f"{shown}: {group} is a value, not a group of keys")
     try:
         values[last] = parsed_yaml(text)
     except ValueError as error:
-        raise InputError(f"{override}: the value is not YAML ({error})") from error
+        raise InputError(f"{shown}: the value is not YAML ({error})") from error

@@ -1,7 +1,6 @@
 """All that changes during training, and its checkpoints."""
 
 import io
-import pickle
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from noise_model.config_files import in_short
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.networks.network import Network
@@ -21,20 +21,6 @@ from spadsr.training.optimizer import Optimizer
 from spadsr.training.recipe import TrainingRecipe
 
 _LARGEST_TABLE = 1 << 26  # bytes of what names the tensors, with the curves
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    ArithmeticError,
-    RecursionError,
-    OSError,
-    RuntimeError,
-    LookupError,
-    EOFError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    pickle.PickleError,
-)
 
 
 @dataclass
@@ -104,8 +90,8 @@ class TrainingState:
             self.step, self.samples, self.history, self.origin = (value for _, value in passed)
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without resuming", "resume") from error
-        except _UNREADABLE as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        except Exception as error:  # over damaged bytes, nearly every one there is
+            reason = in_short(error, 200) or type(error).__name__
             raise InputError(
                 f"{path}: not a checkpoint of this recipe ({reason}); start without resuming", "resume"
             ) from error
