@@ -16,6 +16,7 @@ from noise_model.config_files import checked_config, read_config
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
+from noise_model.owned_folder import owned
 from noise_model.sensor import Sensor
 from simulate.pairs import Pair
 from simulate.recipe import SCALES
@@ -60,17 +61,18 @@ class SimulatedSet:
 
         Raises:
             InputError: the folder holds a set and `resume` is not given, or one that was begun with other values, or
-                it cannot be written to; or a photograph is gone.
+                it cannot be written to; another process writes to it; or a photograph is gone.
         """
         if not 1 <= self.scenes <= _MOST_SCENES:
             raise InputError(f"{self.scenes} scenes: expected 1 to {_MOST_SCENES}", "scenes")
-        self._claim(resume)
-        missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
-        done = self.scenes - sum(map(len, missing.values()))
-        yield done
-        for step in write_shards(self.maker, missing, workers):
-            done += step
+        with owned(self.folder):
+            self._claim(resume)
+            missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
+            done = self.scenes - sum(map(len, missing.values()))
             yield done
+            for step in write_shards(self.maker, missing, workers):
+                done += step
+                yield done
 
     def _shards(self) -> dict[Path, range]:
         starts = range(0, self.scenes, self.scenes_per_shard)
