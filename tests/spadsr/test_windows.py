@@ -21,7 +21,7 @@ for name in "SIGHUP SIGALRM SIGUSR1 SIGUSR2 pthread_sigmask pthread_kill alarm s
 
 class Absent:
     def find_spec(name, path=None, target=None):
-        if name in {"fcntl", "resource", "pwd", "grp", "termios", "tty", "pty"}:
+        if name in {"resource", "pwd", "grp", "termios", "tty", "pty"}:
             frame = sys._getframe(1)
             while frame.f_globals["__name__"].startswith("importlib"):
                 frame = frame.f_back
