@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from threading import Thread
 
-from hardware.camera import Camera
+from hardware.camera import Camera, smallest_dtype
 from hardware.hdf5.nexus_tree import unfinished_name
 from hardware.recording.camera_side import CameraSide
 from hardware.recording.disk_side import DiskSide
 from hardware.recording.order import Onlooker, Order, Pipe, Progress
+from noise_model.files import require_room
 from noise_model.interrupts import noted_signals
 
 #: s between two looks at a recording.
@@ -35,10 +36,13 @@ def record(
         The state at the end: `whole`, or with a `failure`, which is noted in the file as well.
 
     Raises:
-        InputError: nothing could be recorded.
+        InputError: nothing could be recorded, or the disk has no room for the images ordered.
     """
     unfinished_name(order.path)
     pipe, applied = Pipe(), camera.configure(order.settings)
+    if order.images is not None and order.compression == "none":
+        pixels = camera.shape[0] * camera.shape[1] * smallest_dtype(applied.saturation_value).itemsize
+        require_room(order.path, order.images * pixels)
     if onlooker is not None:
         onlooker.begin(applied)
     source, disk = CameraSide(camera, applied, order, pipe, onlooker), DiskSide(camera, applied, order, pipe)
