@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from time import monotonic
 
 from rich.console import Console
 from rich.live import Live
@@ -17,6 +18,9 @@ from spadsr.interrupts import Interrupted
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
+_LONG = 30.0  # s: work that takes longer is announced
+_TELLING = 2.0  # s of work, after which the rest can be estimated
+
 _INTERRUPTED = 130
 
 #: The option that sets an argument of a function, where it has another name.
@@ -25,7 +29,10 @@ _OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat", "images"
 
 @contextmanager
 def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
-    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal."""
+    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal.
+
+    Once the work is seen to be long, a line says for how long, on any error stream: logs have no bars.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -33,9 +40,23 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    shown = shown and not out.quiet
     with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task, begin, announced = bar.add_task(label, total=None), None, not shown
+
+        def report(done: int, total: int) -> None:
+            nonlocal begin, announced
+            bar.update(task, completed=done, total=total)
+            if begin is None:  # what an earlier run did is done at once
+                begin = done, monotonic()
+            elapsed = monotonic() - begin[1]
+            if announced or elapsed < _TELLING:
+                return
+            announced, left = True, elapsed / max(done - begin[0], 1) * (total - done)
+            if left > _LONG:
+                remark(f"{label}: {done:,} of {total:,} done, about {in_time(left)} to go")
+
+        yield report
 
 
 @contextmanager
@@ -57,7 +78,32 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
 
 def warn(message: str) -> None:
     """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
-    err.print(f"note: {with_options(message)}", style="yellow", markup=False, soft_wrap=True)
+    if not out.quiet:
+        err.print(f"note: {with_options(message)}", style="yellow", markup=False, soft_wrap=True)
+
+
+def remark(line: str) -> None:
+    """Prints how a long job goes, on the error stream."""
+    if not out.quiet:
+        err.print(line, style="dim", markup=False, soft_wrap=True)
+
+
+def print_error(error: InputError) -> None:
+    """Prints an error in one line, with the options that would help."""
+    err.print(f"error: {error}{options_of(error.arguments)}", style="red", markup=False, soft_wrap=True)
+
+
+def in_time(seconds: float) -> str:
+    """A time that is about right, such as 40 s, 12 min or 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def quieten() -> None:
+    """From now on nothing is printed but errors and what is asked for as JSON."""
+    out.quiet = True
 
 
 def options_of(arguments: Iterable[str]) -> str:
@@ -87,7 +133,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        err.print(f"error: {error}{options_of(error.arguments)}", style="red", markup=False, soft_wrap=True)
+        print_error(error)
         sys.exit(2)
     except Interrupted as stop:
         line = "; ".join([str(stop), *getattr(stop, "__notes__", ())])

@@ -1,5 +1,6 @@
 """Options that commands share, and what is made of them."""
 
+import re
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -46,6 +47,11 @@ Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, 
 DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
 Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
 Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+First = Annotated[int | None, typer.Option(help="first image that is taken, counted from 0; before any are added up")]
+Last = Annotated[int | None, typer.Option(help="last image that is taken, counted from 0; it is included")]
+Roi = Annotated[
+    str | None, typer.Option(metavar="ROWS,COLUMNS", help="region of the array, 0:32,16:48 for 32 rows and 32 columns")
+]
 Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
 
 
@@ -78,10 +84,26 @@ def capture_options(
     bits: int | None,
     array: str | None,
     layout: str | None,
+    first: int | None,
+    last: int | None,
+    roi: str | None,
 ) -> dict[str, Any]:
     """Keywords of `open_capture`."""
     taken = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
-    return taken | {"array": array, "layout": layout}
+    part = {"first": first, "last": last, "roi": None if roi is None else region(roi)}
+    return taken | {"array": array, "layout": layout} | part
+
+
+def region(text: str) -> tuple[slice, slice]:
+    """Rows and columns of "top:bottom,left:right"; a missing number means the edge.
+
+    Raises:
+        InputError: it is written otherwise.
+    """
+    if not (found := re.fullmatch(r"\s*(\d{0,9}):(\d{0,9})\s*,\s*(\d{0,9}):(\d{0,9})\s*", text)):
+        raise InputError(f"--roi {text}: expected ROWS,COLUMNS as start:stop each, such as 0:32,16:48")
+    top, bottom, left, right = (int(number) if number else None for number in found.groups())
+    return slice(top, bottom), slice(left, right)
 
 
 def modes_named(text: str) -> list[Mode]:

@@ -252,7 +252,10 @@ def test_an_output_that_is_another_file(spadsr: Callable[..., Said], recorded: R
     path = recorded(3, 4, 4)
     note = path.with_name("notes.txt")
     note.write_text("mine")
-    refused(spadsr("infer", path, "-o", note, "--weights", small_weights), "a file that is not .h5")
+    refused(
+        spadsr("infer", path, "-o", note, "--weights", small_weights),
+        "not a kind of file that is written; expected a name ending in .h5",
+    )
     refused(spadsr("infer", path, "-o", path, "--weights", small_weights), "is the capture itself")
     refused(spadsr("infer", path, path, "--weights", small_weights), "one by one")
     assert note.read_text() == "mine"
