@@ -14,6 +14,7 @@ from hardware.captures.assumptions import complete
 from hardware.captures.part import Part, Region
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
+from hardware.parsing.levels import counts_of_levels
 from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
@@ -239,6 +240,9 @@ def open_capture(
 def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, part: Part) -> Capture:
     """The capture of a part of a source; what the source does not say is as `given`, or assumed."""
     whole = replace(whole, shape=stack_shape(path, whole.shape))
+    counts_dtype(path, whole.dtype)
+    known = PartialSettings.model_validate(given.known() | whole.settings.known())
+    whole = counts_of_levels(path, whole, known)
     settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(whole))
     source = part.of(path, whole)
     lost = _lost(path, source)
@@ -247,7 +251,7 @@ def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, par
         path=path,
         format=name,
         shape=source.shape,
-        dtype=_unsigned(counts_dtype(path, source.dtype)),
+        dtype=_unsigned(source.dtype),
         settings=settings,
         pixel_mask=source.pixel_mask,
         image_key=source.image_key,

@@ -1,8 +1,13 @@
-"""What the commands share: progress with the remaining time, tables, and errors without tracebacks."""
+"""What the commands share: progress with the remaining time, tables, and errors without tracebacks.
 
+All text leaves the program here, where what a terminal would obey is escaped: names and metadata may be hostile.
+"""
+
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 
 from rich.console import Console
@@ -11,12 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from noise_model.errors import InputError, Note
+from noise_model.errors import InputError, Note, out_of_memory
+from noise_model.plain_text import printable
 from noise_model.progress import Report
 from spadsr.interrupts import Interrupted
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_OUT = Console(highlight=False)
+_ERR = Console(stderr=True, highlight=False)
 
 _LONG = 30.0  # s: work that takes longer is announced
 _TELLING = 2.0  # s of work, after which the rest can be estimated
@@ -27,6 +33,45 @@ _INTERRUPTED = 130
 _OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat", "images": "--frames"}
 
 
+def say(*lines: str | Path) -> None:
+    """Prints lines."""
+    for line in lines:
+        _OUT.print(Text(printable(str(line))), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
+    if not _OUT.quiet:
+        _tell(f"note: {with_options(message)}", "yellow")
+
+
+def remark(line: str) -> None:
+    """Prints how a long job goes, on the error stream."""
+    if not _OUT.quiet:
+        _tell(line, "dim")
+
+
+def fail(message: str) -> None:
+    """Prints what went wrong, on the error stream."""
+    _tell(f"error: {message}", "red")
+
+
+def fail_of(error: InputError) -> None:
+    """Prints an error, with the options of the arguments that it is about."""
+    fail(f"{error}{options_of(error.arguments)}")
+
+
+def _tell(line: str, style: str) -> None:
+    _ERR.print(Text(printable(line), style), soft_wrap=True)
+
+
+class _Logs(logging.Handler):
+    """What libraries warn of, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(f"{record.name}: {record.getMessage()}")
+
+
 @contextmanager
 def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
     """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal.
@@ -34,15 +79,16 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
     Once the work is seen to be long, a line says for how long, on any error stream: logs have no bars.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    shown = shown and not out.quiet
-    with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
-        task, begin, announced = bar.add_task(label, total=None), None, not shown
+    shown = shown and not _OUT.quiet
+    with Progress(*columns, console=_ERR, transient=True, disable=not (shown and _ERR.is_terminal)) as bar:
+        task, announced = bar.add_task(printable(label), total=None), not shown
+        begin: tuple[int, float] | None = None
 
         def report(done: int, total: int) -> None:
             nonlocal begin, announced
@@ -62,35 +108,20 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
 @contextmanager
 def status_line() -> Iterator[Callable[[str], None]]:
     """Yields a function that shows a line in place of the one before, on the error stream of a terminal."""
-    with Live(console=err, transient=True, auto_refresh=False) as live:
-        yield lambda line: live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=err.is_terminal)
+    with Live(console=_ERR, transient=True, auto_refresh=False) as live:
+        yield lambda line: live.update(
+            Text(printable(line), overflow="ellipsis", no_wrap=True), refresh=_ERR.is_terminal
+        )
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Prints a table; all columns but the first are numbers."""
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=Text(printable(title)), title_justify="left")
     for i, name in enumerate(header):
-        shown.add_column(name, justify="left" if i == 0 else "right")
+        shown.add_column(Text(printable(name)), justify="left" if i == 0 else "right")
     for row in rows:
-        shown.add_row(*row)
-    out.print(shown)
-
-
-def warn(message: str) -> None:
-    """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
-    if not out.quiet:
-        err.print(f"note: {with_options(message)}", style="yellow", markup=False, soft_wrap=True)
-
-
-def remark(line: str) -> None:
-    """Prints how a long job goes, on the error stream."""
-    if not out.quiet:
-        err.print(line, style="dim", markup=False, soft_wrap=True)
-
-
-def print_error(error: InputError) -> None:
-    """Prints an error in one line, with the options that would help."""
-    err.print(f"error: {error}{options_of(error.arguments)}", style="red", markup=False, soft_wrap=True)
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    _OUT.print(shown)
 
 
 def in_time(seconds: float) -> str:
@@ -103,7 +134,7 @@ def in_time(seconds: float) -> str:
 
 def quieten() -> None:
     """From now on nothing is printed but errors and what is asked for as JSON."""
-    out.quiet = True
+    _OUT.quiet = True
 
 
 def options_of(arguments: Iterable[str]) -> str:
@@ -130,19 +161,21 @@ def _option(argument: str) -> str:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+    logging.basicConfig(handlers=[_Logs(logging.WARNING)])
     try:
         yield
     except InputError as error:
-        print_error(error)
+        fail_of(error)
         sys.exit(2)
     except Interrupted as stop:
-        line = "; ".join([str(stop), *getattr(stop, "__notes__", ())])
-        err.print(line, style="yellow", markup=False, soft_wrap=True)
+        _tell("; ".join([str(stop), *getattr(stop, "__notes__", ())]), "yellow")
         sys.exit(stop.exit_code)
     except SystemExit as end:  # typer turns Ctrl-C into this
         if end.code == _INTERRUPTED:
-            err.print("stopped; files already finished are whole", style="yellow")
+            _tell("stopped; files already finished are whole", "yellow")
         raise
-    except MemoryError:
-        err.print("error: out of memory; use a smaller scale or close other programs", style="red")
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        fail("out of memory; use a smaller scale or close other programs")
         sys.exit(2)

@@ -8,7 +8,7 @@ import typer
 
 from noise_model.errors import InputError
 from noise_model.files import in_bytes
-from spadsr.cli.console import options_with, out, print_error, progress, remark, table, warn, with_options
+from spadsr.cli.console import fail_of, options_with, progress, remark, say, table, warn, with_options
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -89,7 +89,7 @@ def infer(
         files = [str(done.result)] if done.result not in done.pictures else []
         files += pictures if len(pictures) < 3 else [pictures[0], f"... {pictures[-1]}"]
         files[0] += f"  {summary}"
-        out.print("\n".join(files), markup=False, soft_wrap=True)
+        say(*files)
         return done.warnings
 
     _each_capture(captures, restore)
@@ -122,7 +122,7 @@ def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[s
                 if len(captures) == 1:
                     raise
                 failed.append(str(path))
-                print_error(error)
+                fail_of(error)
     finally:
         for line, names in names_of.items():
             warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
@@ -140,7 +140,7 @@ def demo(
     with progress("demo") as report:
         result = run_demo(output, seed, report, command_line())
     for path in (result.capture, result.restored, result.picture):
-        out.print(str(path), soft_wrap=True)
+        say(path)
     rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]
     table(f"{result.frames} frames of 64x32 against the truth at x4", ["method", "PSNR, dB"], rows)
 
@@ -160,10 +160,9 @@ def info(
     """Say what a file is."""
     from spadsr.files.describe import describe
 
-    for name, value in describe(
-        file, **capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
-    ):
-        out.print(f"{name:<24} {with_options(value)}", markup=False, soft_wrap=True)
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    for name, value in describe(file, **options):
+        say(f"{name:<24} {with_options(value)}")
 
 
 def convert(
@@ -192,4 +191,4 @@ def convert(
         warn(note)
     if done.left_out:
         warn(f"counts only: to read {target.name} as it was taken, give {options_with(done.left_out)}")
-    out.print(f"{done.path}  {' x '.join(map(str, done.shape))}", markup=False, soft_wrap=True)
+    say(f"{done.path}  {' x '.join(map(str, done.shape))}")
