@@ -178,9 +178,9 @@ class Sensor:
         )
 
     def cropped(self, rows: slice, columns: slice) -> Self:
-        """A region of the same array."""
-        mask = None if self.pixel_mask is None else self.pixel_mask[rows, columns]
-        pde, dark = self.pde[..., rows, columns], self.dark_count_rate[..., rows, columns]
+        """A region of the same array, with maps of its own."""
+        mask = None if self.pixel_mask is None else self.pixel_mask[rows, columns].clone()
+        pde, dark = self.pde[..., rows, columns].clone(), self.dark_count_rate[..., rows, columns].clone()
         return replace(self, pde=pde, dark_count_rate=dark, pixel_mask=mask)
 
     def uniform(self, shape: tuple[int, int]) -> Self:

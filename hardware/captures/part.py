@@ -31,7 +31,7 @@ class Part:
         """
         if self == Part():
             return source
-        first, last = self._images(path, source.shape[0])
+        first, last = self.images_of(path, source.shape[0])
         rows, columns = self._pixels(path, source.shape[1:])
         key, sequence, mask = source.image_key, source.sequence, source.pixel_mask
         return replace(
@@ -43,7 +43,12 @@ class Part:
             sequence=None if sequence is None else lambda start, stop: sequence(first + start, first + stop),
         )
 
-    def _images(self, path: Path, images: int) -> tuple[int, int]:
+    def images_of(self, path: Path, images: int) -> tuple[int, int]:
+        """The first and the last image, of so many.
+
+        Raises:
+            InputError: there are no such images.
+        """
         first, last = self.first or 0, images - 1 if self.last is None else self.last
         if not 0 <= first <= last < images:
             wrong = f"{path}: images {first} to {last} of 0 to {images - 1}: there are none such"

@@ -3,12 +3,16 @@
 All text leaves the program here, where what a terminal would obey is escaped: names and metadata may be hostile.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from math import isfinite
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -17,12 +21,16 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError, Note, out_of_memory
+from noise_model.files import whole_file
 from noise_model.plain_text import printable
 from noise_model.progress import Report
 from spadsr.interrupts import Interrupted
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)
+_NOTES = Console(stderr=True, highlight=False)  # what a quiet command leaves out of the error stream
+
+_PRINTED = Path("-")
 
 _LONG = 30.0  # s: work that takes longer is announced
 _TELLING = 2.0  # s of work, after which the rest can be estimated
@@ -41,14 +49,12 @@ def say(*lines: str | Path) -> None:
 
 def warn(message: str) -> None:
     """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
-    if not _OUT.quiet:
-        _tell(f"note: {with_options(message)}", "yellow")
+    _tell(f"note: {with_options(message)}", "yellow", _NOTES)
 
 
 def remark(line: str) -> None:
     """Prints how a long job goes, on the error stream."""
-    if not _OUT.quiet:
-        _tell(line, "dim")
+    _tell(line, "dim", _NOTES)
 
 
 def fail(message: str) -> None:
@@ -61,8 +67,8 @@ def fail_of(error: InputError) -> None:
     fail(f"{error}{options_of(error.arguments)}")
 
 
-def _tell(line: str, style: str) -> None:
-    _ERR.print(Text(printable(line), style), soft_wrap=True)
+def _tell(line: str, style: str, where: Console = _ERR) -> None:
+    where.print(Text(printable(line), style), soft_wrap=True)
 
 
 class _Logs(logging.Handler):
@@ -85,7 +91,7 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    shown = shown and not _OUT.quiet
+    shown = shown and not _NOTES.quiet
     with Progress(*columns, console=_ERR, transient=True, disable=not (shown and _ERR.is_terminal)) as bar:
         task, announced = bar.add_task(printable(label), total=None), not shown
         begin: tuple[int, float] | None = None
@@ -132,9 +138,48 @@ def in_time(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def quieten() -> None:
-    """From now on nothing is printed but errors and what is asked for as JSON."""
-    _OUT.quiet = True
+def quieten(wanted: bool) -> bool:
+    """From now on nothing is printed but errors and what is asked for as JSON, where that is wanted."""
+    _OUT.quiet, _NOTES.quiet = _OUT.quiet or wanted, _NOTES.quiet or wanted
+    return wanted
+
+
+def only_json(path: Path | None) -> Path | None:
+    """From now on nothing is printed but notes, errors and JSON, where that goes to the screen."""
+    _OUT.quiet = _OUT.quiet or path == _PRINTED
+    return path
+
+
+def write_json(path: Path | None, found: object) -> None:
+    """Writes what was found, and the versions of the libraries, as JSON; "-" is the screen.
+
+    Numbers that are not finite become null.
+    """
+    if path is None:
+        return
+    from spadsr.provenance import versions
+
+    text = json.dumps({"versions": versions(), "rows": _plain(found)}, indent=1, allow_nan=False) + "\n"
+    if path == _PRINTED:
+        sys.stdout.write(text)
+        return
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Data classes, tables, lists and numbers as JSON knows them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if isinstance(value, int | float | bool | None) else str(value)
 
 
 def options_of(arguments: Iterable[str]) -> str:
@@ -179,3 +224,5 @@ def plain_errors() -> Iterator[None]:
             raise
         fail("out of memory; use a smaller scale or close other programs")
         sys.exit(2)
+    finally:
+        _OUT.quiet = _NOTES.quiet = False

@@ -10,6 +10,7 @@ import typer
 import typer.core
 
 from noise_model.errors import InputError
+from spadsr.cli.console import only_json, quieten
 
 Number = TypeVar("Number", int, float)
 
@@ -40,7 +41,21 @@ Device = Annotated[str, typer.Option(help="cpu, or cuda where there is a GPU")]
 Weights = Annotated[
     Path | None, typer.Option(help="base, the default; tiny, for speed; or a file made by `spadsr train`")
 ]
-JsonFile = Annotated[Path | None, typer.Option("--json", help="also write the figures to this file")]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        callback=lambda path: only_json(path),
+        help="also write what is found as JSON; - prints it, and nothing else",
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option(
+        "--quiet", "-q", callback=lambda wanted: quieten(wanted), help="print errors alone: no results, notes, progress"
+    ),
+]
 Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
 CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")]
 Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, where the file does not say")]
@@ -49,6 +64,7 @@ Array = Annotated[str | None, typer.Option(help="name or number of the array, of
 Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
 First = Annotated[int | None, typer.Option(help="first image that is taken, counted from 0; before any are added up")]
 Last = Annotated[int | None, typer.Option(help="last image that is taken, counted from 0; it is included")]
+Each = Annotated[bool, typer.Option("--each", help="a picture of every image, numbered, not of the first alone")]
 Roi = Annotated[
     str | None, typer.Option(metavar="ROWS,COLUMNS", help="region of the array, 0:32,16:48 for 32 rows and 32 columns")
 ]

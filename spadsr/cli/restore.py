@@ -8,7 +8,7 @@ import typer
 
 from noise_model.errors import InputError
 from noise_model.files import in_bytes
-from spadsr.cli.console import fail_of, options_with, progress, remark, say, table, warn, with_options
+from spadsr.cli.console import fail_of, options_with, progress, remark, say, table, warn, with_options, write_json
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -16,9 +16,12 @@ from spadsr.cli.options import (
     Cycles,
     DeadTime,
     Device,
+    Each,
     First,
+    JsonFile,
     Last,
     Layout,
+    Quiet,
     Roi,
     Seed,
     Weights,
@@ -46,7 +49,7 @@ def infer(
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
     ] = 1,
-    each: Annotated[bool, typer.Option("--each", help="a picture of every image, numbered, not of the first")] = False,
+    each: Each = False,
     weights: Weights = None,
     device: Device = "cpu",
     count_time: CountTime = None,
@@ -58,6 +61,7 @@ def infer(
     first: First = None,
     last: Last = None,
     roi: Roi = None,
+    quiet: Quiet = False,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution (`spadsr restore` is the same).
 
@@ -133,6 +137,7 @@ def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[s
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder")] = Path("spadsr-demo"),
     seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate a capture of a 64x32 SPC3 from a known picture, restore it x4, and compare with the truth."""
     from spadsr.demo import run_demo
@@ -156,18 +161,27 @@ def info(
     first: First = None,
     last: Last = None,
     roi: Roi = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Say what a file is."""
-    from spadsr.files.describe import describe
+    from spadsr.files.describe import as_data, describe
 
     options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
-    for name, value in describe(file, **options):
+    rows = describe(file, **options)
+    write_json(json_file, as_data(rows))
+    for name, value in rows:
         say(f"{name:<24} {with_options(value)}")
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="recording, or folder of numbered PNG images")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="recording, folder of numbered PNG images, or result")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png` or `.mp4`"
+        ),
+    ],
+    each: Each = False,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -177,16 +191,18 @@ def convert(
     first: First = None,
     last: Last = None,
     roi: Roi = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Write a recording in another format. docs/formats.md says what is read, written and assumed.
+    """Write a recording in another format, or a result as pictures. docs/formats.md says what is read and assumed.
 
-    Examples: `spadsr convert run.spc3 run.h5` · `spadsr convert cube.npy cube.h5 --count-time 1e-5`
+    Examples: `spadsr convert run.spc3 run.h5` · `spadsr convert cube.npy cube.h5 --count-time 1e-5` ·
+    `spadsr convert capture.sr.h5 cell.tif`
     """
     from spadsr.files.convert import convert_capture
 
     options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
     with progress(source.name) as report:
-        done = convert_capture(source, target, options, report)
+        done = convert_capture(source, target, options, report, each=each)
     for note in done.notes:
         warn(note)
     if done.left_out:

@@ -9,6 +9,7 @@ import typer
 from spadsr.cli.console import progress, say, warn
 from spadsr.cli.options import (
     Device,
+    Quiet,
     Seed,
 )
 
@@ -22,6 +23,7 @@ def simulate(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="complete an interrupted set")] = False,
     workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.
 
@@ -55,6 +57,7 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="run folder")] = Path("runs/train"),
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="go on from the run folder's last checkpoint")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the network. The run folder gets a checkpoint every minute, the curves, and `weights.safetensors`.
 

@@ -16,7 +16,7 @@ def onnx_facts(path: Path) -> list[tuple[str, str]]:
         import onnx
         from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise InputError(f"{path}: reading it needs onnx; install it with: pip install 'spadsr[export]'") from error
+        raise InputError(f"{path}: reading it needs onnx; in your clone, run: pip install '.[export]'") from error
     try:
         model = onnx.load(str(path))
     except (DecodeError, OSError) as error:

@@ -78,7 +78,7 @@ def sheet(
     if uncertainty is not None:
         smooth = block_means(_over_native_pixels(uncertainty, scale), together)
         own = _decades(smooth)
-        span = " to ".join(f"{EngFormatter(places=0, sep='')(level)}" for level in (own.vmin, own.vmax))
+        span = " to ".join(f"{EngFormatter(places=0, sep='')(level or 0)}" for level in (own.vmin, own.vmax))
         panels.append((f"standard deviation, {span} counts/s (log)", smooth, own, "gray"))
     if residual is not None:
         panels.append((_RESIDUAL, residual, Normalize(-_MOST_SD, _MOST_SD, clip=True), "RdBu_r"))

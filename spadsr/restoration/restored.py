@@ -383,9 +383,9 @@ WRITERS = _KINDS | _MORE
 def output_bytes(path: Path, shape: tuple[int, int, int], scale: int) -> int:
     """Bytes of a file of that name with T restored images of H x W native pixels, (T, H, W); 0 where they are few."""
     write, rates = writer_of(path), 4 * scale**2 * math.prod(shape)
-    return (
-        result_bytes(shape, scale) if write is _write_result else {_write_tiff: 1, _write_ome: 2}.get(write, 0) * rates
-    )
+    if write is _write_result:
+        return result_bytes(shape, scale)
+    return rates * (1 if write is _write_tiff else 2 if write is _write_ome else 0)
 
 
 def is_result_name(path: Path) -> bool:
