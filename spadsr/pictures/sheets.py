@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from hardware.settings import in_seconds
@@ -248,9 +249,9 @@ def _largest(strips: Sequence[Strip]) -> tuple[int, int]:
 
 def _over_native_pixels(picture: Picture, scale: int) -> Picture:
     """Means over scale x scale pixels around each: what repeats with the pitch of the array is gone."""
-    from scipy.ndimage import uniform_filter
-
-    return np.asarray(uniform_filter(picture, scale, mode="nearest"))
+    around = (scale // 2, (scale - 1) // 2)
+    padded = F.pad(torch.from_numpy(picture)[None, None], 2 * around, mode="replicate")
+    return np.asarray(F.avg_pool2d(padded, scale, stride=1)[0, 0])
 
 
 def _decades(uncertainty: Picture) -> "Normalize":
