@@ -64,7 +64,9 @@ def bench_infer(
     from spadsr.bench.network_speed import bench_infer as run
     from spadsr.restoration.weights import load_restorer
 
-    measured = run(load_restorer(weights, device))
+    restorer = load_restorer(weights, device)
+    with progress("measuring") as report:
+        measured = run(restorer, report)
     reference = measured.networks[0].frames_per_second
     rows = [
         [

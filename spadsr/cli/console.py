@@ -32,6 +32,9 @@ _NOTES = Console(stderr=True, highlight=False)  # what a quiet command leaves ou
 
 _PRINTED = Path("-")
 
+#: Bytes: the size of what is larger is said before it is written.
+LARGE = 100_000_000
+
 _LONG = 30.0  # s: work that takes longer is announced
 _TELLING = 2.0  # s of work, after which the rest can be estimated
 

@@ -8,7 +8,18 @@ import typer
 
 from noise_model.errors import InputError
 from noise_model.files import in_bytes
-from spadsr.cli.console import fail_of, options_with, progress, remark, say, table, warn, with_options, write_json
+from spadsr.cli.console import (
+    LARGE,
+    fail_of,
+    options_with,
+    progress,
+    remark,
+    say,
+    table,
+    warn,
+    with_options,
+    write_json,
+)
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -28,8 +39,6 @@ from spadsr.cli.options import (
     capture_options,
 )
 from spadsr.provenance import command_line
-
-_LARGE = 1e8  # bytes: the size of a larger result is said before
 
 
 def infer(
@@ -104,7 +113,7 @@ def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int)
     from spadsr.restoration.restored import output_bytes
 
     size = output_bytes(result, shape, scale)
-    if size > _LARGE:
+    if size > LARGE:
         images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"
         remark(f"{path.name}: {images}, x{scale}: {result.name} takes {in_bytes(size)}")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from noise_model.errors import InputError
-from noise_model.progress import Report
+from noise_model.progress import Report, silent
 from spadsr.restoration.restorer import usable_device
 from spadsr.training.distributed import Team, joined, own_device
 from spadsr.training.pair_source import pair_source
@@ -25,12 +25,14 @@ def run_training(
     resume: bool,
     preparing: Report,
     training: Report,
+    measuring: Report = silent,
 ) -> FinishedRun | None:
     """Trains by a recipe file (see `load_recipe`), or goes on with the run in a folder by the recipe kept there.
 
     Args:
         output: the run folder.
-        preparing, training: called with the number of scenes, and of steps, that are done, and that of all.
+        preparing, training, measuring: called with the number of scenes, of steps, and of batches for the intervals,
+            that are done, and that of all.
 
     Returns:
         What the run wrote; None in all processes of a team but the first.
@@ -45,7 +47,7 @@ def run_training(
             place = own_device(device)
             trainer = team.together(lambda: _trainer(recipe, overrides, output, place, resume, preparing, team))
             trainer.run(training)
-        return trainer.finish() if team.leads else None
+        return trainer.finish(measuring) if team.leads else None
 
 
 def _trainer(
