@@ -1,6 +1,5 @@
 """What a file is, in rows of words: captures, results, weights, sensors and simulated sets."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,13 +7,11 @@ from typing import Any, Self
 
 import h5py
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
-from noise_model.config_files import shipped_configs
-from noise_model.errors import InputError
+from noise_model.config_files import parsed_json, shipped_configs
 from noise_model.files import checksum, in_bytes
 from noise_model.sensor import Sensor
 from simulate.dataset import MANIFEST, read_manifest
@@ -23,7 +20,7 @@ from spadsr.export.facts import onnx_facts
 from spadsr.restoration.physics_check import summary
 from spadsr.restoration.result_file import ResultFile, read_result
 from spadsr.restoration.result_writer import is_result
-from spadsr.restoration.weights import SHIPPED
+from spadsr.restoration.weights import SHIPPED, opened_weights
 
 Rows = list[tuple[str, str]]
 
@@ -156,13 +153,10 @@ def _result(result: ResultFile) -> Rows:
 
 
 def _weights(path: Path) -> Rows:
-    try:
-        with safe_open(path, framework="numpy") as weights:
-            names = weights.keys()
-            sizes = [math.prod(weights.get_slice(name).get_shape()) for name in names]
-            metadata = weights.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors weight file ({str(error).splitlines()[0]})") from error
+    with opened_weights(path, "numpy") as weights:
+        names = weights.keys()
+        sizes = [math.prod(weights.get_slice(name).get_shape()) for name in names]
+        metadata = weights.metadata() or {}
     return [
         ("file", f"{path} (weights)"),
         ("tensors", _number(len(sizes))),
@@ -173,9 +167,9 @@ def _weights(path: Path) -> Rows:
 
 
 def _parsed(text: str) -> Any:
-    """JSON, or the text itself where it is none."""
+    """JSON, or the text itself where it is none, or beyond the limits of what is read."""
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except ValueError:
         return text
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import at_home, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
 from spadsr.pictures.sheets import rate_scale, sheet
@@ -149,7 +149,7 @@ class Restored:
             InputError: the name ends in none of these, or it cannot be written.
         """
         stack = _as_stack(self)
-        write_images(iter([stack]), len(stack), Path(path))
+        write_images(iter([stack]), len(stack), at_home(path))
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.rate.shape))
