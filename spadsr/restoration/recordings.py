@@ -25,13 +25,14 @@ from spadsr.restoration.restored import (
     is_picture_name,
     is_result_name,
     numbered,
+    output_bytes,
     write_images,
     write_pictures,
     write_sheet,
     writer_of,
 )
 from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.result_writer import ResultWriter, part_of, result_bytes
+from spadsr.restoration.result_writer import ResultWriter, part_of
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -189,6 +190,7 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
+    require_room(result, output_bytes(result, capture.shape, scale))
     restoration = Restoration(capture, restorer, scale, sensor, command)
     with noted_signals() as stopped:
         job = _Job(restoration, restoration.findings(), progress, stopped)
@@ -213,7 +215,6 @@ class _Job:
         pictures: list[Path] = []
         first: Restored | None = None
         capture = restoration.capture
-        require_room(result, result_bytes(capture.shape, restoration.scale))
         with (
             earlier_part(result, capture, restoration.model, restoration.provenance) as part,
             restoration.writer(result) as writer,
