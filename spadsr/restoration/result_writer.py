@@ -25,6 +25,7 @@ from hardware.hdf5.nexus_tree import (
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
+from noise_model.files import allow_as_usual
 from noise_model.hdf5_files import read_hdf5
 from noise_model.interrupts import Interrupted
 from spadsr.provenance import Provenance
@@ -138,6 +139,7 @@ class ResultWriter:
         if kept and error is not None:
             partial = Path(self._file.filename)
             self._file.close()
+            allow_as_usual(partial)
             partial.replace(part_of(self.path))
         self._stack.__exit__(kind, error, trace)
 
