@@ -25,13 +25,14 @@ from spadsr.restoration.restored import (
     is_picture_name,
     is_result_name,
     numbered,
+    output_bytes,
     write_images,
     write_pictures,
     write_sheet,
     writer_of,
 )
 from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.result_writer import ResultWriter, part_of, result_bytes
+from spadsr.restoration.result_writer import ResultWriter, part_of
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -190,6 +191,7 @@ def restore_capture(
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
     restoration = Restoration(capture, restorer, scale, sensor, command)
+    require_room(result, output_bytes(result, capture.shape, scale))
     with noted_signals() as stopped:
         job = _Job(restoration, restoration.findings(), progress, stopped)
         if is_result_name(result):
@@ -213,7 +215,6 @@ class _Job:
         pictures: list[Path] = []
         first: Restored | None = None
         capture = restoration.capture
-        require_room(result, result_bytes(capture.shape, restoration.scale))
         with (
             earlier_part(result, capture, restoration.model, restoration.provenance) as part,
             restoration.writer(result) as writer,
@@ -231,6 +232,8 @@ class _Job:
                 writer.warnings.append(
                     f"only the first {self.done:,} of {restoration.images:,} images: restoring was stopped"
                 )
+                if part is not None:
+                    part.close()  # it is replaced
                 stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
@@ -263,7 +266,7 @@ class _Job:
             self.done += len(block)
             if self.done >= taken_over:
                 self.progress(self.done, self.restoration.images)
-            if self.stopped() and self.done < self.restoration.images:
+            if self.stopped() and taken_over <= self.done < self.restoration.images:
                 name = self.restoration.capture.path.name
                 line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
                 raise Interrupted(line, self.stopped())
