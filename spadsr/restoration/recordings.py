@@ -190,6 +190,7 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
+    require_room(result, output_bytes(result, capture.shape, scale))
     restoration = Restoration(capture, restorer, scale, sensor, command)
     require_room(result, output_bytes(result, capture.shape, scale))
     with noted_signals() as stopped:
