@@ -192,7 +192,6 @@ def restore_capture(
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
     require_room(result, output_bytes(result, capture.shape, scale))
     restoration = Restoration(capture, restorer, scale, sensor, command)
-    require_room(result, output_bytes(result, capture.shape, scale))
     with noted_signals() as stopped:
         job = _Job(restoration, restoration.findings(), progress, stopped)
         if is_result_name(result):
