@@ -12,7 +12,7 @@ from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.progress import Report
-from spadsr.restoration.restored import Restored, is_picture_name, write_images, write_pictures
+from spadsr.restoration.restored import Restored, is_picture_name, output_bytes, write_images, write_pictures
 from spadsr.restoration.result_file import is_result_file, read_result
 
 
@@ -67,7 +67,8 @@ def _convert_result(source: Path, target: Path, options: Mapping[str, Any], repo
         raise InputError(f"{source}: a result, which says all of itself; choose images alone", *others)
     with read_result(source) as result:
         first, last = part.images_of(source, len(result))
-        images = last + 1 - first
+        images, (rows, columns) = last + 1 - first, (side // result.scale for side in result.shape[1:])
+        require_room(target, output_bytes(target, (images, rows, columns), result.scale))
 
         def blocks() -> Iterator[Restored]:
             for start in range(first, last + 1):

@@ -191,10 +191,7 @@ def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Ax
     """Axes without ticks, at exact pixels of the figure from its upper left."""
     across, down = figure.bbox.width, figure.bbox.height
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_axis_off()
     return axes
 
 

@@ -232,6 +232,8 @@ class _Job:
                 writer.warnings.append(
                     f"only the first {self.done:,} of {restoration.images:,} images: restoring was stopped"
                 )
+                if part is not None:
+                    part.close()  # it is replaced
                 stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
@@ -264,7 +266,7 @@ class _Job:
             self.done += len(block)
             if self.done >= taken_over:
                 self.progress(self.done, self.restoration.images)
-            if self.stopped() and self.done < self.restoration.images:
+            if self.stopped() and taken_over <= self.done < self.restoration.images:
                 name = self.restoration.capture.path.name
                 line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
                 raise Interrupted(line, self.stopped())

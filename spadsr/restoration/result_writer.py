@@ -128,20 +128,28 @@ class ResultWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        kept = error is None or (isinstance(error, Interrupted) and "data" in self._file[DETECTOR])
-        if kept:
-            if COVERAGE_FACTOR in self._file[DETECTOR]:
-                meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
-                self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
-            for name, figures in self._file[PHYSICS_CHECK].items():
-                figures.attrs["long_name"] = text(CHECKS[name])
-            self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
-        if kept and error is not None:
-            partial = Path(self._file.filename)
-            self._file.close()
-            allow_as_usual(partial)
-            partial.replace(part_of(self.path))
+        try:
+            if error is None:
+                self._end()
+            elif isinstance(error, Interrupted) and "data" in self._file[DETECTOR]:
+                self._end()
+                self._file.close()
+                partial = Path(self._file.filename)
+                allow_as_usual(partial)
+                partial.replace(part_of(self.path))
+        except BaseException as wrong:
+            self._stack.__exit__(type(wrong), wrong, wrong.__traceback__)
+            raise
         self._stack.__exit__(kind, error, trace)
+
+    def _end(self) -> None:
+        """Writes what is known at the end."""
+        if COVERAGE_FACTOR in self._file[DETECTOR]:
+            meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
+            self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
+        for name, figures in self._file[PHYSICS_CHECK].items():
+            figures.attrs["long_name"] = text(CHECKS[name])
+        self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
 
     def append(
         self,

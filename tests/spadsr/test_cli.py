@@ -234,6 +234,16 @@ def test_shells_complete_commands() -> None:
     assert outside(sys.executable, "-m", "spadsr", env=environment).stdout.split() == ["infer", "info"]
 
 
+@pytest.mark.parametrize(("command", "option"), [(["evaluate"], "methods"), (["bench", "quality"], "baselines")])
+def test_defaults_need_no_extra(command: list[str], option: str) -> None:
+    """What is measured without being asked for runs on the plain install."""
+    found: Any = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]
+    [default] = [each.default for each in found.params if each.name == option]
+    assert set(default.split(",")) <= {"bicubic", "nlm", "tv", "spadsr"}
+
+
 def test_long_work_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Once, from what was done since the first report; short work never."""
     clock = iter([0.0, 0.0, 1.0, 4.0, 5.0, 0.0, 0.0, 4.0])

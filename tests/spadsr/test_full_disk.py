@@ -34,7 +34,7 @@ from spadsr.cli.app import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, 1 << 18))  # to a program, a disk that takes no more
 SAYS = "--count-time 1e-5 --bits 1 --cycles 1".split()
 for arguments in (
-    ["infer", "frames.npy", "-o", "out", "--weights", "tiny", *SAYS],
+    ["infer", "frames.npy", "-o", "out", "--weights", "tiny", "--quiet", *SAYS],
     *(["convert", "frames.npy", f"out/x{ending}", *SAYS] for ending in (".h5", ".npy", ".tif", ".ome.tif")),
     ["simulate", "-o", "out/set", "--scenes", "3", "--workers", "1"],
     ["acquire", "--camera", "simulated:,drift=0", "-o", "out/run.h5", "--frames", "4000"],
