@@ -1,6 +1,6 @@
 """Damaged and hostile files of every kind: read or refused, at once, in little memory, and nothing else opened.
 
-2,000 mutants of every capture format and 500 of other files; as many, and a quarter of that, as the environment variable
+2,000 mutants of every capture format and a quarter of that of other files; as many as the environment variable
 SPADSR_MUTANTS says for a longer run.
 """
 
