@@ -16,7 +16,7 @@ from noise_model.sensor import Sensor
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import Restored, draw
-from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.restorer import Restorer, check_scale
 from spadsr.restoration.result_writer import ResultWriter
 from spadsr.restoration.training_range import TrainingRange
 
@@ -32,12 +32,13 @@ class Restoration:
         command: how the user asked for it, for the provenance.
 
     Raises:
-        InputError: the sensor does not fit the capture.
+        InputError: the sensor does not fit the capture; no network has such a scale.
     """
 
     def __init__(
         self, capture: Capture, restorer: Restorer, scale: int, sensor: Sensor | None, command: str = ""
     ) -> None:
+        check_scale(scale)
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
