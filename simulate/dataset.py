@@ -1,6 +1,7 @@
 """Simulated sets on disk (docs/dataset.md): made, interrupted, resumed to the same bytes, and read back as pairs."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,13 @@ class SimulatedSet:
     maker: SceneMaker
     scenes: int
     scenes_per_shard: int = 25
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of the whole set where compression gains nothing."""
+        recipe, pixels = self.maker.recipe, math.prod(self.maker.recipe.shape)
+        counts = len(recipe.white_rates) * len(recipe.bit_depths) * self.maker.count_type.itemsize
+        return self.scenes * pixels * (counts + 2 * sum(scale**2 for scale in SCALES))
 
     def write(self, resume: bool = False, workers: int = 1) -> Iterator[int]:
         """Writes the shards that are missing; yields the number of finished scenes at the start and as it grows.

@@ -9,6 +9,7 @@ from noise_model.errors import InputError
 from spadsr.cli.console import say
 from spadsr.cli.options import (
     ModelFormat,
+    Quiet,
     Weights,
 )
 
@@ -27,6 +28,7 @@ def export(
     cycles: Annotated[
         int | None, typer.Option(help="hardware frames in one image; of a package", min=1, max=(1 << 32) - 1)
     ] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the network for other programs, counts in and rates out, and prove that it agrees with this one.
 

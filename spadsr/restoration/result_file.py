@@ -109,7 +109,10 @@ def read_result(path: str | Path) -> ResultFile:
     Raises:
         InputError: no such file, damaged, or not a result.
     """
-    path = regular_file(at_home(path))
+    path = at_home(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; expected a result, a file that ends in .sr.h5")
+    path = regular_file(path)
     with blaming(path, "result"):
         file = h5py.File(path, "r")
         try:
@@ -117,6 +120,17 @@ def read_result(path: str | Path) -> ResultFile:
         except BaseException:
             file.close()
             raise
+
+
+def is_result_file(path: Path) -> bool:
+    """Whether a file is a result; False as well where there is none, or none that can be read."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return is_result(file)
+    except OSError:
+        return False
 
 
 def _opened(path: Path, file: h5py.File) -> ResultFile:
