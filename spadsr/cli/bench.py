@@ -102,7 +102,9 @@ def bench_quality(
     ] = "bicubic,nlm,tv",
     scales: Annotated[str, typer.Option(help="of 1, 2, 4, 8, 16; comma-separated")] = "4",
     modes: Annotated[str, typer.Option(help="arrays: binary, counting; comma-separated")] = "binary",
-    flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
+    flux: Annotated[
+        str, typer.Option(help="mean detections of a white pixel in one frame, from 1e-6; comma-separated")
+    ] = "0.2",
     frames: Annotated[
         str, typer.Option(help="hardware frames summed, 1 to 1,000,000, comma-separated")
     ] = "1,4,16,64,256",

@@ -57,7 +57,9 @@ def acquire(
     camera: Annotated[str, typer.Option(help="NAME, NAME:WHAT or NAME:WHAT,OPTION=VALUE,...; see `spadsr cameras`")],
     output: Annotated[Path, typer.Option("-o", "--output", help="`.h5` file, which must not be there yet")],
     frames: Annotated[int | None, typer.Option(help="images to record, 1 to 2^63 - 1; default: until Ctrl-C")] = None,
-    seconds: Annotated[float | None, typer.Option(help="how long to record; default: until Ctrl-C")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="how long to record, more than 0; default: until Ctrl-C")
+    ] = None,
     dark: Annotated[
         bool, typer.Option("--dark", help="mark the images as dark (the shutter is yours to close)")
     ] = False,
@@ -79,7 +81,9 @@ def acquire(
         bool, typer.Option("--infer", help="restore the newest images meanwhile: `<stem>.live.png`")
     ] = False,
     scale: Annotated[int, typer.Option(help="with --infer: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="with --infer: consecutive images to add up before restoring")] = 1,
+    sum: Annotated[
+        int, typer.Option(help="with --infer: consecutive images to add up before restoring, 1 or more")
+    ] = 1,
     weights: Weights = None,
     device: Device = "cpu",
 ) -> None:

@@ -31,7 +31,9 @@ def evaluate(
     bits: Annotated[
         str | None, typer.Option(help="bit depths b, 0 to 16, instead of frames: N = 2^b, comma-separated")
     ] = None,
-    flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
+    flux: Annotated[
+        str, typer.Option(help="mean detections of a white pixel in one frame, from 1e-6; comma-separated")
+    ] = "0.2",
     mode: Annotated[Mode, typer.Option(help="the array: binary, or counting with T / dead time = 17.5")] = Mode.binary,
     methods: Annotated[
         str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan, spadsr; comma-separated")

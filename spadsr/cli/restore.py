@@ -53,7 +53,7 @@ def infer(
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
+    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")] = 1,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")

@@ -93,7 +93,8 @@ class Restorer:
             InputError: the network has no such scale; counts are negative or not finite.
         """
         check_scale(scale)
-        if not bool(counts.isfinite().all() & (counts >= 0).all()):
+        exported = torch.compiler.is_compiling()  # a graph that is being traced has no counts yet
+        if not exported and not bool(counts.isfinite().all() & (counts >= 0).all()):
             raise InputError("counts that are negative or not finite; expected whole numbers of 0 and more", "counts")
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
