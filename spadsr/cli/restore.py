@@ -111,7 +111,9 @@ def infer(
 def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int) -> None:
     """Says how large a large result will be."""
     from spadsr.restoration.restored import output_bytes
+    from spadsr.restoration.restorer import check_scale
 
+    check_scale(scale)
     size = output_bytes(result, shape, scale)
     if size > LARGE:
         images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"
