@@ -49,7 +49,7 @@ def test_hostile_yaml_is_refused_in_a_line(text: str, words: str, tmp_path: Path
 
 @pytest.mark.parametrize("text", ["[" * 1000 + "]" * 1000, '{"a":' * 100_000, "9" * 41, "{", '"' + "a" * 200_000 + '"'])
 def test_hostile_json_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"nested|number|longer|Expecting"):
         parsed_json(text)
 
 
