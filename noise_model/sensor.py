@@ -178,6 +178,15 @@ class Sensor:
             pixel_mask=mask,
         )
 
+    def exposed_for(self, count_time: float) -> Self:
+        """The same array in the mode that frames of `count_time` s put it in.
+
+        A counting array whose frame is no longer than its dead time cannot count beyond one: it is a binary array.
+        """
+        if self.binary or count_time > self.dead_time:
+            return self
+        return replace(self, counter_bits=1, dead_time=0.0, counter_wraps=False)
+
     def cropped(self, rows: slice, columns: slice) -> Self:
         """A region of the same array, with maps of its own."""
         mask = None if self.pixel_mask is None else self.pixel_mask[rows, columns].clone()

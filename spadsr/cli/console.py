@@ -223,9 +223,12 @@ def plain_errors() -> Iterator[None]:
             _tell("stopped; files already finished are whole", "yellow")
         raise
     except Exception as error:
-        if not out_of_memory(error):
+        if out_of_memory(error):
+            fail("out of memory; use a smaller scale or close other programs")
+        elif isinstance(error, OSError):  # a name too long, a folder that may not be read
+            fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        else:
             raise
-        fail("out of memory; use a smaller scale or close other programs")
         sys.exit(2)
     finally:
         _OUT.quiet = _NOTES.quiet = False

@@ -53,7 +53,7 @@ def infer(
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
+    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")] = 1,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
@@ -111,7 +111,9 @@ def infer(
 def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int) -> None:
     """Says how large a large result will be."""
     from spadsr.restoration.restored import output_bytes
+    from spadsr.restoration.restorer import check_scale
 
+    check_scale(scale)
     size = output_bytes(result, shape, scale)
     if size > LARGE:
         images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"

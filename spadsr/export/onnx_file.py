@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
@@ -127,6 +128,7 @@ def sensor_to_export(sensor: str | None, dead_time: float | None, bits: int | No
     Raises:
         InputError: no such sensor, or too little is known of the array.
     """
+    PartialSettings.of(None, counter_bits=bits, dead_time=dead_time)  # their ranges
     if sensor is not None:
         known = Sensor.load(sensor)
         bits = known.counter_bits if bits is None else bits

@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 
 from hardware.captures.capture import Capture, open_capture
+from hardware.hdf5.checks import attribute
+from hardware.hdf5.nexus_tree import plain
 from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
 from noise_model.config_files import parsed_json, shipped_configs
@@ -91,7 +93,9 @@ def _kind(path: Path) -> str:
     if not h5py.is_hdf5(path):
         return ""
     with blaming(path, "HDF5 file"), read_hdf5(path) as file:
-        return "result" if is_result(file) else str(file.attrs.get("kind", ""))
+        if is_result(file):
+            return "result"
+        return str(plain(attribute(path, file, "kind"))) if "kind" in file.attrs else ""
 
 
 def _capture(capture: Capture) -> Rows:
@@ -239,7 +243,10 @@ def _set(folder: Path) -> Rows:
 
 def _pairs(path: Path) -> Rows:
     with blaming(path, "simulated set"), read_hdf5(path) as file:
-        rows = [("file", f"{path} (simulated set)"), *((name, str(value)) for name, value in file.attrs.items())]
+        rows = [
+            ("file", f"{path} (simulated set)"),
+            *((name, str(plain(attribute(path, file, name)))) for name in file.attrs),
+        ]
 
         def note(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):

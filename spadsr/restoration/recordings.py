@@ -31,7 +31,7 @@ from spadsr.restoration.restored import (
     write_sheet,
     writer_of,
 )
-from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.restorer import Restorer, check_scale
 from spadsr.restoration.result_writer import ResultWriter, part_of
 from spadsr.restoration.training_range import TrainingRange
 
@@ -48,12 +48,13 @@ class Restoration:
         command: how the user asked for it, for the provenance.
 
     Raises:
-        InputError: the sensor does not fit the capture.
+        InputError: the sensor does not fit the capture; no network has such a scale.
     """
 
     def __init__(
         self, capture: Capture, restorer: Restorer, scale: int, sensor: Sensor | None, command: str = ""
     ) -> None:
+        check_scale(scale)
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)

@@ -92,9 +92,7 @@ class Restorer:
         Raises:
             InputError: the network has no such scale; counts are negative or not finite.
         """
-        if scale not in SCALES:
-            known = ", ".join(map(str, SCALES))
-            raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
+        check_scale(scale)
         exported = torch.compiler.is_compiling()  # a graph that is being traced has no counts yet
         if not exported and not bool(counts.isfinite().all() & (counts >= 0).all()):
             raise InputError("counts that are negative or not finite; expected whole numbers of 0 and more", "counts")
@@ -124,6 +122,13 @@ class Restorer:
             },
             versions=versions(),
         )
+
+
+def check_scale(scale: int) -> None:
+    """Raises InputError for a scale that no network has."""
+    if scale not in SCALES:
+        known = ", ".join(map(str, SCALES))
+        raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
 
 
 def oriented_answers(

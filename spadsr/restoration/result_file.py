@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import bomb_check, check_present, whole_value
+from hardware.hdf5.checks import attribute, bomb_check, check_present, whole_value
 from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, inside, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
@@ -156,7 +156,7 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         source=str(_value(path, file, f"{PROCESS}/source")),
         provenance=_provenance(path, file),
         warnings=tuple(map(str, _parsed(path, file, "warnings", list))),
-        creator=str(plain(file.attrs["creator"])),
+        creator=str(plain(attribute(path, file, "creator"))),
         file=file,
         stacks={name: _stack(path, file, f"{DETECTOR}/{name}", size) for name, size in shapes.items()}
         | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()},
