@@ -1,5 +1,6 @@
 """Captures: recordings of integer counts, and how they were taken."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.captures.assumptions import complete
+from hardware.captures.assumptions import Peak, complete
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
@@ -202,12 +203,16 @@ def open_capture(
     counter_bits: int | None = None,
     array: str | None = None,
     layout: str | None = None,
+    channel: str | int | None = None,
+    position: str | int | None = None,
+    slice: str | int | None = None,
 ) -> Capture:
     """Opens a recording of any known format; its counts are read later, in blocks.
 
     `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s) and `counter_bits` are for what the file
     does not say. What is not given either is assumed, and listed in `Capture.assumptions`. `array` names or numbers one
     of several arrays in a file; `layout` is the order of its numbers: counts, packed, images-first or images-last.
+    `channel`, `position` and `slice` name or number (from 1) one of several in a file with such axes.
 
     Raises:
         InputError: not a capture, damaged, or an argument contradicts the file.
@@ -216,7 +221,9 @@ def open_capture(
     given = PartialSettings.of(
         None, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=counter_bits
     )
-    form, choice = format_of(path), Choice(array, layout)
+    axes = {"channel": channel, "position": position, "slice": slice}
+    chosen = {axis: str(entry) for axis, entry in axes.items() if entry is not None}
+    form, choice = format_of(path), Choice(array, layout, **chosen)
     _check_choice(path, form, choice)
     with blaming(path, form.NAME):
         source = form.open_source(path, choice)
@@ -253,6 +260,9 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
 def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.array is not None and not form.ARRAYS:
         raise InputError(f"{path}: array {choice.array}: a {form.NAME} holds one array; choose none", "array")
+    for axis in ("channel", "position", "slice"):
+        if getattr(choice, axis) is not None and axis not in form.AXES:
+            raise InputError(f"{path}: {axis} {getattr(choice, axis)}: {form.NAME}s have no {axis}s; choose none", axis)
     if choice.layout is not None and choice.layout not in form.LAYOUTS:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
@@ -268,11 +278,19 @@ def _lost(path: Path, source: Source) -> int | None:
     return last - first - images + 1
 
 
-def _peak(source: Source) -> int:
+def _peak(source: Source) -> Peak:
     """The largest count of a file, by reading everything."""
     images, height, width = source.shape
     step = max(1, BLOCK_BYTES // (height * width * source.dtype.itemsize))
-    return max(int(source.read(start, min(start + step, images)).max()) for start in range(0, images, step))
+    seen = Counter[int]()
+    for start in range(0, images, step):
+        block = source.read(start, min(start + step, images))
+        largest = max([int(block.max()), *seen])
+        for count in (largest, largest - 1):
+            seen[count] += int(np.count_nonzero(block == count))
+    largest = max(seen)
+    whole = source.dtype.kind in "iu" and largest == np.iinfo(source.dtype).max
+    return Peak(largest, seen[largest], seen[largest - 1], whole)
 
 
 def _first(block: Counts, bad: NDArray[np.bool_]) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from noise_model.errors import InputError
 NAME = "MATLAB file"
 SUFFIXES = (".mat",)
 ARRAYS = True
+AXES = ()
 LAYOUTS = ("images-last", "images-first")
 
 SIGNATURES = (b"MATLAB 5.0 MAT-file", b"MATLAB 7.3 MAT-file")

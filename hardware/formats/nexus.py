@@ -19,6 +19,7 @@ from noise_model.errors import InputError
 NAME = "HDF5 capture"
 SUFFIXES = (".h5", ".hdf5", ".nxs")
 ARRAYS = False
+AXES = ()
 LAYOUTS = ()
 
 PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")

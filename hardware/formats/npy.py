@@ -16,6 +16,7 @@ from noise_model.errors import InputError
 NAME = "NumPy array"
 SUFFIXES = (".npy",)
 ARRAYS = False
+AXES = ()
 LAYOUTS = ("counts", "packed")
 
 LONGEST_HEADER = 1 << 16

@@ -40,12 +40,14 @@ class Format(Protocol):
         NAME: of the format, for messages.
         SUFFIXES: of its files, in lower case and with their dots.
         ARRAYS: whether a file can hold several arrays to choose from.
+        AXES: the axes of which a file can have more entries than one, to choose from: channel, position, slice.
         LAYOUTS: the orders in which the numbers of an array can lie, where the file does not tell.
     """
 
     NAME: str
     SUFFIXES: tuple[str, ...]
     ARRAYS: bool
+    AXES: tuple[str, ...]
     LAYOUTS: tuple[str, ...]
 
     def recognises(self, path: Path, head: bytes) -> bool:
@@ -68,7 +70,7 @@ def formats() -> tuple[Format, ...]:
 def _usable() -> Iterator[Format]:
     for entry in (*from_other_packages(GROUP), *built_in(GROUP, BUILT_IN)):
         try:
-            yield loaded(entry, ("NAME", "SUFFIXES", "ARRAYS", "LAYOUTS", "recognises", "open_source"))
+            yield loaded(entry, ("NAME", "SUFFIXES", "ARRAYS", "AXES", "LAYOUTS", "recognises", "open_source"))
         except InputError as error:
             _log.warning("file format %s", error)
 

@@ -14,6 +14,7 @@ from noise_model.errors import InputError
 NAME = "SPAD512 raw file"
 SUFFIXES = (".bin",)
 ARRAYS = False
+AXES = ()
 LAYOUTS = ()
 
 ROWS, BYTES_PER_ROW = 512, 64

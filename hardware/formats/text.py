@@ -10,6 +10,7 @@ from noise_model.errors import InputError
 NAME = "text image"
 SUFFIXES = (".txt", ".out")
 ARRAYS = False
+AXES = ()
 LAYOUTS = ()
 
 LARGEST_FILE = 1 << 26

@@ -21,15 +21,19 @@ LARGEST_IMAGE = 1 << 24
 
 @dataclass(frozen=True)
 class Choice:
-    """The user's choice of an array in a file and of its layout, where there is more than one.
+    """The user's choice of what to read of a file, and how, where there is more than one way.
 
     Attributes:
         array: name or number of the array in a file that holds several.
         layout: order of the numbers in the array, one of the format's `LAYOUTS`.
+        channel, position, slice: name or number (from 1) on an axis of the file, of those among the format's `AXES`.
     """
 
     array: str | None = None
     layout: str | None = None
+    channel: str | None = None
+    position: str | None = None
+    slice: str | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class RawStack:
     Reading instead of memory mapping keeps the resident memory flat and survives a file that shrinks meanwhile.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any], offset: int) -> None:
+    def __init__(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> None:
         self.path, self.shape, self.dtype, self.offset = path, shape, dtype, offset
         self.image_bytes = math.prod(shape[1:]) * dtype.itemsize
         self.file: BinaryIO = path.open("rb")
@@ -144,7 +148,7 @@ class RawStack:
             )
 
     def read(self, start: int, stop: int) -> Counts:
-        """Images `start` to `stop`, (stop - start, H, W)."""
+        """Images `start` to `stop`, (stop - start, H, W), or with further axes as stored."""
         self.file.seek(self.offset + start * self.image_bytes)
         flat = np.fromfile(self.file, self.dtype, (stop - start) * math.prod(self.shape[1:]))
         return flat.reshape(-1, *self.shape[1:])

@@ -11,10 +11,13 @@ from spadsr.cli.console import out, progress, table, warn
 from spadsr.cli.options import (
     Array,
     Bits,
+    Channel,
     CountTime,
     Cycles,
     DeadTime,
     Layout,
+    Position,
+    Slice,
     capture_options,
 )
 from spadsr.provenance import command_line
@@ -40,6 +43,9 @@ def calibrate(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
 ) -> None:
     """Estimate a sensor from dark and flat recordings, or check one against a recording.
 
@@ -49,7 +55,7 @@ def calibrate(
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, channel, position, slice)
     command = command_line()
     if check is not None:
         _check(check, sensor, output, options, command)

@@ -46,6 +46,9 @@ Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, 
 DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
 Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
 Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+Channel = Annotated[str | None, typer.Option(help="name or number (from 1) of the channel, of a file with several")]
+Position = Annotated[str | None, typer.Option(help="name or number (from 1) of the stage position, likewise")]
+Slice = Annotated[str | None, typer.Option(help="number (from 1) of the slice in depth, likewise")]
 Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
 
 
@@ -78,10 +81,14 @@ def capture_options(
     bits: int | None,
     array: str | None,
     layout: str | None,
+    channel: str | None,
+    position: str | None,
+    slice: str | None,
 ) -> dict[str, Any]:
     """Keywords of `open_capture`."""
     taken = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
-    return taken | {"array": array, "layout": layout}
+    chosen = {"array": array, "layout": layout, "channel": channel, "position": position, "slice": slice}
+    return taken | chosen
 
 
 def modes_named(text: str) -> list[Mode]:

@@ -9,12 +9,15 @@ from spadsr.cli.console import options_with, out, progress, table, warn, with_op
 from spadsr.cli.options import (
     Array,
     Bits,
+    Channel,
     CountTime,
     Cycles,
     DeadTime,
     Device,
     Layout,
+    Position,
     Seed,
+    Slice,
     Weights,
     capture_options,
 )
@@ -40,6 +43,9 @@ def infer(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution (`spadsr restore` is the same).
 
@@ -56,7 +62,7 @@ def infer(
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
     names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, channel, position, slice)
     for path in captures:
         with open_capture(path, **options) as capture, progress(path.name) as report:
             done = restore_capture(capture.summed(sum), restorer, scale, known, output, report, command_line())
@@ -91,11 +97,15 @@ def info(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
 ) -> None:
     """Say what a file is."""
     from spadsr.files.describe import describe
 
-    for name, value in describe(file, **capture_options(count_time, cycles, dead_time, bits, array, layout)):
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, channel, position, slice)
+    for name, value in describe(file, **options):
         out.print(f"{name:<24} {with_options(value)}", markup=False, soft_wrap=True)
 
 
@@ -108,6 +118,9 @@ def convert(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
 ) -> None:
     """Write a recording in another format. docs/formats.md says what is read, written and assumed.
 
@@ -115,7 +128,7 @@ def convert(
     """
     from spadsr.files.convert import convert_capture
 
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, channel, position, slice)
     with progress(source.name) as report:
         done = convert_capture(source, target, options, report)
     for note in done.notes:

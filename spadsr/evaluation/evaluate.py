@@ -11,6 +11,7 @@ import torch
 from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.image_files import photograph
 from noise_model.progress import Report, silent
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.methods import Answer, Method
@@ -157,10 +158,8 @@ def _recorded(name: str, picture: Picture, condition: Condition, white: float, s
 
 def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Picture]]:
     """Pictures as relative flux, one at a time; those that cannot be measured on are added to `skipped`."""
-    import cv2
-
     for path in paths:
-        grey = np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE), dtype=np.float32)
+        grey = photograph(path).astype(np.float32)
         if min(grey.shape) < _SMALLEST or not grey.any():
             skipped[str(path)] = f"{grey.shape[0]} x {grey.shape[1]}; at least {_SMALLEST} a side, not black, needed"
         else:

@@ -205,21 +205,24 @@ def test_pickles_are_never_loaded(tmp_path: Path) -> None:
 
 def test_tiffs_that_are_not_one_grey_stack(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, np.zeros((8, 8, 3), np.uint8), photometric="rgb")
-    refused(path, "no colour")
-    tifffile.imwrite(path, np.zeros((8, 8), np.float32))
-    refused(path, "float32; expected integer")
+    tifffile.imwrite(path, np.arange(192, dtype=np.uint8).reshape(8, 8, 3), photometric="rgb")
+    refused(path, "in colour")
+    tifffile.imwrite(path, np.full((8, 8), 0.5, np.float32))
+    refused(path, "not whole; expected counts")
+    tifffile.imwrite(path, np.full((8, 8), np.nan, np.float32))
+    refused(path, "not whole; expected counts")
     with tifffile.TiffWriter(path) as writer:
         writer.write(np.zeros((8, 8), np.uint8))
         writer.write(np.zeros((4, 4), np.uint8))
     refused(path, "2 kinds of page")
 
 
-def test_tiffs_whose_compression_has_no_bound(save: Any) -> None:
+def test_tiffs_whose_compression_changes_counts_or_has_no_bound(save: Any) -> None:
     path = save("a.tif", np.ones((1, 8, 8), np.uint8), compression="zlib")
-    with tifffile.TiffFile(path, mode="r+b") as tiff:
-        tiff.pages[0].tags["Compression"].overwrite(5)
-    refused(path, "LZW.*save it uncompressed")
+    for code, name in ((7, "JPEG"), (34712, "JPEG2000"), (50001, "WEBP")):
+        with tifffile.TiffFile(path, mode="r+b") as tiff:
+            tiff.pages[0].tags["Compression"].overwrite(code)
+        refused(path, f"{name}.*save it uncompressed")
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def module(monkeypatch: pytest.MonkeyPatch, name: str, **parts: Any) -> str:
 
 
 def a_format(name: str, recognises: Any, **parts: Any) -> dict[str, Any]:
-    usual = {"SUFFIXES": (".lab",), "ARRAYS": False, "LAYOUTS": (), "open_source": None}
+    usual = {"SUFFIXES": (".lab",), "ARRAYS": False, "AXES": (), "LAYOUTS": (), "open_source": None}
     return {**usual, "NAME": name, "recognises": recognises, **parts}
 
 

@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -180,7 +181,9 @@ class TestPng:
         image[45] ^= 1
         lie.write_bytes(image)
         refused(lie, "damaged")
-        lie.write_bytes(png(8, 8, 8, b"\1" * 72).replace(b"\x08\x00\x00\x00\x00", b"\x08\x02\x00\x00\x00"))
+        lie.write_bytes(png(8, 8, 8, b"\1" * 72).replace(b"\x08\x00\x00\x00\x00", b"\x08\x03\x00\x00\x00"))
+        refused(lie, "in colour")  # of a palette
+        cv2.imwrite(str(lie), counts(8, 8, 3, dtype=np.uint8))
         refused(lie, "in colour")
 
 
