@@ -13,7 +13,6 @@ import numpy as np
 
 from hardware.parsing.grey import grey
 from hardware.parsing.image_names import holds_images, ordered_images, own_file
-from hardware.parsing.peak_normalised import as_source
 from hardware.parsing.png_texts import Said, settings_of, text_of
 from hardware.parsing.source import Choice, Source, blaming, stack_shape
 from noise_model.arrays import Counts
@@ -63,8 +62,7 @@ def recognises(path: Path, head: bytes) -> bool:
 def open_source(path: Path, choice: Choice) -> Source:
     """Opens an image, or those of a folder in the order of their numbers, which are read as they are asked for."""
     if not path.is_dir():
-        source = _stack([path], (), lambda image: image)
-        return as_source(source) or source
+        return _stack([path], (), lambda image: image)
     images = ordered_images(path, SUFFIXES, choice)
     return _stack(images.paths, images.remarks, partial(own_file, path))
 

@@ -17,7 +17,6 @@ from hardware.parsing import micro_manager, ome_xml
 from hardware.parsing.grey import GREY_AXES, grey
 from hardware.parsing.image_names import holds_images, ordered_images, own_file
 from hardware.parsing.inflating import LARGEST_PIECE
-from hardware.parsing.peak_normalised import as_source
 from hardware.parsing.planes import Planes, images_of
 from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
 from hardware.parsing.whole_numbers import as_counts
@@ -72,8 +71,7 @@ def open_source(path: Path, choice: Choice) -> Source:
     """Opens a stack, or a folder of images, whose pages are read as they are asked for."""
     with ExitStack() as stack:
         source = _open_folder(path, choice, stack) if path.is_dir() else _Recording(path, stack).source(choice)
-        source = as_counts(path, source)
-        return replace(as_source(source) or source, close=stack.pop_all().close)
+        return replace(as_counts(path, source), close=stack.pop_all().close)
 
 
 class _Recording:
