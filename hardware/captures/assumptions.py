@@ -99,7 +99,7 @@ def _likely_cycles(bits: int, peak: Peak) -> int:
     if bits > 1:
         return max(1, math.ceil(peak.count / ((1 << bits) - 1)))
     power = 1 << max(peak.count - 1, 0).bit_length()
-    return power - 1 if peak.count == power - 1 and peak.full else power
+    return peak.count if peak.count == power - 1 > 1 and peak.full else power
 
 
 def _sentence(name: str, value: float, bits: int) -> str:

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from hardware.parsing.grey import grey
-from hardware.parsing.image_names import holds_images, ordered_images, own_file
+from hardware.parsing.image_names import Ordered, holds_images, ordered_images, own_file
+from hardware.parsing.planes import Planes, images_of
 from hardware.parsing.png_texts import Said, settings_of, text_of
-from hardware.parsing.source import Choice, Source, blaming, stack_shape
+from hardware.parsing.source import Choice, Source, blaming, regular_file, stack_shape
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.image_files import decoded
@@ -61,10 +62,9 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def open_source(path: Path, choice: Choice) -> Source:
     """Opens an image, or those of a folder in the order of their numbers, which are read as they are asked for."""
-    if not path.is_dir():
-        return _stack([path], (), lambda image: image)
-    images = ordered_images(path, SUFFIXES, choice)
-    return _stack(images.paths, images.remarks, partial(own_file, path))
+    images = ordered_images(path, choice) if path.is_dir() else Ordered([path], (), choice)
+    images_of(path, Planes.in_order((), ()), images.rest)  # an image has no channels to choose from
+    return _stack(images.paths, images.remarks, partial(own_file, path) if path.is_dir() else regular_file)
 
 
 def _stack(paths: Sequence[Path], remarks: tuple[str, ...], checked: Callable[[Path], Path]) -> Source:

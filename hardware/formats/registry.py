@@ -27,6 +27,9 @@ BUILT_IN = {
     "spad512": "hardware.formats.spad512",
 }
 
+#: The signature of the files that a Mac writes beside others on foreign disks.
+_APPLE_DOUBLE = b"\x00\x05\x16\x07"
+
 #: Bytes of the beginning of a file by which it is recognised.
 HEAD_BYTES = 4096
 
@@ -108,4 +111,6 @@ def _head(path: Path) -> bytes:
         head = file.read(HEAD_BYTES)
     if not head:
         raise InputError(f"{path}: empty (0 bytes); copy or record it again")
+    if head.startswith(_APPLE_DOUBLE):
+        raise InputError(f"{path}: what a Mac keeps beside a file; give the file itself, without ._ before its name")
     return head

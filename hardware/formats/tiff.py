@@ -2,10 +2,12 @@
 
 import logging
 import math
+import re
 import struct
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 from hardware.parsing import micro_manager, ome_xml
 from hardware.parsing.grey import GREY_AXES, grey
-from hardware.parsing.image_names import holds_images, ordered_images, own_file
+from hardware.parsing.image_names import holds_images, images_in, ordered_images, own_file
 from hardware.parsing.inflating import LARGEST_PIECE
 from hardware.parsing.planes import Planes, images_of
 from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
@@ -86,27 +88,11 @@ class _Recording:
         self.parts: list[_Pages] = []
         self.numbers: dict[str, NDArray[np.int64]] = {}
 
-    def source(self, choice: Choice) -> Source:
-        planes = self._planes()
-        images = images_of(self.path, planes, choice)
-        ends = np.cumsum([len(part.pages) for part in self.parts])
-        used = [self.parts[index] for index in np.unique(np.searchsorted(ends, images.stored, "right"))]
-        shapes = {(part.shape, part.dtype) for part in used}
-        if len(shapes) > 1:
-            raise InputError(f"{self.path}: {len(shapes)} kinds of page; expected one stack of equal images")
-        names = ", ".join(name or self.path.name for name in self.numbers)
-        return Source(
-            shape=stack_shape(self.path, (len(images.stored), *used[0].shape)),
-            dtype=used[0].dtype,
-            read=self._reader(images.stored, ends),
-            close=self.stack.close,
-            remarks=(*((f"read as one recording: {names}",) if len(self.numbers) > 1 else ()), *images.remarks),
-        )
-
-    def _planes(self) -> Planes:
+    @cached_property
+    def planes(self) -> Planes:
         """What the file says of its axes: OME-XML first, then Micro-Manager, then ImageJ and all else."""
         page = self.first.pages.first
-        if page.is_ome:
+        if re.search(r"<(\w+:)?OME\b", page.description[:1000]):
             root = own = ome_xml.parsed(self.path, page.description)
             if described_by := ome_xml.metadata_file(own):
                 root = ome_xml.parsed(self.path, self._description(described_by))
@@ -116,6 +102,28 @@ class _Recording:
             if found is not None:
                 return found
         return self._as_stored()
+
+    def names(self) -> list[str]:
+        """The names of the files of the recording that are there."""
+        assert self.planes
+        return [name or self.path.name for name in self.numbers or [""]]
+
+    def source(self, choice: Choice, *, whole: bool = False) -> Source:
+        """The images that are chosen; of the whole recording, a position has to be, and not the one of this file."""
+        images = images_of(self.path, replace(self.planes, at=None) if whole else self.planes, choice)
+        ends = np.cumsum([len(part.pages) for part in self.parts])
+        used = [self.parts[index] for index in np.unique(np.searchsorted(ends, images.stored, "right"))]
+        shapes = {(part.shape, part.dtype) for part in used}
+        if len(shapes) > 1:
+            raise InputError(f"{self.path}: {len(shapes)} kinds of page; expected one stack of equal images")
+        remark = f"read as one recording: {', '.join(self.names())}"
+        return Source(
+            shape=stack_shape(self.path, (len(images.stored), *used[0].shape)),
+            dtype=used[0].dtype,
+            read=self._reader(images.stored, ends),
+            close=self.stack.close,
+            remarks=(*((remark,) if len(self.numbers) > 1 else ()), *images.remarks),
+        )
 
     def _description(self, name: str) -> str:
         """The OME-XML in another file of the recording."""
@@ -276,20 +284,25 @@ def _grey_reader(path: Path, read: Callable[[int, int], NDArray[Any]], axes: str
 
 def _open_folder(folder: Path, choice: Choice, stack: ExitStack) -> Source:
     """Opens a folder of single images in the order of their names; or the recording that its files are parts of."""
-    images = ordered_images(folder, SUFFIXES, choice)
-    first = _Recording(own_file(folder, images.paths[0]), stack)
-    source = first.source(choice)
-    names = {each.name for each in images.paths}
-    if names == {name or images.paths[0].name for name in first.numbers} or len(names) == 1:
-        return source
-    if source.shape[0] > 1:
-        many = f"{images.paths[0].name} holds {source.shape[0]} images"
+    files = images_in(folder)
+    recording = _Recording(own_file(folder, files[0]), stack)
+    names = recording.names()
+    if len(files) == 1 or len(names) > 1:
+        if set(names) != {path.name for path in files}:
+            raise InputError(f"{folder}: holds images besides those of {files[0].name}; give that file instead")
+        return recording.source(choice, whole=True)
+    images = ordered_images(folder, choice)
+    first = _Recording(own_file(folder, images.paths[0]), stack).source(images.rest)
+    if first.shape[0] > 1:
+        many = f"{images.paths[0].name} holds {first.shape[0]} images"
         raise InputError(f"{folder}: {many}; expected one image in each file, give the stacks one by one")
 
     def read(start: int, stop: int) -> Counts:
-        return np.concatenate([_single(own_file(folder, path), source, choice) for path in images.paths[start:stop]])
+        return np.concatenate(
+            [_single(own_file(folder, path), first, images.rest) for path in images.paths[start:stop]]
+        )
 
-    return replace(source, shape=(len(images.paths), *source.shape[1:]), read=read, remarks=images.remarks)
+    return replace(first, shape=(len(images.paths), *first.shape[1:]), read=read, remarks=images.remarks)
 
 
 def _single(path: Path, like: Source, choice: Choice) -> Counts:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,12 @@ class Ordered:
     Attributes:
         paths: at least one.
         remarks: sentences for the user about how the order was found.
+        rest: what is chosen of axes that the names do not have, which those within the files may be.
     """
 
     paths: Sequence[Path]
     remarks: tuple[str, ...]
+    rest: Choice
 
 
 def holds_images(folder: Path, suffixes: Sequence[str]) -> bool:
@@ -41,7 +43,20 @@ def holds_images(folder: Path, suffixes: Sequence[str]) -> bool:
     return any(path.suffix.lower() in suffixes for path in _visible(folder))
 
 
-def ordered_images(folder: Path, suffixes: Sequence[str], choice: Choice) -> Ordered:
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder, in the order of the alphabet.
+
+    Raises:
+        InputError: they are of two kinds.
+    """
+    images = sorted(path for path in _visible(folder) if path.suffix.lower() in SUFFIXES)
+    kinds = sorted({path.suffix.lower().replace("tiff", "tif") for path in images})
+    if len(kinds) > 1:
+        raise InputError(f"{folder}: images of two kinds, {' and '.join(kinds)}; keep one set of images")
+    return images
+
+
+def ordered_images(folder: Path, choice: Choice) -> Ordered:
     """The images of a folder by the numbers in their names, of the channel, position and slice that are chosen.
 
     Names that differ in one number are in its order; in more, in that of the first of them, then the next, as they are
@@ -51,12 +66,9 @@ def ordered_images(folder: Path, suffixes: Sequence[str], choice: Choice) -> Ord
         InputError: images of two kinds, names without a number or that differ in more than numbers, two with the same
             numbers, or numbers whose order is not certain.
     """
-    images = sorted(path for path in _visible(folder) if path.suffix.lower() in SUFFIXES)
-    kinds = sorted({path.suffix.lower().replace("tiff", "tif") for path in images})
-    if len(kinds) > 1:
-        raise InputError(f"{folder}: images of two kinds, {' and '.join(kinds)}; keep one set of images")
+    images = images_in(folder)
     if len(images) == 1:
-        return Ordered(images, ())
+        return Ordered(images, (), choice)
     words, numbers = _taken_apart(folder, images)
     varying = [place for place in range(numbers.shape[1]) if (numbers[:, place] != numbers[0, place]).any()]
     _check_order(folder, words, numbers, varying)
@@ -69,13 +81,13 @@ def ordered_images(folder: Path, suffixes: Sequence[str], choice: Choice) -> Ord
         axes=tuple(places),
         coordinates=np.column_stack(list(places.values())),
         stored=np.arange(len(images)),
-        names={
-            axis: [f"{word}{n}" for n in sorted(set(row))] for (axis, word), row in zip(counted, values.T, strict=True)
-        },
+        names={axis: _named(word, numbers[:, place]) for (axis, word), place in zip(counted, varying, strict=True)},
     )
-    found = images_of(folder, planes, choice)
+    told = {axis: getattr(choice, axis) for axis in (CHANNEL, POSITION, SLICE) if axis in places}
+    found = images_of(folder, planes, Choice(**told))
     paths = [images[index] for index in found.stored]
-    return Ordered(paths, (*found.remarks, *_remarks(paths, values[found.stored], axes)))
+    remarks = (*found.remarks, *_remarks(paths, values[found.stored], axes))
+    return Ordered(paths, remarks, replace(choice, **dict.fromkeys(told)))
 
 
 def own_file(folder: Path, path: Path) -> Path:
@@ -153,6 +165,12 @@ def _counted(words: Sequence[str], varying: Sequence[int]) -> list[tuple[str, st
     known = _WORDS | _LETTERS if len(varying) > 1 else _WORDS
     found = [re.search(r"([a-z]+)[-_= ]?$", words[place]) for place in varying]
     return [(known.get(word[1], TIME), word[1]) if word else (TIME, "") for word in found]
+
+
+def _named(word: str, column: NDArray[np.str_]) -> list[str]:
+    """The entries of an axis as the names have them, in order."""
+    written = {int(each): f"{word}{each}" for each in column.tolist()}
+    return [written[number] for number in sorted(written)]
 
 
 def _ranks(values: NDArray[np.object_]) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ def regular_file(path: Path) -> Path:
         InputError: it is not a file.
     """
     if path.is_dir():
-        raise InputError(f"{path}: a directory without numbered PNG images; give one capture file")
+        raise InputError(f"{path}: a directory without PNG or TIFF images; give one capture file")
     if not path.exists():
         raise InputError(f"{path}: no such file; check the name")
     if not path.is_file():

@@ -1,5 +1,6 @@
 """What the readers are fuzzed with: ordinary files of every format to be damaged, and traps to be refused."""
 
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -57,7 +58,8 @@ def formats(folder: Path, outside: Path) -> list[Format]:
     return [
         _hdf5(folder, outside),
         _spc3(folder),
-        _tiff(folder),
+        _tiff(folder, outside),
+        _tiff_folder(folder),
         _png(folder, "png", "a.png"),
         _png(folder, "png folder", "run/frame_0002.png"),
         _npy(folder),
@@ -203,16 +205,63 @@ def _spc3(folder: Path) -> Format:
     return Format("spc3", "a.spc3", ordinary, tuple(traps))
 
 
-def _tiff(folder: Path) -> Format:
+def _tiff(folder: Path, outside: Path) -> Format:
     path, ordinary = folder / "a.tif", []
     peak = np.rint(255 / COUNTS[0].max() * COUNTS[0]).astype(np.uint8)
     ways: list[dict[str, Any]] = [{"metadata": None}, {"compression": "zlib"}, {"imagej": True}, {"ome": True}]
     for how in ways:
         tifffile.imwrite(path, COUNTS, photometric="minisblack", **how)
         ordinary.append(path.read_bytes())
+    ways = [
+        {"compression": "lzw"},
+        {"compression": "zstd", "predictor": True},
+        {"ome": True, "metadata": {"axes": "TYX"}},
+    ]
+    for how in ways:
+        tifffile.imwrite(path, COUNTS, photometric="minisblack", **how)
+        ordinary.append(path.read_bytes())
+    tifffile.imwrite(path, np.stack([COUNTS] * 3, -1), photometric="rgb")
+    ordinary.append(path.read_bytes())
     tifffile.imwrite(path, peak, photometric="minisblack")
     ordinary.append(path.read_bytes())
-    return Format("tiff", "a.tif", ordinary, (_tiff_bomb(path),))
+    tifffile.imwrite(outside / "other.tif", COUNTS, photometric="minisblack")
+    others = (str(outside / "other.tif"), "outside/other.tif", "../outside/other.tif", "linked.tif", "fifo.tif")
+    (folder / "linked.tif").symlink_to(outside / "other.tif")
+    os.mkfifo(folder / "fifo.tif")
+    traps = [_ome_over_two_files(path, name) for name in others]
+    lies = ('SizeT="1000000000"', 'SizeT="-1"', 'SizeC="4294967296" SizeT="4294967296"')
+    traps += [_described(path, '<TiffData IFD="0" PlaneCount="6"/>', lie) for lie in lies]
+    nested = "<a>" * 100_000 + "</a>" * 100_000
+    traps += [_described(path, nested, 'SizeT="0"'), _described(path, "<TiffData/>" * 9000, 'SizeT="12"')]
+    return Format("tiff", "a.tif", ordinary, (_tiff_bomb(path), *traps))
+
+
+def _described(path: Path, data: str, sizes: str) -> bytes:
+    """Pages whose OME-XML says where they are."""
+    pixels = f'<Pixels DimensionOrder="XYZCT" SizeX="8" SizeY="16" {sizes}>{data}</Pixels>'
+    xml = f"<OME><Image>{pixels}</Image></OME>".encode()
+    tifffile.imwrite(path, COUNTS, photometric="minisblack", metadata=None, description=xml)
+    return path.read_bytes()
+
+
+def _ome_over_two_files(path: Path, other: str) -> bytes:
+    """Half of a recording, whose other half is said to be in the file `other`."""
+    data = "".join(
+        f'<TiffData FirstT="{12 * half}" IFD="0" PlaneCount="12"><UUID FileName="{name}">{half}</UUID></TiffData>'
+        for half, name in enumerate((path.name, other))
+    )
+    return _described(path, data, 'SizeT="24"')
+
+
+def _tiff_folder(folder: Path) -> Format:
+    run, path = folder / "frames", folder / "one.tif"
+    run.mkdir()
+    for number, image in enumerate(COUNTS[:3], 1):
+        tifffile.imwrite(run / f"frame_{number}.tif", image)
+    tifffile.imwrite(path, COUNTS[1], compression="zlib")
+    ordinary = [(run / "frame_2.tif").read_bytes(), path.read_bytes()]
+    tifffile.imwrite(path, COUNTS[:2], photometric="minisblack")
+    return Format("tiff folder", "frames/frame_2.tif", ordinary, (path.read_bytes(), _tiff_bomb(path)), folder=True)
 
 
 def _tiff_bomb(path: Path) -> bytes:
