@@ -12,6 +12,7 @@ from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.image_files import photograph
+from noise_model.plain_text import encodable
 from noise_model.progress import Report, silent
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.methods import Answer, Method
@@ -130,7 +131,9 @@ def evaluate(
     paths = source.paths[:limit]
     for path, picture in _usable(paths, result.skipped):
         for condition in conditions:
-            recording = _recorded(path.relative_to(folder).as_posix(), picture, condition, white[condition], seed)
+            recording = _recorded(
+                encodable(path.relative_to(folder).as_posix()), picture, condition, white[condition], seed
+            )
             for name, method in methods.items():
                 result.add(recording, name, method(recording.counts, recording.model, condition.scale))
                 progress(len(result.rows), len(paths) * len(conditions) * len(methods))
