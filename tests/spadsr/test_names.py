@@ -40,7 +40,7 @@ def counts(odd: Path) -> Path:
 
 
 def photographs(folder: Path, number: int = 1) -> Path:
-    y, x = np.mgrid[:96, :96]
+    y, x = np.mgrid[:300, :300]
     for index in range(number):
         picture = (127 + 100 * np.sin(x / (9 + index)) * np.cos(y / 13)).astype(np.uint8)
         done, data = cv2.imencode(".png", picture)
@@ -65,7 +65,7 @@ def test_recordings(spadsr: Spadsr, odd: Path, counts: Path, small_weights: Path
 
 
 def test_folders_of_images(spadsr: Spadsr, odd: Path) -> None:
-    assert "1 image of 96 x 96" in spadsr("info", photographs(odd)).out
+    assert "1 image of 300 x 300" in spadsr("info", photographs(odd)).out
 
 
 def test_calibrating(spadsr: Spadsr, odd: Path) -> None:
@@ -83,14 +83,27 @@ def test_photographs(spadsr: Spadsr, odd: Path, tmp_path: Path, small_weights: P
     recipe = photos / f"{ODD}.yaml"
     recipe.write_text(
         "{steps: 1, batch: 2, exposures: 1, native: 16, warm_up: 1, record_every: 1, checkpoint_seconds: 0,"
-        " interval_batches: 1, bfloat16: false, scenes: {drawn: 2, drawn_size: 64},"
+        " interval_batches: 1, bfloat16: false, scenes: {drawn: 2, drawn_size: 256},"
         " network: {width: 8, groups: 1, blocks: 1, attention_width: 8, heads: 2}}"
     )
     said = spadsr("train", recipe, f"scenes.photos={photos}", "-o", photos / "run")
     assert (said.code, (photos / "run" / "weights.safetensors").exists()) == (0, True), said.err
     said = spadsr("simulate", "--scenes", 1, "--images", photos, "-o", photos / "set", "--workers", 1)
     assert said.code == 0, said.err
-    said = spadsr("evaluate", photos, "--weights", small_weights, "--limit", 1, "-o", photos / "out")
+    said = spadsr(
+        "evaluate",
+        photos,
+        "--weights",
+        small_weights,
+        "--limit",
+        1,
+        "--frames",
+        16,
+        "--methods",
+        "bicubic",
+        "-o",
+        photos / "out",
+    )
     assert said.code == 0, said.err
 
 
