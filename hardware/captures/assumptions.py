@@ -11,7 +11,7 @@ from noise_model.errors import InputError, Note
 #: The MPD SPC3's live time of one frame and dead time, and the narrowest counter it is read with.
 COUNT_TIME, DEAD_TIME, COUNTER_BITS = 10.4e-6, 50e-9, 8
 
-#: Pixels with the largest count that make it a full one, if they are twice as many as those that have one count less.
+#: Pixels with the largest count that make it a full one, at least.
 ENOUGH_FULL = 8
 
 
@@ -33,7 +33,7 @@ class Peak:
     @property
     def full(self) -> bool:
         """Whether the count is that of saturated pixels: counts up to chance grow rarer towards the largest."""
-        return self.largest_number or self.pixels >= max(ENOUGH_FULL, 2 * self.below)
+        return self.pixels >= ENOUGH_FULL and (self.largest_number or self.pixels >= 2 * self.below)
 
 
 def complete(
