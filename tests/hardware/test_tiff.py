@@ -37,11 +37,17 @@ def refused(path: Path, words: str, **options: Any) -> str:
     return caught.value.arguments[0] if caught.value.arguments else ""
 
 
-@pytest.mark.parametrize("how", [{"imagej": True}, {"ome": True}, {}, {"ome": True, "compression": "zlib"}], ids=str)
-@pytest.mark.parametrize("axes", ["TCYX", "CTYX", "ZCYX", "CZYX"])
+@pytest.mark.parametrize(
+    ("how", "axes"),
+    [({"imagej": True}, "TCYX"), ({"imagej": True}, "ZCYX")]  # ImageJ has one order of axes
+    + [
+        (how, axes)
+        for how in ({"ome": True}, {}, {"ome": True, "compression": "zlib"})
+        for axes in ("TCYX", "CTYX", "ZCYX", "CZYX")
+    ],
+    ids=str,
+)
 def test_channels_are_chosen_and_never_taken_for_time(tmp_path: Path, how: dict[str, Any], axes: str) -> None:
-    if how.get("imagej") and axes != "TCYX" and axes != "ZCYX":
-        pytest.skip("ImageJ has one order of axes")
     path, first = tmp_path / "a.tif", axes[0] == "C"
     stored = TWO.swapaxes(0, 1) if first else TWO
     tifffile.imwrite(path, stored, **PLAIN, **how, metadata={"axes": axes})
