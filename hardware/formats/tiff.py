@@ -31,6 +31,8 @@ ARRAYS = False
 AXES = ("channel", "position", "slice")
 LAYOUTS = ()
 
+LZW = 5
+
 #: Compressions that keep counts as they are and unpack to no more than is asked for, by their codes: none, LZW,
 #: PackBits, Deflate (three codes), LZMA and Zstandard (two codes).
 COMPRESSIONS = (1, 5, 32773, 8, 32946, 50013, 34925, 34926, 50000)
@@ -188,7 +190,7 @@ class _Recording:
 
     def _stored(self, path: Path, tiff: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> _Pages:
         key = series.keyframe
-        if key is None or series.dtype is None or key.axes not in GREY_AXES:
+        if key is None or series.dtype is None or key.axes not in GREY_AXES or key.samplesperpixel > 4:
             axes = "" if key is None else key.axes
             raise InputError(f"{path}: pages with axes {axes}; expected grey images of counts")
         rows, columns = (key.shape[key.axes.index(axis)] for axis in "YX")
@@ -271,9 +273,30 @@ def _page_reader(path: Path, series: tifffile.TiffPageSeries) -> Callable[[int, 
         if sum(page.databytecounts) > largest:
             raise InputError(f"{path}: damaged: page {index} claims to be larger than the file; copy it again")
         _check_segments(path, page.keyframe)
-        return page.asarray()
+        return _lzw_page(path, page) if page.keyframe.compression == LZW else page.asarray()
 
     return lambda start, stop: np.stack([read_page(index) for index in range(start, stop)])
+
+
+def _lzw_page(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[Any]:
+    """The pixels of a page in strips that are packed by LZW, whose rows may hold differences (predictor 2)."""
+    from hardware.parsing import lzw  # compiles, which takes a while
+
+    key, file = page.keyframe, page.parent.filehandle
+    plain = key.planarconfig == 1 and key.bitspersample == 8 * key.dtype.itemsize and key.fillorder == 1
+    if key.is_tiled or not plain or key.predictor not in (1, 2):
+        raise InputError(f"{path}: compressed by LZW in tiles or planes; save it uncompressed, or with Deflate")
+    strips, rows = [], key.imagelength
+    row_bytes = key.imagewidth * key.samplesperpixel * key.dtype.itemsize
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        file.seek(offset)
+        strips.append(lzw.unpacked(file.read(length), min(rows, key.rowsperstrip) * row_bytes))
+        rows -= min(rows, key.rowsperstrip)
+    pixels = np.concatenate(strips).view(key.dtype.newbyteorder(page.parent.byteorder))
+    image = pixels.reshape(key.imagelength, key.imagewidth, key.samplesperpixel).astype(key.dtype)
+    if key.predictor == 2:
+        np.cumsum(image, axis=1, dtype=key.dtype, out=image)
+    return image.reshape(key.shape)
 
 
 def _grey_reader(path: Path, read: Callable[[int, int], NDArray[Any]], axes: str) -> Callable[[int, int], NDArray[Any]]:

@@ -14,7 +14,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from hardware.captures.capture import open_capture
-from hardware.parsing import micro_manager
+from hardware.parsing import lzw, micro_manager
 from noise_model.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -144,6 +144,34 @@ def test_a_page_is_unpacked_no_further_than_it_is_large(tmp_path: Path) -> None:
     total, kilobytes = map(int, said.stdout.split())
     assert total == 0
     assert kilobytes < 30_000
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.dtype(">u2"), np.uint32])
+@pytest.mark.parametrize("rows", [1, 3, 90])
+@pytest.mark.parametrize("predictor", [False, True])
+def test_lzw_of_any_length(tmp_path: Path, dtype: Any, rows: int, predictor: bool) -> None:
+    """Long enough for all widths of code, and for tables that are full."""
+    path, counts = tmp_path / "a.tif", np.random.default_rng(1).poisson(3, (2, 90, 300)).astype(dtype)
+    how: dict[str, Any] = {"compression": "lzw", "predictor": predictor, "rowsperstrip": rows}
+    tifffile.imwrite(path, counts, **PLAIN, **how, byteorder=">" if dtype == np.dtype(">u2") else "<")
+    np.testing.assert_array_equal(read(path), counts)
+
+
+@pytest.mark.parametrize("whole", [bytes(5000), bytes(range(256)) * 40, np.random.default_rng(0).bytes(20_000)])
+def test_lzw_of_damaged_streams(whole: bytes) -> None:
+    packed, rng = imagecodecs.lzw_encode(whole), np.random.default_rng(0)
+    np.testing.assert_array_equal(lzw.unpacked(packed, len(whole)), np.frombuffer(whole, np.uint8))
+    for _ in range(200):
+        damaged = bytearray(packed)
+        damaged[rng.integers(len(packed))] ^= 1 << rng.integers(8)
+        try:
+            assert lzw.unpacked(bytes(damaged), len(whole)).size == len(whole)
+        except ValueError as error:
+            said = str(error)
+            if not said.startswith("LZW: "):
+                raise
+    with pytest.raises(ValueError, match="of 5001 bytes"):
+        lzw.unpacked(imagecodecs.lzw_encode(bytes(5000)), 5001)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
