@@ -273,29 +273,29 @@ def _page_reader(path: Path, series: tifffile.TiffPageSeries) -> Callable[[int, 
         if sum(page.databytecounts) > largest:
             raise InputError(f"{path}: damaged: page {index} claims to be larger than the file; copy it again")
         _check_segments(path, page.keyframe)
-        return _lzw_page(path, page) if page.keyframe.compression == LZW else page.asarray()
+        return _lzw_page(path, page, page.keyframe) if page.keyframe.compression == LZW else page.asarray()
 
     return lambda start, stop: np.stack([read_page(index) for index in range(start, stop)])
 
 
-def _lzw_page(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame) -> NDArray[Any]:
+def _lzw_page(path: Path, page: tifffile.TiffPage | tifffile.TiffFrame, key: tifffile.TiffPage) -> NDArray[Any]:
     """The pixels of a page in strips that are packed by LZW, whose rows may hold differences (predictor 2)."""
     from hardware.parsing import lzw  # compiles, which takes a while
 
-    key, file = page.keyframe, page.parent.filehandle
-    plain = key.planarconfig == 1 and key.bitspersample == 8 * key.dtype.itemsize and key.fillorder == 1
+    dtype, file = np.dtype(key.dtype), page.parent.filehandle
+    plain = key.planarconfig == 1 and key.bitspersample == 8 * dtype.itemsize and key.fillorder == 1
     if key.is_tiled or not plain or key.predictor not in (1, 2):
         raise InputError(f"{path}: compressed by LZW in tiles or planes; save it uncompressed, or with Deflate")
     strips, rows = [], key.imagelength
-    row_bytes = key.imagewidth * key.samplesperpixel * key.dtype.itemsize
+    row_bytes = key.imagewidth * key.samplesperpixel * dtype.itemsize
     for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
         file.seek(offset)
         strips.append(lzw.unpacked(file.read(length), min(rows, key.rowsperstrip) * row_bytes))
         rows -= min(rows, key.rowsperstrip)
-    pixels = np.concatenate(strips).view(key.dtype.newbyteorder(page.parent.byteorder))
-    image = pixels.reshape(key.imagelength, key.imagewidth, key.samplesperpixel).astype(key.dtype)
+    pixels = np.concatenate(strips).view(dtype.newbyteorder(page.parent.byteorder))
+    image = pixels.reshape(key.imagelength, key.imagewidth, key.samplesperpixel).astype(dtype)
     if key.predictor == 2:
-        np.cumsum(image, axis=1, dtype=key.dtype, out=image)
+        np.cumsum(image, axis=1, dtype=dtype, out=image)
     return image.reshape(key.shape)
 
 

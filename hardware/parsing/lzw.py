@@ -39,7 +39,7 @@ def _unpack(packed: NDArray[np.uint8], whole: NDArray[np.uint8]) -> Any:
         while held < width:
             if place == packed.size:
                 return at
-            buffer = ((buffer << 8) | np.int64(packed[place])) & 0xFFFFFF
+            buffer = ((buffer << 8) | int(packed[place])) & 0xFFFFFF
             place += 1
             held += 8
         held -= width
