@@ -14,7 +14,9 @@ from hardware.captures.assumptions import complete
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
-from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
+from hardware.parsing.sentinels import FAR, without_marked
+from hardware.parsing.source import SIZE, Choice, Source, blaming, counts_dtype, size_of, stack_shape
+from hardware.parsing.whole_numbers import whole_numbers
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
@@ -176,12 +178,14 @@ class Capture:
         )
 
     def _checked(self, block: Counts, start: int) -> Counts:
+        largest = self.settings.saturation_value
+        if self.pixel_mask is not None:
+            block = np.where((self.pixel_mask != 0) & ((block < 0) | (block > largest)), 0, block)
         if block.dtype.kind == "i" and block.min() < 0:
             index, value = _first(block, block < 0)
             raise InputError(
                 f"{self.path}: image {start + index} holds the count {value}; expected counts of 0 and more"
             )
-        largest = self.settings.saturation_value
         if block.max() > largest:
             index, value = _first(block, block > largest)
             how = f"{self.settings.cycles} cycles of a {self.settings.counter_bits}-bit counter"
@@ -208,7 +212,8 @@ def open_capture(
 
     `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s) and `counter_bits` are for what the file
     does not say. What is not given either is assumed, and listed in `Capture.assumptions`. `array` names or numbers one
-    of several arrays in a file; `layout` is the order of its numbers: counts, packed, images-first or images-last.
+    of several arrays in a file, or one of several channels; `layout` is the order of its numbers: counts, packed,
+    packed-rows, images-first or images-last, or for files without a header rows x columns x bits, such as 512x512x8.
 
     Raises:
         InputError: not a capture, damaged, or an argument contradicts the file.
@@ -233,8 +238,9 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
     shape = stack_shape(path, source.shape)
     counts_dtype(path, source.dtype)
     known = PartialSettings.model_validate(given.known() | source.settings.known())
+    source = without_marked(whole_numbers(path, source, known), known)
     source = counts_of_levels(path, source, known)
-    settings, assumed = complete(path, source.settings, given, source.usual, lambda: _peak(source))
+    settings, assumed = complete(path, source.settings, given, source.usual, lambda: _peak(path, source))
     lost = _lost(path, source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
     return Capture(
@@ -256,7 +262,8 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
 def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.array is not None and not form.ARRAYS:
         raise InputError(f"{path}: array {choice.array}: a {form.NAME} holds one array; choose none", "array")
-    if choice.layout is not None and choice.layout not in form.LAYOUTS:
+    a_size = SIZE in form.LAYOUTS and size_of(choice.layout) is not None
+    if choice.layout is not None and choice.layout not in form.LAYOUTS and not a_size:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
 
@@ -271,11 +278,30 @@ def _lost(path: Path, source: Source) -> int | None:
     return last - first - images + 1
 
 
-def _peak(source: Source) -> int:
-    """The largest count of a file, by reading everything."""
+def _peak(path: Path, source: Source) -> int:
+    """The largest count of a file, by reading everything but masked pixels.
+
+    Raises:
+        InputError: it is the largest number of a type of more than 8 bits and far above all others, so no count.
+    """
     images, height, width = source.shape
     step = max(1, BLOCK_BYTES // (height * width * source.dtype.itemsize))
-    return max(int(source.read(start, min(start + step, images)).max()) for start in range(0, images, step))
+    good = slice(None) if source.pixel_mask is None else source.pixel_mask == 0
+    mark = 0 if source.dtype.itemsize == 1 else int(np.iinfo(source.dtype).max)
+    peak, below = 0, 0
+    for start in range(0, images, step):
+        block = source.read(start, min(start + step, images))[:, good]
+        largest = int(block.max(initial=0))
+        peak = max(peak, largest)
+        below = max(below, int(block.max(initial=0, where=block < mark)) if largest == mark else largest)
+    if mark and peak == mark and below < mark // FAR:
+        what = f"{peak}, the largest number of its type and far above all others (up to {below})"
+        raise InputError(
+            f"{path}: some counts are {what}; mask such pixels, or say how the file was taken if these are counts",
+            "cycles",
+            "counter_bits",
+        )
+    return peak
 
 
 def _first(block: Counts, bad: NDArray[np.bool_]) -> tuple[int, int]:
