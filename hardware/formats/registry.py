@@ -21,6 +21,7 @@ BUILT_IN = {
     "mat": "hardware.formats.mat",
     "png": "hardware.formats.png",
     "npy": "hardware.formats.npy",
+    "npz": "hardware.formats.npz",
     "tiff": "hardware.formats.tiff",
     "nexus": "hardware.formats.nexus",
     "text": "hardware.formats.text",

@@ -21,7 +21,6 @@ from hardware.parsing.image_names import holds_images, images_in, ordered_images
 from hardware.parsing.inflating import LARGEST_PIECE
 from hardware.parsing.planes import Planes, images_of
 from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
-from hardware.parsing.whole_numbers import as_counts
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
@@ -75,7 +74,7 @@ def open_source(path: Path, choice: Choice) -> Source:
     """Opens a stack, or a folder of images, whose pages are read as they are asked for."""
     with ExitStack() as stack:
         source = _open_folder(path, choice, stack) if path.is_dir() else _Recording(path, stack).source(choice)
-        return replace(as_counts(path, source), close=stack.pop_all().close)
+        return replace(source, close=stack.pop_all().close)
 
 
 class _Recording:
@@ -196,7 +195,7 @@ class _Recording:
         rows, columns = (key.shape[key.axes.index(axis)] for axis in "YX")
         images = series.size // max(key.size, 1)
         stack_shape(path, (images, rows, columns))
-        dtype = series.dtype if series.dtype.kind == "f" else counts_dtype(path, series.dtype)
+        dtype = counts_dtype(path, series.dtype)
         if series.dataoffset is not None and dtype.kind != "b":
             ordered = dtype.newbyteorder(tiff.byteorder)
             raw = RawStack(path, (images, *key.shape), ordered, series.dataoffset)

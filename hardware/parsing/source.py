@@ -4,7 +4,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,12 @@ from noise_model.errors import InputError
 
 #: Pixels of the largest image that is read. The largest SPAD array built has 3.2 million.
 LARGEST_IMAGE = 1 << 24
+
+#: Characters of what a library says of a damaged file, at most: it may repeat the file.
+LONGEST_REASON = 200
+
+#: The NXdetector bit of pixels that a file marks without saying why: "user defined mask".
+MARKED = 1 << 8
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,26 @@ class Choice:
     slice: str | None = None
 
 
+#: A layout of formats without a header: rows, columns and bits of a pixel, as in 512x512x8.
+SIZE = "ROWSxCOLUMNSxBITS"
+
+
+def size_of(layout: str | None) -> tuple[int, int, int] | None:
+    """Rows, columns and bits of a layout such as 512x512x8; None for others."""
+    parts = (layout or "").lower().split("x")
+    if len(parts) != 3 or not all(part.isdecimal() and len(part) < 7 for part in parts):
+        return None
+    rows, columns, bits = map(int, parts)
+    return rows, columns, bits
+
+
 @dataclass(frozen=True)
 class Source:
     """An opened file: how to read its counts, and what it says about them.
 
     Attributes:
         shape: (T, H, W): images, rows, columns.
-        dtype: type of the counts in the file; an integer or bool type.
+        dtype: type of the counts in the file: integers, bool, or floating-point numbers, which have to be whole.
         read: read(start, stop) gives the images of that range, (stop - start, H, W), unchecked.
         close: releases the file.
         settings: what the file says of how the images were taken.
@@ -67,6 +86,12 @@ class Source:
     sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
 
 
+def masking(source: Source, pixels: NDArray[np.bool_], bit: int) -> Source:
+    """A source with further masked pixels, (H, W)."""
+    before = np.uint32(0) if source.pixel_mask is None else source.pixel_mask
+    return replace(source, pixel_mask=before | (pixels * np.uint32(bit)))
+
+
 @contextmanager
 def blaming(path: Path, what: str) -> Iterator[None]:
     """Turns whatever a parser raises over a damaged file into an InputError that names `path`.
@@ -78,7 +103,7 @@ def blaming(path: Path, what: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:LONGEST_REASON]
         raise InputError(
             f"{path}: damaged or not a readable {what} ({reason}); check or copy the file again"
         ) from error
@@ -119,13 +144,9 @@ def counts_dtype(path: Path, dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Checks that numbers of type `dtype` can be counts, and returns it.
 
     Raises:
-        InputError: it is not an integer type.
+        InputError: it is neither an integer nor a floating-point type, whose numbers are to be whole.
     """
-    if dtype.kind == "f":
-        raise InputError(
-            f"{path}: values are {dtype}; expected integer counts (if they are whole, save them as uint16)"
-        )
-    if dtype.kind not in "iub":
+    if dtype.kind not in "iubf":
         raise InputError(f"{path}: values are of type {dtype}; expected integer counts")
     return dtype
 

@@ -60,8 +60,19 @@ Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
 CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")]
 Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, where the file does not say")]
 DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
-Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
-Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+Array = Annotated[
+    str | None,
+    typer.Option(
+        help="array in a file that holds several: its name, path in HDF5, or the number of a channel or counter"
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="how an array lies: counts, packed, packed-rows, images-first, images-last; of a .bin file, rows, columns"
+        " and bits, as 512x512x8"
+    ),
+]
 Channel = Annotated[str | None, typer.Option(help="name or number (from 1) of the channel, of a file with several")]
 Position = Annotated[str | None, typer.Option(help="name or number (from 1) of the stage position, likewise")]
 Slice = Annotated[str | None, typer.Option(help="number (from 1) of the slice in depth, likewise")]

@@ -77,8 +77,8 @@ def test_images_of_a_stack_are_taken_alike(tmp_path: Path) -> None:
     with open_capture(tmp_path) as capture:
         assert np.concatenate(list(capture.blocks())).shape == (3, 8, 8)
     save(tmp_path / "2.png", np.eye(8), TEXTS | {"Integration time": "10 ms"})
-    with open_capture(tmp_path) as capture, pytest.raises(InputError, match=r"2.png: not taken as the first .*10 ms"):
-        list(capture.blocks())
+    with pytest.raises(InputError, match=r"2.png: not taken as the first .*10 ms"):
+        open_capture(tmp_path).read(2, 3)
 
 
 def test_compressed_and_giant_texts_are_left_alone() -> None:
