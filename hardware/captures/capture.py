@@ -1,5 +1,6 @@
 """Captures: recordings of integer counts, and how they were taken."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.captures.assumptions import complete
+from hardware.captures.assumptions import Peak, complete
 from hardware.captures.part import Part, Region
 from hardware.captures.sequence import lost_images, unwrapped
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
-from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
+from hardware.parsing.sentinels import FAR, without_marked
+from hardware.parsing.source import SIZE, Choice, Source, blaming, counts_dtype, size_of, stack_shape
+from hardware.parsing.whole_numbers import whole_numbers
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
@@ -96,7 +99,8 @@ class Capture:
             raise InputError(
                 f"{self.path}: damaged: images {start} to {stop - 1} are not all there; copy the file again"
             )
-        counts_dtype(self.path, block.dtype)
+        if block.dtype.kind not in "iub":
+            raise InputError(f"{self.path}: values are {block.dtype} in spite of what was said; expected whole numbers")
         return self._checked(block, start).astype(self.dtype, copy=False)
 
     def blocks(self, size: int | None = None) -> Iterator[Counts]:
@@ -190,12 +194,14 @@ class Capture:
             raise InputError(f"{self.path}: was closed; open it again to read more of it")
 
     def _checked(self, block: Counts, start: int) -> Counts:
+        largest = self.settings.saturation_value
+        if self.pixel_mask is not None:
+            block = np.where((self.pixel_mask != 0) & ((block < 0) | (block > largest)), 0, block)
         if block.dtype.kind == "i" and block.min() < 0:
             index, value = _first(block, block < 0)
             raise InputError(
                 f"{self.path}: image {start + index} holds the count {value}; expected counts of 0 and more"
             )
-        largest = self.settings.saturation_value
         if block.max() > largest:
             index, value = _first(block, block > largest)
             how = f"{self.settings.cycles} cycles of a {self.settings.counter_bits}-bit counter"
@@ -217,6 +223,9 @@ def open_capture(
     counter_bits: int | None = None,
     array: str | None = None,
     layout: str | None = None,
+    channel: str | int | None = None,
+    position: str | int | None = None,
+    slice: str | int | None = None,
     first: int | None = None,
     last: int | None = None,
     roi: Region | None = None,
@@ -225,7 +234,9 @@ def open_capture(
 
     `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s) and `counter_bits` are for what the file
     does not say. What is not given either is assumed, and listed in `Capture.assumptions`. `array` names or numbers one
-    of several arrays in a file; `layout` is the order of its numbers: counts, packed, images-first or images-last.
+    of several arrays in a file, or one of several channels; `layout` is the order of its numbers: counts, packed,
+    packed-rows, images-first or images-last, or for files without a header rows x columns x bits, such as 512x512x8.
+    `channel`, `position` and `slice` name or number (from 1) one of several in a file with such axes.
     `first` and `last` choose images, both included and counted from 0, and `roi` rows and columns (two slices); what is
     assumed does not depend on them.
 
@@ -236,7 +247,9 @@ def open_capture(
     given = PartialSettings.of(
         None, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=counter_bits
     )
-    form, choice = format_of(path), Choice(array, layout)
+    axes = {"channel": channel, "position": position, "slice": slice}
+    chosen = {axis: str(entry) for axis, entry in axes.items() if entry is not None}
+    form, choice = format_of(path), Choice(array, layout, **chosen)
     _check_choice(path, form, choice)
     with blaming(path, form.NAME):
         source = form.open_source(path, choice)
@@ -252,8 +265,9 @@ def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, par
     whole = replace(whole, shape=stack_shape(path, whole.shape))
     counts_dtype(path, whole.dtype)
     known = PartialSettings.model_validate(given.known() | whole.settings.known())
+    whole = without_marked(whole_numbers(path, whole, known), known)
     whole = counts_of_levels(path, whole, known)
-    settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(whole))
+    settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(path, whole))
     source = part.of(path, unwrapped(path, whole))
     lost = lost_images(source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
@@ -278,16 +292,43 @@ def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, par
 def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.array is not None and not form.ARRAYS:
         raise InputError(f"{path}: array {choice.array}: a {form.NAME} holds one array; choose none", "array")
-    if choice.layout is not None and choice.layout not in form.LAYOUTS:
+    for axis in ("channel", "position", "slice"):
+        if getattr(choice, axis) is not None and axis not in form.AXES:
+            raise InputError(f"{path}: {axis} {getattr(choice, axis)}: {form.NAME}s have no {axis}s; choose none", axis)
+    a_size = SIZE in form.LAYOUTS and size_of(choice.layout) is not None
+    if choice.layout is not None and choice.layout not in form.LAYOUTS and not a_size:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
 
 
-def _peak(source: Source) -> int:
-    """The largest count of a file, by reading everything."""
+def _peak(path: Path, source: Source) -> Peak:
+    """The largest count of a file, by reading everything but masked pixels.
+
+    Raises:
+        InputError: it is the largest number of a type of more than 8 bits and far above all others, so no count.
+    """
     images, height, width = source.shape
     step = max(1, BLOCK_BYTES // (height * width * source.dtype.itemsize))
-    return max(int(source.read(start, min(start + step, images)).max()) for start in range(0, images, step))
+    good = slice(None) if source.pixel_mask is None else source.pixel_mask == 0
+    most = int(np.iinfo(source.dtype).max) if source.dtype.kind in "iu" else 1
+    mark = 0 if source.dtype.itemsize == 1 else most
+    seen, below = Counter[int]({0: 0}), 0
+    for start in range(0, images, step):
+        block = source.read(start, min(start + step, images))[:, good]
+        highest = int(block.max(initial=0))
+        below = max(below, int(block.max(initial=0, where=block < mark)) if highest == mark else highest)
+        largest = max(highest, *seen)
+        for count in (largest, largest - 1):
+            seen[count] += int(np.count_nonzero(block == count))
+    peak = max(seen)
+    if mark and peak == mark and below < mark // FAR:
+        what = f"{peak}, the largest number of its type and far above all others (up to {below})"
+        raise InputError(
+            f"{path}: some counts are {what}; mask such pixels, or say how the file was taken if these are counts",
+            "cycles",
+            "counter_bits",
+        )
+    return Peak(peak, seen[peak], seen[peak - 1], peak == most and source.dtype.kind != "b")
 
 
 def _first(block: Counts, bad: NDArray[np.bool_]) -> tuple[int, int]:

@@ -32,7 +32,7 @@ def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, 
     made = made_by(comparison.evaluation, header)
     summaries = write_evaluation(comparison.evaluation, folder, header)
     with whole_file(folder / "quality.md") as partial:
-        partial.write_text(markdown(summaries, comparison.costs, made), encoding="utf-8")
+        partial.write_text(markdown(summaries, comparison.costs, made), encoding="utf-8", errors="backslashreplace")
     write_csv(folder / "quality.csv", made, _CSV_COLUMNS, _csv_rows(summaries, comparison.costs))
     return summaries
 

@@ -69,8 +69,22 @@ Cycles = Annotated[
 DeadTime = Annotated[
     float | None, typer.Option(help="0 (a binary array), or 1e-12 to 1e6 s, where the file does not say")
 ]
-Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
-Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+Array = Annotated[
+    str | None,
+    typer.Option(
+        help="array in a file that holds several: its name, path in HDF5, or the number of a channel or counter"
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="how an array lies: counts, packed, packed-rows, images-first, images-last; of a .bin file, rows, columns"
+        " and bits, as 512x512x8"
+    ),
+]
+Channel = Annotated[str | None, typer.Option(help="name or number (from 1) of the channel, of a file with several")]
+Position = Annotated[str | None, typer.Option(help="name or number (from 1) of the stage position, likewise")]
+Slice = Annotated[str | None, typer.Option(help="number (from 1) of the slice in depth, likewise")]
 First = Annotated[int | None, typer.Option(help="first image that is taken, counted from 0; before any are added up")]
 Last = Annotated[int | None, typer.Option(help="last image that is taken, counted from 0; it is included")]
 Each = Annotated[bool, typer.Option("--each", help="a picture of every image, numbered, not of the first alone")]
@@ -111,14 +125,18 @@ def capture_options(
     bits: int | None,
     array: str | None,
     layout: str | None,
+    channel: str | None,
+    position: str | None,
+    slice: str | None,
     first: int | None,
     last: int | None,
     roi: str | None,
 ) -> dict[str, Any]:
     """Keywords of `open_capture`."""
     taken = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
+    chosen = {"array": array, "layout": layout, "channel": channel, "position": position, "slice": slice}
     part = {"first": first, "last": last, "roi": None if roi is None else region(roi)}
-    return taken | {"array": array, "layout": layout} | part
+    return taken | chosen | part
 
 
 def region(text: str) -> tuple[slice, slice]:

@@ -23,6 +23,7 @@ from spadsr.cli.console import (
 from spadsr.cli.options import (
     Array,
     Bits,
+    Channel,
     CountTime,
     Cycles,
     DeadTime,
@@ -32,9 +33,11 @@ from spadsr.cli.options import (
     JsonFile,
     Last,
     Layout,
+    Position,
     Quiet,
     Roi,
     Seed,
+    Slice,
     Weights,
     capture_options,
 )
@@ -67,6 +70,9 @@ def infer(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -88,7 +94,9 @@ def infer(
     distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
 
     def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
@@ -169,6 +177,9 @@ def info(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -177,7 +188,9 @@ def info(
     """Say what a file is."""
     from spadsr.files.describe import as_data, describe
 
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
     rows = describe(file, **options)
     write_json(json_file, as_data(rows))
     for name, value in rows:
@@ -199,6 +212,9 @@ def convert(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -211,7 +227,9 @@ def convert(
     """
     from spadsr.files.convert import convert_capture
 
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
     with progress(source.name) as report:
         done = convert_capture(source, target, options, report, each=each)
     for note in done.notes:

@@ -39,7 +39,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
     header = made_by(evaluation, header)
     write_csv(folder / "rows.csv", header, _CSV_COLUMNS, _csv_rows(evaluation.rows))
     with whole_file(folder / "summary.md") as partial:
-        partial.write_text(markdown(summaries, header), encoding="utf-8")
+        partial.write_text(markdown(summaries, header), encoding="utf-8", errors="backslashreplace")
     for name, figure in figures(summaries).items():
         with whole_file(folder / f"{name}.png") as partial:
             save_png(figure, partial, 150, _embedded(header))

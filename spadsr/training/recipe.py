@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from noise_model.config_files import checked_config, find_config, in_short, parsed_yaml, read_config
 from noise_model.errors import InputError
+from noise_model.plain_text import encodable
 from simulate.pairs import PairRecipe
 from spadsr.networks.gated_fusion import GatedFusionConfig
 from spadsr.networks.measurement import SCALES
@@ -154,6 +155,9 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
             raise InputError(f"{shown}: {group} is a value, not a group of keys")
+    if encodable(text) != text:  # a name with bytes that are no text, which YAML does not take
+        values[last] = text
+        return
     try:
         values[last] = parsed_yaml(text)
     except ValueError as error:

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TypeVar
 
 import cv2
-import numpy as np
 import torch
 from torch import Tensor
 
+from noise_model.image_files import photograph
 from noise_model.progress import Report
 from simulate.scenes import ProceduralScenes, photographs
 from spadsr.training.recipe import SceneRecipe
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Scenes:
-    """Photographs as uint8, at full and half size, and drawn scenes as float16."""
+    """Photographs as grey levels, 0 to 255 (uint8 or float32), at full and half size, and drawn scenes as float16."""
 
     photos: list[list[Tensor]]
     drawn: list[Tensor]
@@ -90,7 +90,7 @@ def _photos(folder: Path | None, device: torch.device, progress: Report) -> tupl
     found, skipped = photographs(folder, seed=0)
     photos = []
     for i, path in enumerate(found.paths):
-        grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        grey = photograph(path)
         sizes = [grey]
         if min(grey.shape) > 1:
             sizes.append(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))

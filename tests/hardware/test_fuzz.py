@@ -16,7 +16,10 @@ import pytest
 from hardware.formats.registry import BUILT_IN
 
 MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
-FORMATS = ["hdf5", "spc3", "tiff", "png", "png folder", "npy", "spad512", "mat 5", "mat 7.3", "text"]
+FORMATS = [
+    *("hdf5", "hdf5 of its own", "spc3", "tiff", "tiff folder", "png", "png folder", "npy", "npz", "spad512"),
+    *("mat 5", "mat 7.3", "mat 4", "text", "csv"),
+]
 OWN = ["sensor", "sensor maps", "simulation recipe", "training recipe", "override", "weights", "checkpoint", "shard"]
 OWN += ["manifest", "result"]
 
@@ -48,4 +51,5 @@ def test_every_file_is_read_or_refused(found: dict[str, dict[str, Any]], name: s
 
 def test_no_format_is_left_out(found: dict[str, dict[str, Any]]) -> None:
     assert [*found] == [*FORMATS, *OWN]
-    assert len(FORMATS) == len(BUILT_IN) + 2  # PNG images and MATLAB files are of two kinds each
+    # Three kinds of MATLAB files, two of TIFF and PNG images, HDF5 files and texts.
+    assert len(FORMATS) == len(BUILT_IN) + 6

@@ -106,6 +106,18 @@ def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
     assert (trained, held_out) == ({1, 2, 3, 4, 6, 7, 8, 9}, {0, 5})
 
 
+@pytest.mark.parametrize(("bits", "kind"), [(8, torch.uint8), (12, torch.float32)])
+def test_photographs_keep_their_levels(tmp_path: Path, bits: int, kind: torch.dtype) -> None:
+    ramp = np.rint(np.linspace(0, (1 << bits) - 1, 64 * 64)).reshape(64, 64)
+    cv2.imwrite(str(tmp_path / "ramp.png"), ramp.astype(np.uint8 if bits == 8 else np.uint16))
+    settled = recipe(scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
+    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    assert bank.trained.photos[0][0].dtype == kind
+    crop = bank.crops(1, 64, torch.Generator(), held_out=False)
+    assert len(torch.unique(crop)) == min(1 << bits, 64 * 64)
+    assert crop.max() == 1
+
+
 def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
     settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
