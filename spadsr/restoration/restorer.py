@@ -1,19 +1,22 @@
 """A trained network that restores counts: rates, their standard uncertainty, and whether they explain the counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
+from noise_model.sensor import HOT, Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
 from spadsr.provenance import Provenance, versions
+from spadsr.restoration.hot_pixels import TOUCHING, find_hot
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
@@ -62,13 +65,14 @@ class Restorer:
         Raises:
             InputError: the network has no such scale.
         """
-        rate, uncertainty, coverage_factor = self.answer(counts, model, scale)
+        hot = hot_in(counts, model)
+        rate, uncertainty, coverage_factor = self._answer_beside(hot, counts, model, scale)
         sensor, exposure = model.sensor, model.exposure
         return Restored(
             rate=rate.cpu().numpy(),
             uncertainty=uncertainty.cpu().numpy(),
             coverage_factor=coverage_factor.cpu().numpy(),
-            check=physics_check(counts, rate, model),
+            check=physics_check(counts, rate, without(hot, model)),
             settings=Settings(
                 count_time=exposure.count_time,
                 cycles=exposure.most_cycles,
@@ -77,16 +81,37 @@ class Restorer:
             ),
             provenance=self.provenance_of(model, scale, command),
             counts=counts.cpu().numpy(),
+            hot=hot,
         )
 
-    @torch.inference_mode()
     def answer(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network says of a stack of images, as tensors on its device; arguments as for `restore`.
+        """Rates and uncertainties of a stack of images, as tensors on the network's device; arguments as for `restore`.
 
         Returns:
             Photon detection rate and its standard uncertainty, (B, s H, s W) float32 in counts/s per native pixel area:
             one standard uncertainty covers 68 % of the pixels. And the coverage factor (B,): that many cover 95 %
             (GUM, JCGM 100:2008, 6.3).
+
+        Raises:
+            InputError: the network has no such scale.
+        """
+        return self._answer_beside(hot_in(counts, model), counts, model, scale)
+
+    def _answer_beside(
+        self, hot: NDArray[np.uint8], counts: Tensor, model: ForwardModel, scale: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The answer without hot pixels (B, H, W), but for groups of them, which are shown as they were counted."""
+        rate, uncertainty, coverage_factor = self.network_answer(counts, without(hot, model), scale)
+        touching = torch.from_numpy(hot == TOUCHING)
+        if bool(touching.any()):
+            place = _enlarged(touching, scale).to(rate.device)
+            counted, sd = (_enlarged(each, scale).to(rate.device) for each in model.detection_rate(counts.cpu()))
+            rate, uncertainty = torch.where(place, counted.clamp(min=0), rate), torch.where(place, sd, uncertainty)
+        return rate, uncertainty, coverage_factor
+
+    @torch.inference_mode()
+    def network_answer(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network says of a stack of images with no look for hot pixels; as `answer` otherwise.
 
         Raises:
             InputError: the network has no such scale.
@@ -129,6 +154,29 @@ def oriented_answers(
     with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=bfloat16):
         answers = network(measurement.turned(orientation), scales)
     return [(turned_back(rate, orientation), turned_back(log_variance, orientation)) for rate, log_variance in answers]
+
+
+def hot_in(counts: Tensor, model: ForwardModel) -> NDArray[np.uint8]:
+    """Hot pixels of images (B, H, W), as `find_hot` says; none of a sensor whose dark counts are known."""
+    if model.sensor.measured:
+        return np.zeros(counts.shape, np.uint8)
+    cycles = model.exposure.map
+    frames = model.exposure.most_cycles if cycles is None else cycles.cpu().numpy()
+    return find_hot(counts.cpu().numpy(), model.good.cpu().numpy() * np.float64(frames))
+
+
+def without(hot: NDArray[np.uint8], model: ForwardModel) -> ForwardModel:
+    """The model whose sensor's mask has the hot pixels (B, H, W) of each image as well."""
+    if not hot.any():
+        return model
+    mask = torch.from_numpy(hot > 0).to(model.sensor.pde.device, torch.int32) * HOT
+    if model.sensor.pixel_mask is not None:
+        mask = mask | model.sensor.pixel_mask
+    return replace(model, sensor=replace(model.sensor, pixel_mask=mask))
+
+
+def _enlarged(values: Tensor, scale: int) -> Tensor:
+    return values.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
 
 
 def usable_device(name: str | torch.device) -> torch.device:
