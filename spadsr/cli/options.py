@@ -46,6 +46,15 @@ Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, 
 DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
 Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
 Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+Darks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--dark", help="recording in the dark: its dark rates are taken off, its hot pixels left out; again for more"
+    ),
+]
+Mask = Annotated[
+    Path | None, typer.Option(help="image of bad pixels to leave out, PNG or .npy: 0 is good, everything else bad")
+]
 Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
 
 

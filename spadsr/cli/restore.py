@@ -1,5 +1,6 @@
 """Commands on recordings: restore them, say what they are, convert them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +12,11 @@ from spadsr.cli.options import (
     Bits,
     CountTime,
     Cycles,
+    Darks,
     DeadTime,
     Device,
     Layout,
+    Mask,
     Seed,
     Weights,
     capture_options,
@@ -29,6 +32,8 @@ def infer(
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
     sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
+    dark: Darks = None,
+    mask: Mask = None,
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
     ] = 1,
@@ -48,6 +53,7 @@ def infer(
     Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/`
     """
     from hardware.captures.capture import open_capture
+    from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
     from spadsr.restoration.recordings import distinct_results, restore_capture
     from spadsr.restoration.weights import load_restorer
@@ -57,9 +63,16 @@ def infer(
     restorer = load_restorer(weights, device, orientations)
     names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
     options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    notes: tuple[str, ...] = ()
+    if dark:
+        from spadsr.calibration.calibrate import with_darks
+
+        known, notes = with_darks(dark, known, options, command_line(), progress)
     for path in captures:
         with open_capture(path, **options) as capture, progress(path.name) as report:
-            done = restore_capture(capture.summed(sum), restorer, scale, known, output, report, command_line())
+            summed = capture.summed(sum) if mask is None else masked(capture.summed(sum), mask)
+            summed = replace(summed, assumptions=(*summed.assumptions, *notes))
+            done = restore_capture(summed, restorer, scale, known, output, report, command_line())
         for warning in done.warnings:
             names_of.setdefault(with_options(warning), []).append(path.name)
         summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"

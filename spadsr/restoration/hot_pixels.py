@@ -45,9 +45,9 @@ def find_hot(counts: Floats, frames: Floats) -> NDArray[np.uint8]:
     pixel alone. One that counts three times as much as those that it touches is alone, too.
 
     Of even scenes one pixel in a million, or fewer, is taken for hot by chance; of 88 pictures (1.5 million pixels at
-    0.2 detections a frame and white) none with N = 1 to 16, one with 64, 24 with 256. 10 times a background of 5
-    counts are found in 17 of 20 cases, two such that touch in 19, and 100 times always. A point of light whose width at half its height is a
-    pixel is left out in 2 % of cases if it counts 20, else in none; if 1.5 pixels, never.
+    0.2 detections a frame and white) none with N = 1 to 16, one with 64, 24 with 256. 10 times a background of 5 counts
+    are found in 17 of 20 cases, two such that touch in 19, and 100 times always. A point of light whose width at half
+    its height is a pixel is left out in 2 % of cases if it counts 20, else in none; if 1.5 pixels, never.
 
     Args:
         counts: (B, H, W), as recorded.
@@ -96,7 +96,7 @@ class _Images:
     def outstanding(self, pixels: NDArray[np.bool_], apart: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the pixels count far more than all around them."""
         brightest = ndimage.maximum_filter(np.where(apart, 0, self.rate), footprint=_BESIDE, mode="constant")
-        found = pixels & (self.rate > _TIMES * brightest)
+        found = np.asarray(pixels & (self.rate > _TIMES * brightest))
         counts, frames = self.counts[found], self.frames[found]
         around, live = self._around(5, found, apart)
         share = _TIMES * frames / (_TIMES * frames + live)

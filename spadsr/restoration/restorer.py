@@ -63,8 +63,9 @@ class Restorer:
             command: how the user asked for it, for the provenance.
 
         Raises:
-            InputError: the network has no such scale.
+            InputError: the network has no such scale, counts that no sensor gives, or no pixel that says something.
         """
+        counts = _checked(counts, model)
         hot = hot_in(counts, model)
         rate, uncertainty, coverage_factor = self._answer_beside(hot, counts, model, scale)
         sensor, exposure = model.sensor, model.exposure
@@ -93,8 +94,9 @@ class Restorer:
             (GUM, JCGM 100:2008, 6.3).
 
         Raises:
-            InputError: the network has no such scale.
+            InputError: as `restore`.
         """
+        counts = _checked(counts, model)
         return self._answer_beside(hot_in(counts, model), counts, model, scale)
 
     def _answer_beside(
@@ -154,6 +156,24 @@ def oriented_answers(
     with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=bfloat16):
         answers = network(measurement.turned(orientation), scales)
     return [(turned_back(rate, orientation), turned_back(log_variance, orientation)) for rate, log_variance in answers]
+
+
+def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
+    """The counts as whole numbers."""
+    if counts.ndim != 3 or counts.shape[1:] != model.sensor.shape or counts.numel() == 0:
+        found, size = (" x ".join(map(str, each)) for each in (counts.shape, model.sensor.shape))
+        raise InputError(f"counts {found}: expected one image or more of {size}, the pixels of the sensor", "counts")
+    known = counts.cpu()
+    whole = known.to(torch.int64)
+    most = model.sensor.saturation_value(model.exposure.cycles)
+    if bool(((whole != known) | (whole < 0) | (whole > most)).any()):
+        most = model.sensor.saturation_value(model.exposure.most_cycles)
+        raise InputError(f"counts: expected whole numbers from 0 to {most}, as this sensor counts them", "counts")
+    if not bool(model.good.any()):
+        raise InputError("no good pixel is left: all are masked or never looked; correct the mask", "mask")
+    if bool((model.sensor.pde <= 0).any()):
+        raise InputError(f"{model.sensor.name}: pixels with a PDE of 0; mask them, and give them any other", "sensor")
+    return whole.to(counts.device)
 
 
 def hot_in(counts: Tensor, model: ForwardModel) -> NDArray[np.uint8]:
