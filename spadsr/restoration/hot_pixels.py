@@ -21,8 +21,8 @@ from scipy.special import betainc
 from noise_model.arrays import Floats
 from noise_model.errors import Note
 
-#: A hot pixel that stands alone is left out; where some touch, which light might do, the counts are shown as they are.
-ALONE, TOUCHING = 1, 2
+#: A hot pixel that stands alone is left out; where some touch, which light might do, they are shown as they counted.
+LEFT_OUT, AS_COUNTED = 1, 2
 
 _OUTSTANDING = 5.0  # standard deviations above the restored image, and above all neighbours but one
 _TIMES = 3.0  # what a hot pixel counts over what those around it do, at least
@@ -37,7 +37,7 @@ _TOUCHING = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
 
 
 def find_hot(counts: Floats, frames: Floats) -> NDArray[np.uint8]:
-    """Hot pixels (B, H, W) of images: `ALONE`, `TOUCHING`, or 0 for ordinary ones.
+    """Hot pixels (B, H, W) of images: `LEFT_OUT`, `AS_COUNTED`, or 0 for ordinary ones.
 
     Hot are pixels alone, or up to four that touch, of which each counts three times as much as the brightest of its
     other neighbours, and significantly so beside the mean of the 24 pixels around it, if the neighbours' counts are
@@ -71,7 +71,7 @@ def find_hot(counts: Floats, frames: Floats) -> NDArray[np.uint8]:
         if (alone | more).sum() == alone.sum():
             break
         alone |= more
-    return np.where(alone, ALONE, np.where(touching, TOUCHING, 0)).astype(np.uint8)
+    return np.where(alone, LEFT_OUT, np.where(touching, AS_COUNTED, 0)).astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -142,32 +142,32 @@ class HotPixels:
         self._found: dict[int, NDArray[np.bool_]] = {}
 
     def add(self, hot: NDArray[np.uint8]) -> None:
-        """Takes in what `find_hot` says of the next images, (n, H, W)."""
-        for kind in (ALONE, TOUCHING):
+        """Takes in what was found in the next images, (n, H, W), as of `find_hot`."""
+        for kind in (LEFT_OUT, AS_COUNTED):
             found = (hot == kind).any(axis=0)
             self._found[kind] = self._found.get(kind, np.zeros_like(found)) | found
 
     def warnings(self) -> list[str]:
         """A line on those left out, and one on groups shown as they were counted, where there are some."""
         lines: list[str] = []
-        alone, touching = self._found[ALONE], self._found[TOUCHING]
-        if alone.any():
-            many, (number, named) = int(alone.sum()), _named_groups(alone)
-            some = f" (some touch: {named})" if number else ""
+        left_out, as_counted = self._found[LEFT_OUT], self._found[AS_COUNTED]
+        if left_out.any():
+            many, touching = int(left_out.sum()), _places(left_out, 2)
+            some = f" (some touch: {_named(touching)})" if touching else ""
             lines.append(
                 Note(
-                    f"{many} pixel{'s' * (many > 1)} ({many / alone.size:.1%}) far above all around: hot, and left out"
+                    f"{many} pixel{'s' * (many > 1)} ({many / left_out.size:.1%}) far above all around: hot, left out"
                     f"{some}; so is a point of light smaller than a pixel, unless the dark counts are known",
                     "dark",
                     "sensor",
                 )
             )
-        if touching.any():
-            number, named = _named_groups(touching)
+        if as_counted.any():
+            places = _places(as_counted, 1)
             lines.append(
                 Note(
-                    f"{number} group{'s' * (number > 1)} of touching pixels far above all around: hot, or a small spot"
-                    f" of light; shown as counted ({named})",
+                    f"{len(places)} spot{'s' * (len(places) > 1)} of up to four touching pixels far above all around:"
+                    f" hot, or a point of light; shown as counted ({_named(places)})",
                     "dark",
                     "mask",
                 )
@@ -175,14 +175,15 @@ class HotPixels:
         return lines
 
 
-def _named_groups(found: NDArray[np.bool_]) -> tuple[int, str]:
-    """How many groups of touching pixels a map (H, W) has, and where the first of them are."""
+def _places(found: NDArray[np.bool_], least: int) -> list[str]:
+    """Where groups of so many touching pixels of a map (H, W), or more, are."""
     label, size = _groups(found[None])
-    places = [
-        f"{_range('row', r)}, {_range('column', c)}"
-        for _, r, c in filter(None, ndimage.find_objects(label * (size > 1)))
-    ]
-    return len(places), "; ".join(places[:_NAMED]) + ("; ..." if len(places) > _NAMED else "")
+    boxes = filter(None, ndimage.find_objects(label * (size >= least)))
+    return [f"{_range('row', rows)}, {_range('column', columns)}" for _, rows, columns in boxes]
+
+
+def _named(places: list[str]) -> str:
+    return "; ".join(places[:_NAMED]) + ("; ..." if len(places) > _NAMED else "")
 
 
 def _range(name: str, place: slice) -> str:

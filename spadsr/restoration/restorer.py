@@ -16,10 +16,12 @@ from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
 from spadsr.provenance import Provenance, versions
-from spadsr.restoration.hot_pixels import TOUCHING, find_hot
+from spadsr.restoration.hot_pixels import AS_COUNTED, find_hot
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
+
+_ORDINARY = 3.0  # times the median: dark rates of ordinary pixels
 
 
 @dataclass(frozen=True)
@@ -102,11 +104,11 @@ class Restorer:
     def _answer_beside(
         self, hot: NDArray[np.uint8], counts: Tensor, model: ForwardModel, scale: int
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The answer without hot pixels (B, H, W), but for groups of them, which are shown as they were counted."""
+        """The network's answer without hot pixels (B, H, W), and in their place, of some, what they counted."""
         rate, uncertainty, coverage_factor = self.network_answer(counts, without(hot, model), scale)
-        touching = torch.from_numpy(hot == TOUCHING)
-        if bool(touching.any()):
-            place = _enlarged(touching, scale).to(rate.device)
+        as_counted = torch.from_numpy(hot == AS_COUNTED)
+        if bool(as_counted.any()):
+            place = _enlarged(as_counted, scale).to(rate.device)
             counted, sd = (_enlarged(each, scale).to(rate.device) for each in model.detection_rate(counts.cpu()))
             rate, uncertainty = torch.where(place, counted.clamp(min=0), rate), torch.where(place, sd, uncertainty)
         return rate, uncertainty, coverage_factor
@@ -165,9 +167,9 @@ def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
         raise InputError(f"counts {found}: expected one image or more of {size}, the pixels of the sensor", "counts")
     known = counts.cpu()
     whole = known.to(torch.int64)
-    most = model.sensor.saturation_value(model.exposure.cycles)
-    if bool(((whole != known) | (whole < 0) | (whole > most)).any()):
-        most = model.sensor.saturation_value(model.exposure.most_cycles)
+    most, cycles = model.sensor.saturation_value(model.exposure.most_cycles), model.exposure.map
+    above = whole > (most if cycles is None else model.sensor.saturation_value(cycles.cpu()))
+    if bool(((whole != known) | (whole < 0) | above).any()):
         raise InputError(f"counts: expected whole numbers from 0 to {most}, as this sensor counts them", "counts")
     if not bool(model.good.any()):
         raise InputError("no good pixel is left: all are masked or never looked; correct the mask", "mask")
@@ -177,12 +179,17 @@ def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
 
 
 def hot_in(counts: Tensor, model: ForwardModel) -> NDArray[np.uint8]:
-    """Hot pixels of images (B, H, W), as `find_hot` says; none of a sensor whose dark counts are known."""
-    if model.sensor.measured:
-        return np.zeros(counts.shape, np.uint8)
-    cycles = model.exposure.map
+    """Hot pixels of images (B, H, W), as `find_hot` says.
+
+    Of a sensor whose dark counts are known they are points of light, and all are shown as they counted. Pixels with
+    more dark counts than others are not looked at.
+    """
+    sensor, cycles = model.sensor, model.exposure.map
     frames = model.exposure.most_cycles if cycles is None else cycles.cpu().numpy()
-    return find_hot(counts.cpu().numpy(), model.good.cpu().numpy() * np.float64(frames))
+    dark = sensor.dark_count_rate.cpu()
+    looked = model.good.cpu() & (dark <= _ORDINARY * dark.flatten(-2).median(dim=-1).values[..., None, None])
+    found = find_hot(counts.cpu().numpy(), looked.numpy() * np.float64(frames))
+    return np.where(found > 0, AS_COUNTED, 0).astype(np.uint8) if sensor.measured else found
 
 
 def without(hot: NDArray[np.uint8], model: ForwardModel) -> ForwardModel:

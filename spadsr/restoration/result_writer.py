@@ -11,7 +11,17 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tree, text, write_notes, write_settings
+from hardware.hdf5.nexus_tree import (
+    DETECTOR,
+    NUMBERS,
+    append,
+    creator,
+    inside,
+    new_tree,
+    text,
+    write_notes,
+    write_settings,
+)
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
@@ -39,7 +49,7 @@ TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "vers
 
 def is_result(file: h5py.File) -> bool:
     """Whether an HDF5 file is a result."""
-    return f"{PROCESS}/scale" in file
+    return inside(Path(file.filename), file, f"{PROCESS}/scale") is not None
 
 
 def _refuse_recordings(path: Path) -> None:

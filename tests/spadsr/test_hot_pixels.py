@@ -12,7 +12,7 @@ from scipy.special import erf
 from noise_model.errors import Note
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, Exposure, Sensor
-from spadsr.restoration.hot_pixels import ALONE, TOUCHING, HotPixels, find_hot
+from spadsr.restoration.hot_pixels import AS_COUNTED, LEFT_OUT, HotPixels, find_hot
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
@@ -51,7 +51,7 @@ def test_a_hot_pixel_leaves_no_trace(background: float, hot: float) -> None:
     clean, _ = restored(background, {})
     assert answer.hot is not None
     assert np.argwhere(answer.hot).tolist() == [[16, 16]]
-    assert answer.hot[16, 16] == ALONE
+    assert answer.hot[16, 16] == LEFT_OUT
     assert rate.min() > 0.6
     assert rate.max() < max(1.1, clean.max() + 0.02)
 
@@ -64,14 +64,14 @@ def test_touching_hot_pixels_are_shown_as_they_were_counted(background: float, s
     assert answer.counts is not None
     touching = np.zeros((SIDE, SIDE), bool)
     touching[16, 16] = touching[second] = True
-    assert ((answer.hot == TOUCHING) == touching).all()
+    assert ((answer.hot == AS_COUNTED) == touching).all()
     inside = np.kron(touching, np.ones((4, 4), bool))
     expected = -np.log1p(-np.kron(answer.counts, np.ones((4, 4))) / N) * N / background
     np.testing.assert_allclose(rate[inside], expected[inside], rtol=1e-4)
     assert rate[~inside].min() > 0.6
     assert rate[~inside].max() < 1.1
     [line] = said(answer)
-    assert line.startswith("1 group of touching pixels")
+    assert line.startswith("1 spot of up to four touching pixels")
     assert "16" in line
 
 
@@ -86,14 +86,12 @@ def said(*answers: Restored) -> list[str]:
 def test_one_far_above_those_that_it_touches_is_left_out_with_them() -> None:
     rate, answer = restored(20, {(16, 16): 100, (16, 17): 10})
     assert answer.hot is not None
-    assert answer.hot[16, 16:18].tolist() == [ALONE, ALONE]
+    assert answer.hot[16, 16:18].tolist() == [LEFT_OUT, LEFT_OUT]
     assert (answer.hot > 0).sum() == 2
     assert rate.min() > 0.6
     assert rate.max() < 1.1
     [line] = said(answer)
-    assert line.startswith(
-        "2 pixels (0.2%) far above all around: hot, and left out (some touch: row 16, columns 16 to 17)"
-    )
+    assert line.startswith("2 pixels (0.2%) far above all around: hot, left out (some touch: row 16, columns 16 to 17)")
     assert isinstance(line, Note)
     assert line.arguments == ("dark", "sensor")
 
@@ -101,9 +99,23 @@ def test_one_far_above_those_that_it_touches_is_left_out_with_them() -> None:
 def test_a_point_of_light_is_kept_where_dark_counts_are_known() -> None:
     rate, answer = restored(20, {(16, 16): 100}, array(measured=True))
     assert answer.hot is not None
+    assert np.argwhere(answer.hot).tolist() == [[16, 16]]
+    assert answer.hot[16, 16] == AS_COUNTED
+    [line] = said(answer)
+    assert line.startswith("1 spot of up to four touching pixels")
+    assert rate[64:68, 64:68].mean() == pytest.approx(100, rel=0.05)
+    rate[64:68, 64:68] = 1
+    assert rate.min() > 0.6
+    assert rate.max() < 1.1
+
+
+def test_known_dark_counts_are_no_point_of_light() -> None:
+    dark = torch.zeros(SIDE, SIDE)
+    dark[16, 16] = 99 * 20 / N
+    rate, answer = restored(20, {(16, 16): 100}, array(measured=True, dark_count_rate=dark))
+    assert answer.hot is not None
     assert not answer.hot.any()
-    assert said(answer) == []
-    assert rate[64:68, 64:68].mean() > 50
+    assert rate[64:68, 64:68].mean() < 5
 
 
 def test_pixels_of_a_mask_are_not_compared_with() -> None:
@@ -142,8 +154,8 @@ def test_points_of_light_through_optics_are_not_left_out(flux: float) -> None:
         across = [np.diff(erf((edges - place[:, None]) / spread)) / 2 for place in rng.uniform(-0.5, 0.5, (2, 400))]
         light = flux * across[0][:, :, None] * across[1][:, None]
         found = find_hot(rng.poisson(light + 1), np.float64(1e6))
-        assert (found == ALONE).any(axis=(1, 2)).mean() <= left_out
-        assert (found == TOUCHING).any(axis=(1, 2)).mean() <= as_counted
+        assert (found == LEFT_OUT).any(axis=(1, 2)).mean() <= left_out
+        assert (found == AS_COUNTED).any(axis=(1, 2)).mean() <= as_counted
 
 
 def test_lines_edges_and_corners_are_not_hot() -> None:
@@ -180,10 +192,10 @@ def test_an_image_alone_has_the_hot_pixels_that_it_has_among_others() -> None:
 
 def test_groups_are_named() -> None:
     hot = np.zeros((2, 9, 9), np.uint8)
-    hot[0, 2, 3:5] = hot[1, 7:9, 7:9] = TOUCHING
+    hot[0, 2, 3:5] = hot[1, 7:9, 7:9] = AS_COUNTED
     found = HotPixels()
     found.add(hot)
     assert found.warnings() == [
-        "2 groups of touching pixels far above all around: hot, or a small spot of light; shown as counted"
+        "2 spots of up to four touching pixels far above all around: hot, or a point of light; shown as counted"
         " (row 2, columns 3 to 4; rows 7 to 8, columns 7 to 8)"
     ]

@@ -10,7 +10,7 @@ import pytest
 from make_limits import DOCS, answer_to, block_coverage, draw
 
 from spadsr.evaluation.metrics import block_mean
-from spadsr.restoration.hot_pixels import TOUCHING
+from spadsr.restoration.hot_pixels import AS_COUNTED
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
@@ -53,7 +53,7 @@ def test_stars_of_one_pixel_alone_vanish_on_an_unknown_sensor_and_those_that_tou
     assert answer.hot is not None
     native = case.region[:: cases.SCALE, :: cases.SCALE]
     rate, truth = (block_mean(each, cases.SCALE)[native] for each in (answer.rate, case.truth))
-    touching = answer.hot[native] == TOUCHING
+    touching = answer.hot[native] == AS_COUNTED
     assert rate[~touching].mean() < 0.1 * truth.mean()
     assert rate[touching].mean() == pytest.approx(truth.mean(), rel=0.15)
     assert np.mean(answer.hot[native] > 0) > 0.8  # infer says so
