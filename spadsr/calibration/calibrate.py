@@ -230,7 +230,7 @@ def _unstated(path: Path, options: Options) -> Options:
     given = {name: value for name, value in options.items() if value is not None}
     try:
         with open_capture(path) as capture:
-            return {name: value for name, value in given.items() if name in capture.assumed}
+            return {name: value for name, value in given.items() if name in (*capture.assumed, "roi")}
     except InputError:
         return given
 

@@ -15,6 +15,7 @@ from noise_model.sensor import HOT, Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
+from spadsr.networks.strips import answers_of
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.hot_pixels import AS_COUNTED, find_hot
 from spadsr.restoration.intervals import Intervals
@@ -128,10 +129,10 @@ class Restorer:
             oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
         ]
-        rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
+        rate, log_variance = answers[0] if len(answers) == 1 else _mean(answers)
         standard, coverage = self.intervals.factors(measurement.mean_counts, scale)
-        rate = (rate * measurement.scale)[:, 0].clamp(min=0)
-        uncertainty = (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
+        rate = rate.mul_(measurement.scale)[:, 0].clamp_(min=0)  # in place: answers may be large
+        uncertainty = log_variance.mul_(0.5).exp_().mul_(standard).mul_(measurement.scale)[:, 0]
         return rate, uncertainty, coverage.flatten()
 
     def provenance_of(self, model: ForwardModel, scale: int, command: str) -> Provenance:
@@ -156,8 +157,13 @@ def oriented_answers(
 ) -> list[tuple[Tensor, Tensor]]:
     """What the network answers to the turned image, turned back: as from `network` itself, for each of the scales."""
     with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=bfloat16):
-        answers = network(measurement.turned(orientation), scales)
+        answers = answers_of(network, measurement.turned(orientation), scales)
     return [(turned_back(rate, orientation), turned_back(log_variance, orientation)) for rate, log_variance in answers]
+
+
+def _mean(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
+    return rate, log_variance
 
 
 def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
