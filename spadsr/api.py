@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hardware.captures.capture import Capture
 from hardware.captures.in_memory import capture_in_memory
+from hardware.captures.pixel_masks import masked
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.files import at_home
@@ -47,6 +48,8 @@ def restore(
     scale: int = 4,
     sum: int = 1,
     image: int | None = None,
+    dark: str | Path | Sequence[str | Path] = (),
+    mask: str | Path | ArrayLike | None = None,
     weights: Restorer | str | Path | None = None,
     device: str = "cpu",
     orientations: int = 1,
@@ -64,6 +67,8 @@ def restore(
         sum: consecutive images that are added up before restoring; N grows with them.
         image: the index of the only (summed) image to restore. Without it, the first one of a capture, and all of an
             array. `restore_all` goes through a whole capture.
+        dark: recordings in the dark: their dark rates are taken off, and the pixels that are hot in them left out.
+        mask: bad pixels to leave out, an array or an image file (H, W): 0 is a good pixel, everything else bad.
         weights: "base", "tiny", a weight file, or what `spadsr.load` loaded.
         device: "cpu", or "cuda" where there is a GPU; of weights that are not loaded yet.
         orientations: how many turned and mirrored images, up to 8, are averaged: better, and as many times slower; of
@@ -78,8 +83,8 @@ def restore(
         InputError: counts that are no whole numbers, negative, or above what the exposure can give, the first of them
             named; an array without exposure; a sensor of another size or kind.
     """
-    known, scale, sum = _sensor(sensor), _integer(scale, "scale"), _integer(sum, "sum")
-    capture = _capture(counts, exposure, known).summed(sum)
+    scale, sum = _integer(scale, "scale"), _integer(sum, "sum")
+    capture, known = _prepared(counts, exposure, _sensor(sensor), sum, dark, mask)
     single = image is not None or isinstance(counts, Capture) or np.ndim(counts) == 2
     if single:
         capture = _image_of(capture, _integer(image or 0, "image"))
@@ -101,6 +106,8 @@ def restore_all(
     sensor: AnySensor | None = None,
     scale: int = 4,
     sum: int = 1,
+    dark: str | Path | Sequence[str | Path] = (),
+    mask: str | Path | ArrayLike | None = None,
     weights: Restorer | str | Path | None = None,
     device: str = "cpu",
     orientations: int = 1,
@@ -114,8 +121,8 @@ def restore_all(
     Raises:
         InputError: as `restore`; of a count, when its image is asked for.
     """
-    known, scale, sum = _sensor(sensor), _integer(scale, "scale"), _integer(sum, "sum")
-    capture = _capture(counts, exposure, known).summed(sum)
+    scale, sum = _integer(scale, "scale"), _integer(sum, "sum")
+    capture, known = _prepared(counts, exposure, _sensor(sensor), sum, dark, mask)
     restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
     return _one_by_one(restoration, progress or silent)
 
@@ -202,6 +209,25 @@ def _one_by_one(restoration: Restoration, progress: Report) -> Iterator[Restored
             yield replace(picture, warnings=findings.warnings())
             done += 1
             progress(done, restoration.capture.shape[0])
+
+
+def _prepared(
+    counts: Capture | Images,
+    exposure: Exposure | None,
+    sensor: Sensor | None,
+    sum: int,
+    dark: str | Path | Sequence[str | Path],
+    mask: str | Path | ArrayLike | None,
+) -> tuple[Capture, Sensor | None]:
+    """What is restored, and the sensor that took it, with what darks and a mask say."""
+    darks, notes = _paths(dark), tuple[str, ...]()
+    if darks:
+        from spadsr.calibration.calibrate import with_darks
+
+        sensor, notes = with_darks(darks, sensor, {}, _COMMAND, lambda label: nullcontext(silent))
+    capture = _capture(counts, exposure, sensor).summed(sum)
+    capture = capture if mask is None else masked(capture, mask)
+    return replace(capture, assumptions=(*capture.assumptions, *notes)), sensor
 
 
 def _capture(counts: Capture | Images, exposure: Exposure | None, sensor: Sensor | None) -> Capture:

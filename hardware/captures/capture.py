@@ -29,6 +29,8 @@ from noise_model.sensor import Exposure, Sensor
 #: Bytes of counts that are read at once, about.
 BLOCK_BYTES = 1 << 24
 
+_MOST_DIGITS = 19  # of a number of images
+
 
 @dataclass(frozen=True)
 class Capture:
@@ -172,6 +174,12 @@ class Capture:
             few = f"no group of {group} scene images among {self.shape[0]}"
             raise InputError(f"{self.path}: {few}; sum fewer images", "sum")
         return starts
+
+    @property
+    def distinct_images(self) -> int:
+        """How many images there are that repeat none before them, by what the file says (a simulated camera's)."""
+        said = str(self.notes.get("distinct_images", ""))
+        return min(int(said), self.shape[0]) if said.isdecimal() and 0 < len(said) < _MOST_DIGITS else self.shape[0]
 
     @property
     def sensor(self) -> Sensor:

@@ -207,6 +207,7 @@ def _recovered(path: Path, source: Source, comb: Comb, top: int) -> Source:
         read=read,
         usual=PUBLIC_CAMERA if public else averages,
         remarks=(*source.remarks, Note(remark, "cycles", "counter_bits")),
+        peak_normalised=public,
     )
 
 

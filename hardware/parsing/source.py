@@ -71,6 +71,7 @@ class Source:
         notes: further facts of the acquisition, by name.
         remarks: sentences for the user about how the file was understood.
         sequence: sequence(start, stop) gives the indices as acquired of the images of that range, (stop - start,).
+        peak_normalised: each image was stretched to its own largest count: how bright they were is lost.
     """
 
     shape: tuple[int, int, int]
@@ -84,6 +85,7 @@ class Source:
     notes: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
+    peak_normalised: bool = False
 
 
 def masking(source: Source, pixels: NDArray[np.bool_], bit: int) -> Source:

@@ -85,6 +85,15 @@ Layout = Annotated[
 Channel = Annotated[str | None, typer.Option(help="name or number (from 1) of the channel, of a file with several")]
 Position = Annotated[str | None, typer.Option(help="name or number (from 1) of the stage position, likewise")]
 Slice = Annotated[str | None, typer.Option(help="number (from 1) of the slice in depth, likewise")]
+Darks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--dark", help="recording in the dark: its dark rates are taken off, its hot pixels left out; again for more"
+    ),
+]
+Mask = Annotated[
+    Path | None, typer.Option(help="image of bad pixels to leave out, PNG or .npy: 0 is good, everything else bad")
+]
 First = Annotated[int | None, typer.Option(help="first image that is taken, counted from 0; before any are added up")]
 Last = Annotated[int | None, typer.Option(help="last image that is taken, counted from 0; it is included")]
 Each = Annotated[bool, typer.Option("--each", help="a picture of every image, numbered, not of the first alone")]

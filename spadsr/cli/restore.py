@@ -1,6 +1,7 @@
 """Commands on recordings: restore them, say what they are, convert them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from spadsr.cli.options import (
     Channel,
     CountTime,
     Cycles,
+    Darks,
     DeadTime,
     Device,
     Each,
@@ -33,6 +35,7 @@ from spadsr.cli.options import (
     JsonFile,
     Last,
     Layout,
+    Mask,
     Position,
     Quiet,
     Roi,
@@ -58,6 +61,8 @@ def infer(
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
     sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")] = 1,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
+    dark: Darks = None,
+    mask: Mask = None,
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
     ] = 1,
@@ -87,6 +92,7 @@ def infer(
     `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32`
     """
     from hardware.captures.capture import open_capture
+    from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
     from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
     from spadsr.restoration.weights import load_restorer
@@ -97,10 +103,16 @@ def infer(
     options = capture_options(
         count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
     )
+    notes: tuple[str, ...] = ()
+    if dark:
+        from spadsr.calibration.calibrate import with_darks
+
+        known, notes = with_darks(dark, known, options | {"first": None, "last": None}, command_line(), progress)
 
     def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
-            summed = capture.summed(sum)
+            summed = capture.summed(sum) if mask is None else masked(capture.summed(sum), mask)
+            summed = replace(summed, assumptions=(*summed.assumptions, *notes))
             _announce(path, result_path(path, output), summed.shape, scale)
             done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
         if done.taken_over:

@@ -68,7 +68,7 @@ def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer:
     (saturated pixels); those of coverage factors are relative to the value. NaN where an answer is not a number.
     """
     exact = Float32Restorer(**vars(restorer))
-    *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)
+    *tensors, coverage_factor = exact.network_answer(capture.counts, capture.model, scale)
     expected = [each[:, None].cpu().numpy() for each in tensors]
     apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
     factor = coverage_factor.cpu().numpy()

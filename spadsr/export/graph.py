@@ -12,7 +12,9 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.restoration.restorer import Restorer
 
-_answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(Restorer.answer)  # graphs have no inference mode
+_answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(
+    Restorer.network_answer
+)  # graphs have no inference mode
 
 
 class Float32Restorer(Restorer):

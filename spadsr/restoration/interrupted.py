@@ -15,6 +15,7 @@ from noise_model.forward_model import ForwardModel
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
+from spadsr.restoration.restorer import hot_in, without
 from spadsr.restoration.result_file import ResultFile, read_result
 from spadsr.restoration.result_writer import part_of
 
@@ -42,11 +43,13 @@ def earlier_part(
         yield part
 
 
-def restored_before(part: ResultFile, capture: Capture, size: int) -> Iterator[Restored]:
-    """The restored images of a part with their counts, in stacks of `size`."""
+def restored_before(part: ResultFile, capture: Capture, model: ForwardModel, size: int) -> Iterator[Restored]:
+    """The restored images of a part with their counts and hot pixels, in stacks of `size`."""
     for start in range(0, len(part), size):
         stop = min(start + size, len(part))
-        yield replace(part.read(start, stop), counts=capture.read(start, stop), notes=capture.notes)
+        counts = capture.read(start, stop)
+        hot = hot_in(torch.from_numpy(counts.astype(np.int64)), model)
+        yield replace(part.read(start, stop), counts=counts, hot=hot, notes=capture.notes)
 
 
 def _made_alike(one: Provenance, other: Provenance) -> bool:
@@ -62,6 +65,6 @@ def _of_the_same(part: ResultFile, capture: Capture, model: ForwardModel) -> boo
     if not fits or part.settings != capture.settings or part.source != capture.path.name:
         return False
     last = part[len(part) - 1]
-    counts = capture.read(len(part) - 1, len(part)).astype(np.int64)
-    found = physics_check(torch.from_numpy(counts), torch.from_numpy(last.rate[None]), model)
+    counts = torch.from_numpy(capture.read(len(part) - 1, len(part)).astype(np.int64))
+    found = physics_check(counts, torch.from_numpy(last.rate[None]), without(hot_in(counts, model), model))
     return np.allclose(found.residual[0], last.residual, rtol=1e-4, atol=1e-4)

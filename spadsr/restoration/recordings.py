@@ -18,6 +18,7 @@ from noise_model.progress import Report
 from noise_model.sensor import Sensor
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
+from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import (
@@ -105,7 +106,7 @@ class Restoration:
         """Collects what the user should know; images are added as they are restored, all of them or only some."""
         notes = (*self.capture.assumptions, *self._notes)
         trained = TrainingRange(self.restorer, self.model, self._calibrated)
-        return Findings(notes, trained, CheckSummary())
+        return Findings(notes, trained, HotPixels(), CheckSummary())
 
 
 @dataclass(frozen=True)
@@ -115,22 +116,26 @@ class Findings:
     Attributes:
         notes: what was assumed of the capture, and what the choice of the sensor means.
         trained: whether the images are like those that the network was trained with.
+        hot: the hot pixels found.
         checks: whether the restored rates explain the counts.
     """
 
     notes: tuple[str, ...]
     trained: TrainingRange
+    hot: HotPixels
     checks: CheckSummary
 
     def add(self, block: Restored) -> None:
         """Takes in the next restored images, a stack."""
         assert block.counts is not None
+        assert block.hot is not None
         self.trained.add(block.counts)
+        self.hot.add(block.hot)
         self.checks.add(block.check)
 
     def warnings(self) -> tuple[str, ...]:
         """A line for everything that the user should know about the images added."""
-        return (*self.notes, *self.trained.warnings(), *self.checks.warnings())
+        return (*self.notes, *self.trained.warnings(), *self.hot.warnings(), *self.checks.warnings())
 
 
 @dataclass(frozen=True)
@@ -221,7 +226,7 @@ class _Job:
             restoration.writer(result) as writer,
         ):
             taken_over = 0 if part is None else len(part)
-            before = () if part is None else restored_before(part, capture, restoration.block_size)
+            before = () if part is None else restored_before(part, capture, restoration.model, restoration.block_size)
             try:
                 for block in self._watched(chain(before, restoration.blocks(taken_over)), taken_over):
                     writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))

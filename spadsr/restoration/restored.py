@@ -52,6 +52,8 @@ class Restored:
         source: name of the capture.
         notes: the capture's free acquisition settings.
         counts: (H, W), what was restored; None where the result was read from a file, which does not hold it.
+        hot: (H, W), 1 where a pixel was hot and left out, 2 where hot ones touch and are shown as they counted; None as
+            for `counts`.
     """
 
     rate: Picture
@@ -64,6 +66,7 @@ class Restored:
     source: str = "counts"
     notes: Mapping[str, Any] = field(default_factory=dict)
     counts: NDArray[Any] | None = None
+    hot: NDArray[np.uint8] | None = None
 
     @property
     def scale(self) -> int:
@@ -118,6 +121,7 @@ class Restored:
             coverage_factor=self.coverage_factor[index],
             check=PhysicsCheck(**{name: values[index] for name, values in vars(self.check).items()}),
             counts=None if self.counts is None else self.counts[index],
+            hot=None if self.hot is None else self.hot[index],
         )
 
     def __iter__(self) -> Iterator["Restored"]:
@@ -138,6 +142,7 @@ class Restored:
             coverage_factor=joined("coverage_factor"),
             check=PhysicsCheck(**{name: joined(f"check.{name}") for name in vars(parts[0].check)}),
             counts=None if parts[0].counts is None else joined("counts"),
+            hot=None if parts[0].hot is None else joined("hot"),
         )
 
     def save(self, path: str | Path) -> None:
@@ -188,6 +193,7 @@ def _as_stack(result: Restored) -> Restored:
         coverage_factor=np.asarray(result.coverage_factor)[None],
         check=check,
         counts=None if result.counts is None else result.counts[None],
+        hot=None if result.hot is None else result.hot[None],
     )
 
 

@@ -37,8 +37,8 @@ COVERAGE_FACTOR = "coverage_factor_95"
 
 #: What is written of the check of an answer against its counts, for each image.
 CHECKS = {
-    "chi_squared": "weighted mean over pixels of (counts - expected)^2 / variance, as the restored rates imply both:"
-    " about 1; less where the answer follows the noise; far more where it contradicts the counts",
+    "chi_squared": "weighted mean over pixels of (counts - expected)^2 / variance, as the restored rates imply both"
+    " if 5 % off: about 1; less where the answer follows the noise; far more where it contradicts the counts",
     "spread": "standard deviation of chi_squared were the restored rates the true ones",
     "balance": "counts over the counts expected of the restored rates: about 1",
     "balance_spread": "standard deviation of balance were the restored rates the true ones",

@@ -32,7 +32,6 @@ _SLACK = 0.25  # share of the pixels of a block that may be saturated by chance,
 _BLIND = 0.5  # share of the time: for pixels that are blind for longer, dead times below the range matter
 _MASKED = 2.0  # times the share that training masks: with 0.05 for 0.03 nothing is lost, with 0.1 intervals fail
 _HOT_TIMES = 1.5  # hot pixels count so many times as much as their neighbours: no fixed pattern is so strong
-_HOT_TELLING = 0.01  # share of pixels that look hot from which on calibrating gains some tenths of a dB
 _LEAST_HOT = 3  # pixels: one or two may be stars
 
 
@@ -140,12 +139,10 @@ class TrainingRange:
         if hot >= _LEAST_HOT and share > recipe.hot_fraction:
             yield Note(
                 f"{hot} pixels look hot ({share:.1%}); the weights were trained with up to {recipe.hot_fraction:.0%}:"
-                " calibrate the sensor, or mask them",
-                "sensor",
+                " give a recording in the dark, or mask them",
+                "dark",
+                "mask",
             )
-        elif hot >= _LEAST_HOT and share > _HOT_TELLING and not self._calibrated:
-            line = f"{hot} pixels look hot ({share:.1%}): with a calibrated sensor they are told from points of light"
-            yield Note(line, "sensor")
 
     def _of_size(self) -> Iterator[str]:
         rows, columns = self._total.shape
