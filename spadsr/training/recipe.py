@@ -1,7 +1,7 @@
 """The training recipe: one YAML file, checked before anything starts."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -22,6 +22,9 @@ class SceneRecipe(BaseModel):
     photos: Path | None = Field(default=None, description="folder of photographs")
     photo_share: float = Field(default=0.75, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.25, ge=0, le=1, description="squared display values, nearer to linear light")
+    zooms: tuple[Annotated[float, Field(ge=0.25, le=8)], ...] = Field(
+        default=(1.0, 2.0), min_length=1, description="photographs are shrunk so many times; below 1 enlarged"
+    )
     drawn: int = Field(default=800, gt=0, description="drawn scenes")
     drawn_size: int = Field(default=320, ge=256)
 
