@@ -210,14 +210,9 @@ def _cycles_map(shape: tuple[int, int], most: int, draws: Draws) -> Tensor:
     angle, down, right = 2 * math.pi * draws.uniform(), draws.uniform() - 0.5, draws.uniform() - 0.5
     across = math.cos(angle) * rows + math.sin(angle) * columns
     alone, blind = torch.rand((2, *shape), generator=draws.maps, device=device)
-    fewer = draws.choice(
-        (
-            (across > down).float(),
-            (0.5 + 0.5 * across).clamp(0, 1),
-            (torch.hypot(rows - down, columns - right) > 0.5).float(),
-            alone,
-        )
-    )
+    halves = (across > down).float()
+    disc = (torch.hypot(rows - down, columns - right) > 0.5).float()
+    fewer = draws.choice((halves, halves, (0.5 + 0.5 * across).clamp(0, 1), disc, alone, alone))
     cycles: Tensor = (most * draws.log_uniform((1 / _MOST_DIFFERENCE, 1.0)) ** fewer).round().clamp(min=1)
     return cycles.masked_fill(blind < _MOST_BLIND * draws.uniform() ** 3, 0).long()
 

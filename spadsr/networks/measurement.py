@@ -46,15 +46,16 @@ class Measurement:
         """Of all images as one batch."""
         names = [name for name in vars(parts[0]) if name != "phases"]
         moving = any(part.phases is not None for part in parts)
-        phases = torch.cat([part._phases() for part in parts]) if moving else None
-        return Measurement(
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}, phases=phases
-        )
+        if moving:
+            parts, names = [part.with_phases() for part in parts], [*names, "phases"]
+        return Measurement(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
-    def _phases(self) -> Tensor:
-        """Zeros where it stood still."""
+    def with_phases(self) -> "Measurement":
+        """The same, with zeros for the phases of an array that stood still."""
+        if self.phases is not None:
+            return self
         batch, _, height, width = self.rate.shape
-        return self.rate.new_zeros(batch, PHASES, height, width) if self.phases is None else self.phases
+        return replace(self, phases=self.rate.new_zeros(batch, PHASES, height, width))
 
     def turned(self, orientation: Orientation) -> "Measurement":
         """The measurement of the turned image."""

@@ -56,6 +56,7 @@ class TrainingRecipe(BaseModel):
     native: int = Field(default=32, ge=16, multiple_of=16, description="rows and columns of a training capture")
     learning_rate: float = Field(default=2e-3, gt=0)
     warm_up: int = Field(default=200, ge=0, description="steps")
+    constant: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before the learning rate falls")
     weight_decay: float = Field(default=1e-4, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")

@@ -55,7 +55,7 @@ class SceneBank:
         kind, which, half, top, left, turn, mirror, linear = draw
         if scenes.photos and kind < photo_share:
             sizes = scenes.photos[int(which * len(scenes.photos))]
-            fitting = [image for image in sizes if min(image.shape) >= size] or [max(sizes, key=Tensor.numel)]
+            fitting = [image for image in sizes if 2 * min(image.shape) > size] or [max(sizes, key=Tensor.numel)]
             scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
             scene = scene.square() if linear < self.recipe.squared_share else scene
         else:
@@ -100,9 +100,10 @@ def _photos(recipe: SceneRecipe, device: torch.device, progress: Report) -> tupl
 def _at_zooms(grey: NDArray[np.uint8], zooms: tuple[float, ...]) -> list[NDArray[np.uint8]]:
     """The picture shrunk so many times; as it is where none of these leaves a pixel of it."""
     left = [zoom for zoom in zooms if min(grey.shape) >= zoom] or [1.0]
+    how = [cv2.INTER_AREA if zoom >= 1 else cv2.INTER_CUBIC for zoom in left]
     return [
-        cv2.resize(grey, None, fx=1 / zoom, fy=1 / zoom, interpolation=cv2.INTER_AREA if zoom >= 1 else cv2.INTER_CUBIC)
-        for zoom in left
+        np.asarray(cv2.resize(grey, None, fx=1 / zoom, fy=1 / zoom, interpolation=each), np.uint8)
+        for zoom, each in zip(left, how, strict=True)
     ]
 
 
