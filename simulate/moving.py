@@ -7,10 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure
-
-#: Places within a native pixel along each side: each count belongs to the place that the centre of its pixel was in.
-PLACES = 4
+from noise_model.sensor import PLACES, Exposure
 
 
 def sample_moving(

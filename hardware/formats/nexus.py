@@ -9,19 +9,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.checks import bomb_check, check_present, whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
+from hardware.hdf5.nexus_tree import (
+    CYCLES,
+    DETECTOR,
+    NAMED_NOTES,
+    NOTES,
+    PLACES_OF_PIXELS,
+    SETTINGS,
+    UNFINISHED,
+    inside,
+    plain,
+)
 from hardware.hdf5.unfinished import whole_images
 from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
 from hardware.settings import PartialSettings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.sensor import PLACES
 
 NAME = "HDF5 capture"
 SUFFIXES = (".h5", ".hdf5", ".nxs")
 ARRAYS = False
 LAYOUTS = ()
 
-PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
+COUNTS = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "\N{MICRO SIGN}s": 1e-6, "ns": 1e-9}
 
 
@@ -46,25 +57,28 @@ def _describe(path: Path, file: h5py.File) -> Source:
     cut = fields.whole_images(data) if UNFINISHED in file.attrs else None
     shape = stack_shape(path, data.shape if cut is None else (cut, *data.shape[1:]))
     check_present(path, data, cut)
+    places = fields.places(shape)
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
         read=_reader(path, data),
         close=file.close,
         settings=PartialSettings.of(path, **{name: fields.scalar(field) for name, field in SETTINGS.items()}),
-        pixel_mask=fields.array("pixel_mask", shape[1:], np.dtype(np.uint32)),
+        pixel_mask=fields.array("pixel_mask", (shape[1] // places, shape[2] // places), np.dtype(np.uint32)),
         image_key=fields.array("image_key", shape[:1], np.dtype(np.uint8)),
         notes=_notes(path, file),
         remarks=() if cut is None else (f"recording was cut short; its first {cut} images are whole",),
         sequence=fields.sequence(shape[0]),
+        cycles=fields.cycles(shape),
+        places=places,
     )
 
 
 def _counts(path: Path, file: h5py.File) -> h5py.Dataset:
-    found = (inside(path, file, place) for place in PLACES)
+    found = (inside(path, file, place) for place in COUNTS)
     data = next((item for item in found if isinstance(item, h5py.Dataset)), None)
     if data is None:
-        raise InputError(f"{path}: HDF5 without counts; expected the dataset {PLACES[0]}")
+        raise InputError(f"{path}: HDF5 without counts; expected the dataset {COUNTS[0]}")
     if plain(data.attrs.get("units")) == "counts/s":
         raise InputError(f"{path}: a restored result in counts/s; give the capture it was made from")
     return data
@@ -75,7 +89,7 @@ def _reader(path: Path, data: h5py.Dataset) -> Callable[[int, int], Counts]:
 
     def read(start: int, stop: int) -> Counts:
         check(start, stop)
-        images: Counts = data[None] if data.ndim == 2 else data[start:stop]
+        images: Counts = data[()][None] if data.ndim == 2 else data[start:stop]
         return images
 
     return read
@@ -120,6 +134,29 @@ class _Fields:
             return None
         read = _reader(self.path, field)
         return lambda start, stop: read(start, stop).astype(np.uint64)
+
+    def cycles(self, shape: tuple[int, int, int]) -> Callable[[int, int], Counts] | None:
+        """A reader of the frames of each pixel: one map (H, W) for all images, or one for each."""
+        field = self._field(CYCLES)
+        common = field is not None and field.ndim == 2
+        field = self._integers(CYCLES, shape[1:] if common else shape)
+        if field is None:
+            return None
+        read = _reader(self.path, field)
+        whole = read(0, 1)
+        return (lambda start, stop: np.broadcast_to(whole, (stop - start, *shape[1:]))) if common else read
+
+    def places(self, shape: tuple[int, int, int]) -> int:
+        """Places within a pixel along each side, whose counts are kept apart."""
+        places = self.scalar(PLACES_OF_PIXELS)
+        if places is None:
+            return 1
+        if places != PLACES or shape[1] % PLACES or shape[2] % PLACES:
+            raise InputError(
+                f"{self.path}: {places:g} places along each side of a pixel in images of {shape[1]} x {shape[2]};"
+                f" expected {PLACES}, and a multiple of it"
+            )
+        return PLACES
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
         """The integer array in a field, of exactly `shape`."""

@@ -41,6 +41,10 @@ def convert_capture(source: Path, target: Path, options: Mapping[str, Any], repo
     with open_capture(source, **options) as capture:
         if target.exists() and target.samefile(source):
             raise InputError(f"{target}: is the recording itself; choose another name")
+        if write is not write_capture and (capture.mapped or capture.places > 1):
+            raise InputError(
+                f"{target}: only .h5 keeps the hardware frames of each pixel, which {source.name} has; convert to .h5"
+            )
         write(capture, target, report)
         left_out = {} if write is write_capture else _settings(capture)
         return Converted(target, capture.shape, capture.assumptions, left_out)

@@ -60,11 +60,12 @@ def _kind(path: Path) -> str:
 
 
 def _capture(capture: Capture) -> Rows:
-    exposure, first = capture.exposure, next(capture.blocks())
+    first = next(capture.blocks())
+    exposure, own = capture.exposure_of(0, len(first)), " for each pixel" if capture.mapped else ""
     rows = [
         ("file", f"{capture.path} ({capture.format})"),
         ("images", _extent(capture.shape)),
-        ("exposure", f"{exposure.cycles} x {in_seconds(exposure.count_time)}"),
+        ("exposure", f"{exposure.frames} x {in_seconds(exposure.count_time)}{own}"),
         (
             "array",
             "binary" if capture.settings.counter_bits == 1 else f"counting, {capture.settings.counter_bits} bits",
@@ -73,6 +74,8 @@ def _capture(capture: Capture) -> Rows:
         ("largest count possible", str(capture.settings.saturation_value)),
         ("counts in the first block", f"mean {first.mean():.4g}, largest {first.max()}"),
     ]
+    if capture.places > 1:
+        rows.append(("places", f"counts of {capture.places} x {capture.places} places within each pixel kept apart"))
     if capture.settings.frame_time:
         rows.append(("period", in_seconds(capture.settings.frame_time)))
     return rows + list(_marks(capture)) + [("assumed", sentence) for sentence in capture.assumptions]

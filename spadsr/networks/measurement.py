@@ -8,8 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
-from simulate.moving import PLACES
+from noise_model.sensor import PLACES, Exposure, Sensor
 from simulate.recipe import SCALES as SCALES
 from spadsr.networks.orientations import Orientation, turned
 from spadsr.networks.phases import PHASES, gathered, native, phase_channels

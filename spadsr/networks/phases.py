@@ -8,8 +8,7 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
-from simulate.moving import PLACES
+from noise_model.sensor import PLACES, Sensor
 
 #: Channels for the 4x4 places within a native pixel: the share of the frames that each was seen in, and what their
 #: counts say beyond the native rate.

@@ -41,7 +41,7 @@ class Restoration:
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
-        self.model = ForwardModel(known, capture.exposure)
+        self.model = ForwardModel(known, capture.settings.exposure)
 
     def blocks(self) -> Iterator[Restored]:
         """The restored images, in stacks that bound the memory; without warnings.
@@ -50,11 +50,15 @@ class Restoration:
             InputError: the network has no such scale, or a count is impossible.
         """
         rows, columns = self.capture.shape[1:]
-        for counts in self.capture.blocks(max(1, _PIXELS_AT_ONCE // (rows * columns))):
+        capture, start = self.capture, 0
+        for counts in capture.blocks(max(1, _PIXELS_AT_ONCE // (rows * columns))):
             images = torch.from_numpy(counts.astype(np.int64))
-            block = self.restorer.restore(images, self.model, self.scale, self.command)
-            source, notes = self.capture.path.name, self.capture.notes
-            yield replace(block, settings=self.capture.settings, source=source, notes=notes, counts=counts)
+            model = replace(self.model, exposure=capture.exposure_of(start, start + len(counts)))
+            block = self.restorer.restore(images, model, self.scale, self.command)
+            shown = counts if capture.places == 1 else block.counts
+            name, notes = capture.path.name, capture.notes
+            yield replace(block, settings=capture.settings, source=name, notes=notes, counts=shown)
+            start += len(counts)
 
     def findings(self) -> "Findings":
         """Collects what the user should know; images are added as they are restored, all of them or only some."""
@@ -80,7 +84,7 @@ class Findings:
     def add(self, block: Restored) -> None:
         """Takes in the next restored images, a stack."""
         assert block.counts is not None
-        self.trained.add(block.counts)
+        self.trained.add(block.counts, block.cycles)
         self.checks.add(block.check)
 
     def warnings(self) -> tuple[str, ...]:
@@ -142,7 +146,7 @@ def restore_capture(
     )
     with whole_file(picture) as partial, writer:
         for block in restoration.blocks():
-            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
+            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check), block.cycles)
             findings.add(block)
             if done == 0:
                 draw(block, partial)

@@ -19,7 +19,7 @@ from noise_model.arrays import Picture
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
+from noise_model.sensor import Exposure, Sensor
 from spadsr.pictures.ome_tiff import write_ome_tiff
 from spadsr.pictures.sheets import sheet
 from spadsr.provenance import Provenance
@@ -48,6 +48,7 @@ class Restored:
         source: name of the capture.
         notes: the capture's free acquisition settings.
         counts: (H, W), what was restored; None where the result was read from a file, which does not hold it.
+        cycles: (H, W), hardware frames of each pixel; None where those of `settings`, the most of any, are of all.
     """
 
     rate: Picture
@@ -60,6 +61,14 @@ class Restored:
     source: str = "counts"
     notes: Mapping[str, Any] = field(default_factory=dict)
     counts: NDArray[Any] | None = None
+    cycles: NDArray[np.integer[Any]] | None = None
+
+    @property
+    def exposure(self) -> Exposure:
+        """How long the image looked; a map of hardware frames where pixels differ."""
+        if self.cycles is None:
+            return self.settings.exposure
+        return Exposure(self.settings.count_time, torch.from_numpy(self.cycles.astype(np.int64)))
 
     @property
     def scale(self) -> int:
@@ -114,6 +123,7 @@ class Restored:
             coverage_factor=self.coverage_factor[index],
             check=PhysicsCheck(**{name: values[index] for name, values in vars(self.check).items()}),
             counts=None if self.counts is None else self.counts[index],
+            cycles=None if self.cycles is None else self.cycles[index],
         )
 
     def __iter__(self) -> Iterator["Restored"]:
@@ -134,6 +144,7 @@ class Restored:
             coverage_factor=joined("coverage_factor"),
             check=PhysicsCheck(**{name: joined(f"check.{name}") for name in vars(parts[0].check)}),
             counts=None if parts[0].counts is None else joined("counts"),
+            cycles=None if parts[0].cycles is None else joined("cycles"),
         )
 
     def save(self, path: str | Path) -> None:
@@ -191,6 +202,7 @@ def _as_stack(result: Restored) -> Restored:
         coverage_factor=np.asarray(result.coverage_factor)[None],
         check=check,
         counts=None if result.counts is None else result.counts[None],
+        cycles=None if result.cycles is None else result.cycles[None],
     )
 
 
@@ -205,7 +217,7 @@ def _write_result(result: Restored, path: Path) -> None:
         provenance=result.provenance,
         warnings=result.warnings,
     ) as writer:
-        writer.append(stack.rate, stack.uncertainty, stack.coverage_factor, vars(stack.check))
+        writer.append(stack.rate, stack.uncertainty, stack.coverage_factor, vars(stack.check), stack.cycles)
 
 
 def _write_ome(result: Restored, path: Path) -> None:
@@ -240,7 +252,7 @@ def draw(result: Restored, file: Path | io.BytesIO) -> None:
         file,
         first.rate,
         first.uncertainty,
-        ForwardModel(ideal, taken.exposure),
+        ForwardModel(ideal, first.exposure),
         counts=first.counts,
         residual=first.residual,
         name=result.source,

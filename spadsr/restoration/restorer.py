@@ -13,6 +13,7 @@ from noise_model.sensor import Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
+from spadsr.networks.phases import gathered, native
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
@@ -54,7 +55,8 @@ class Restorer:
         """Restores a stack of images, and checks the answer against their counts.
 
         Args:
-            counts: (B, H, W) whole numbers.
+            counts: (B, H, W) whole numbers; (B, 4 H, 4 W) where a moving array's are kept apart by their places within
+                pixels, as its frames then are.
             model: sensor and exposure that they were taken with, as far as known, on the CPU.
             scale: 1, 2, 4, 8 or 16.
             command: how the user asked for it, for the provenance.
@@ -63,7 +65,10 @@ class Restorer:
             InputError: the network has no such scale.
         """
         rate, uncertainty, coverage_factor = self.answer(counts, model, scale)
+        if gathered(counts, model.sensor):
+            counts, model = native(counts, model)
         sensor, exposure = model.sensor, model.exposure
+        cycles = None if exposure.map is None else exposure.map.expand(counts.shape).cpu().numpy()
         return Restored(
             rate=rate.cpu().numpy(),
             uncertainty=uncertainty.cpu().numpy(),
@@ -77,6 +82,7 @@ class Restorer:
             ),
             provenance=self.provenance_of(model, scale, command),
             counts=counts.cpu().numpy(),
+            cycles=cycles,
         )
 
     @torch.inference_mode()

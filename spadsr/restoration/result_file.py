@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.checks import whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, plain
+from hardware.hdf5.nexus_tree import CYCLES, DETECTOR, NUMBERS, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.errors import InputError
@@ -90,6 +90,7 @@ class ResultFile:
                 provenance=self.provenance,
                 warnings=self.warnings,
                 source=self.source,
+                cycles=detector[CYCLES][start:stop] if CYCLES in detector else None,
             )
 
     def check(self, name: str) -> NDArray[Any]:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
-from simulate.moving import PLACES, sample_moving
+from noise_model.sensor import PLACES, Exposure, Sensor
+from simulate.moving import sample_moving
 from simulate.pairs import Draws, PairRecipe, draw_pair
 
 

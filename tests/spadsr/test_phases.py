@@ -9,8 +9,7 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import USER, Exposure, Sensor
-from simulate.moving import PLACES
+from noise_model.sensor import PLACES, USER, Exposure, Sensor
 from spadsr.networks.measurement import Measurement, measure
 from spadsr.networks.phases import PHASES
 
