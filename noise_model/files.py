@@ -37,6 +37,14 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def at_home(path: str | Path) -> Path:
+    """A path in which a leading `~` is the home of the user, if there is one: shells write it out, Python does not."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is none
+        return Path(path)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 

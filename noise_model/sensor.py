@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noise_model.estimates import Estimate
+from noise_model.files import at_home
 from noise_model.sensor_file import read_sensor_file, write_sensor_file
 
 #: Bits of `pixel_mask`, as in NeXus NXdetector.
@@ -198,7 +199,7 @@ class Sensor:
         Args:
             further: maps (H, W) to keep with the sensor's own, such as their intervals; `load` does not read them.
         """
-        write_sensor_file(Path(path), vars(self), further)
+        write_sensor_file(at_home(path), vars(self), further)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -18,6 +18,7 @@ from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.files import at_home
 from noise_model.sensor import Exposure, Sensor
 
 #: Bytes of counts that are read at once, about.
@@ -282,7 +283,7 @@ def open_capture(
     Raises:
         InputError: not a capture, damaged, or an argument contradicts the file.
     """
-    path = Path(path)
+    path = at_home(path)
     given = PartialSettings.of(
         None, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=counter_bits
     )

@@ -121,7 +121,7 @@ def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> 
     result = np.empty(cycles.shape)
     for at, level in enumerate(levels.tolist()):
         alone = replace(model, exposure=replace(model.exposure, cycles=int(level)))
-        unit = _unit(np.float64(level), model)
+        unit = float(_unit(np.float64(level), model))
         clean = denoiser(values, stabiliser(alone)[1] / unit, float(level * share.mean()))
         result[nearest == at] = unbiased_inverse(clean * unit, alone)[nearest == at] / level
     return result * _frames(model)

@@ -1,6 +1,5 @@
 """What a file is, in rows of words: captures, results, weights and simulated sets."""
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,18 +7,18 @@ from typing import Any
 
 import h5py
 import numpy as np
-from safetensors import SafetensorError, safe_open
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
-from noise_model.errors import InputError
+from noise_model.config_files import parsed_json
 from noise_model.files import checksum
 from simulate.shards import KIND as PAIRS
 from spadsr.export.facts import onnx_facts
 from spadsr.restoration.physics_check import summary
 from spadsr.restoration.result_file import ResultFile, read_result
 from spadsr.restoration.result_writer import is_result
+from spadsr.restoration.weights import opened_weights
 
 Rows = list[tuple[str, str]]
 
@@ -118,13 +117,10 @@ def _result(result: ResultFile) -> Rows:
 
 
 def _weights(path: Path) -> Rows:
-    try:
-        with safe_open(path, framework="numpy") as weights:
-            names = weights.keys()
-            sizes = [math.prod(weights.get_slice(name).get_shape()) for name in names]
-            metadata = weights.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: not a safetensors weight file ({str(error).splitlines()[0]})") from error
+    with opened_weights(path, "numpy") as weights:
+        names = weights.keys()
+        sizes = [math.prod(weights.get_slice(name).get_shape()) for name in names]
+        metadata = weights.metadata() or {}
     return [
         ("file", f"{path} (weights)"),
         ("tensors", str(len(sizes))),
@@ -135,9 +131,9 @@ def _weights(path: Path) -> Rows:
 
 
 def _parsed(text: str) -> Any:
-    """JSON, or the text itself where it is none."""
+    """JSON, or the text itself where it is none, or beyond the limits of what is read."""
     try:
-        return json.loads(text)
+        return parsed_json(text)
     except ValueError:
         return text
 

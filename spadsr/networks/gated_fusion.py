@@ -24,13 +24,18 @@ class GatedFusionConfig(NetworkConfig):
 
     kind: Literal["gated_fusion"] = "gated_fusion"
 
-    width: int = Field(default=48, gt=0, description="channels")
-    groups: int = Field(default=4, gt=0)
-    blocks: int = Field(default=5, gt=0, description="convolution blocks in a group")
-    attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
-    heads: int = Field(default=2, gt=0, description="attention heads")
-    window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
+    width: int = Field(default=48, gt=0, le=1024, description="channels")
+    groups: int = Field(default=4, gt=0, le=32)
+    blocks: int = Field(default=5, gt=0, le=64, description="convolution blocks in a group")
+    attention_width: int = Field(default=32, gt=0, le=1024, description="channels inside attention, over all heads")
+    heads: int = Field(default=2, gt=0, le=64, description="attention heads")
+    window: int = Field(default=8, gt=1, le=32, description="pixels on a side of an attention window")
     without: tuple[Part, ...] = Field(default=(), description="parts left out")
+
+    @property
+    def body_parameters(self) -> int:
+        """Parameters of the convolution blocks and of the gates between groups."""
+        return (18 * self.groups * self.blocks + self.groups**2) * self.width**2
 
     @field_validator("heads")
     @classmethod

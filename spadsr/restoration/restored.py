@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import at_home, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.pictures.ome_tiff import write_ome_tiff
@@ -157,7 +157,7 @@ class Restored:
         Raises:
             InputError: the name ends in none of these, or it cannot be written.
         """
-        path = Path(path)
+        path = at_home(path)
         for ending, write in _WRITERS.items():
             if path.name.lower().endswith(ending):
                 write(self, path)

@@ -62,7 +62,7 @@ class Restorer:
             command: how the user asked for it, for the provenance.
 
         Raises:
-            InputError: the network has no such scale.
+            InputError: the network has no such scale; counts are negative or not finite.
         """
         rate, uncertainty, coverage_factor = self.answer(counts, model, scale)
         if gathered(counts, model.sensor):
@@ -95,11 +95,13 @@ class Restorer:
             (GUM, JCGM 100:2008, 6.3).
 
         Raises:
-            InputError: the network has no such scale.
+            InputError: the network has no such scale; counts are negative or not finite.
         """
         if scale not in SCALES:
             known = ", ".join(map(str, SCALES))
             raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
+        if not bool(counts.isfinite().all() & (counts >= 0).all()):
+            raise InputError("counts that are negative or not finite; expected whole numbers of 0 and more", "counts")
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
             oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]

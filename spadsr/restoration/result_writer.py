@@ -17,6 +17,7 @@ from hardware.hdf5.nexus_tree import (
     NUMBERS,
     append,
     creator,
+    inside,
     new_tree,
     text,
     write_notes,
@@ -49,7 +50,7 @@ TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "vers
 
 def is_result(file: h5py.File) -> bool:
     """Whether an HDF5 file is a result."""
-    return f"{PROCESS}/scale" in file
+    return inside(Path(file.filename), file, f"{PROCESS}/scale") is not None
 
 
 def _refuse_recordings(path: Path) -> None:

@@ -89,7 +89,7 @@ def test_weights(tmp_path: Path) -> None:
         ("size", "{3"),
     ]
     (tmp_path / "b.safetensors").write_bytes(b"not weights")
-    with pytest.raises(InputError, match="not a safetensors weight file"):
+    with pytest.raises(InputError, match="not a safetensors file"):
         describe(tmp_path / "b.safetensors")
 
 
