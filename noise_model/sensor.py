@@ -187,6 +187,12 @@ class Sensor:
             pixel_mask=mask,
         )
 
+    def cropped(self, rows: slice, columns: slice) -> Self:
+        """A region of the same array, with maps of its own."""
+        mask = None if self.pixel_mask is None else self.pixel_mask[rows, columns].clone()
+        pde, dark = self.pde[..., rows, columns].clone(), self.dark_count_rate[..., rows, columns].clone()
+        return replace(self, pde=pde, dark_count_rate=dark, pixel_mask=mask)
+
     def uniform(self, shape: tuple[int, int]) -> Self:
         """An array of `shape` with the same numbers, whose pixels are all alike: mean PDE, median dark rate."""
         pde, dark = float(self.pde.mean()), float(self.dark_count_rate.median())

@@ -75,7 +75,4 @@ class SimulationRecipe(BaseModel):
 
 def _middle(sensor: Sensor, shape: tuple[int, int]) -> Sensor:
     top, left = (sensor.shape[0] - shape[0]) // 2, (sensor.shape[1] - shape[1]) // 2
-    window = (slice(top, top + shape[0]), slice(left, left + shape[1]))
-    mask = None if sensor.pixel_mask is None else sensor.pixel_mask[window].clone()
-    pde, dark = sensor.pde[window].clone(), sensor.dark_count_rate[window].clone()
-    return replace(sensor, pde=pde, dark_count_rate=dark, pixel_mask=mask)
+    return sensor.cropped(slice(top, top + shape[0]), slice(left, left + shape[1]))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.assumptions import complete
+from hardware.captures.part import Part, Region
+from hardware.captures.sequence import lost_images, unwrapped
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
@@ -41,6 +43,7 @@ class Capture:
         assumptions: a sentence for everything that was assumed, lost, or worth knowing about how the file was read.
         assumed: names of the settings that neither the file nor the user said.
         lost: images lost between the first and the last, by their sequence numbers; None without such numbers.
+        region: rows and columns that were taken of an array of `array_shape`, as slices; None where it is all of them.
     """
 
     path: Path
@@ -55,6 +58,9 @@ class Capture:
     assumed: tuple[str, ...]
     lost: int | None
     source: Source = field(repr=False)
+    region: Region | None = None
+    array_shape: tuple[int, int] | None = None
+    _closed: Event = field(default_factory=Event, repr=False, compare=False)  # shared with what is made of the capture
     _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
 
     def __repr__(self) -> str:
@@ -69,6 +75,7 @@ class Capture:
 
     def close(self) -> None:
         """Releases the file."""
+        self._closed.set()
         self.source.close()
 
     @property
@@ -94,6 +101,11 @@ class Capture:
     def places(self) -> int:
         """Places within a pixel along each side, whose counts are kept apart; 1 where pixels are whole."""
         return self.source.places
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Rows and columns of whole pixels."""
+        return self.shape[1] // self.places, self.shape[2] // self.places
 
     def exposure_of(self, start: int, stop: int) -> Exposure:
         """The exposure of the images `start` to `stop`, with cycles (stop - start, H, W) where pixels have their own.
@@ -132,6 +144,7 @@ class Capture:
         Raises:
             InputError: a count is negative or above the largest possible (the image is named), or the file is damaged.
         """
+        self._require_open()
         with self._reading, blaming(self.path, self.format):
             block = np.asarray(self.source.read(start, stop))
         if block.shape != (stop - start, *self.shape[1:]):
@@ -161,6 +174,7 @@ class Capture:
         """
         if self.source.sequence is None:
             return None
+        self._require_open()
         with blaming(self.path, self.format):
             numbers = self.source.sequence(start, stop)
         if (numbers[1:] <= numbers[:-1]).any():
@@ -219,7 +233,7 @@ class Capture:
     @property
     def sensor(self) -> Sensor:
         """The ideal sensor with the capture's settings: PDE 1 (its rates are detection rates), no dark counts."""
-        height, width = (side // self.places for side in self.shape[1:])
+        height, width = self.pixels
         mask = None if self.pixel_mask is None else torch.from_numpy(self.pixel_mask.view(np.int32).copy())
         return Sensor(
             name=f"ideal, {self.settings.counter_bits} bit",
@@ -231,6 +245,10 @@ class Capture:
             source=f"header of {self.path.name}",
             measured=False,
         )
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise InputError(f"{self.path}: was closed; open it again to read more of it")
 
     def _checked(self, block: Counts, start: int) -> Counts:
         if block.dtype.kind == "i" and block.min() < 0:
@@ -273,12 +291,17 @@ def open_capture(
     counter_bits: int | None = None,
     array: str | None = None,
     layout: str | None = None,
+    first: int | None = None,
+    last: int | None = None,
+    roi: Region | None = None,
 ) -> Capture:
     """Opens a recording of any known format; its counts are read later, in blocks.
 
     `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s) and `counter_bits` are for what the file
     does not say. What is not given either is assumed, and listed in `Capture.assumptions`. `array` names or numbers one
     of several arrays in a file; `layout` is the order of its numbers: counts, packed, images-first or images-last.
+    `first` and `last` choose images, both included and counted from 0, and `roi` rows and columns (two slices); what is
+    assumed does not depend on them.
 
     Raises:
         InputError: not a capture, damaged, or an argument contradicts the file.
@@ -292,25 +315,26 @@ def open_capture(
     with blaming(path, form.NAME):
         source = form.open_source(path, choice)
         try:
-            return _assembled(path, form.NAME, source, given)
+            return _assembled(path, form.NAME, source, given, Part(first, last, roi))
         except BaseException:
             source.close()
             raise
 
 
-def _assembled(path: Path, name: str, source: Source, given: PartialSettings) -> Capture:
-    """The capture of a source; what the source does not say is as `given`, or assumed."""
-    shape = stack_shape(path, source.shape)
-    counts_dtype(path, source.dtype)
-    known = PartialSettings.model_validate(given.known() | source.settings.known())
-    source = counts_of_levels(path, source, known)
-    settings, assumed = complete(path, source.settings, given, source.usual, lambda: _peak(source))
-    lost = _lost(path, source)
+def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, part: Part) -> Capture:
+    """The capture of a part of a source; what the source does not say is as `given`, or assumed."""
+    whole = replace(whole, shape=stack_shape(path, whole.shape))
+    counts_dtype(path, whole.dtype)
+    known = PartialSettings.model_validate(given.known() | whole.settings.known())
+    whole = counts_of_levels(path, whole, known)
+    settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(whole))
+    source = part.of(path, unwrapped(path, whole))
+    lost = lost_images(source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
     return Capture(
         path=path,
         format=name,
-        shape=shape,
+        shape=source.shape,
         dtype=_unsigned(source.dtype),
         settings=settings,
         pixel_mask=source.pixel_mask,
@@ -320,6 +344,8 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
         assumed=tuple(assumed),
         lost=lost,
         source=source,
+        region=part.region,
+        array_shape=whole.shape[1:],
     )
 
 
@@ -329,16 +355,6 @@ def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.layout is not None and choice.layout not in form.LAYOUTS:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
-
-
-def _lost(path: Path, source: Source) -> int | None:
-    if source.sequence is None:
-        return None
-    images = source.shape[0]
-    first, last = int(source.sequence(0, 1)[0]), int(source.sequence(images - 1, images)[0])
-    if last - first < images - 1:
-        raise InputError(f"{path}: sequence numbers {first} to {last} of {images} images; correct or delete them")
-    return last - first - images + 1
 
 
 def _peak(source: Source) -> int:

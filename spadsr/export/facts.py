@@ -16,7 +16,7 @@ def onnx_facts(path: Path) -> list[tuple[str, str]]:
     try:
         import onnx
     except ImportError as error:
-        raise InputError(f"{path}: reading it needs onnx; install it with: pip install 'spadsr[export]'") from error
+        raise InputError(f"{path}: reading it needs onnx; in your clone, run: pip install '.[export]'") from error
     with blaming(path, "ONNX file"):
         model = onnx.load(str(path), load_external_data=False)
     opset = model.opset_import[0].version if model.opset_import else 0

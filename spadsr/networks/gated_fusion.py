@@ -53,6 +53,7 @@ class GatedFusionTransformer(Network):
     """
 
     config: GatedFusionConfig
+    by_strips = True
 
     def __init__(self, config: GatedFusionConfig) -> None:
         super().__init__()
@@ -65,8 +66,8 @@ class GatedFusionTransformer(Network):
         self.heads = nn.ModuleDict({str(s): zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1})
         self.unseen = [channel for part in config.without for channel in _CHANNELS_OF.get(part, ())]
 
-    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
-        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+    def features(self, measurement: Measurement) -> Tensor:
+        """(B, C, H, W) what all scales share."""
         height, width = measurement.rate.shape[-2:]
         statistics = padded(self._seen(measurement.statistics), self.config.window)
         features = self.stem(statistics)
@@ -75,15 +76,19 @@ class GatedFusionTransformer(Network):
         for group in self.groups:
             current = group(current, statistics)
             outputs.append(current)
-        fused = (features + self.fusion(outputs))[..., :height, :width]
-        trust, inferred, spread = self.native(fused).float().chunk(3, dim=1)
+        fused: Tensor = (features + self.fusion(outputs))[..., :height, :width]
+        return fused
+
+    def answers(self, features: Tensor, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+        trust, inferred, spread = self.native(features).float().chunk(3, dim=1)
         gate = torch.sigmoid(trust)
         rate = gate * measurement.rate + measurement.amplitude * inferred
         native = rate, possible(measurement.log_variance + spread, rate, measurement.amplitude)
         answers: dict[int, Answer] = {1: native}
         for s in sorted({4, *scales} if max(scales) > 4 else scales):
             if s > 1:
-                detail = F.pixel_shuffle(self.heads[str(s)](fused).float(), s)
+                detail = F.pixel_shuffle(self.heads[str(s)](features).float(), s)
                 answers[s] = enlarged(answers[4 if s > 4 else 1], detail, measurement.amplitude)
         return [answers[s] for s in scales]
 

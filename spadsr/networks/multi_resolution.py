@@ -72,6 +72,7 @@ class MultiResolutionTransformer(Network):
     """
 
     config: MultiResolutionConfig
+    by_strips = True
 
     def __init__(self, config: MultiResolutionConfig) -> None:
         super().__init__()
@@ -90,14 +91,18 @@ class MultiResolutionTransformer(Network):
             }
         )
 
-    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
-        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+    def features(self, measurement: Measurement) -> Tensor:
+        """(B, C, H, W) what all scales share."""
         height, width = measurement.rate.shape[-2:]
         multiple = 2 ** (len(self.config.widths) - 1)
         features = self.stem(padded(measurement.statistics, multiple))
         if measurement.phases is not None:
             features = features + self.phase_stem(padded(measurement.phases, multiple))
-        features = self.body(features)[..., :height, :width]
+        result: Tensor = self.body(features)[..., :height, :width]
+        return result
+
+    def answers(self, features: Tensor, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
         trust, inferred, spread = self.native(features).float().chunk(3, dim=1)
         rate = torch.sigmoid(trust) * measurement.rate + measurement.amplitude * inferred
         native = rate, possible(measurement.log_variance + spread, rate, measurement.amplitude)

@@ -39,14 +39,27 @@ class Network(nn.Module):
         config: its size.
         scales: the resolutions it answers at, over that of the sensor.
         least_side: rows and columns of the smallest image that it is meant for.
+        by_strips: whether it answers in two steps, `features` and `answers`, the second of which looks but a few rows
+            around.
     """
 
     config: NetworkConfig
     scales: tuple[int, ...] = SCALES
     least_side: int = 8
+    by_strips: bool = False
 
     def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         """Answers (rate over `measurement.scale`, log variance), each (B, 1, s H, s W) float32, for each scale s."""
+        return self.answers(self.features(measurement), measurement, scales)
+
+    def features(self, measurement: Measurement) -> Tensor:
+        """(B, C, H, W) what the network makes of the whole image, at native resolution."""
+        raise NotImplementedError
+
+    def answers(
+        self, features: Tensor, measurement: Measurement, scales: tuple[int, ...]
+    ) -> list[tuple[Tensor, Tensor]]:
+        """The answers of `forward`, made of the features; of some rows as well as of all."""
         raise NotImplementedError
 
     def hidden(self) -> list[nn.Module]:

@@ -16,6 +16,7 @@ from hardware.settings import PartialSettings, Settings
 from noise_model.config_files import parsed_json
 from noise_model.errors import InputError
 from noise_model.files import at_home
+from noise_model.hdf5_files import read_hdf5
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
@@ -110,14 +111,28 @@ def read_result(path: str | Path) -> ResultFile:
     Raises:
         InputError: no such file, damaged, or not a result.
     """
-    path = regular_file(at_home(path))
+    path = at_home(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; expected a result, a file that ends in .sr.h5")
+    path = regular_file(path)
     with blaming(path, "result"):
-        file = h5py.File(path, "r")
+        file = read_hdf5(path)
         try:
             return _opened(path, file)
         except BaseException:
             file.close()
             raise
+
+
+def is_result_file(path: Path) -> bool:
+    """Whether a file is a result; False as well where there is none, or none that can be read."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return is_result(file)
+    except OSError:
+        return False
 
 
 def _opened(path: Path, file: h5py.File) -> ResultFile:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from noise_model.errors import InputError, out_of_memory
 from noise_model.owned_folder import owned
-from noise_model.progress import Report
+from noise_model.progress import Report, silent
 from spadsr.restoration.restorer import usable_device
 from spadsr.training.distributed import Team, joined, own_device
 from spadsr.training.pair_source import pair_source
@@ -24,12 +24,14 @@ def run_training(
     resume: bool,
     preparing: Report,
     training: Report,
+    measuring: Report = silent,
 ) -> FinishedRun | None:
     """Trains by a recipe file (see `load_recipe`), or goes on with the run in a folder by the recipe kept there.
 
     Args:
         output: the run folder.
-        preparing, training: called with the number of scenes, and of steps, that are done, and that of all.
+        preparing, training, measuring: called with the number of scenes, of steps, and of batches for the intervals,
+            that are done, and that of all.
 
     Returns:
         What the run wrote; None in all processes of a team but the first.
@@ -51,7 +53,7 @@ def run_training(
 
             trainer = team.together(ready)
             trainer.run(training)
-        return trainer.finish() if team.leads else None
+        return trainer.finish(measuring) if team.leads else None
 
 
 def _trainer(

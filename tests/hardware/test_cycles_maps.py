@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from hardware.captures.capture import open_capture
 from hardware.captures.other_formats import write_capture
+from hardware.captures.part import Part
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
@@ -133,3 +134,16 @@ def test_places_that_cannot_be(tmp_path: Path, places: int) -> None:
         CaptureWriter(tmp_path / "b.h5", (8, 8), "u1", MOST) as writer,
     ):
         writer.append(np.zeros((1, 8, 8), np.uint8), cycles=np.full((1, 8, 8), 21))
+
+
+@pytest.mark.parametrize("places", [1, 4])
+def test_a_part_has_its_frames(tmp_path: Path, places: int) -> None:
+    """A region is of whole pixels: the lower half, and the left one."""
+    path, counts, cycles = written(tmp_path / "a.h5", places)
+    half = 8 // places // 2
+    with open_capture(path, part=Part(1, 2, (slice(half, None), slice(0, half)))) as capture:
+        assert (capture.read(0, 2) == counts[1:3, 4:, :4]).all()
+        found = capture.cycles(0, 2)
+        assert found is not None
+        assert (found == cycles[1:3, 4:, :4]).all()
+        assert capture.pixels == capture.sensor.shape == (half, half)
