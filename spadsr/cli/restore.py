@@ -93,7 +93,7 @@ def infer(
     def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
             summed = capture.summed(sum)
-            _announce(path, result_path(path, output), summed.shape, scale)
+            _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale)
             done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
         if done.taken_over:
             remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hardware.captures.capture import open_capture
 from hardware.captures.other_formats import write_capture
-from hardware.captures.part import Part
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
@@ -141,7 +140,7 @@ def test_a_part_has_its_frames(tmp_path: Path, places: int) -> None:
     """A region is of whole pixels: the lower half, and the left one."""
     path, counts, cycles = written(tmp_path / "a.h5", places)
     half = 8 // places // 2
-    with open_capture(path, part=Part(1, 2, (slice(half, None), slice(0, half)))) as capture:
+    with open_capture(path, first=1, last=2, roi=(slice(half, None), slice(0, half))) as capture:
         assert (capture.read(0, 2) == counts[1:3, 4:, :4]).all()
         found = capture.cycles(0, 2)
         assert found is not None
