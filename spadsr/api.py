@@ -61,6 +61,7 @@ def restore(
         counts: a capture that `spadsr.open` opened, or an array of whole numbers (H, W) or (T, H, W): numpy, torch or
             nested lists. They are used as they are: never scaled, shifted or cut.
         exposure: how long one image of an array was exposed, `Exposure(count_time, cycles)`; a capture says it itself.
+            Its cycles may be an array (H, W) or (T, H, W): the hardware frames of each pixel, 0 where it never looked.
         sensor: that took it: a calibrated sensor, its YAML file, or the name of a preset ("spc3", "spad512"). Without
             one a capture's own settings are used, and an array is taken for one of a binary array.
         scale: resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16.
@@ -248,16 +249,28 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
             "exposure",
         )
     exposure = _checked(exposure)
-    if exposure.map is not None:
-        raise InputError("cycles is a map; expected one number of hardware frames for all pixels", "exposure")
     bits, dead_time = (1, 0.0) if sensor is None else (sensor.counter_bits, sensor.dead_time)
     settings = Settings(exposure.count_time, exposure.most_cycles, bits, dead_time)
-    most = settings.saturation_value
-    given = f"{exposure.most_cycles} hardware frames of a {bits}-bit counter"
-    _refuse(counts, counts > most, "counts", f"expected {most} at most, from {given}; correct the exposure or sensor")
     images = counts.astype(np.uint32).reshape(-1, *counts.shape[-2:])
-    capture = capture_in_memory(Path("counts"), images, settings, None)
+    cycles = _cycles_of(exposure, images.shape)
+    most = (exposure.most_cycles if cycles is None else cycles.reshape(counts.shape)) * ((1 << bits) - 1)
+    given = f"{exposure.frames} hardware frames of a {bits}-bit counter"
+    above = f"expected {np.max(most)} at most, from {given}; correct the exposure or sensor"
+    _refuse(counts, counts > most, "counts", above)
+    capture = capture_in_memory(Path("counts"), images, settings, None, cycles)
     return replace(capture, assumptions=(_BINARY_ASSUMED,)) if sensor is None else capture
+
+
+def _cycles_of(exposure: Exposure, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """The hardware frames of each pixel of images (T, H, W); None where one number is that of all."""
+    if exposure.map is None:
+        return None
+    cycles = exposure.map.cpu().numpy()
+    if cycles.shape not in (shape, shape[1:]):
+        raise InputError(
+            f"cycles of shape {cycles.shape}: expected one for each pixel, {shape[1:]} or {shape}", "exposure"
+        )
+    return np.broadcast_to(cycles, shape).astype(np.int64)
 
 
 def _checked(exposure: Exposure) -> Exposure:
@@ -267,6 +280,10 @@ def _checked(exposure: Exposure) -> Exposure:
             f"exposure {exposure!r}: expected spadsr.Exposure(count_time, cycles), such as spadsr.Exposure(10e-6, 64)",
             "exposure",
         )
+    if isinstance(exposure.cycles, np.ndarray | torch.Tensor):
+        cycles = _numbers(exposure.cycles, "cycles")
+        _refuse(cycles, ~_whole(cycles), "cycles", "expected whole numbers of hardware frames, 0 and more")
+        exposure = replace(exposure, cycles=torch.from_numpy(cycles.astype(np.int64)))
     Settings(exposure.count_time, exposure.most_cycles)
     return exposure
 
@@ -318,8 +335,10 @@ def _image_of(capture: Capture, place: int) -> Capture:
     images = range(capture.shape[0])
     if not -len(images) <= place < len(images):
         raise InputError(f"image {place}: there are {len(images)} of them after summing, counted from 0", "image")
-    counts = capture.read(images[place], images[place] + 1)
-    source = replace(capture.source, read=lambda start, stop: counts[start:stop], sequence=None)
+    one = images[place], images[place] + 1
+    counts, cycles = capture.read(*one), capture.cycles(*one)
+    frames = None if cycles is None else (lambda start, stop: cycles[start:stop])
+    source = replace(capture.source, read=lambda start, stop: counts[start:stop], cycles=frames, sequence=None)
     return replace(capture, shape=(1, *capture.shape[1:]), image_key=None, source=source)
 
 

@@ -39,7 +39,7 @@ class Capture:
     Attributes:
         path: the file, or the folder of images.
         format: name of its format.
-        shape: (T, H, W): images, rows, columns.
+        shape: (T, H, W): images, rows, columns; of places, where pixels are divided into them (`places`).
         dtype: type of the counts in a block; an unsigned integer type.
         settings: how the images were taken.
         pixel_mask: (H, W), NXdetector bits.
@@ -70,7 +70,7 @@ class Capture:
 
     def __repr__(self) -> str:
         images, rows, columns = self.shape
-        return f"<Capture {self.path.name}: {images} images of {rows} x {columns} pixels, {self.exposure}>"
+        return f"<Capture {self.path.name}: {images} images of {rows} x {columns} pixels, {self.settings.exposure}>"
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +85,63 @@ class Capture:
 
     @property
     def exposure(self) -> Exposure:
-        """Count time of one hardware frame (s), and the hardware frames summed into one image."""
+        """Count time of one hardware frame (s), and the hardware frames summed into one image.
+
+        Raises:
+            InputError: pixels have frames of their own.
+        """
+        if self.mapped:
+            raise InputError(
+                f"{self.path}: pixels have different numbers of hardware frames, as in merged recordings, which can be"
+                " restored only; give the recording that it was made from"
+            )
         return self.settings.exposure
+
+    @property
+    def mapped(self) -> bool:
+        """Whether pixels have numbers of hardware frames of their own; the settings then say the most of any pixel."""
+        return self.source.cycles is not None
+
+    @property
+    def places(self) -> int:
+        """Places within a pixel along each side, whose counts are kept apart; 1 where pixels are whole."""
+        return self.source.places
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Rows and columns of whole pixels."""
+        return self.shape[1] // self.places, self.shape[2] // self.places
+
+    def exposure_of(self, start: int, stop: int) -> Exposure:
+        """The exposure of the images `start` to `stop`, with cycles (stop - start, H, W) where pixels have their own.
+
+        Raises:
+            InputError: as `cycles`.
+        """
+        cycles = self.cycles(start, stop)
+        if cycles is None:
+            return self.settings.exposure
+        return Exposure(self.settings.count_time, torch.from_numpy(cycles.astype(np.int64)))
+
+    def cycles(self, start: int, stop: int) -> Counts | None:
+        """Hardware frames of each pixel of the images `start` to `stop`, (stop - start, H, W) uint32.
+
+        They are 0 where a pixel never looked; None where one number, that of the settings, is that of all.
+
+        Raises:
+            InputError: a number is negative or above that of the settings, or the file is damaged.
+        """
+        if self.source.cycles is None:
+            return None
+        with self._reading, blaming(self.path, self.format):
+            block = np.asarray(self.source.cycles(start, stop))
+        most = self.settings.cycles
+        if block.shape != (stop - start, *self.shape[1:]) or block.min() < 0 or block.max() > most:
+            raise InputError(
+                f"{self.path}: the hardware frames of the pixels of images {start} to {stop - 1} are not all there, or"
+                f" not from 0 to {most} (number_of_cycles); correct or copy the file"
+            )
+        return block.astype(np.uint32)
 
     def read(self, start: int, stop: int) -> Counts:
         """Counts of the images `start` to `stop`, (stop - start, H, W), checked; threads take turns.
@@ -148,7 +203,8 @@ class Capture:
         slab = max(1, BLOCK_BYTES // (self.shape[1] * self.shape[2] * self.dtype.itemsize))
         read = summed_reader(self.read, starts, group, slab)
         shape = (len(starts), *self.shape[1:])
-        source = replace(self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None)
+        frames = self.source.cycles and summed_reader(self._frames, starts, group, slab)
+        source = replace(self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None, cycles=frames)
         dropped = self.shape[0] - len(starts) * group
         remark = f"{dropped} of {self.shape[0]} images fill no group of {group} scene images and are left out"
         return replace(
@@ -160,6 +216,11 @@ class Capture:
             image_key=None,
             assumptions=self.assumptions + ((remark,) if dropped else ()),
         )
+
+    def _frames(self, start: int, stop: int) -> Counts:
+        cycles = self.cycles(start, stop)
+        assert cycles is not None
+        return cycles
 
     def _summed_settings(self, group: int) -> Settings:
         if group < 1:
@@ -184,7 +245,7 @@ class Capture:
     @property
     def sensor(self) -> Sensor:
         """The ideal sensor with the capture's settings: PDE 1 (its rates are detection rates), no dark counts."""
-        height, width = self.shape[1:]
+        height, width = self.pixels
         mask = None if self.pixel_mask is None else torch.from_numpy(self.pixel_mask.view(np.int32).copy())
         return Sensor(
             name=f"ideal, {self.settings.counter_bits} bit",
@@ -210,6 +271,8 @@ class Capture:
             raise InputError(
                 f"{self.path}: image {start + index} holds the count {value}; expected counts of 0 and more"
             )
+        if self.mapped:
+            self._check_mapped(block, start)
         if block.max() > largest:
             index, value = _first(block, block > largest)
             how = f"{self.settings.cycles} cycles of a {self.settings.counter_bits}-bit counter"
@@ -220,6 +283,17 @@ class Capture:
                 "counter_bits",
             )
         return block
+
+    def _check_mapped(self, block: Counts, start: int) -> None:
+        """Raises InputError where a pixel counts more than its own frames allow."""
+        largest = self._frames(start, start + len(block)).astype(np.int64) * ((1 << self.settings.counter_bits) - 1)
+        if (block > largest).any():
+            index, row, column = (int(each) for each in np.unravel_index((block > largest).argmax(), block.shape))
+            raise InputError(
+                f"{self.path}: pixel ({row}, {column}) of image {start + index} holds the count"
+                f" {block[index, row, column]}, above the largest possible in its hardware frames,"
+                f" {largest[index, row, column]}; correct the file"
+            )
 
 
 def open_capture(

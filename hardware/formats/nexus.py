@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from hardware.hdf5.checks import bomb_check, check_present, whole_value
 from hardware.hdf5.datasets import Images, images_at, only_images
-from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
+from hardware.hdf5.nexus_tree import (
+    CYCLES,
+    DETECTOR,
+    NAMED_NOTES,
+    NOTES,
+    PLACES_OF_PIXELS,
+    SETTINGS,
+    UNFINISHED,
+    inside,
+    plain,
+)
 from hardware.hdf5.unfinished import Unfinished, whole_images
 from hardware.parsing import arrays
 from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
@@ -19,6 +29,7 @@ from hardware.settings import PartialSettings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.hdf5_files import read_hdf5
+from noise_model.sensor import PLACES
 
 NAME = "HDF5 capture"
 SUFFIXES = (".h5", ".hdf5", ".nxs")
@@ -26,7 +37,7 @@ ARRAYS = True
 AXES = ()
 LAYOUTS = arrays.LAYOUTS
 
-PLACES = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
+COUNTS = (f"{DETECTOR}/data", "/entry/data/data", "/entry/data")
 
 #: Where a mask may lie below the group of the counts; detectors of DECTRIS have it in the second place.
 MASKS = ("pixel_mask", "detectorSpecific/pixel_mask")
@@ -70,17 +81,20 @@ def _describe(path: Path, file: h5py.File, data: h5py.Dataset) -> Source:
     cut = fields.whole_images(data) if UNFINISHED in file.attrs else None
     shape = stack_shape(path, data.shape if cut is None else (cut, *data.shape[1:]))
     check_present(path, data, cut)
+    places = fields.places(shape)
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
         read=_reader(path, data, fields.unfinished),
         close=file.close if fields.unfinished is None else fields.unfinished.close,
         settings=fields.settings(),
-        pixel_mask=fields.mask(shape[1:]),
+        pixel_mask=fields.mask((shape[1] // places, shape[2] // places)),
         image_key=fields.array("image_key", shape[:1], np.dtype(np.uint8)),
         notes=_notes(path, file),
         remarks=() if cut is None or fields.unfinished is None else (fields.unfinished.remark(cut),),
         sequence=fields.sequence(shape[0]),
+        cycles=fields.cycles(shape),
+        places=places,
     )
 
 
@@ -91,7 +105,7 @@ def _of_its_own(path: Path, file: h5py.File, choice: Choice) -> Source:
     elif (data := _counts(path, file)) is not None:
         images, channel = Images([data], data.name), None
     else:
-        images, channel = only_images(path, file, PLACES[0]), None
+        images, channel = only_images(path, file, COUNTS[0]), None
     _refuse_results(path, images.data[0])
     fields = _Fields(path, images.parent)
     order = Choice(channel, choice.layout)
@@ -113,7 +127,7 @@ def _named(path: Path, file: h5py.File, name: str) -> tuple[Images, str | None]:
 
 
 def _counts(path: Path, file: h5py.File) -> h5py.Dataset | None:
-    found = (inside(path, file, place) for place in PLACES)
+    found = (inside(path, file, place) for place in COUNTS)
     data = next((item for item in found if isinstance(item, h5py.Dataset)), None)
     if data is not None:
         _refuse_results(path, data)
@@ -132,7 +146,7 @@ def _reader(path: Path, data: h5py.Dataset, unfinished: Unfinished | None) -> Ca
         check(start, stop)
         if unfinished is not None:
             return unfinished.rows(data, start, stop)
-        images: Counts = data[None] if data.ndim == 2 else data[start:stop]
+        images: Counts = data[()][None] if data.ndim == 2 else data[start:stop]
         return images
 
     return read
@@ -201,6 +215,30 @@ class _Fields:
             return None
         read = _reader(self.path, field, self.unfinished)
         return lambda start, stop: read(start, stop).astype(np.uint64)
+
+    def cycles(self, shape: tuple[int, int, int]) -> Callable[[int, int], Counts] | None:
+        """A reader of the frames of each pixel: one map (H, W) for all images, or one for each."""
+        field = self._field(CYCLES)
+        common = field is not None and field.ndim == 2
+        field = self._integers(CYCLES, shape[1:] if common else shape)
+        if field is None:
+            return None
+        if not common:
+            return _reader(self.path, field, self.unfinished)
+        whole = _reader(self.path, field, None)(0, 1)
+        return lambda start, stop: np.broadcast_to(whole, (stop - start, *shape[1:]))
+
+    def places(self, shape: tuple[int, int, int]) -> int:
+        """Places within a pixel along each side, whose counts are kept apart."""
+        places = self.scalar(PLACES_OF_PIXELS)
+        if places is None:
+            return 1
+        if places != PLACES or shape[1] % PLACES or shape[2] % PLACES:
+            raise InputError(
+                f"{self.path}: {places:g} places along each side of a pixel in images of {shape[1]} x {shape[2]};"
+                f" expected {PLACES}, and a multiple of it"
+            )
+        return PLACES
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
         """The integer array in a field, of exactly `shape`."""

@@ -34,6 +34,9 @@ SETTINGS = NUMBERS | {
     "background_subtracted": "background_subtracted",
 }
 
+#: Fields for the hardware frames of each pixel, and for the number of places along each side of a pixel.
+CYCLES, PLACES_OF_PIXELS = "cycles", "places_per_pixel"
+
 #: Notes that NeXus has a place for.
 NAMED_NOTES = {
     "start_time": "/entry/start_time",

@@ -70,6 +70,9 @@ class Source:
         image_key: (T,): 0 scene, 1 flat, 2 dark, 3 invalid.
         notes: further facts of the acquisition, by name.
         remarks: sentences for the user about how the file was understood.
+        cycles: cycles(start, stop) gives the hardware frames of each pixel of the images of that range, as `read` does
+            counts, unchecked; None where one number is that of all.
+        places: places within a pixel along each side, whose counts are kept apart (a moving array); 1 for none.
         sequence: sequence(start, stop) gives the indices as acquired of the images of that range, (stop - start,).
         peak_normalised: each image was stretched to its own largest count: how bright they were is lost.
     """
@@ -86,6 +89,8 @@ class Source:
     remarks: tuple[str, ...] = ()
     sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
     peak_normalised: bool = False
+    cycles: Callable[[int, int], Counts] | None = None
+    places: int = 1
 
 
 def masking(source: Source, pixels: NDArray[np.bool_], bit: int) -> Source:

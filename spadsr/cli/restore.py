@@ -113,7 +113,7 @@ def infer(
         with open_capture(path, **options) as capture, progress(path.name) as report:
             summed = capture.summed(sum) if mask is None else masked(capture.summed(sum), mask)
             summed = replace(summed, assumptions=(*summed.assumptions, *notes))
-            _announce(path, result_path(path, output), summed.shape, scale)
+            _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale)
             done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
         if done.taken_over:
             remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")

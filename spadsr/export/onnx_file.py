@@ -29,7 +29,7 @@ MAPS = ("dark_count_rate", "pde", "bad_pixels")
 
 MEANINGS = {
     "counts": "counts of the images, whole numbers as float32 (batch, 1, height, width), each summed from N frames",
-    "cycles": "N: hardware frames summed into each image (1,)",
+    "cycles": "N: hardware frames of each pixel (1, 1, height, width); 0 where it never looked",
     "count_time": "time one hardware frame counts, s (1,)",
     "dark_count_rate": "dark counts/s of each pixel (1, 1, height, width); zeros where it is not known",
     "pde": "photon detection efficiency of each pixel, to any scale (1, 1, height, width); ones where it is not known",
@@ -92,10 +92,10 @@ def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
     counts = {"counts": capture.counts[:, None].float().numpy()}
     if capture.fixed:
         return counts
-    numbers = {"cycles": np.array([exposure.cycles]), "count_time": np.array([exposure.count_time])}
+    cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32).expand(sensor.shape)
     return (
         counts
-        | {name: value.astype(np.float32) for name, value in numbers.items()}
+        | {"cycles": cycles[None, None].numpy(), "count_time": np.array([exposure.count_time], np.float32)}
         | {name: each[None, None].numpy() for name, each in maps.items()}
     )
 
@@ -153,7 +153,7 @@ def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> A
     free = torch.export.Dim.DYNAMIC
     size = {} if fixed else {2: free, 3: free}
     opened = len(example) > 1
-    shapes = [{0: free, **size}, *([{}, {}, size, size, size] if opened else [])]
+    shapes = [{0: free, **size}, *([size, {}, size, size, size] if opened else [])]
     program = torch.onnx.export(
         graph.eval(),
         tuple(example),

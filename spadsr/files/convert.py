@@ -55,6 +55,10 @@ def convert_capture(
         raise InputError(f"{source}: a recording; pictures of every image are made of a result: restore it", "each")
     write = _writer(target)
     with open_capture(source, **options) as capture:
+        if write is not write_capture and (capture.mapped or capture.places > 1):
+            raise InputError(
+                f"{target}: only .h5 keeps the hardware frames of each pixel, which {source.name} has; convert to .h5"
+            )
         require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)
         left_out = {} if write is write_capture else _settings(capture)

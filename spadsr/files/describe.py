@@ -99,11 +99,13 @@ def _kind(path: Path) -> str:
 
 
 def _capture(capture: Capture) -> Rows:
-    exposure, first = capture.exposure, next(capture.blocks())
+    first = next(capture.blocks())
+    exposure, own = capture.exposure_of(0, len(first)), " for each pixel" if capture.mapped else ""
+    looked = {"count_time": exposure.count_time, "cycles": exposure.most_cycles}
     rows = [
         ("file", f"{capture.path} ({capture.format})"),
         ("images", Words(_extent(capture.shape), list(capture.shape))),
-        ("exposure", Words(f"{exposure.cycles} x {in_seconds(exposure.count_time)}", vars(exposure))),
+        ("exposure", Words(f"{exposure.frames} x {in_seconds(exposure.count_time)}{own}", looked)),
         ("array", _array(capture.settings.counter_bits)),
         ("dead time", _time(capture.settings.dead_time)),
         ("largest count possible", _number(capture.settings.saturation_value)),
@@ -115,6 +117,8 @@ def _capture(capture: Capture) -> Rows:
             ),
         ),
     ]
+    if capture.places > 1:
+        rows.append(("places", f"counts of {capture.places} x {capture.places} places within each pixel kept apart"))
     if capture.settings.frame_time:
         rows.append(("period", _time(capture.settings.frame_time)))
     return rows + list(_marks(capture)) + [("assumed", sentence) for sentence in capture.assumptions]

@@ -59,7 +59,7 @@ class Restoration:
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
-        self.model = ForwardModel(known, capture.exposure)
+        self.model = ForwardModel(known, capture.settings.exposure)
 
     @property
     def images(self) -> int:
@@ -94,13 +94,16 @@ class Restoration:
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
+        capture = self.capture
         size = size or self.block_size
         for first in range(start, self.images, size):
-            counts = self.capture.read(first, min(first + size, self.images))
+            counts = capture.read(first, min(first + size, self.images))
             images = torch.from_numpy(counts.astype(np.int64))
-            block = self.restorer.restore(images, self.model, self.scale, self.command)
-            source, notes = self.capture.path.name, self.capture.notes
-            yield replace(block, settings=self.capture.settings, source=source, notes=notes, counts=counts)
+            model = replace(self.model, exposure=capture.exposure_of(first, first + len(counts)))
+            block = self.restorer.restore(images, model, self.scale, self.command)
+            shown = counts if capture.places == 1 else block.counts
+            name, notes = capture.path.name, capture.notes
+            yield replace(block, settings=capture.settings, source=name, notes=notes, counts=shown)
 
     def findings(self) -> "Findings":
         """Collects what the user should know; images are added as they are restored, all of them or only some."""
@@ -129,7 +132,7 @@ class Findings:
         """Takes in the next restored images, a stack."""
         assert block.counts is not None
         assert block.hot is not None
-        self.trained.add(block.counts)
+        self.trained.add(block.counts, block.cycles)
         self.hot.add(block.hot)
         self.checks.add(block.check)
 
@@ -229,7 +232,7 @@ class _Job:
             before = () if part is None else restored_before(part, capture, restoration.model, restoration.block_size)
             try:
                 for block in self._watched(chain(before, restoration.blocks(taken_over)), taken_over):
-                    writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
+                    writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check), block.cycles)
                     first = block[0] if self.done == 0 else first
                     for index, image in enumerate(block if each else (), self.done):
                         pictures.append(numbered(sheet, index, restoration.images))

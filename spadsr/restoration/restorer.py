@@ -15,6 +15,7 @@ from noise_model.sensor import HOT, Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
+from spadsr.networks.phases import gathered, native
 from spadsr.networks.strips import answers_of
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.hot_pixels import AS_COUNTED, find_hot
@@ -60,7 +61,8 @@ class Restorer:
         """Restores a stack of images, and checks the answer against their counts.
 
         Args:
-            counts: (B, H, W) whole numbers.
+            counts: (B, H, W) whole numbers; (B, 4 H, 4 W) where a moving array's are kept apart by their places within
+                pixels, as its frames then are.
             model: sensor and exposure that they were taken with, as far as known, on the CPU.
             scale: 1, 2, 4, 8 or 16.
             command: how the user asked for it, for the provenance.
@@ -69,9 +71,11 @@ class Restorer:
             InputError: the network has no such scale, counts that no sensor gives, or no pixel that says something.
         """
         counts = _checked(counts, model)
-        hot = hot_in(counts, model)
+        hot = hot_in(*in_pixels(counts, model))
         rate, uncertainty, coverage_factor = self._answer_beside(hot, counts, model, scale)
+        counts, model = in_pixels(counts, model)
         sensor, exposure = model.sensor, model.exposure
+        cycles = None if exposure.map is None else exposure.map.expand(counts.shape).cpu().numpy()
         return Restored(
             rate=rate.cpu().numpy(),
             uncertainty=uncertainty.cpu().numpy(),
@@ -86,6 +90,7 @@ class Restorer:
             provenance=self.provenance_of(model, scale, command),
             counts=counts.cpu().numpy(),
             hot=hot,
+            cycles=cycles,
         )
 
     def answer(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,7 +105,7 @@ class Restorer:
             InputError: as `restore`.
         """
         counts = _checked(counts, model)
-        return self._answer_beside(hot_in(counts, model), counts, model, scale)
+        return self._answer_beside(hot_in(*in_pixels(counts, model)), counts, model, scale)
 
     def _answer_beside(
         self, hot: NDArray[np.uint8], counts: Tensor, model: ForwardModel, scale: int
@@ -110,7 +115,8 @@ class Restorer:
         as_counted = torch.from_numpy(hot == AS_COUNTED)
         if bool(as_counted.any()):
             place = _enlarged(as_counted, scale).to(rate.device)
-            counted, sd = (_enlarged(each, scale).to(rate.device) for each in model.detection_rate(counts.cpu()))
+            whole, own = in_pixels(counts.cpu(), model)
+            counted, sd = (_enlarged(each, scale).to(rate.device) for each in own.detection_rate(whole))
             rate, uncertainty = torch.where(place, counted.clamp(min=0), rate), torch.where(place, sd, uncertainty)
         return rate, uncertainty, coverage_factor
 
@@ -173,7 +179,8 @@ def _mean(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
     """The counts as whole numbers."""
-    if counts.ndim != 3 or counts.shape[1:] != model.sensor.shape or counts.numel() == 0:
+    fits = counts.ndim == 3 and (counts.shape[1:] == model.sensor.shape or gathered(counts, model.sensor))
+    if not fits or counts.numel() == 0:
         found, size = (" x ".join(map(str, each)) for each in (counts.shape, model.sensor.shape))
         raise InputError(f"counts {found}: expected one image or more of {size}, the pixels of the sensor", "counts")
     known = counts.cpu()
@@ -182,11 +189,16 @@ def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
     above = whole > (most if cycles is None else model.sensor.saturation_value(cycles.cpu()))
     if bool(((whole != known) | (whole < 0) | above).any()):
         raise InputError(f"counts: expected whole numbers from 0 to {most}, as this sensor counts them", "counts")
-    if not bool(model.good.any()):
+    if not bool(in_pixels(whole, model)[1].good.any()):
         raise InputError("no good pixel is left: all are masked or never looked; correct the mask", "mask")
     if bool((model.sensor.pde <= 0).any()):
         raise InputError(f"{model.sensor.name}: pixels with a PDE of 0; mask them, and give them any other", "sensor")
     return whole.to(counts.device)
+
+
+def in_pixels(counts: Tensor, model: ForwardModel) -> tuple[Tensor, ForwardModel]:
+    """Counts of whole pixels and how they were taken, of counts on a grid of places within pixels as well."""
+    return native(counts, model) if gathered(counts, model.sensor) else (counts, model)
 
 
 def hot_in(counts: Tensor, model: ForwardModel) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.checks import attribute, bomb_check, check_present, whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, inside, plain
+from hardware.hdf5.nexus_tree import CYCLES, DETECTOR, NUMBERS, inside, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.config_files import parsed_json
@@ -96,6 +96,7 @@ class ResultFile:
                 provenance=self.provenance,
                 warnings=self.warnings,
                 source=self.source,
+                cycles=self.stacks[CYCLES](start, stop) if CYCLES in self.stacks else None,
             )
 
     def check(self, name: str) -> NDArray[Any]:
@@ -147,7 +148,9 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         raise InputError(f"{path}: images of {shape[1]} x {shape[2]} at a scale of {scale!r:.60}; restore it again")
     images = shape[0]
     shapes = dict.fromkeys(("data", "uncertainty"), shape) | {COVERAGE_FACTOR: (images,)}
-    checks = dict.fromkeys(CHECKS, (images,)) | {"residual": (images, shape[1] // scale, shape[2] // scale)}
+    pixels = images, shape[1] // scale, shape[2] // scale
+    shapes |= {} if _field(path, file, f"{DETECTOR}/{CYCLES}") is None else {CYCLES: pixels}
+    checks = dict.fromkeys(CHECKS, (images,)) | {"residual": pixels}
     return ResultFile(
         path=path,
         shape=shape,

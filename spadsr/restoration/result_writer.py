@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.nexus_tree import (
+    CYCLES,
     DETECTOR,
     NUMBERS,
     append,
@@ -157,6 +158,7 @@ class ResultWriter:
         uncertainty: Picture,
         coverage_factor: NDArray[np.float32],
         checks: Mapping[str, NDArray[Any]],
+        cycles: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Writes and flushes a block of n images.
 
@@ -164,6 +166,7 @@ class ResultWriter:
             rate, uncertainty: (n, s H, s W), counts/s per native pixel area.
             coverage_factor: (n,), by which uncertainties are multiplied to cover 95 %.
             checks: what `CHECKS` names, (n,), but the residual, (n, H, W).
+            cycles: (n, H, W), hardware frames of each pixel, where these differ; with all blocks or with none.
         """
         expected = tuple(self.scale * side for side in checks["residual"].shape[1:])
         if rate.shape != uncertainty.shape or rate.shape[1:] != expected:
@@ -171,6 +174,8 @@ class ResultWriter:
         append(self._file[DETECTOR], "data", rate, UNITS)
         append(self._file[DETECTOR], "uncertainty", uncertainty, UNITS)
         append(self._file[DETECTOR], COVERAGE_FACTOR, coverage_factor)
+        if cycles is not None:
+            append(self._file[DETECTOR], CYCLES, cycles.astype(np.uint32))
         for name in CHECKS:
             append(self._file[PHYSICS_CHECK], name, checks[name])
         self._file.flush()

@@ -1,7 +1,7 @@
 """The training recipe: one YAML file, checked before anything starts."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -25,6 +25,9 @@ class SceneRecipe(BaseModel):
     photos: Path | None = Field(default=None, description="folder of photographs")
     photo_share: float = Field(default=0.75, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.25, ge=0, le=1, description="squared display values, nearer to linear light")
+    zooms: tuple[Annotated[float, Field(ge=0.25, le=8)], ...] = Field(
+        default=(1.0, 2.0), min_length=1, description="photographs are shrunk so many times; below 1 enlarged"
+    )
     drawn: int = Field(default=800, gt=0, le=_MANY, description="drawn scenes")
     drawn_size: int = Field(default=320, ge=256, le=4096)
 
@@ -58,6 +61,7 @@ class TrainingRecipe(BaseModel):
     native: int = Field(default=32, ge=16, le=512, multiple_of=16, description="rows and columns of a training capture")
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     warm_up: int = Field(default=200, ge=0, le=_MANY, description="steps")
+    constant: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before the learning rate falls")
     weight_decay: float = Field(default=1e-4, ge=0, le=100)
     clip: float = Field(default=1.0, gt=0, le=_MANY, description="largest gradient norm")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")

@@ -128,6 +128,20 @@ def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> 
     assert 30 < int(even.sum()) < 70  # of a hundred, each with a chance of one half
 
 
+def test_photographs_are_seen_at_several_zooms(tmp_path: Path) -> None:
+    """A ramp of one grey level a pixel: shrunk twice its steps are twice as steep, enlarged twice half as steep.
+
+    Shrunk four times it is continued by its mirror image; shrunk eight times it is too small for a crop of 100.
+    """
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
+    scenes = {"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1, "zooms": (0.5, 1, 2, 4, 8)}
+    bank = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, CPU, quiet)
+    crops = 255 * bank.crops(60, 100, torch.Generator().manual_seed(0), held_out=False)
+    steps = torch.stack([crops.diff(dim=dim).abs().mean(dim=(1, 2)) for dim in (1, 2)]).amax(dim=0)
+    assert set((2 * steps).round().div(2).tolist()) == {0.5, 1.0, 2.0, 4.0}
+
+
 @pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
 def test_scenes_to_train_and_to_measure_on(number: int, share: float, held_out: list[int]) -> None:
     trained, measured = trained_and_held_out(number, share)

@@ -40,7 +40,7 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
+def test_round_trip_to_the_bit_of_float16(tmp_path: Path, random_network: Make) -> None:
     network, path = random_network(SMALL), tmp_path / "mine.safetensors"
     save_weights(path, network, Intervals(), {"steps": 7, "command": "spadsr train"})
     restorer = load_restorer(path)
@@ -51,7 +51,19 @@ def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
     assert not restorer.network.training
     loaded = restorer.network.state_dict()
     assert loaded.keys() == network.state_dict().keys()
-    assert all(loaded[name].equal(tensor) for name, tensor in network.state_dict().items())
+    assert all(loaded[name].equal(tensor.half().float()) for name, tensor in network.state_dict().items())
+    tensors, metadata = contents(path)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert metadata["stored_as"] == "float16"
+
+
+@pytest.mark.parametrize("value", [1e5, float("nan")])
+def test_parameters_that_float16_cannot_hold(tmp_path: Path, random_network: Make, value: float) -> None:
+    network = random_network(SMALL)
+    next(network.parameters()).data.fill_(value)
+    with pytest.raises(ValueError, match="too large for float16"):
+        save_weights(tmp_path / "a.safetensors", network, Intervals(), {})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -219,8 +219,9 @@ def test_the_shipped_weights_say_what_they_were_trained_for() -> None:
 
 def of_map(restorer: Restorer, counts: Counts, cycles: torch.Tensor) -> list[str]:
     sensor = Sensor("binary", torch.ones(SHAPE), torch.zeros(SHAPE), 0.0, 1)
-    trained = TrainingRange(restorer, ForwardModel(sensor, Exposure(SECONDS, cycles)), calibrated=False)
-    trained.add(counts)
+    model = ForwardModel(sensor, Exposure(SECONDS, int(cycles.max())))
+    trained = TrainingRange(restorer, model, calibrated=False)
+    trained.add(counts, cycles.expand(counts.shape).numpy())
     return trained.warnings()
 
 
