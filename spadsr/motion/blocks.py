@@ -1,7 +1,7 @@
 """Blocks: what an array counted in consecutive stretches of a recording, short enough for the scene to stand still."""
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,7 @@ class Blocks:
             times=np.add.reduceat(self.times * self.frames, starts) / frames,
         )
 
-    def only(self, which: slice | NDArray[np.bool_]) -> "Blocks":
+    def only(self, which: slice | NDArray[Any]) -> "Blocks":
         """Some of the blocks."""
         return replace(self, counts=self.counts[which], frames=self.frames[which], times=self.times[which])
 

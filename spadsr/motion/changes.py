@@ -84,7 +84,7 @@ def _of_neighbours(waves: Floats, variance: Floats, counts: Floats, used: NDArra
     noise = _gathered(variance * used, _WIDTH / np.sqrt(2)) / (4 * np.pi * _WIDTH**2)  # a Gaussian squared is narrower
     energy = np.square([_gathered(wave * used, _WIDTH) for wave in waves])
     square = energy[:, used] / np.maximum(noise[used], 1e-9)
-    level = np.square(_gathered(counts * used, _WIDTH))[used].sum()
+    level = float(np.square(_gathered(counts * used, _WIDTH))[used].sum())
     independent = used.sum() / (2 * np.pi * _WIDTH**2)
     found = 0.0, 0.0
     for slowest in _WAVES:

@@ -54,12 +54,15 @@ class Seen(NamedTuple):
     """What a native pixel of mean efficiency sees of a scene, centred anywhere.
 
     Attributes:
-        light: (h, w) of a frame, for centres at ((i, j) + origin) / scale native pixels from the corner.
+        light: (h, w) of a frame, for centres at ((i, j) + origin) / scale native pixels from the corner; NaN where the
+            scene was not seen.
+        width: by which it was smoothed, native pixels.
     """
 
     light: Floats
     scale: int
     origin: float
+    width: float
 
 
 class Scores(NamedTuple):
@@ -67,10 +70,12 @@ class Scores(NamedTuple):
 
     Attributes:
         slopes, information: (n, 4) and (n, 4, 4), its first derivatives and Fisher's information.
+        misfit: (n,), mean of (count - mean)^2 / variance: about 1 where the picture explains the block.
     """
 
     slopes: Floats
     information: Floats
+    misfit: Floats
 
 
 class Explained(NamedTuple):
@@ -81,6 +86,8 @@ class Explained(NamedTuple):
     likelihood: Floats
 
 
+_SMOOTHER = 0.6  # by interpolation half way between pixels, of counts smoothed by a Gaussian of 1 pixel
+_SMOOTHED_VARIANCE = 1 / (4 * math.pi)  # of such counts, over that before
 _LEAST_LIGHT = 1e-6  # of a frame: a count anywhere must remain possible
 
 
@@ -118,7 +125,7 @@ def _row(law: Law, light: float) -> tuple[int, float]:
 
 
 @compiled
-def _between(values: Floats, row: int, part: float) -> float:
+def _between(values: Floats, row: int, part: float) -> np.float64:
     return values[row] + (values[row + 1] - values[row]) * part
 
 
@@ -149,11 +156,14 @@ def score_blocks(
         slopes, information = scores.slopes[n], scores.information[n]
         slopes[:] = 0
         information[:] = 0
+        misfit, seen_by = 0.0, 0
         for pixel in range(pixels.row.size):
             y, x = _where(pixels, seen, pixel, pose, sine, cosine)
             if not _within(seen, y, x):
                 continue
             light, by_row, by_column = _sample(seen, y, x)
+            if math.isnan(light):
+                continue
             gain = pixels.gain[pixel] * bright
             row, part = _row(law, gain * light + pixels.dark[pixel])
             mean, slope = _between(law.mean, row, part), _between(law.slope, row, part)
@@ -162,7 +172,10 @@ def score_blocks(
             change[0], change[1], change[3] = by_row, by_column, gain * light
             change[2] = by_column * (cosine * along - sine * across) - by_row * (sine * along + cosine * across)
             weight = slope / (mean * _between(law.spread, row, part))
-            excess, known = (counts[block, pixel] - cycles * mean) * weight, cycles * slope * weight
+            off = counts[block, pixel] - cycles * mean
+            misfit += off * off / (cycles * mean * _between(law.spread, row, part))
+            seen_by += 1
+            excess, known = off * weight, cycles * slope * weight
             for i in range(4):
                 slopes[i] += excess * change[i]
                 for j in range(i + 1):
@@ -170,6 +183,7 @@ def score_blocks(
         for i in range(4):
             for j in range(i):
                 information[j, i] = information[i, j]
+        scores.misfit[n] = misfit / max(seen_by, 1)
 
 
 @compiled
@@ -190,6 +204,8 @@ def explain_counts(
         explained.mean[pixel], explained.variance[pixel], explained.likelihood[pixel] = 0.0, 0.0, 0.0
         if _within(seen, y, x):
             light, _, _ = _sample(seen, y, x)
+            if math.isnan(light):
+                continue
             row, part = _row(law, pixels.gain[pixel] * bright * light + pixels.dark[pixel])
             mean = _between(law.mean, row, part)
             explained.mean[pixel] = cycles * mean
@@ -229,3 +245,89 @@ def move_counts(
                 looked[y, x] += cycles
                 gains[y, x] += cycles * efficiency[pixel]
                 darks[y, x] += cycles * pixels.dark[pixel]
+
+
+@compiled
+def line_sums(
+    light: Floats,
+    times: Floats,
+    down: float,
+    right: float,
+    windows: NDArray[np.int64],
+    level: float,
+    dispersion: float,
+    chi_squared: Floats,
+) -> None:
+    """Fills in chi-squared (n, H, W) of smoothed counts (G, H, W) along lines of one velocity, for windows (n, 2).
+
+    The variance of the counts is `dispersion` times their mean, which is taken for `level` or more.
+    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match. A line
+    that leaves the array keeps its last value.
+    """
+    blocks, height, width = light.shape
+    sums, squares, weights = np.zeros(blocks + 1), np.zeros(blocks + 1), np.zeros(blocks + 1)
+    for row in range(height):
+        for column in range(width):
+            for block in range(blocks):
+                y = min(max(row + down * times[block], 0.0), height - 1.0)
+                x = min(max(column + right * times[block], 0.0), width - 1.0)
+                top, left = min(int(y), height - 2), min(int(x), width - 2)
+                below, across = y - top, x - left
+                upper = light[block, top, left] * (1 - across) + light[block, top, left + 1] * across
+                lower = light[block, top + 1, left] * (1 - across) + light[block, top + 1, left + 1] * across
+                value = upper * (1 - below) + lower * below
+                less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
+                sums[block + 1] = sums[block] + value / less
+                squares[block + 1] = squares[block] + value * value / less
+                weights[block + 1] = weights[block] + 1 / less
+            for n in range(len(windows)):
+                first, last = windows[n, 0], windows[n, 1]
+                total, weight = sums[last] - sums[first], weights[last] - weights[first]
+                mean = total / weight
+                excess = max(squares[last] - squares[first] - total * mean, 0.0)
+                chi_squared[n, row, column] = excess / (max(mean, level) * dispersion * _SMOOTHED_VARIANCE)
+
+
+@compiled
+def gather_counts(
+    counts: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    times: Floats,
+    place: NDArray[np.int64],
+    efficiency: Floats,
+    dark: Floats,
+    poses: Floats,
+    velocity: Floats,
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    summed: NDArray[np.int64],
+    looked: NDArray[np.int64],
+    gains: Floats,
+    darks: Floats,
+) -> None:
+    """Adds up, for each pixel of the scene, the counts (G, P) of the pixels that looked at it along its line.
+
+    Args:
+        place: (H, W), the index of each pixel among the P used, -1 for others.
+        velocity: (2, H, W), over the whole recording; `first` and `last` are the windows of blocks.
+        summed, looked, gains, darks: (H, W), as for `move_counts`.
+    """
+    height, width = place.shape
+    for block in range(len(counts)):
+        sine, cosine = math.sin(poses[block, 2]), math.cos(poses[block, 2])
+        for row in range(height):
+            for column in range(width):
+                if not first[row, column] <= block < last[row, column]:
+                    continue
+                down = row + 0.5 + velocity[0, row, column] * times[block] - 0.5 * height - poses[block, 0]
+                right = column + 0.5 + velocity[1, row, column] * times[block] - 0.5 * width - poses[block, 1]
+                y = math.floor(cosine * down + sine * right + 0.5 * height)
+                x = math.floor(cosine * right - sine * down + 0.5 * width)
+                if not (0 <= y < height and 0 <= x < width):
+                    continue
+                pixel = place[y, x]
+                if pixel >= 0:
+                    summed[row, column] += counts[block, pixel]
+                    looked[row, column] += frames[block]
+                    gains[row, column] += frames[block] * efficiency[pixel]
+                    darks[row, column] += frames[block] * dark[pixel]

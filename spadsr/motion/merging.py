@@ -67,7 +67,8 @@ def pixels_of(blocks: Blocks) -> Pixels:
     """The good pixels of an array, as the inner loops want them."""
     good, (height, width) = blocks.good, blocks.sensor.shape
     row, column = np.nonzero(good)
-    return Pixels(row + 0.5 - height / 2, column + 0.5 - width / 2, blocks.gain[good], blocks.dark[good], height, width)
+    place = row.astype(np.float64) + 0.5 - height / 2, column.astype(np.float64) + 0.5 - width / 2
+    return Pixels(*place, blocks.gain[good], blocks.dark[good], height, width)
 
 
 def merge(blocks: Blocks, poses: Floats, scale: int = 1) -> Merged:
@@ -85,13 +86,20 @@ def merge(blocks: Blocks, poses: Floats, scale: int = 1) -> Merged:
     move_counts(
         own, blocks.frames, pixels, efficiency, np.ascontiguousarray(poses), scale, counts, frames, gains, darks
     )
-    return Merged(
-        counts.astype(np.uint32),
-        frames.astype(np.uint32),
-        _merged_sensor(blocks, gains, darks, frames, scale),
-        blocks.count_time,
-        scale,
-    )
+    return merged_of(blocks, counts, frames, gains, darks, scale)
+
+
+def merged_of(
+    blocks: Blocks,
+    counts: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    gains: Floats,
+    darks: Floats,
+    scale: int,
+) -> Merged:
+    """Merged counts from the sums of a grid: of counts, of frames, and of efficiency and dark light times frames."""
+    sensor = _merged_sensor(blocks, gains, darks, frames, scale)
+    return Merged(counts.astype(np.uint32), frames.astype(np.uint32), sensor, blocks.count_time, scale)
 
 
 def _merged_sensor(blocks: Blocks, gains: Floats, darks: Floats, frames: NDArray[np.int64], scale: int) -> Sensor:

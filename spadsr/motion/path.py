@@ -19,7 +19,7 @@ from noise_model.progress import Report, silent
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.kernels import Law, Pixels, Scores, Seen, score_blocks
 from spadsr.motion.law import law_of
-from spadsr.motion.merging import merge, pixels_of
+from spadsr.motion.merging import pixels_of
 from spadsr.motion.seen import Painter, at_rest, smoothed, softened
 from spadsr.motion.smoothness import smooth_path
 
@@ -30,7 +30,9 @@ _NEW, _KNOWN = (1.0, 0.5, 0.25, 0.0), (0.25, 0.0)  # blur of the picture in each
 _LONGEST_STEP = 1.0  # native pixels
 _BRIGHTNESS_SD = 0.3  # of the logarithm: lamps flicker by less
 _LEAST_INFORMATION = 0.25  # of a block on a shift, native pixels^-2
+_SURE = 2.0  # standard deviations of that information, by chance
 _EDGE = 3  # native pixels
+_MISFIT = 0.2  # above the median: blocks that a picture explains no better do not see it
 _PREDICTION = 0.5  # pixels: how far a block may lie from where the path before it leads
 
 
@@ -124,6 +126,7 @@ class _Fit:
         self.counts = np.ascontiguousarray(blocks.counts[:, blocks.good], np.float32)
         self.poses, self.sd = np.zeros((len(blocks), 3)), np.zeros((len(blocks), 3))
         self.brightness = np.ones(len(blocks))
+        self.misfit = np.ones(len(blocks))
         self.bend = 0.1
         self.turn, self.known = np.eye(len(self.units)), np.ones(len(self.units), bool)  # coordinates; which are known
 
@@ -144,11 +147,13 @@ class _Fit:
     def refine(self, first: int, last: int) -> None:
         """Fits the blocks of a window anew, all together, to the picture that they make."""
         which = np.arange(first, last)
+        self._paint(first, last)
         if len(which) >= _FEWEST_BLOCKS:
             self._find_directions(first, last)
-        self._paint(first, last)
         for width in _KNOWN:
-            self._smooth(which, *self._scores(softened(self.picture, width), which))
+            slopes, information = self._scores(softened(self.picture, width), which)
+            explained = self.misfit[which] < np.median(self.misfit[which]) + _MISFIT
+            self._smooth(which, slopes * explained[:, None], information * explained[:, None, None])
         centre = self.poses[which].mean(axis=0)
         self.poses[which] = _from(self.poses[which], centre)
 
@@ -172,7 +177,8 @@ class _Fit:
         The slopes of two pictures, each of every other block, are multiplied: their noise has no say.
         """
         which = np.arange(first, last)
-        pictures = [smoothed(merge(self.blocks.only(half), self.poses[half])) for half in (which[::2], which[1::2])]
+        halves, width = (which[::2], which[1::2]), self.picture.width or None
+        pictures = [smoothed(self.blocks.only(half), self.poses[half], width) for half in halves]
         light, law = [at_rest(picture) for picture in pictures], block_law(self.blocks, pictures[0])
         rows = np.sqrt((light[0] + light[1]) / 2) * law.rows
         mean, spread, slope = (
@@ -181,12 +187,19 @@ class _Fit:
         weight = np.square(slope) / np.maximum(mean * spread, 1e-9) * np.median(self.blocks.frames)
         inner = np.zeros(weight.shape, bool)
         inner[_EDGE:-_EDGE, _EDGE:-_EDGE] = True  # smoothing bends what lies beside the edges, alike in both
-        a, b = (self._tangents(one)[:, inner] for one in light)
-        both = (a * weight[inner]) @ b.T * (inner.size / max(inner.sum(), 1))
+        tangents = [self._tangents(one) for one in light]
+        inner &= np.isfinite(weight + tangents[0] + tangents[1]).all(axis=0)
+        a, b = (each[:, inner] for each in tangents)
+        area = inner.size / max(inner.sum(), 1)
+        both, own = area * (a * weight[inner]) @ b.T, [area * (each * weight[inner]) @ each.T for each in (a, b)]
         size = len(self.units)
-        information, directions = np.linalg.eigh((both + both.T)[:2, :2] / 2)
-        self.turn[:2, :2] = directions.T
-        self.known = np.append(information, both[2, 2])[:size] > _LEAST_INFORMATION
+        self.turn[:2, :2] = np.linalg.eigh((both + both.T)[:2, :2] / 2)[1].T
+        along = np.eye(3)
+        along[:2, :2] = self.turn[:2, :2]
+        information, first_own, second_own = (np.diag(along @ each @ along.T)[:size] for each in (both, *own))
+        independent = max(inner.sum() / (4 * np.pi * self.picture.width**2), 1) if self.picture.width else inner.sum()
+        chance = np.sqrt(first_own * second_own / independent)
+        self.known = information > np.maximum(_LEAST_INFORMATION, _SURE * chance)
         free = (self.turn.T * self.known) @ self.turn
         self.poses[:, :size] = self.poses[:, :size] / self.units @ free * self.units
 
@@ -207,6 +220,8 @@ class _Fit:
             predicted = 2 * before - further
             self.poses[block], self.brightness[block] = predicted, self.brightness[block + inward]
             self._fit_one(block, predicted, levels)
+            if self.misfit[block] > np.median(self.misfit[first:last]) + _MISFIT:
+                self.poses[block] = predicted
 
     def _fit_one(self, block: int, predicted: Floats, levels: list[Seen]) -> None:
         known = len(self.units)
@@ -226,13 +241,13 @@ class _Fit:
     def _paint(self, first: int, last: int) -> None:
         """Makes the picture of the blocks of a window."""
         part = self.blocks.only(slice(first, last))
-        self.picture = self.painter(merge(part, self.poses[first:last]))
+        self.picture = self.painter(part, self.poses[first:last])
         self.law = block_law(self.blocks, self.picture)
 
     def _scores(self, seen: Seen, which: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Slopes (n, d) and information (n, d, d) on poses, brightness fitted beside them."""
         n, known = len(which), len(self.units)
-        scores = Scores(np.zeros((n, 4)), np.zeros((n, 4, 4)))
+        scores = Scores(np.zeros((n, 4)), np.zeros((n, 4, 4)), np.zeros(n))
         score_blocks(
             self.counts, self.blocks.frames, self.pixels, seen, self.law, self.poses, self.brightness, which, scores
         )
@@ -242,6 +257,7 @@ class _Fit:
         information = scores.information[:, :3, :3] - shared[:, :, None] * shared[:, None, :] / own[:, None, None]
         slopes = scores.slopes[:, :3] - shared * (away / own)[:, None]
         self.brightness[which] *= np.exp(np.clip(away / own, -0.5, 0.5))
+        self.misfit[which] = scores.misfit
         return slopes[:, :known] * self.units, information[:, :known, :known] * self.units[:, None] * self.units
 
 
@@ -252,7 +268,7 @@ def _of_known(slopes: Floats, information: Floats, known: NDArray[np.bool_]) -> 
 
 def block_law(blocks: Blocks, seen: Seen) -> Law:
     """The law of the counts of these blocks under a picture."""
-    return law_of(blocks.model(int(np.median(blocks.frames))), 2 * float(seen.light.max()))
+    return law_of(blocks.model(int(np.median(blocks.frames))), 2 * float(np.nanmax(seen.light)))
 
 
 def _from(poses: Floats, centre: Floats) -> Floats:

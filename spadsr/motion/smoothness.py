@@ -16,7 +16,7 @@ from noise_model.arrays import Floats
 #: Standard deviations of the second differences of a path, pixels, among which the data choose.
 BENDS = (0.003, 0.01, 0.02, 0.04, 0.07, 0.12, 0.2, 0.35, 0.6, 1.0)
 
-_WEAK = 1e-3  # information, pixels^-2, on every pose: a path of which nothing is known stays near
+_WEAK = 1e-2  # information, pixels^-2, on every pose: a path of which nothing is known stays near
 _AT_ONCE = 512
 
 
@@ -40,19 +40,21 @@ def smooth_path(start: Floats, slopes: Floats, information: Floats) -> Smoothed:
     """
     blocks, size = start.shape
     towards = np.einsum("gij,gj->gi", information, start) + slopes
-    own = [information[:, i : i + 1, i : i + 1] for i in range(size)]
-    alone = [own[i][:, 0, 0] * start[:, i] + slopes[:, i] for i in range(size)]
-    bends = np.array([max(BENDS, key=lambda bend, i=i: _evidence(own[i], alone[i], bend)) for i in range(size)])
+    bends = np.array([_best_bend(information[:, i, i], start[:, i], slopes[:, i]) for i in range(size)])
     factor = cholesky_banded(_banded(information, bends), lower=True)
     path = cho_solve_banded((factor, True), towards.ravel())
     return Smoothed(path.reshape(blocks, size), np.sqrt(_variances(factor)).reshape(blocks, size), bends)
 
 
-def _evidence(information: Floats, towards: Floats, bend: float) -> float:
-    """The logarithm of the chance of the data of one coordinate (G, 1, 1), (G,), but for a constant."""
-    factor = cholesky_banded(_banded(information, np.array([bend])), lower=True)
-    path = cho_solve_banded((factor, True), towards)
-    return float(0.5 * towards @ path - np.log(factor[0]).sum() - max(len(towards) - 2, 0) * np.log(bend))
+def _best_bend(information: Floats, start: Floats, slopes: Floats) -> float:
+    """How much a coordinate bends: what its own data (G,) make most probable."""
+    towards, evidence = information * start + slopes, []
+    for bend in BENDS:
+        factor = cholesky_banded(_banded(information[:, None, None], np.array([bend])), lower=True)
+        path = cho_solve_banded((factor, True), towards)
+        logarithms = np.log(factor[0]).sum() + max(len(towards) - 2, 0) * np.log(bend)
+        evidence.append(float(0.5 * towards @ path - logarithms))
+    return BENDS[int(np.argmax(evidence))]
 
 
 def _banded(information: Floats, bends: Floats) -> Floats:

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from noise_model.arrays import Floats
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.kernels import Explained, Seen, explain_counts
-from spadsr.motion.merging import merge, pixels_of
+from spadsr.motion.merging import pixels_of
 from spadsr.motion.path import Path, block_law
-from spadsr.motion.seen import Painter, at_rest, smoothed
+from spadsr.motion.seen import at_rest, smoothed
 
 _LEAST_GAIN = 30.0  # of log likelihood
 _LOCAL_MOTION = 1.1  # chi-squared
@@ -72,19 +72,19 @@ class Verdict:
         return said
 
 
-def judge(blocks: Blocks, path: Path, painter: Painter = smoothed) -> Verdict:
+def judge(blocks: Blocks, path: Path) -> Verdict:
     """Decides how far an estimated path is to be followed.
 
     Args:
         path: as `estimate_path` found it for these blocks.
-        painter: makes the pictures that the counts are held against.
     """
     unknown = 2 - path.directions
     still = replace(Path.still(blocks), brightness=path.brightness, size=path.size)
-    resting, moved = _explained(blocks, still, painter), _explained(blocks, path, painter)
+    moved = _explained(blocks, path, None)
+    resting = _explained(blocks, still, moved.picture.width)  # smoothed alike, both fit their own noise alike
     both = (resting.variance > 0) & (moved.variance > 0)
     gain = float((moved.likelihood - resting.likelihood)[both].sum())
-    follow = gain > _LEAST_GAIN and unknown < 2
+    follow = gain > _LEAST_GAIN and unknown < 2 and bool((moved.within > _LOST).mean() > 0.5)
     chosen, of = (path, moved) if follow else (still, resting)
     used = np.repeat(_used(of), path.size)[: len(blocks)]
     repeats = follow and _repeats(blocks, of.picture, path.size)
@@ -105,8 +105,8 @@ class _Explanation:
     within: Floats
 
 
-def _explained(blocks: Blocks, path: Path, painter: Painter) -> _Explanation:
-    picture = painter(merge(blocks, path.poses))
+def _explained(blocks: Blocks, path: Path, width: float | None) -> _Explanation:
+    picture = smoothed(blocks, path.poses, width)
     joined, good = blocks.joined(path.size), blocks.good
     starts = np.arange(0, len(blocks), path.size)
     poses = np.add.reduceat(path.poses, starts) / np.diff(np.append(starts, len(blocks)))[:, None]
@@ -156,7 +156,7 @@ def _repeats(blocks: Blocks, picture: Seen, size: int) -> bool:
             if max(down, abs(right)) < _REPEAT_LEAST or (down == 0 and right < 0):
                 continue
             moved = mean[edge + down : edge + down + height, edge + right : edge + right + width]
-            worse = cycles * share * float((np.square(moved - inner) / inner).sum()) / 2
+            worse = cycles * share * float(np.nansum(np.square(moved - inner) / inner)) / 2
             if worse < _REPEAT_GAIN:
                 return True
     return False

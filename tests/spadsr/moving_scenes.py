@@ -124,7 +124,7 @@ def counted(light: Picture, white: float, sensor: Sensor, seed: int, frames: int
 
 
 @dataclass(frozen=True)
-class Moving:
+class MovingScene:
     """A drawing seen along a path: blocks of counts, and the truth."""
 
     blocks: Blocks
@@ -134,8 +134,8 @@ class Moving:
 
 def moving(
     path: Floats, white: float, seed: int, sensor: Sensor | None = None, picture: Picture | None = None
-) -> Moving:
+) -> MovingScene:
     """A drawing seen along a path by a binary array, or by the sensor given."""
     scene = drawn(seed) if picture is None else picture
     blocks = counted(seen_along(scene, path), white, sensor or binary_array(seed), 1000 + seed)
-    return Moving(blocks, path, scene[MARGIN:-MARGIN, MARGIN:-MARGIN])
+    return MovingScene(blocks, path, scene[MARGIN:-MARGIN, MARGIN:-MARGIN])
