@@ -37,6 +37,22 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def in_bytes(size: int) -> str:
+    """A size in bytes, as people read it."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:,.1f} {unit}"
+    return f"{size} bytes"
+
+
+def at_home(path: str | Path) -> Path:
+    """A path in which a leading `~` is the home of the user, if there is one: shells write it out, Python does not."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is none
+        return Path(path)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 
