@@ -99,8 +99,8 @@ def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bo
     """Standard errors above chance, and rms shift in pixels, of what a shift or turn of the whole scene explains."""
     picture = _gathered(counts * used, _TANGENT) / np.maximum(_gathered(used.astype(np.float64), _TANGENT), 1e-3)
     down, right = np.gradient(picture)
-    row, column = (np.arange(size) + 0.5 - size / 2 for size in picture.shape)
-    turned = right * row[:, None] - down * column
+    row, column = np.indices(picture.shape)
+    turned = right * (row + 0.5 - picture.shape[0] / 2) - down * (column + 0.5 - picture.shape[1] / 2)
     inner = used.copy()
     inner[[0, -1]] = inner[:, [0, -1]] = False
     tangents = np.stack([each[inner] for each in (down, right, turned)])

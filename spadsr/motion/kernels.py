@@ -125,8 +125,8 @@ def _row(law: Law, light: float) -> tuple[int, float]:
 
 
 @compiled
-def _between(values: Floats, row: int, part: float) -> np.float64:
-    return values[row] + (values[row + 1] - values[row]) * part
+def _between(values: Floats, row: int, part: float) -> float:
+    return float(values[row] + (values[row + 1] - values[row]) * part)
 
 
 @compiled

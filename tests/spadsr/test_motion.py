@@ -30,6 +30,7 @@ from spadsr.motion.merging import merge, pixels_of
 from spadsr.motion.path import Path, block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
+from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
 
 REST = drift(0, 0, 0)
@@ -230,3 +231,21 @@ def test_a_smoothed_picture_of_many_counts_is_the_scene() -> None:
     seen = smoothed(blocks, np.zeros((64, 3)))
     light = seen_along(drawn(1), REST[:1])[0] * -np.log1p(-0.2)
     assert np.abs(at_rest(seen) - light)[4:-4, 4:-4].mean() < 0.15 * light.mean()
+
+
+def test_counts_of_a_flow_are_gathered_along_it_and_those_at_rest_summed() -> None:
+    still = counted(np.repeat(seen_along(drawn(1), REST[:1]), len(REST), axis=0), 0.1, binary_array(1), 1)
+    lines = find_lines(still, (6, 2))
+    assert lines.moving < 0.05
+    assert (lines.last - lines.first == len(still)).mean() > 0.9
+    flowing = counted(flow(5, 20), 0.1, binary_array(5), 1)
+    lines = find_lines(flowing, (24, 2))
+    middle = lines.velocity[0][:, 12:20]
+    assert abs(np.median(middle[middle != 0]) - 19) < 3
+    gathered = gather(flowing, lines)
+    assert gathered.frames.max() <= flowing.frames.sum()
+    truth = flow(5, 20)[63] * -np.log1p(-0.1)
+    looked = gathered.frames > 0
+    error = gathered.counts / np.maximum(gathered.frames, 1) - truth
+    plain = flowing.counts.sum(axis=0) / flowing.frames.sum() - truth
+    assert np.square(error[looked]).mean() < 0.5 * np.square(plain[looked]).mean()
