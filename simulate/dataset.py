@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from torch.utils.data import Dataset
 
 from noise_model.config_files import checked_config, read_config
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import require_room, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.owned_folder import owned
 from noise_model.sensor import Sensor
@@ -69,7 +70,8 @@ class SimulatedSet:
 
         Raises:
             InputError: the folder holds a set and `resume` is not given, or one that was begun with other values, or
-                it cannot be written to; another process writes to it; or a photograph is gone.
+                it cannot be written to, or has no room for the shards after the first; another process writes to it; or
+                a photograph is gone.
         """
         if not 1 <= self.scenes <= _MOST_SCENES:
             raise InputError(f"{self.scenes} scenes: expected 1 to {_MOST_SCENES}", "scenes")
@@ -78,9 +80,18 @@ class SimulatedSet:
             missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
             done = self.scenes - sum(map(len, missing.values()))
             yield done
-            for step in write_shards(self.maker, missing, workers):
-                done += step
-                yield done
+            began = False
+            with closing(write_shards(self.maker, missing, workers)) as steps:
+                for step in steps:
+                    done += step
+                    if not began and (began := any(path.exists() for path in missing)):
+                        self._require_room(list(missing))
+                    yield done
+
+    def _require_room(self, shards: list[Path]) -> None:
+        """Refuses to go on, once a shard tells how large they are, where those that are missing have no room."""
+        sizes = [path.stat().st_size for path in shards if path.exists()]
+        require_room(self.folder / MANIFEST, (len(shards) - len(sizes)) * max(sizes))
 
     def _shards(self) -> dict[Path, range]:
         starts = range(0, self.scenes, self.scenes_per_shard)

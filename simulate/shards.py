@@ -20,6 +20,7 @@ from noise_model.config_files import LARGEST_ARRAY, LONGEST, SHORTEST
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
+from noise_model.hdf5_files import SafeFile, read_hdf5
 from noise_model.sensor import Exposure, Sensor
 from noise_model.sensor_file import NUMBERS, attributes_of
 from simulate.pairs import targets_of
@@ -69,7 +70,7 @@ def write_shard(path: Path, maker: SceneMaker, scenes: range) -> Generator[int]:
     Raises:
         InputError: the file cannot be written, or a scene cannot be read.
     """
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with whole_file(path) as partial, SafeFile(partial, "w") as file:
         _describe(file, maker, scenes)
         for row, index in enumerate(scenes):
             targets = maker.targets(index)
@@ -194,7 +195,7 @@ def opened_shard(path: Path) -> Iterator[Shard]:
     """
     refusal = InputError(f"{path}: not a whole shard of a simulated set; resume the simulation of the set")
     try:
-        file = h5py.File(path if path.is_file() else "", "r")  # waits for what is no file
+        file = read_hdf5(path if path.is_file() else Path())  # waits for what is no file
     except (OSError, ValueError) as error:
         raise refusal from error
     with file, blaming(path, "shard of a simulated set"):

@@ -32,7 +32,7 @@ FLOORS = {
         {"training", "evaluation", "export", "acquisition", "api"},
         {"restoration", "calibration"},
         {"motion"},
-        {"networks", "pictures", "provenance", "interrupts", "namesakes"},
+        {"networks", "pictures", "provenance", "namesakes"},
     ],
     "hardware": [
         {"cameras", "recording", "testing"},

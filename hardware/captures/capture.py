@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from hardware.captures.assumptions import complete
 from hardware.captures.part import Part, Region
+from hardware.captures.sequence import lost_images, unwrapped
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
@@ -59,6 +60,7 @@ class Capture:
     source: Source = field(repr=False)
     region: Region | None = None
     array_shape: tuple[int, int] | None = None
+    _closed: Event = field(default_factory=Event, repr=False, compare=False)  # shared with what is made of the capture
     _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
 
     def __repr__(self) -> str:
@@ -73,6 +75,7 @@ class Capture:
 
     def close(self) -> None:
         """Releases the file."""
+        self._closed.set()
         self.source.close()
 
     @property
@@ -86,6 +89,7 @@ class Capture:
         Raises:
             InputError: a count is negative or above the largest possible (the image is named), or the file is damaged.
         """
+        self._require_open()
         with self._reading, blaming(self.path, self.format):
             block = np.asarray(self.source.read(start, stop))
         if block.shape != (stop - start, *self.shape[1:]):
@@ -115,6 +119,7 @@ class Capture:
         """
         if self.source.sequence is None:
             return None
+        self._require_open()
         with blaming(self.path, self.format):
             numbers = self.source.sequence(start, stop)
         if (numbers[1:] <= numbers[:-1]).any():
@@ -179,6 +184,10 @@ class Capture:
             source=f"header of {self.path.name}",
             measured=False,
         )
+
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise InputError(f"{self.path}: was closed; open it again to read more of it")
 
     def _checked(self, block: Counts, start: int) -> Counts:
         if block.dtype.kind == "i" and block.min() < 0:
@@ -245,8 +254,8 @@ def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, par
     known = PartialSettings.model_validate(given.known() | whole.settings.known())
     whole = counts_of_levels(path, whole, known)
     settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(whole))
-    source = part.of(path, whole)
-    lost = _lost(path, source)
+    source = part.of(path, unwrapped(path, whole))
+    lost = lost_images(source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
     return Capture(
         path=path,
@@ -272,16 +281,6 @@ def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.layout is not None and choice.layout not in form.LAYOUTS:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
-
-
-def _lost(path: Path, source: Source) -> int | None:
-    if source.sequence is None:
-        return None
-    images = source.shape[0]
-    first, last = int(source.sequence(0, 1)[0]), int(source.sequence(images - 1, images)[0])
-    if last - first < images - 1:
-        raise InputError(f"{path}: sequence numbers {first} to {last} of {images} images; correct or delete them")
-    return last - first - images + 1
 
 
 def _peak(source: Source) -> int:

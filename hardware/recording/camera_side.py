@@ -13,6 +13,8 @@ from noise_model.errors import InputError
 QUEUE_BYTES = 1 << 28
 #: Times in s: between two looks whether a camera that waits may go on, the first wait for a lost camera, the longest.
 PAUSE, FIRST_WAIT, LONGEST_WAIT = 0.005, 0.25, 30.0
+#: s without an image after which a lost camera is given up, whether or not it can be opened.
+PATIENCE = 300.0
 
 
 class CameraSide:
@@ -31,6 +33,8 @@ class CameraSide:
         self._onlooker = onlooker
         self._offset, self._next, self._left = 0, 0, order.images
         self._first_time = self._last_time = 0.0
+        self._began = self._heard = time.monotonic()
+        self._wait = FIRST_WAIT
 
     def run(self) -> None:
         """Takes images until there are enough, the recording ends, or the camera ends."""
@@ -70,6 +74,7 @@ class CameraSide:
         """Hands a block to the disk's side. Returns whether more is wanted."""
         self._first_time = self._first_time or block.host_time - len(block.counts) * block.period
         self._next, self._last_time = block.stop, block.host_time
+        self._heard, self._wait = time.monotonic(), FIRST_WAIT
         if not self._room():
             self._pipe.failure = (
                 f"overrun: the disk does not follow; images from number {block.first} on are not recorded;"
@@ -94,13 +99,15 @@ class CameraSide:
         """Tries to open the camera again until it succeeds or the recording ends.
 
         Raises:
-            CameraError: the camera is back with other settings.
+            CameraError: the camera is back with other settings, or the time is over.
         """
         self._last_time = self._last_time or time.monotonic()
-        wait = FIRST_WAIT
         self._camera.__exit__(None, None, None)
-        while not self._pipe.ending.wait(wait):
-            wait = min(2 * wait, LONGEST_WAIT)
+        while not self._pipe.ending.wait(min(self._wait, max(0.0, self._end() - time.monotonic()))):
+            if time.monotonic() >= self._end():
+                away = f"no image in {time.monotonic() - self._heard:.0f} s of reconnecting"
+                raise CameraError(f"{error}; {away}") from error
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
             with suppress(CameraError):
                 self._camera.__enter__()
                 applied = self._camera.configure(self._applied)
@@ -109,3 +116,10 @@ class CameraSide:
             raise error
         if applied != self._applied:
             raise CameraError(f"{self._camera.name}: back with other settings; record to another file") from error
+
+    def _end(self) -> float:
+        """When a camera that is away is given up."""
+        given_up = self._heard + PATIENCE
+        if self._order.seconds is None:
+            return given_up
+        return min(given_up, (self._first_time or self._began) + self._order.seconds)

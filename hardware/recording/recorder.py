@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from threading import Thread
 
-from hardware.camera import Camera
+from hardware.camera import Camera, smallest_dtype
 from hardware.hdf5.nexus_tree import unfinished_name
 from hardware.recording.camera_side import CameraSide
 from hardware.recording.disk_side import DiskSide
 from hardware.recording.order import Onlooker, Order, Pipe, Progress
+from noise_model.files import require_room
+from noise_model.interrupts import noted_signals
 
 #: s between two looks at a recording.
 LOOK_PERIOD = 0.1
@@ -19,7 +21,7 @@ def record(
     look: Callable[[Progress], None] = lambda progress: None,
     onlooker: Onlooker | None = None,
 ) -> Progress:
-    """Records until the order is done, the camera ends, something fails, or the user interrupts (Ctrl-C).
+    """Records until the order is done, the camera ends, something fails, or a signal asks to stop, such as Ctrl-C.
 
     One thread takes images from the camera, another writes them. The caller's thread only looks on, so that an
     interrupt never comes in the middle of a write.
@@ -34,25 +36,31 @@ def record(
         The state at the end: `whole`, or with a `failure`, which is noted in the file as well.
 
     Raises:
-        InputError: nothing could be recorded.
+        InputError: nothing could be recorded, or the disk has no room for the images ordered.
     """
     unfinished_name(order.path)
     pipe, applied = Pipe(), camera.configure(order.settings)
+    if order.images is not None and order.compression == "none":
+        pixels = camera.shape[0] * camera.shape[1] * smallest_dtype(applied.saturation_value).itemsize
+        require_room(order.path, order.images * pixels)
     if onlooker is not None:
         onlooker.begin(applied)
     source, disk = CameraSide(camera, applied, order, pipe, onlooker), DiskSide(camera, applied, order, pipe)
     threads = [Thread(target=each.run, daemon=True) for each in (source, disk)]
-    for thread in threads:
-        thread.start()
-    try:
-        while not pipe.done.wait(LOOK_PERIOD):  # not join, which takes a thread for ended when it is interrupted
-            look(disk.progress())
-    except KeyboardInterrupt:
-        pipe.interrupted = True
-    pipe.ending.set()
-    camera.stop()
-    for thread in threads:
-        thread.join()
+    with noted_signals() as interrupted:
+        for thread in threads:
+            thread.start()
+        try:
+            while not (pipe.done.wait(LOOK_PERIOD) or interrupted()):
+                look(disk.progress())
+            pipe.interrupted = bool(interrupted())
+        except KeyboardInterrupt:  # outside the main thread, which alone may note signals, or out of `look`
+            pipe.interrupted = True
+        finally:  # even where the terminal that `look` writes to is gone
+            pipe.ending.set()
+            camera.stop()
+            for thread in threads:
+                thread.join()
     if disk.error is not None:
         raise disk.error
     return disk.progress()

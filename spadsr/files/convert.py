@@ -1,5 +1,6 @@
 """Converting a recording from any format that is read to one that is written, and a result to pictures."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from hardware.captures.capture import Capture, open_capture
 from hardware.captures.other_formats import WRITERS, Write, write_capture
 from hardware.captures.part import Part
 from noise_model.errors import InputError
+from noise_model.files import require_room
 from noise_model.progress import Report
 from spadsr.restoration.restored import Restored, is_picture_name, write_images, write_pictures
 from spadsr.restoration.result_file import is_result_file, read_result
@@ -53,6 +55,7 @@ def convert_capture(
         raise InputError(f"{source}: a recording; pictures of every image are made of a result: restore it", "each")
     write = _writer(target)
     with open_capture(source, **options) as capture:
+        require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)
         left_out = {} if write is write_capture else _settings(capture)
         return Converted(target, capture.shape, capture.assumptions, left_out)

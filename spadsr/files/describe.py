@@ -13,6 +13,7 @@ from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
 from noise_model.config_files import parsed_json, shipped_configs
 from noise_model.files import checksum, in_bytes
+from noise_model.hdf5_files import read_hdf5
 from noise_model.sensor import Sensor
 from simulate.dataset import MANIFEST, read_manifest
 from simulate.shards import KIND as PAIRS
@@ -89,7 +90,7 @@ def as_data(rows: Rows) -> dict[str, Any]:
 def _kind(path: Path) -> str:
     if not h5py.is_hdf5(path):
         return ""
-    with blaming(path, "HDF5 file"), h5py.File(path, "r") as file:
+    with blaming(path, "HDF5 file"), read_hdf5(path) as file:
         return "result" if is_result(file) else str(file.attrs.get("kind", ""))
 
 
@@ -237,7 +238,7 @@ def _set(folder: Path) -> Rows:
 
 
 def _pairs(path: Path) -> Rows:
-    with blaming(path, "simulated set"), h5py.File(path, "r") as file:
+    with blaming(path, "simulated set"), read_hdf5(path) as file:
         rows = [("file", f"{path} (simulated set)"), *((name, str(value)) for name, value in file.attrs.items())]
 
         def note(name: str, item: Any) -> None:

@@ -103,7 +103,7 @@ def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bo
     turned = right * (row + 0.5 - picture.shape[0] / 2) - down * (column + 0.5 - picture.shape[1] / 2)
     inner = used.copy()
     inner[[0, -1]] = inner[:, [0, -1]] = False
-    tangents = np.stack([each[inner] for each in (down, right, turned)])
+    tangents = np.stack([down, right, turned])[:, inner]
     noise = np.maximum(variance[inner], 1e-3)
     information = (tangents / noise) @ tangents.T + 1e-6 * np.eye(len(tangents))
     slopes = (waves[:, inner] / noise) @ tangents.T

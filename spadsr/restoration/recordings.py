@@ -11,10 +11,11 @@ import torch
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
+from noise_model.files import require_room
 from noise_model.forward_model import ForwardModel
+from noise_model.interrupts import Interrupted, noted_signals
 from noise_model.progress import Report
 from noise_model.sensor import Sensor
-from spadsr.interrupts import Interrupted, noted_signals
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.interrupted import earlier_part, restored_before
@@ -30,7 +31,7 @@ from spadsr.restoration.restored import (
     writer_of,
 )
 from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.result_writer import ResultWriter, part_of
+from spadsr.restoration.result_writer import ResultWriter, part_of, result_bytes
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -181,7 +182,8 @@ def restore_capture(
         each: a picture of every image, numbered, in place of that of the first one.
 
     Raises:
-        InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written.
+        InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
+            disk has no room for it.
         Interrupted: by Ctrl-C or SIGTERM.
     """
     result = result_path(capture.path, output)
@@ -211,6 +213,7 @@ class _Job:
         pictures: list[Path] = []
         first: Restored | None = None
         capture = restoration.capture
+        require_room(result, result_bytes(capture.shape, restoration.scale))
         with (
             earlier_part(result, capture, restoration.model, restoration.provenance) as part,
             restoration.writer(result) as writer,

@@ -95,7 +95,8 @@ class Restorer:
         if scale not in SCALES:
             known = ", ".join(map(str, SCALES))
             raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
-        if not bool(counts.isfinite().all() & (counts >= 0).all()):
+        exported = torch.compiler.is_compiling()  # a graph that is being traced has no counts yet
+        if not exported and not bool(counts.isfinite().all() & (counts >= 0).all()):
             raise InputError("counts that are negative or not finite; expected whole numbers of 0 and more", "counts")
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [

@@ -16,6 +16,7 @@ from hardware.settings import PartialSettings, Settings
 from noise_model.config_files import parsed_json
 from noise_model.errors import InputError
 from noise_model.files import at_home
+from noise_model.hdf5_files import read_hdf5
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
@@ -114,7 +115,7 @@ def read_result(path: str | Path) -> ResultFile:
         raise InputError(f"{path}: a folder; expected a result, a file that ends in .sr.h5")
     path = regular_file(path)
     with blaming(path, "result"):
-        file = h5py.File(path, "r")
+        file = read_hdf5(path)
         try:
             return _opened(path, file)
         except BaseException:

@@ -25,7 +25,8 @@ from hardware.hdf5.nexus_tree import (
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
-from spadsr.interrupts import Interrupted
+from noise_model.hdf5_files import read_hdf5
+from noise_model.interrupts import Interrupted
 from spadsr.provenance import Provenance
 
 PROCESS = "/entry/process"
@@ -69,7 +70,7 @@ def _refuse_recordings(path: Path) -> None:
     if not path.is_file() or not h5py.is_hdf5(path):
         return
     try:
-        with h5py.File(path, "r") as file:
+        with read_hdf5(path) as file:
             replaceable = is_result(file)
     except OSError:  # damaged, or being written
         replaceable = False

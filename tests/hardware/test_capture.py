@@ -109,6 +109,17 @@ def test_imagej_and_ome_stacks_are_read_page_by_page(save: Any) -> None:
             np.testing.assert_array_equal(whole(capture, 2), counts)
 
 
+def test_a_closed_capture_says_so(tmp_path: Path) -> None:
+    with CaptureWriter(tmp_path / "a.h5", (2, 2), "u1", Settings(1e-5, 16)) as writer:
+        writer.append(np.ones((4, 2, 2), np.uint8), sequence_number=np.arange(4))
+    capture = open_capture(tmp_path / "a.h5")
+    sums = capture.summed(2)
+    capture.close()
+    for read in (capture.read, capture.sequence_number, sums.read):
+        with pytest.raises(InputError, match=r"a\.h5: was closed; open it again to read more of it"):
+            read(0, 1)
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.h5"])
 def test_memory_does_not_depend_on_the_number_of_images(tmp_path: Path, name: str) -> None:
     """100,000 images of 64 x 32, 205 MB, read whole and summed."""

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -27,6 +28,27 @@ def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None
         assert "Traceback" not in process.stderr.read()
     assert counts.shape == (2, 512, 512)
     assert 0 < counts.mean() < 0.5
+
+
+def test_connections_that_run_out_are_no_traceback() -> None:
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24)); from spadsr.cli import main; main()"
+    command = [sys.executable, "-c", few, "emulate", "spad512", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        host, port = process.stdout.readline().strip().removeprefix("serving spad512:").split(",port=")
+        flood: list[socket.socket] = []
+        with suppress(TimeoutError):
+            while len(flood) < 40:
+                flood.append(socket.create_connection((host, int(port)), timeout=2))
+        assert process.stderr is not None
+        assert "Too many open files" in process.stderr.readline()
+        for each in flood:
+            each.close()
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            assert client.recv(7) == b"SPAD512"
+        process.terminate()
+        assert process.wait(30) == 143
+        assert process.stderr.read() == "stopped; files already finished are whole\n"
 
 
 def test_a_taken_port_is_told() -> None:

@@ -23,8 +23,8 @@ from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.interrupts import Interrupted as Stopped
 from noise_model.sensor import HOT, USER, Exposure, Sensor
-from spadsr.interrupts import Interrupted as Stopped
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.recordings import RestoredFiles, distinct_results, restore_capture, result_path

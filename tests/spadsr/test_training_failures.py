@@ -20,8 +20,8 @@ from small_run import CPU, SMALL, quiet, source_of
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.interrupts import noted_signals
 from noise_model.owned_folder import owned
-from spadsr.interrupts import noted_signals
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import load_restorer, save_weights
 from spadsr.training.distributed import Team

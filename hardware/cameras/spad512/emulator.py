@@ -4,8 +4,10 @@ For trying things without a camera, and for testing the client. It listens on th
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +21,13 @@ from hardware.formats.spad512 import ROWS
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
+_log = logging.getLogger(__name__)
+
 HOST = "127.0.0.1"
 #: Images simulated, and sent, at once.
 BATCH = 8
+#: The most clients at a time, served and waiting; more are hung up on.
+MOST_CLIENTS = 64
 
 _INFORMATION = ("EMULATED-M", "EMULATED-S", "2.0", "1.0", "1.0", "S", "1", "0", "0")
 _READINGS = (41.0, 40.5, 33.0, 28.5, 0.0, 97656.25)
@@ -42,7 +48,8 @@ class Server:
         self._generator = torch.Generator().manual_seed(seed)
         self._calibration = calibration
         self._pile_up = False
-        self._one = asyncio.Lock()
+        self._one, self._clients = asyncio.Lock(), 0
+        self._said: set[str] = set()
 
     async def serve(self, port: int, ready: Callable[[int], None]) -> None:
         """Serves on `port` of this machine (0: a free one) until it is cancelled; calls `ready` with the port.
@@ -50,8 +57,9 @@ class Server:
         Raises:
             CameraError: the port is taken, or none.
         """
-        try:
-            server = await asyncio.start_server(self._client, HOST, port)
+        asyncio.get_running_loop().set_exception_handler(self._note)
+        try:  # asyncio tries as many connections at once as may wait, and as often if there is none left
+            server = await asyncio.start_server(self._client, HOST, port, backlog=1)
         except (OSError, OverflowError) as error:
             raise CameraError(f"port {port}: {error}; choose another", "port") from error
         async with server:
@@ -59,8 +67,11 @@ class Server:
             await server.serve_forever()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers a client; others wait until it is gone."""
+        """Answers a client; others wait until it is gone, unless there are too many."""
+        self._clients += 1
         try:
+            if self._clients > MOST_CLIENTS:
+                return
             async with self._one:
                 await self._send(writer, self.greeting())
                 while command := await reader.read(256):
@@ -68,7 +79,15 @@ class Server:
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client is gone, or the server ends: asyncio would print a traceback
         finally:
+            self._clients -= 1
             writer.close()
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Says once what asyncio would print with a traceback again and again, such as that connections run out."""
+        error, said = context.get("exception"), f"{context.get('message')} ({context.get('exception')!r})"
+        if isinstance(error, Exception) and said not in self._said:  # Ctrl-C is none
+            _log.warning("emulated SPAD512: %s", said)
+            self._said.add(said)
 
     async def _send(self, writer: asyncio.StreamWriter, reply: AsyncIterator[bytes]) -> None:
         async for part in reply:
