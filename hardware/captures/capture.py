@@ -265,7 +265,8 @@ class Capture:
     def _checked(self, block: Counts, start: int) -> Counts:
         largest = self.settings.saturation_value
         if self.pixel_mask is not None:
-            block = np.where((self.pixel_mask != 0) & ((block < 0) | (block > largest)), 0, block)
+            masked = np.repeat(np.repeat(self.pixel_mask != 0, self.places, axis=0), self.places, axis=1)
+            block = np.where(masked & ((block < 0) | (block > largest)), 0, block)
         if block.dtype.kind == "i" and block.min() < 0:
             index, value = _first(block, block < 0)
             raise InputError(

@@ -29,7 +29,7 @@ def without_marked(source: Source, known: PartialSettings) -> Source:
     are below a quarter of it; or, in several images, -1 or -2. In a single image, or in a patch of pixels, 255 may as
     well be light that fills 8 bits, and numbers of which all others are 0 a binary frame.
     """
-    if source.dtype.kind == "b":
+    if source.dtype.kind == "b" or source.places > 1:  # one bit, and counts that were gathered from images
         return source
     sample = spread(source, SAMPLE)
     if source.pixel_mask is not None:

@@ -15,7 +15,6 @@ Source: Pearson, Phil. Mag. 50 (1900) 157; Anscombe, Biometrika 35 (1948) 246 fo
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
@@ -86,7 +85,8 @@ def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsC
     """
     scale = rate.shape[-1] // counts.shape[-1]
     native = F.avg_pool2d(rate[:, None].float(), scale)[:, 0].cpu()
-    (mean, off), (shot, _), (fourth, _) = (each.reshape(2, *native.shape) for each in model.moments(_apart(native)))
+    mean, shot, fourth = model.moments(native)
+    off, _, _ = model.moments(_off(native))
     k = counts.cpu().double().numpy()
     shot = np.maximum(shot, _LEAST_COUNTS / k[0].size)
     variance = shot + np.square(off - mean)
@@ -107,10 +107,10 @@ def physics_check(counts: Tensor, rate: Tensor, model: ForwardModel) -> PhysicsC
     )
 
 
-def _apart(rate: Tensor) -> Tensor:
-    """Rates (B, H, W), and after them the same with the error that is no contradiction."""
+def _off(rate: Tensor) -> Tensor:
+    """Rates (B, H, W) with the error that is no contradiction."""
     around = F.avg_pool2d(rate[:, None], 5, stride=1, padding=2, count_include_pad=False)[:, 0]
-    return torch.cat([rate, rate + MODEL_ERROR * around])
+    return rate + MODEL_ERROR * around
 
 
 def _sum(values: Floats) -> Floats:
