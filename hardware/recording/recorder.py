@@ -1,13 +1,10 @@
 """Recording every image that a camera hands over, in a file that survives whatever ends the recording."""
 
 from collections.abc import Callable
-from threading import Thread
 
 from hardware.camera import Camera
-from hardware.hdf5.nexus_tree import unfinished_name
-from hardware.recording.camera_side import CameraSide
-from hardware.recording.disk_side import DiskSide
-from hardware.recording.order import Onlooker, Order, Pipe, Progress
+from hardware.recording.order import Onlooker, Order, Progress
+from hardware.recording.session import Session
 
 #: s between two looks at a recording.
 LOOK_PERIOD = 0.1
@@ -36,23 +33,16 @@ def record(
     Raises:
         InputError: nothing could be recorded.
     """
-    unfinished_name(order.path)
-    pipe, applied = Pipe(), camera.configure(order.settings)
+    session = Session(camera, order.settings, reconnect=order.reconnect)
     if onlooker is not None:
-        onlooker.begin(applied)
-    source, disk = CameraSide(camera, applied, order, pipe, onlooker), DiskSide(camera, applied, order, pipe)
-    threads = [Thread(target=each.run, daemon=True) for each in (source, disk)]
-    for thread in threads:
-        thread.start()
+        session.attach(onlooker)
+    recording = session.record(order)
+    session.start()
     try:
-        while not pipe.done.wait(LOOK_PERIOD):  # not join, which takes a thread for ended when it is interrupted
-            look(disk.progress())
+        while not recording.wait(LOOK_PERIOD):  # not join, which takes a thread for ended when it is interrupted
+            look(recording.progress())
     except KeyboardInterrupt:
-        pipe.interrupted = True
-    pipe.ending.set()
-    camera.stop()
-    for thread in threads:
-        thread.join()
-    if disk.error is not None:
-        raise disk.error
-    return disk.progress()
+        recording.end()
+    finally:
+        session.stop()
+    return recording.outcome()

@@ -19,7 +19,7 @@ from hardware.captures import writer
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import DETECTOR
-from hardware.recording import camera_side as recorder_source
+from hardware.recording import recording as recorder_source
 from hardware.recording.order import Order, Progress
 from hardware.recording.recorder import record
 from hardware.settings import Settings
