@@ -1,5 +1,6 @@
 """What users are told, with the arguments that it is about: errors that they can cause, and notes."""
 
+import errno
 from typing import Self
 
 
@@ -29,3 +30,14 @@ class Note(str):
         note = super().__new__(cls, sentence)
         note.arguments = arguments
         return note
+
+
+#: What libraries say of memory that they do not get; each has an exception of its own, many a RuntimeError.
+_NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "bad_alloc", "insufficient memory")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception of any library means that there is no memory left."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, Exception) and any(words in str(error).lower() for words in _NO_MEMORY)

@@ -40,8 +40,14 @@ _ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.flo
 
 
 def compiled(function: _Function) -> _Function:
-    """The function in machine code, kept on disk; other threads run while it does."""
-    return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+    """The function in machine code; other threads run while it does.
+
+    It is kept on disk, but for where no folder can be written to: in containers, on clusters, in shared installations.
+    """
+    try:
+        return cast(_Function, njit(cache=True, nogil=True, error_model="numpy")(function))
+    except RuntimeError:  # numba finds "no locator" as it decorates
+        return cast(_Function, njit(nogil=True, error_model="numpy")(function))
 
 
 class TableArrays(NamedTuple):

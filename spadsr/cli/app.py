@@ -11,7 +11,7 @@ import typer
 from spadsr.cli.bench import bench
 from spadsr.cli.calibrate import calibrate
 from spadsr.cli.cameras import acquire, cameras, emulate
-from spadsr.cli.console import out, plain_errors
+from spadsr.cli.console import plain_errors, say
 from spadsr.cli.evaluate import evaluate
 from spadsr.cli.export import export
 from spadsr.cli.live import live
@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        out.print(f"spadsr {version('spadsr')}")
+        say(f"spadsr {version('spadsr')}")
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from noise_model.files import whole_file
-from spadsr.cli.console import out, progress, table, warn
+from spadsr.cli.console import progress, say, table, warn
 from spadsr.cli.options import Device, JsonFile, ManyPeers, Seed, Weights, modes_named, numbers
 from spadsr.provenance import command_line
 
@@ -48,7 +48,7 @@ def bench_simulate(
     header = ["array", "pixels", "frames", "counts/s", "numpy Poisson/s", "ratio", "tables, s", "MB"]
     header.append("" if generator is None else f"{generator.stem}/s")
     table("sampling, one thread", header, rows)
-    out.print(f"64-bit random numbers alone: {bench_random_numbers():.3g}/s")
+    say(f"64-bit random numbers alone: {bench_random_numbers():.3g}/s")
     _write_json(json_file, as_rows(measured))
 
 
@@ -77,7 +77,7 @@ def bench_infer(weights: Weights = None, device: Device = "cpu", json_file: Json
     header = ["network", "parameters, M", "GMAC", "batch", "frames/s", "times the first", "% of peak"]
     table(f"restoring 64x32 to 256x128, {measured.device}", header, rows)
     peak = 2 * measured.peak_gmac_per_second / 1e3
-    out.print(f"peak: a large {measured.arithmetic} matrix product, {peak:.3g} TFLOP/s")
+    say(f"peak: a large {measured.arithmetic} matrix product, {peak:.3g} TFLOP/s")
     _write_json(json_file, [asdict(measured)])
 
 
@@ -132,7 +132,7 @@ def bench_quality(
     summaries = write_comparison(done, output, header)
     for title, (head, *rows) in [("what they take", cost_table(done.costs)), *quality_tables(summaries)]:
         table(title, head, rows)
-    out.print(f"{output / 'quality.md'}\n{output / 'summary.png'}", markup=False, soft_wrap=True)
+    say(output / "quality.md", output / "summary.png")
 
 
 def _write_json(path: Path | None, rows: list[dict[str, object]]) -> None:

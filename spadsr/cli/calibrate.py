@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from noise_model.errors import InputError
-from spadsr.cli.console import out, progress, table, warn
+from spadsr.cli.console import progress, say, table, warn
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -65,10 +65,10 @@ def calibrate(
     done.save(path)
     table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))
     for line in assumed(done.calibration.estimates):
-        out.print(line, markup=False, soft_wrap=True)
+        say(line)
     for note in done.warnings:
         warn(note)
-    out.print(f"{path}\n{path.with_suffix('.html')}", markup=False, soft_wrap=True)
+    say(path, path.with_suffix(".html"))
 
 
 def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, Any], command: str) -> None:
@@ -81,6 +81,6 @@ def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapp
     done = check_capture(capture, sensor, output, options, command, progress)
     table(f"{capture.name} under {sensor}", list(CHECKS), check_rows(done.found))
     for line in (verdict(done.found), *reasons(done.found), str(done.report)):
-        out.print(line, markup=False, soft_wrap=True)
+        say(line)
     for note in done.notes:
         warn(note)

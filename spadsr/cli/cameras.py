@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noise_model.errors import InputError
-from spadsr.cli.console import err, out, status_line, table, warn
+from spadsr.cli.console import fail, say, status_line, table, warn
 from spadsr.cli.options import Compression, Device, Seed, Weights
 from spadsr.provenance import command_line
 
@@ -37,7 +37,7 @@ def emulate_spad512(
     from hardware.cameras.spad512.emulator import Server
 
     server = Server(rate, seed, calibration)
-    asyncio.run(server.serve(port, lambda taken: out.print(f"serving spad512:127.0.0.1,port={taken}", soft_wrap=True)))
+    asyncio.run(server.serve(port, lambda taken: say(f"serving spad512:127.0.0.1,port={taken}")))
 
 
 def cameras() -> None:
@@ -45,8 +45,8 @@ def cameras() -> None:
     from hardware.cameras.registry import cameras as known
 
     for each in known():
-        out.print(f"{each.name:<10} {'usable' if each.usable else 'not usable':<11} {each.address}", soft_wrap=True)
-        out.print(f"{'':<10} {each.why}", markup=False, soft_wrap=True)
+        say(f"{each.name:<10} {'usable' if each.usable else 'not usable':<11} {each.address}")
+        say(f"{'':<10} {each.why}")
 
 
 def acquire(
@@ -113,10 +113,10 @@ def acquire(
         )
     table(str(output), ["recorded", ""], acquiring.summary_rows(state, output))
     if live is not None and live.picture.exists():
-        out.print(str(live.picture), markup=False, soft_wrap=True)
+        say(live.picture)
     done = state.recorded
     if done.failure:
-        err.print(f"error: {done.failure}", style="red", markup=False, soft_wrap=True)
+        fail(done.failure)
     elif done.lost:
         warn(f"{done.lost} images were lost; sequence_number says where")
     if not done.whole:

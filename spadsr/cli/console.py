@@ -1,8 +1,13 @@
-"""What the commands share: progress with the remaining time, tables, and errors without tracebacks."""
+"""What the commands share: progress with the remaining time, tables, and errors without tracebacks.
 
+All text leaves the program here, where what a terminal would obey is escaped: names and metadata may be hostile.
+"""
+
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -10,12 +15,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from noise_model.errors import InputError, Note
+from noise_model.errors import InputError, Note, out_of_memory
+from noise_model.plain_text import printable
 from noise_model.progress import Report
 from spadsr.interrupts import Interrupted
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+_OUT = Console(highlight=False)
+_ERR = Console(stderr=True, highlight=False)
 
 _INTERRUPTED = 130
 
@@ -23,41 +29,65 @@ _INTERRUPTED = 130
 _OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat", "images": "--frames"}
 
 
+def say(*lines: str | Path) -> None:
+    """Prints lines."""
+    for line in lines:
+        _OUT.print(Text(printable(str(line))), soft_wrap=True)
+
+
+def warn(message: str) -> None:
+    """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
+    _tell(f"note: {with_options(message)}", "yellow")
+
+
+def fail(message: str) -> None:
+    """Prints what went wrong, on the error stream."""
+    _tell(f"error: {message}", "red")
+
+
+def _tell(line: str, style: str) -> None:
+    _ERR.print(Text(printable(line), style), soft_wrap=True)
+
+
+class _Logs(logging.Handler):
+    """What libraries warn of, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warn(f"{record.name}: {record.getMessage()}")
+
+
 @contextmanager
 def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
     """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err, transient=True, disable=not (shown and err.is_terminal)) as bar:
-        task = bar.add_task(label, total=None)
+    with Progress(*columns, console=_ERR, transient=True, disable=not (shown and _ERR.is_terminal)) as bar:
+        task = bar.add_task(printable(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager
 def status_line() -> Iterator[Callable[[str], None]]:
     """Yields a function that shows a line in place of the one before, on the error stream of a terminal."""
-    with Live(console=err, transient=True, auto_refresh=False) as live:
-        yield lambda line: live.update(Text(line, overflow="ellipsis", no_wrap=True), refresh=err.is_terminal)
+    with Live(console=_ERR, transient=True, auto_refresh=False) as live:
+        yield lambda line: live.update(
+            Text(printable(line), overflow="ellipsis", no_wrap=True), refresh=_ERR.is_terminal
+        )
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Prints a table; all columns but the first are numbers."""
-    shown = Table(title=title, title_justify="left")
+    shown = Table(title=Text(printable(title)), title_justify="left")
     for i, name in enumerate(header):
-        shown.add_column(name, justify="left" if i == 0 else "right")
+        shown.add_column(Text(printable(name)), justify="left" if i == 0 else "right")
     for row in rows:
-        shown.add_row(*row)
-    out.print(shown)
-
-
-def warn(message: str) -> None:
-    """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
-    err.print(f"note: {with_options(message)}", style="yellow", markup=False, soft_wrap=True)
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    _OUT.print(shown)
 
 
 def options_of(arguments: Iterable[str]) -> str:
@@ -84,19 +114,21 @@ def _option(argument: str) -> str:
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+    logging.basicConfig(handlers=[_Logs(logging.WARNING)])
     try:
         yield
     except InputError as error:
-        err.print(f"error: {error}{options_of(error.arguments)}", style="red", markup=False, soft_wrap=True)
+        fail(f"{error}{options_of(error.arguments)}")
         sys.exit(2)
     except Interrupted as stop:
-        line = "; ".join([str(stop), *getattr(stop, "__notes__", ())])
-        err.print(line, style="yellow", markup=False, soft_wrap=True)
+        _tell("; ".join([str(stop), *getattr(stop, "__notes__", ())]), "yellow")
         sys.exit(stop.exit_code)
     except SystemExit as end:  # typer turns Ctrl-C into this
         if end.code == _INTERRUPTED:
-            err.print("stopped; files already finished are whole", style="yellow")
+            _tell("stopped; files already finished are whole", "yellow")
         raise
-    except MemoryError:
-        err.print("error: out of memory; use a smaller scale or close other programs", style="red")
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        fail("out of memory; use a smaller scale or close other programs")
         sys.exit(2)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import out, progress, table, warn
+from spadsr.cli.console import progress, say, table, warn
 from spadsr.cli.options import (
     Device,
     Mode,
@@ -55,4 +55,4 @@ def evaluate(
     header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     summaries = write_evaluation(measured, output, header)
     table(f"{mode.value}, mean over pictures", SCREEN_COLUMNS, [screen_row(summary) for summary in summaries])
-    out.print(f"{output / 'summary.md'}\n{output / 'summary.png'}\n{output / 'rows.csv'}", markup=False, soft_wrap=True)
+    say(output / "summary.md", output / "summary.png", output / "rows.csv")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noise_model.errors import InputError
-from spadsr.cli.console import out
+from spadsr.cli.console import say
 from spadsr.cli.options import (
     ModelFormat,
     Weights,
@@ -49,4 +49,4 @@ def export(
         raise InputError("a BioImage.IO package is for one exposure: give --count-time and --cycles")
     else:
         done = export_package(restorer, ForwardModel(known, Exposure(count_time, cycles)), scale, path)
-    out.print(f"{done.path}: within {done.difference:.1e} of white of the network", markup=False, soft_wrap=True)
+    say(f"{done.path}: within {done.difference:.1e} of white of the network")

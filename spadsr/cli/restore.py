@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import options_with, out, progress, table, warn, with_options
+from spadsr.cli.console import options_with, progress, say, table, warn, with_options
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -63,7 +63,7 @@ def infer(
         for warning in done.warnings:
             names_of.setdefault(with_options(warning), []).append(path.name)
         summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
-        out.print(f"{done.result}  {summary}\n{done.picture}", markup=False, soft_wrap=True)
+        say(f"{done.result}  {summary}", done.picture)
     for line, names in names_of.items():
         warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
 
@@ -78,7 +78,7 @@ def demo(
     with progress("demo") as report:
         result = run_demo(output, seed, report, command_line())
     for path in (result.capture, result.restored, result.picture):
-        out.print(str(path), soft_wrap=True)
+        say(path)
     rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]
     table(f"{result.frames} frames of 64x32 against the truth at x4", ["method", "PSNR, dB"], rows)
 
@@ -96,7 +96,7 @@ def info(
     from spadsr.files.describe import describe
 
     for name, value in describe(file, **capture_options(count_time, cycles, dead_time, bits, array, layout)):
-        out.print(f"{name:<24} {with_options(value)}", markup=False, soft_wrap=True)
+        say(f"{name:<24} {with_options(value)}")
 
 
 def convert(
@@ -122,4 +122,4 @@ def convert(
         warn(note)
     if done.left_out:
         warn(f"counts only: to read {target.name} as it was taken, give {options_with(done.left_out)}")
-    out.print(f"{done.path}  {' x '.join(map(str, done.shape))}", markup=False, soft_wrap=True)
+    say(f"{done.path}  {' x '.join(map(str, done.shape))}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import out, progress, warn
+from spadsr.cli.console import progress, say, warn
 from spadsr.cli.options import (
     Device,
     Seed,
@@ -44,7 +44,7 @@ def simulate(
     with progress("scenes") as report:
         for done in SimulatedSet(output, maker, scenes).write(resume, workers or os.cpu_count() or 1):
             report(done, scenes)
-    out.print(f"{output}: {scenes} scenes", markup=False, soft_wrap=True)
+    say(f"{output}: {scenes} scenes")
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
     if finished is None:  # another process speaks for all
         return
     _say_skipped(finished.skipped)
-    out.print(f"{finished.weights}\n{finished.curves}", markup=False, soft_wrap=True)
+    say(finished.weights, finished.curves)
 
 
 def _say_skipped(files: list[Path]) -> None:

@@ -13,6 +13,7 @@ from spadsr.evaluation.evaluate import Evaluation, Row
 from spadsr.evaluation.figures import figures
 from spadsr.evaluation.summaries import Summary, by_scale, summarised, title
 from spadsr.evaluation.tables import markdown_page, write_csv
+from spadsr.pictures.plots import save_png
 from spadsr.provenance import versions
 
 _MEASURING = ("scikit-image", "opencv-python-headless", "bm3d")
@@ -41,7 +42,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
         partial.write_text(markdown(summaries, header), encoding="utf-8")
     for name, figure in figures(summaries).items():
         with whole_file(folder / f"{name}.png") as partial:
-            figure.savefig(partial, format="png", dpi=150, metadata=_embedded(header))
+            save_png(figure, partial, 150, _embedded(header))
     with whole_file(folder / "evaluation.json") as partial:
         partial.write_text(json.dumps({**header, "tenths": _tenths(evaluation)}, indent=1, default=str) + "\n")
     return summaries

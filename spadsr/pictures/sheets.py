@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hardware.settings import in_seconds
 from noise_model.arrays import Counts, Picture
 from noise_model.forward_model import ForwardModel
+from spadsr.pictures.plots import save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -240,4 +241,4 @@ def _size(picture: Picture) -> str:
 
 def _save(figure: "Figure", file: Path | IO[bytes], notes: Mapping[str, str] | None) -> None:
     metadata = {"Software": f"spadsr {version('spadsr')}", **(notes or {})}
-    figure.savefig(file, dpi=_DPI, format="png", metadata=metadata)
+    save_png(figure, file, _DPI, metadata)

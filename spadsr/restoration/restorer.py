@@ -137,14 +137,19 @@ def usable_device(name: str | torch.device) -> torch.device:
     Raises:
         InputError: it cannot be used.
     """
+    expected = "choose cpu, or cuda where there is a GPU (mps on a Mac)"
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise InputError(f"device {name}: no such device; {expected}", "device") from error
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if (device.index or 0) >= there.get(device.type, 0):
+        raise InputError(f"device {name}: there is none here; {expected}", "device")
+    try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(
-            f"device {name}: cannot be used ({reason}); choose cpu, or cuda where there is a GPU", "device"
-        ) from error
+        raise InputError(f"device {name}: cannot be used ({reason}); {expected}", "device") from error
     return device
 
 

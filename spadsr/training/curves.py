@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from noise_model.files import whole_file
+from spadsr.pictures.plots import save_png
 
 #: A row for each point of the curves.
 History: TypeAlias = list[dict[str, float]]
@@ -29,4 +30,4 @@ def _plot(history: History, path: Path) -> None:
         axes.plot(samples, [row[name] for row in history], marker="." if len(history) < 20 else "")
         axes.set(xlabel="captures seen", ylabel=label)
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120, format="png")
+    save_png(figure, path, 120)
