@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from noise_model.errors import InputError
-from spadsr.cli.console import out, warn
+from spadsr.cli.console import say, warn
 from spadsr.cli.options import Device, Weights
 from spadsr.provenance import command_line
 
@@ -47,9 +47,6 @@ def live(
     from hardware.settings import Settings
     from spadsr.live.live_session import LiveOptions
     from spadsr.live.running import Serving, live_view
-
-    def say(url: str) -> None:
-        out.print(url, markup=False, soft_wrap=True)
 
     if not token:
         warn("no token: whoever reaches the port can use the camera")
