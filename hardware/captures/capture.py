@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from hardware.captures.assumptions import complete
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
+from hardware.parsing.levels import counts_of_levels
 from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
@@ -230,7 +231,9 @@ def open_capture(
 def _assembled(path: Path, name: str, source: Source, given: PartialSettings) -> Capture:
     """The capture of a source; what the source does not say is as `given`, or assumed."""
     shape = stack_shape(path, source.shape)
-    dtype = counts_dtype(path, source.dtype)
+    counts_dtype(path, source.dtype)
+    known = PartialSettings.model_validate(given.known() | source.settings.known())
+    source = counts_of_levels(path, source, known)
     settings, assumed = complete(path, source.settings, given, source.usual, lambda: _peak(source))
     lost = _lost(path, source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
@@ -238,7 +241,7 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
         path=path,
         format=name,
         shape=shape,
-        dtype=_unsigned(dtype),
+        dtype=_unsigned(source.dtype),
         settings=settings,
         pixel_mask=source.pixel_mask,
         image_key=source.image_key,

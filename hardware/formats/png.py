@@ -11,7 +11,6 @@ from typing import ClassVar, Self
 import cv2
 import numpy as np
 
-from hardware.parsing.peak_normalised import as_source
 from hardware.parsing.source import Choice, Source, blaming, regular_file, stack_shape
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
@@ -57,8 +56,7 @@ def recognises(path: Path, head: bytes) -> bool:
 def open_source(path: Path, choice: Choice) -> Source:
     """Opens an image, or those of a folder in the order of their numbers, which are read as they are asked for."""
     if not path.is_dir():
-        source = _stack([path], ())
-        return as_source(source) or source
+        return _stack([path], ())
     numbered = _numbered(path)
     missing = max(numbered) - min(numbered) + 1 - len(numbered)
     remarks = (f"{missing} numbers between the first and the last image are missing",) if missing else ()

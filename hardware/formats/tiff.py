@@ -1,4 +1,4 @@
-"""TIFF stacks of counts, and the peak-normalised 8-bit frames that public data sets hold."""
+"""TIFF stacks of counts."""
 
 import logging
 import struct
@@ -11,7 +11,6 @@ import numpy as np
 import tifffile
 
 from hardware.parsing.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
-from hardware.parsing.peak_normalised import as_source
 from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
@@ -41,7 +40,7 @@ def open_source(path: Path, choice: Choice) -> Source:
         _check_chain(path, tiff)
         source = _open_stack(path, tiff)
         stack.callback(source.close)
-        return replace(as_source(source) or source, close=stack.pop_all().close)
+        return replace(source, close=stack.pop_all().close)
 
 
 def _check_chain(path: Path, tiff: tifffile.TiffFile) -> None:
