@@ -193,6 +193,8 @@ class LiveSession:
             raise InputError(f"{name[:40]!r}: no such order")
         try:
             return orders[name](**arguments) or {}
+        except InputError:
+            raise
         except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"{name}: {error}") from error
 
