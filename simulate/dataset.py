@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import require_room, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from simulate.pairs import Pair
@@ -49,15 +50,24 @@ class SimulatedSet:
 
         Raises:
             InputError: the folder holds a set and `resume` is not given, or one that was begun with other values, or
-                it cannot be written to; or a photograph is gone.
+                it cannot be written to, or has no room for the shards after the first; or a photograph is gone.
         """
         self._claim(resume)
         missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
         done = self.scenes - sum(map(len, missing.values()))
         yield done
-        for step in write_shards(self.maker, missing, workers):
-            done += step
-            yield done
+        began = False
+        with closing(write_shards(self.maker, missing, workers)) as steps:
+            for step in steps:
+                done += step
+                if not began and (began := any(path.exists() for path in missing)):
+                    self._require_room(list(missing))
+                yield done
+
+    def _require_room(self, shards: list[Path]) -> None:
+        """Refuses to go on, once a shard tells how large they are, where those that are missing have no room."""
+        sizes = [path.stat().st_size for path in shards if path.exists()]
+        require_room(self.folder / MANIFEST, (len(shards) - len(sizes)) * max(sizes))
 
     def _shards(self) -> dict[Path, range]:
         starts = range(0, self.scenes, self.scenes_per_shard)

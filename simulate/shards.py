@@ -12,6 +12,7 @@ from torch import Tensor
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
+from noise_model.hdf5_files import SafeFile, read_hdf5
 from noise_model.sensor import Sensor
 from noise_model.sensor_file import NUMBERS
 from simulate.pairs import targets_of
@@ -60,7 +61,7 @@ def write_shard(path: Path, maker: SceneMaker, scenes: range) -> Generator[int]:
     Raises:
         InputError: the file cannot be written, or a scene cannot be read.
     """
-    with whole_file(path) as partial, h5py.File(partial, "w") as file:
+    with whole_file(path) as partial, SafeFile(partial, "w") as file:
         _describe(file, maker, scenes)
         for row, index in enumerate(scenes):
             targets = maker.targets(index)
@@ -120,7 +121,7 @@ def read_sensor(group: h5py.Group) -> Sensor:
 def is_shard(path: Path) -> bool:
     """Whether a file is a whole shard."""
     try:
-        with h5py.File(path) as file:
+        with read_hdf5(path) as file:
             return bool(file.attrs.get("kind") == KIND)
     except OSError:
         return False
@@ -134,4 +135,4 @@ def open_shard(path: Path) -> h5py.File:
     """
     if not is_shard(path):
         raise InputError(f"{path}: not a whole shard of a simulated set; resume the simulation of the set")
-    return h5py.File(path)
+    return read_hdf5(path)

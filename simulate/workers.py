@@ -5,7 +5,7 @@ import os
 import pickle
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -14,10 +14,11 @@ from pathlib import Path
 
 import torch
 
+from noise_model.interrupts import ignored_signals, stop_at_signals
 from simulate.shards import SceneMaker, write_shard
 
 
-def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
+def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Generator[int]:
     """Writes shards; yields the number of scenes that each step finished.
 
     Closing the iterator, or an exception, leaves whole shards only.
@@ -27,20 +28,20 @@ def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> 
     return _write_in_processes(maker, shards, min(workers, len(shards)))
 
 
-def _write_in_this_process(maker: SceneMaker, shards: dict[Path, range]) -> Iterator[int]:
+def _write_in_this_process(maker: SceneMaker, shards: dict[Path, range]) -> Generator[int]:
     with one_thread():
         for path, scenes in shards.items():
             for _ in write_shard(path, maker, scenes):
                 yield 1
 
 
-def _write_in_processes(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Iterator[int]:
+def _write_in_processes(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Generator[int]:
     context = multiprocessing.get_context("spawn")
     stop = context.Event()
     # Pickled here: handed over as it is, a tensor would travel as a handle to shared memory.
     arguments = (stop, pickle.dumps(maker))
     with ProcessPoolExecutor(workers, context, _begin_worker, arguments) as pool:
-        with _interrupts_ignored():
+        with ignored_signals():
             tasks = [pool.submit(_work, path, scenes) for path, scenes in shards.items()]
         try:
             for task in as_completed(tasks):
@@ -57,6 +58,7 @@ def _begin_worker(stop: Event, maker: bytes) -> None:
     """Prepares a worker process: Ctrl-C is left to its parent, which sets `stop`; it ends when its parent does."""
     global _worker
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stop_at_signals()  # others, for which the parent would take an interrupted task
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     _worker = (stop, pickle.loads(maker))
@@ -77,19 +79,6 @@ def _work(path: Path, scenes: range) -> int:
             steps.close()
             return 0
     return len(scenes)
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Context in which processes are started that ignore Ctrl-C from the first moment on (not on Windows)."""
-    if threading.current_thread() is not threading.main_thread():  # only that one may set signal handlers
-        yield
-        return
-    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ FLOORS = {
         {"bench", "files", "demo"},
         {"training", "evaluation", "export", "acquisition", "live", "api"},
         {"restoration", "calibration"},
-        {"networks", "pictures", "provenance", "interrupts", "namesakes"},
+        {"networks", "pictures", "provenance", "namesakes"},
     ],
     "hardware": [
         {"cameras", "recording", "testing"},

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import Protocol
 
 from hardware.camera import Camera, CameraError
@@ -79,12 +80,24 @@ def open_camera(address: str) -> Camera:
     if entry is None:
         names = ", ".join(dict.fromkeys(each.name for each in entries))
         raise CameraError(f"{address}: no such camera; expected one of {names}")
-    what, *pairs = rest.split(",")
     driver = _driver(entry)
+    what, pairs = _parts(rest, driver.OPTIONS)
     usable, why = driver.availability()
     if not usable and not what:
         raise CameraError(f"{name}: {why}")
     return driver.connect(what, **{**driver.OPTIONS, **dict(_option(address, driver, pair) for pair in pairs)})
+
+
+def _parts(rest: str, options: Mapping[str, float]) -> tuple[str, list[str]]:
+    """What follows the name of a camera, and its options: a file may have commas in its name."""
+    what, pairs = rest, list[str]()
+    while "," in what and not Path(what).exists():
+        what, _, pair = what.rpartition(",")
+        pairs.insert(0, pair)
+        if pair.partition("=")[0] not in options:
+            what, *pairs = rest.split(",")
+            break
+    return what, pairs
 
 
 def _entries() -> list[EntryPoint]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import RLock
+from threading import Event, RLock
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.assumptions import complete
+from hardware.captures.sequence import lost_images, unwrapped
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
@@ -54,6 +55,7 @@ class Capture:
     assumed: tuple[str, ...]
     lost: int | None
     source: Source = field(repr=False)
+    _closed: Event = field(default_factory=Event, repr=False, compare=False)  # shared with what is made of the capture
     _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
 
     def __repr__(self) -> str:
@@ -68,6 +70,7 @@ class Capture:
 
     def close(self) -> None:
         """Releases the file."""
+        self._closed.set()
         self.source.close()
 
     @property
@@ -81,6 +84,7 @@ class Capture:
         Raises:
             InputError: a count is negative or above the largest possible (the image is named), or the file is damaged.
         """
+        self._require_open()
         with self._reading, blaming(self.path, self.format):
             block = np.asarray(self.source.read(start, stop))
         if block.shape != (stop - start, *self.shape[1:]):
@@ -110,6 +114,7 @@ class Capture:
         """
         if self.source.sequence is None:
             return None
+        self._require_open()
         with blaming(self.path, self.format):
             numbers = self.source.sequence(start, stop)
         if (numbers[1:] <= numbers[:-1]).any():
@@ -175,6 +180,10 @@ class Capture:
             measured=False,
         )
 
+    def _require_open(self) -> None:
+        if self._closed.is_set():
+            raise InputError(f"{self.path}: was closed; open it again to read more of it")
+
     def _checked(self, block: Counts, start: int) -> Counts:
         if block.dtype.kind == "i" and block.min() < 0:
             index, value = _first(block, block < 0)
@@ -235,7 +244,8 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
     known = PartialSettings.model_validate(given.known() | source.settings.known())
     source = counts_of_levels(path, source, known)
     settings, assumed = complete(path, source.settings, given, source.usual, lambda: _peak(source))
-    lost = _lost(path, source)
+    source = unwrapped(path, source)
+    lost = lost_images(source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
     return Capture(
         path=path,
@@ -259,16 +269,6 @@ def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.layout is not None and choice.layout not in form.LAYOUTS:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
-
-
-def _lost(path: Path, source: Source) -> int | None:
-    if source.sequence is None:
-        return None
-    images = source.shape[0]
-    first, last = int(source.sequence(0, 1)[0]), int(source.sequence(images - 1, images)[0])
-    if last - first < images - 1:
-        raise InputError(f"{path}: sequence numbers {first} to {last} of {images} images; correct or delete them")
-    return last - first - images + 1
 
 
 def _peak(source: Source) -> int:

@@ -56,7 +56,7 @@ def write_array(capture: Capture, path: Path, report: Report) -> None:
     with whole_file(path) as partial, partial.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, header)
         for _start, block in _blocks(capture, report):
-            block.tofile(file)
+            file.write(np.ascontiguousarray(block).data)
 
 
 def write_imagej(capture: Capture, path: Path, report: Report) -> None:

@@ -10,10 +10,22 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from hardware.hdf5 import bitshuffle
-from hardware.hdf5.nexus_tree import DETECTOR, UNFINISHED, append, kept_tree, new_tree, write_notes, write_settings
+from hardware.hdf5.nexus_tree import (
+    DETECTOR,
+    UNFINISHED,
+    append,
+    new_file,
+    new_tree,
+    text,
+    unfinished_name,
+    write_notes,
+    write_settings,
+)
 from hardware.settings import Settings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.files import allow_as_usual, move_new, partial_file, this_process
+from noise_model.hdf5_files import SafeFile
 
 #: An entry of `host_time`: the sequence number of an image, and when it arrived (s).
 ARRIVAL = np.dtype([("sequence_number", "<u8"), ("host_time", "<f8")])
@@ -34,7 +46,6 @@ class CaptureWriter:
         notes: further facts of the acquisition; `start_time` (ISO 8601), `description`, `serial_number` go to the
             places that NeXus has for them.
         compression: a name in `nexus_tree.COMPRESSIONS`.
-        keep: what was appended stays after an exception, and no file is replaced (`nexus_tree.kept_tree`).
 
     Raises:
         InputError: `path` cannot be written, or the compression is not installed.
@@ -51,7 +62,6 @@ class CaptureWriter:
         pixel_mask: NDArray[Any] | None = None,
         notes: Mapping[str, Any] | None = None,
         compression: str = "none",
-        keep: bool = False,
     ) -> None:
         if compression == "lz4":
             bitshuffle.load_filter(path)
@@ -59,17 +69,12 @@ class CaptureWriter:
         if self.dtype not in (np.uint8, np.uint16, np.uint32):
             raise ValueError(f"counts of type {self.dtype}; expected uint8, uint16 or uint32")
         self.pixel_mask = None if pixel_mask is None else np.asarray(pixel_mask, np.uint32).reshape(shape)
-        self.notes, self._compression, self._tree = notes or {}, compression, kept_tree if keep else new_tree
+        self.notes, self._compression = notes or {}, compression
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._file = self._stack.enter_context(self._tree(self.path))
-        self._file.attrs[UNFINISHED] = True
-        self._detector = self._file[DETECTOR]
-        write_settings(self._file, self.settings)
-        write_notes(self._file, self.notes)
-        if self.pixel_mask is not None:
-            self._detector["pixel_mask"] = self.pixel_mask
+        self._use(self._stack.enter_context(new_tree(self.path)))
+        self._describe()
         return self
 
     def __exit__(
@@ -116,3 +121,84 @@ class CaptureWriter:
     def note(self, notes: Mapping[str, Any]) -> None:
         """Writes further notes, for instance those of the end of an acquisition."""
         write_notes(self._file, notes)
+        self._file.flush()
+
+    def _use(self, file: SafeFile) -> None:
+        self._file, self._detector = file, file[DETECTOR]
+
+    def _describe(self) -> None:
+        self._file.attrs[UNFINISHED] = text(this_process())
+        write_settings(self._file, self.settings)
+        write_notes(self._file, self.notes)
+        if self.pixel_mask is not None:
+            self._detector["pixel_mask"] = self.pixel_mask
+
+
+class RecordingWriter(CaptureWriter):
+    """Writes a recording: what was appended stays, whatever happens, and no file is replaced; a context manager.
+
+    The file is hidden until it holds the first block, so that it can be opened from its first moment on. Then it has
+    the name `unfinished_name(path)`, and `path` at the end, even after an exception; without a block nothing is left.
+
+    Raises:
+        InputError: `path` cannot be written, or exists.
+    """
+
+    def __enter__(self) -> Self:
+        self._part = unfinished_name(self.path)
+        self._place = partial_file(self._part)
+        self._use(new_file(self._place))
+        self._describe()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._hidden:
+            self._file.drop()
+            self._place.unlink()
+            if error is None:
+                raise InputError(f"{self.path}: there is no image to write")
+            return
+        try:
+            if error is None:
+                del self._file.attrs[UNFINISHED]
+                self._file.close()
+        finally:
+            self._file.drop()
+            self._move(self.path)
+
+    def append(
+        self,
+        counts: Counts,
+        *,
+        sequence_number: NDArray[Any] | None = None,
+        image_key: int | NDArray[Any] | None = None,
+        host_time: float | None = None,
+    ) -> None:
+        """As `CaptureWriter.append`."""
+        super().append(counts, sequence_number=sequence_number, image_key=image_key, host_time=host_time)
+        if self._hidden:
+            self._file.close()
+            allow_as_usual(self._place)
+            self._move(self._part)
+            self._use(SafeFile(self._place, "r+"))
+
+    def go_back(self) -> None:
+        """Undoes a block whose writing failed; of the images written before, none is touched."""
+        self._file.drop()
+        if not self._hidden:
+            self._use(SafeFile(self._place, "r+"))
+
+    @property
+    def _hidden(self) -> bool:
+        return self._place not in (self._part, self.path)
+
+    def _move(self, name: Path) -> None:
+        """Gives the file another name. Raises OSError that says where it is if that cannot be done."""
+        try:
+            move_new(self._place, name)
+        except OSError as error:
+            why = f"cannot be named {name.name} ({error.strerror}); it is whole: rename it"
+            raise OSError(error.errno, f"{self._place.name} {why}") from error
+        self._place = name

@@ -14,6 +14,7 @@ from hardware.parsing import matlab5
 from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.hdf5_files import read_hdf5
 
 NAME = "MATLAB file"
 SUFFIXES = (".mat",)
@@ -43,7 +44,7 @@ def open_source(path: Path, choice: Choice) -> Source:
 def _open_hdf5(path: Path, choice: Choice) -> Source:
     """Opens a version 7.3 file. HDF5 has MATLAB's dimensions in reverse: columns in order are rows of the transpose."""
     with ExitStack() as stack:
-        file = stack.enter_context(h5py.File(path, "r"))
+        file = stack.enter_context(read_hdf5(path))
         arrays = {name: file[name] for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)}
         images = {name: each for name, each in arrays.items() if _an_hdf5_image(each)}
         data = _chosen(path, images, choice)

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from hardware.hdf5.checks import bomb_check, check_present, whole_value
 from hardware.hdf5.nexus_tree import DETECTOR, NAMED_NOTES, NOTES, SETTINGS, UNFINISHED, inside, plain
-from hardware.hdf5.unfinished import whole_images
+from hardware.hdf5.unfinished import Unfinished, whole_images
 from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
 from hardware.settings import PartialSettings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.hdf5_files import read_hdf5
 
 NAME = "HDF5 capture"
 SUFFIXES = (".h5", ".hdf5", ".nxs")
@@ -32,7 +33,7 @@ def recognises(path: Path, head: bytes) -> bool:
 
 def open_source(path: Path, choice: Choice) -> Source:
     """Finds the counts and what is said about them; images are read as they are asked for."""
-    file = h5py.File(path, "r")
+    file = read_hdf5(path)
     try:
         return _describe(path, file)
     except BaseException:
@@ -49,13 +50,13 @@ def _describe(path: Path, file: h5py.File) -> Source:
     return Source(
         shape=shape,
         dtype=counts_dtype(path, data.dtype),
-        read=_reader(path, data),
-        close=file.close,
+        read=_reader(path, data, fields.unfinished),
+        close=file.close if fields.unfinished is None else fields.unfinished.close,
         settings=PartialSettings.of(path, **{name: fields.scalar(field) for name, field in SETTINGS.items()}),
         pixel_mask=fields.array("pixel_mask", shape[1:], np.dtype(np.uint32)),
         image_key=fields.array("image_key", shape[:1], np.dtype(np.uint8)),
         notes=_notes(path, file),
-        remarks=() if cut is None else (f"recording was cut short; its first {cut} images are whole",),
+        remarks=() if cut is None or fields.unfinished is None else (fields.unfinished.remark(cut),),
         sequence=fields.sequence(shape[0]),
     )
 
@@ -70,11 +71,13 @@ def _counts(path: Path, file: h5py.File) -> h5py.Dataset:
     return data
 
 
-def _reader(path: Path, data: h5py.Dataset) -> Callable[[int, int], Counts]:
+def _reader(path: Path, data: h5py.Dataset, unfinished: Unfinished | None) -> Callable[[int, int], Counts]:
     check = bomb_check(path, data)
 
     def read(start: int, stop: int) -> Counts:
         check(start, stop)
+        if unfinished is not None:
+            return unfinished.rows(data, start, stop)
         images: Counts = data[None] if data.ndim == 2 else data[start:stop]
         return images
 
@@ -85,7 +88,8 @@ class _Fields:
     """Fields of the detector, each checked as it is asked for; None where the file has no such field."""
 
     def __init__(self, path: Path, detector: Any) -> None:
-        self.path, self.detector, self.cut = path, detector, False
+        self.path, self.detector = path, detector
+        self.unfinished: Unfinished | None = None
 
     def whole_images(self, data: h5py.Dataset) -> int | None:
         """How many images are whole in a file whose writer was killed; None without sequence numbers."""
@@ -93,7 +97,7 @@ class _Fields:
         if numbers is None or numbers.ndim != 1 or data.ndim != 3:
             return None
         check_present(self.path, numbers, 0)
-        self.cut = True
+        self.unfinished = Unfinished(self.path, data.file)
         return whole_images(data, numbers)
 
     def scalar(self, name: str) -> float | None:
@@ -118,7 +122,7 @@ class _Fields:
         field = self._integers("sequence_number", (images,))
         if field is None:
             return None
-        read = _reader(self.path, field)
+        read = _reader(self.path, field, self.unfinished)
         return lambda start, stop: read(start, stop).astype(np.uint64)
 
     def array(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any] | None:
@@ -126,7 +130,7 @@ class _Fields:
         field = self._integers(name, shape)
         if field is None:
             return None
-        whole = field[()] if field.ndim == 2 else _reader(self.path, field)(0, shape[0])
+        whole = field[()] if field.ndim == 2 else _reader(self.path, field, self.unfinished)(0, shape[0])
         array: NDArray[Any] = whole.astype(dtype)
         return array
 
@@ -134,7 +138,7 @@ class _Fields:
         field = self._field(name)
         if field is None:
             return None
-        longer = self.cut and field.shape[1:] == shape[1:] and field.shape[:1] >= shape[:1]
+        longer = self.unfinished is not None and field.shape[1:] == shape[1:] and field.shape[:1] >= shape[:1]
         if not (field.shape == shape or longer) or field.dtype.kind not in "iub":
             raise InputError(f"{self.path}: {name} is {field.dtype} {field.shape}; expected integers of shape {shape}")
         check_present(self.path, field, shape[0] if longer else None)

@@ -14,6 +14,7 @@ from hardware.hdf5 import bitshuffle
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.hdf5_files import SafeFile
 
 DETECTOR = "/entry/instrument/detector"
 NOTES = "/entry/notes"
@@ -49,11 +50,7 @@ CLASSES = {
 
 LARGEST_CHUNK, SMALLEST_CHUNK = 1 << 20, 1 << 14
 
-#: Bytes that are set aside for the index at a time. HDF5 writes last where the file ends; within space set aside
-#: before, the index of a file whose writer is killed meanwhile never points beyond that end.
-INDEX_ROOM = 1 << 18
-
-#: Attribute of a capture that is being written, or whose writer was killed.
+#: Attribute of a capture that is being written, or whose writer was killed: the writer, as `this_process` names it.
 UNFINISHED = "unfinished"
 
 #: Filters of a dataset, by name.
@@ -73,30 +70,10 @@ def creator() -> str:
 
 
 @contextmanager
-def new_tree(path: Path) -> Iterator[h5py.File]:
+def new_tree(path: Path) -> Iterator[SafeFile]:
     """An empty tree in a file beside `path`, renamed to it at the end; nothing is left after an error."""
-    with whole_file(path) as partial, tree_at(partial) as file:
+    with whole_file(path) as partial, new_file(partial) as file:
         yield file
-
-
-@contextmanager
-def kept_tree(path: Path) -> Iterator[h5py.File]:
-    """An empty tree in `path` with ".part" before its suffix, renamed to `path` at the end, even after an error.
-
-    Raises:
-        InputError: it cannot be written, or one of the two exists already.
-    """
-    part = unfinished_name(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.touch()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); choose another output", "output") from error
-    try:
-        with tree_at(part) as file:
-            yield file
-    finally:
-        part.rename(path)
 
 
 def unfinished_name(path: Path) -> Path:
@@ -112,18 +89,17 @@ def unfinished_name(path: Path) -> Path:
     return part
 
 
-@contextmanager
-def tree_at(path: Path) -> Iterator[h5py.File]:
-    """An empty tree in the file `path`."""
-    with h5py.File(path, "w", meta_block_size=INDEX_ROOM) as file:
-        file.attrs["default"] = text("entry")
-        file.attrs["creator"] = text(creator())
-        for place, nexus_class in CLASSES.items():
-            file.create_group(place).attrs["NX_class"] = text(nexus_class)
-        file["/entry"].attrs["default"] = text("data")
-        file["/entry/data"].attrs["signal"] = text("data")
-        file["/entry/data/data"] = h5py.SoftLink(f"{DETECTOR}/data")
-        yield file
+def new_file(path: Path) -> SafeFile:
+    """An empty tree in the file `path`, which exists."""
+    file = SafeFile(path, "w")
+    file.attrs["default"] = text("entry")
+    file.attrs["creator"] = text(creator())
+    for place, nexus_class in CLASSES.items():
+        file.create_group(place).attrs["NX_class"] = text(nexus_class)
+    file["/entry"].attrs["default"] = text("data")
+    file["/entry/data"].attrs["signal"] = text("data")
+    file["/entry/data/data"] = h5py.SoftLink(f"{DETECTOR}/data")
+    return file
 
 
 def write_settings(file: h5py.File, settings: Settings, names: Mapping[str, str] = SETTINGS) -> None:
@@ -161,7 +137,6 @@ def append(
     data = group[name]
     data.resize(data.shape[0] + len(block), axis=0)
     data[data.shape[0] - len(block) :] = block
-    data.flush()  # here a full disk is an error; where HDF5 finds out later, h5py may pass over it
 
 
 def _chunk(block: NDArray[Any], least_bytes: int) -> tuple[int, ...]:

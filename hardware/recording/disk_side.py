@@ -1,7 +1,5 @@
 """The disk's side of a recording: writes batches, flushes each, and leaves a readable file even on a full disk."""
 
-import re
-import shutil
 import tempfile
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.camera import Block, Camera
-from hardware.captures.writer import CaptureWriter
+from hardware.captures.writer import RecordingWriter
 from hardware.recording.order import Order, Pipe, Progress
 from hardware.settings import Settings
 from noise_model.errors import InputError
+from noise_model.files import free_room
 
 #: The most that is written at once: s, images, bytes. From 5,000 images/s on that is 256 images and more.
 BATCH_TIME, BATCH_IMAGES, BATCH_BYTES = 0.05, 1024, 1 << 24
@@ -48,7 +47,7 @@ class DiskSide:
             saturated=self._saturated / max(self._taken, 1),
             seconds=self._last_time - self._first_time,
             waiting=self._pipe.waiting_images,
-            disk=_free(self._order.path.parent),
+            disk=free_room(self._order.path),
             failure=self._failure or self._pipe.failure,
         )
 
@@ -70,20 +69,21 @@ class DiskSide:
             with _reserve(self._order.path.parent) as reserve, self._file(block) as file:
                 try:
                     self._write_all(file, block)
-                except (OSError, RuntimeError) as error:  # what HDF5 makes of a disk that takes no more
+                except (OSError, RuntimeError) as error:  # of a disk that takes no more
                     self._failure = f"{self._order.path}: {_reason(error)}"
                     reserve.close()
-                    file.note(self._closing_notes())
-                    raise  # the file stays marked as unfinished: what lies behind the last sequence number is not whole
+                    file.go_back()
+                    if self._written:
+                        file.note(self._closing_notes())
+                    raise  # the file stays marked as unfinished
                 reserve.close()
                 file.note(self._closing_notes())
         except (OSError, RuntimeError) as error:
             self._failure = self._failure or f"{self._order.path}: {_reason(error)}"
         if not self._written:
-            self._order.path.unlink(missing_ok=True)
             raise InputError(self._failure)
 
-    def _write_all(self, file: CaptureWriter, block: Block) -> None:
+    def _write_all(self, file: RecordingWriter, block: Block) -> None:
         """Writes batches of one length, so that every chunk is written once."""
         batch, waiting = _batch(block), 0
         more: Block | None = block
@@ -102,7 +102,7 @@ class DiskSide:
 
     def _fits(self, size: int) -> bool:
         """Whether the disk has room for `size` bytes; to find out by writing would leave the file unfinished."""
-        if _free(self._order.path.parent) > 2 * size + RESERVE:
+        if free_room(self._order.path) > 2 * size + RESERVE:
             return True
         self._failure = f"{self._order.path}: the disk is full; free it, or record to another"
         return False
@@ -117,7 +117,7 @@ class DiskSide:
         self._unknown += not block.lost_known
         self._saturated += block.saturated * images
 
-    def _write(self, file: CaptureWriter, images: int) -> None:
+    def _write(self, file: RecordingWriter, images: int) -> None:
         parts = [self._next_part(images)]
         while (missing := images - sum(len(part.counts) for part in parts)) > 0:
             parts.append(self._next_part(missing))
@@ -133,8 +133,8 @@ class DiskSide:
             self._queued.insert(0, replace(block, counts=block.counts[most:], first=block.first + most))
         return replace(block, counts=block.counts[:most])
 
-    def _file(self, block: Block) -> CaptureWriter:
-        return CaptureWriter(
+    def _file(self, block: Block) -> RecordingWriter:
+        return RecordingWriter(
             self._order.path,
             self._camera.shape,
             block.counts.dtype,
@@ -142,7 +142,6 @@ class DiskSide:
             pixel_mask=self._camera.pixel_mask,
             notes=self._opening_notes(),
             compression=self._order.compression,
-            keep=True,
         )
 
     def _opening_notes(self) -> dict[str, str]:
@@ -171,10 +170,6 @@ def _batch(block: Block) -> int:
     return max(1, min(round(BATCH_TIME / block.period), most))
 
 
-def _free(folder: Path) -> int:
-    return shutil.disk_usage(folder if folder.is_dir() else Path()).free
-
-
 def _reserve(folder: Path) -> Any:
     """A file without a name that reserves room on the disk until it is closed."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -185,6 +180,4 @@ def _reserve(folder: Path) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """The message of the operating system, out of the longer one of HDF5."""
-    system = re.search(r"error message = '([^']*)'", str(error))
-    return system[1] if system else (getattr(error, "strerror", None) or str(error).splitlines()[0])
+    return getattr(error, "strerror", None) or str(error).splitlines()[0]

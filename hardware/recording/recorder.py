@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hardware.camera import Camera
 from hardware.recording.order import Onlooker, Order, Progress
 from hardware.recording.session import Session
+from noise_model.interrupts import noted_signals
 
 #: s between two looks at a recording.
 LOOK_PERIOD = 0.1
@@ -16,7 +17,7 @@ def record(
     look: Callable[[Progress], None] = lambda progress: None,
     onlooker: Onlooker | None = None,
 ) -> Progress:
-    """Records until the order is done, the camera ends, something fails, or the user interrupts (Ctrl-C).
+    """Records until the order is done, the camera ends, something fails, or a signal asks to stop, such as Ctrl-C.
 
     One thread takes images from the camera, another writes them. The caller's thread only looks on, so that an
     interrupt never comes in the middle of a write.
@@ -37,12 +38,15 @@ def record(
     if onlooker is not None:
         session.attach(onlooker)
     recording = session.record(order)
-    session.start()
-    try:
-        while not recording.wait(LOOK_PERIOD):  # not join, which takes a thread for ended when it is interrupted
-            look(recording.progress())
-    except KeyboardInterrupt:
-        recording.end()
-    finally:
-        session.stop()
+    with noted_signals() as interrupted:
+        session.start()
+        try:
+            while not (recording.wait(LOOK_PERIOD) or interrupted()):
+                look(recording.progress())
+            if interrupted():
+                recording.end()
+        except KeyboardInterrupt:  # outside the main thread, which alone may note signals, or out of `look`
+            recording.end()
+        finally:  # even where the terminal that `look` writes to is gone
+            session.stop()
     return recording.outcome()

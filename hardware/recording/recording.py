@@ -1,5 +1,6 @@
 """One recording of a running camera: its thread takes blocks, and another writes them to the file."""
 
+import math
 import time
 from dataclasses import replace
 from threading import Thread
@@ -35,8 +36,13 @@ class Recording:
         self._disk = DiskSide(camera, applied, order, self._pipe)
         self._thread = Thread(target=self._disk.run, daemon=True)
         self._not_before = time.monotonic() if under_way else None
-        self._first_time = 0.0
+        self._began, self._first_time = time.monotonic(), 0.0
         self._thread.start()
+
+    @property
+    def over_at(self) -> float:
+        """When the recording has lasted for as long as was ordered, by `time.monotonic()`; inf for any length."""
+        return math.inf if self.order.seconds is None else (self._first_time or self._began) + self.order.seconds
 
     # The camera's side
 
@@ -58,8 +64,7 @@ class Recording:
             part = replace(part, counts=part.counts[: self._left])
             self._left -= len(part.counts)
         self._pipe.put(part)
-        over = self.order.seconds is not None and part.host_time - self._first_time >= self.order.seconds
-        return not (over or self._left == 0 or self._pipe.ending.is_set())
+        return not (part.host_time >= self.over_at or self._left == 0 or self._pipe.ending.is_set())
 
     def close(self, failure: str = "") -> None:
         """Says that no block follows, and why if that is not as ordered; in the camera's thread."""

@@ -1,5 +1,6 @@
 """The one owner of a camera: it runs the camera, and hands every block to onlookers and, meanwhile, to a recording."""
 
+import math
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from noise_model.errors import InputError
 
 #: s: the first wait for a lost camera, and the longest between two tries.
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
+#: s without an image after which a lost camera is given up, whether or not it can be opened.
+PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,7 @@ class Session:
         self._ending, self._lock = Event(), Lock()
         self._offset = self._next = 0
         self._last_time = self._first_time = 0.0
+        self._heard, self._wait = 0.0, FIRST_WAIT
         self._tally = Tally()
 
     @property
@@ -112,6 +116,7 @@ class Session:
         if self.running:
             return
         self._ending.clear()
+        self._heard, self._wait = time.monotonic(), FIRST_WAIT
         self._tally = replace(self._tally, failure="", gone="")
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -185,6 +190,7 @@ class Session:
 
     def _hand_on(self, block: Block) -> None:
         self._next, self._last_time = block.stop, block.host_time
+        self._heard, self._wait = time.monotonic(), FIRST_WAIT
         self._first_time = self._first_time or block.host_time - len(block.counts) * block.period
         self._tally = replace(
             self._tally,
@@ -210,14 +216,16 @@ class Session:
         """Tries to open the camera again until it succeeds or the session ends.
 
         Raises:
-            CameraError: the camera is back with other settings.
+            CameraError: the camera is back with other settings, or the time is over.
         """
         self._tally = replace(self._tally, gone=str(error))
         self._last_time = self._last_time or time.monotonic()
-        wait = FIRST_WAIT
         self._camera.__exit__(None, None, None)
-        while not self._ending.wait(wait):
-            wait = min(2 * wait, LONGEST_WAIT)
+        while not self._ending.wait(min(self._wait, max(0.0, self._end() - time.monotonic()))):
+            if time.monotonic() >= self._end():
+                away = f"no image in {time.monotonic() - self._heard:.0f} s of reconnecting"
+                raise CameraError(f"{error}; {away}") from error
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
             with suppress(CameraError):
                 self._camera.__enter__()
                 applied = self._camera.configure(self.applied)
@@ -227,3 +235,9 @@ class Session:
         if applied != self.applied:
             raise CameraError(f"{self._camera.name}: back with other settings; record to another file") from error
         self._tally = replace(self._tally, gone="")
+
+    def _end(self) -> float:
+        """When a camera that is away is given up: a recording of a certain length is over by then, or should be."""
+        with self._lock:
+            recording = self._recording
+        return min(self._heard + PATIENCE, recording.over_at if recording is not None else math.inf)

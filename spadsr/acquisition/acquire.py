@@ -104,7 +104,7 @@ def summary_rows(state: State, output: Path) -> list[list[str]]:
         ["images/s", f"{_rate(done):,.0f}"],
         ["lost", _lost(done)],
         ["saturated", f"{done.saturated:.3%}"],
-        ["file", f"{output.stat().st_size / 1e6:,.1f} MB"],
+        *([["file", f"{output.stat().st_size / 1e6:,.1f} MB"]] if output.exists() else []),
         *live,
     ]
 

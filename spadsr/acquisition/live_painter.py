@@ -1,7 +1,6 @@
 """The process that restores the newest image of a recording under way, again and again, into one picture."""
 
 import os
-import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -17,6 +16,7 @@ from hardware.settings import Settings, in_seconds
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
+from noise_model.interrupts import ignore_signals
 from noise_model.sensor import Sensor
 from spadsr.acquisition.live_mailbox import Mailbox
 from spadsr.pictures.sheets import enlarged, rate_scale
@@ -65,12 +65,13 @@ def paint(order: LiveOrder, mailbox: Mailbox, mask: NDArray[np.uint32] | None, r
     It receives the settings of a single image, sends READY, and then sends what the user should know, or why it ends
     before it was told to. It uses one thread, at low priority. It ends when the recorder sends anything more, or dies.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the recorder to handle
+    ignore_signals()  # they are for the recorder to handle, which ends this process
     torch.set_num_threads(1)
     try:
         painter = _Painter(order, recorder.recv(), mailbox.shape, mask)
         mailbox.ask()
-        os.nice(NICENESS)
+        if hasattr(os, "nice"):  # not on Windows
+            os.nice(NICENESS)
         recorder.send(READY)
         _paint_newest(painter, mailbox, recorder)
     except (EOFError, BrokenPipeError):

@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError, Note, out_of_memory
+from noise_model.interrupts import Interrupted
 from noise_model.plain_text import printable
 from noise_model.progress import Report
-from spadsr.interrupts import Interrupted
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)

@@ -61,7 +61,7 @@ def train(
     Examples: `spadsr train` · `spadsr train smoke` · `spadsr train photos scenes.photos=DIR --device cuda` ·
     `spadsr train tune scenes.photos=DIR` · `torchrun --nproc-per-node 4 -m spadsr train gpu --device cuda`
     """
-    from spadsr.interrupts import Interrupted
+    from noise_model.interrupts import Interrupted
     from spadsr.training.distributed import leads
     from spadsr.training.run import run_training
 

@@ -1,5 +1,6 @@
 """Converting a recording from any format that is read to one that is written."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.other_formats import WRITERS, Write, write_capture
 from noise_model.errors import InputError
+from noise_model.files import require_room
 from noise_model.progress import Report
 
 
@@ -41,6 +43,7 @@ def convert_capture(source: Path, target: Path, options: Mapping[str, Any], repo
     with open_capture(source, **options) as capture:
         if target.exists() and target.samefile(source):
             raise InputError(f"{target}: is the recording itself; choose another name")
+        require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)
         left_out = {} if write is write_capture else _settings(capture)
         return Converted(target, capture.shape, capture.assumptions, left_out)

@@ -15,6 +15,7 @@ from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
 from noise_model.errors import InputError
 from noise_model.files import checksum
+from noise_model.hdf5_files import read_hdf5
 from simulate.shards import KIND as PAIRS
 from spadsr.export.facts import onnx_facts
 from spadsr.restoration.physics_check import summary
@@ -55,7 +56,7 @@ def describe(path: str | Path, **options: Any) -> Rows:
 def _kind(path: Path) -> str:
     if not h5py.is_hdf5(path):
         return ""
-    with blaming(path, "HDF5 file"), h5py.File(path, "r") as file:
+    with blaming(path, "HDF5 file"), read_hdf5(path) as file:
         return "result" if is_result(file) else str(file.attrs.get("kind", ""))
 
 
@@ -155,7 +156,7 @@ def _in_short(value: Any) -> str:
 
 
 def _pairs(path: Path) -> Rows:
-    with blaming(path, "simulated set"), h5py.File(path, "r") as file:
+    with blaming(path, "simulated set"), read_hdf5(path) as file:
         rows = [("file", f"{path} (simulated set)"), *((name, str(value)) for name, value in file.attrs.items())]
 
         def note(name: str, item: Any) -> None:

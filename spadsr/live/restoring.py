@@ -2,7 +2,6 @@
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
+from noise_model.interrupts import ignore_signals
 from noise_model.sensor import Sensor
 from spadsr.live.newest import Sum
 
@@ -155,7 +155,7 @@ class Restoring:
 
 def _restore(server: Connection, order: RestoringOrder) -> None:
     """The process: says that it is ready with an empty line, then answers every sum; a line is why it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server to handle
+    ignore_signals()  # they are for the server to handle
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     with suppress(EOFError, OSError):  # the server is gone

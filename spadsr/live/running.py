@@ -11,7 +11,7 @@ from typing import Any
 from hardware.cameras.registry import open_camera
 from hardware.settings import Settings
 from noise_model.errors import InputError
-from spadsr.interrupts import noted_signals
+from noise_model.interrupts import noted_signals
 from spadsr.live.live_session import LiveOptions, LiveSession
 from spadsr.live.message import Kind, Message
 from spadsr.live.server import address_of, application, listen, new_token, serve

@@ -9,7 +9,7 @@ import torch
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import require_room, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report
 from noise_model.sensor import Sensor
@@ -17,7 +17,7 @@ from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import Restored, draw
 from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.result_writer import ResultWriter
+from spadsr.restoration.result_writer import ResultWriter, result_bytes
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -125,11 +125,13 @@ def restore_capture(
         command: how the user asked for it, for the provenance.
 
     Raises:
-        InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written.
+        InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
+            disk has no room for it.
     """
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
+    require_room(result, result_bytes(capture.shape, scale))
     restoration = Restoration(capture, restorer, scale, sensor, command)
     picture, findings, done = result.with_suffix(".png"), restoration.findings(), 0
     writer = ResultWriter(

@@ -15,6 +15,7 @@ from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.errors import InputError
+from noise_model.hdf5_files import read_hdf5
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
@@ -106,7 +107,7 @@ def read_result(path: str | Path) -> ResultFile:
     """
     path = regular_file(Path(path))
     with blaming(path, "result"):
-        file = h5py.File(path, "r")
+        file = read_hdf5(path)
         try:
             return _opened(path, file)
         except BaseException:

@@ -15,6 +15,7 @@ from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tre
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
+from noise_model.hdf5_files import read_hdf5
 from spadsr.provenance import Provenance
 
 PROCESS = "/entry/process"
@@ -42,12 +43,18 @@ def is_result(file: h5py.File) -> bool:
     return f"{PROCESS}/scale" in file
 
 
+def result_bytes(shape: tuple[int, int, int], scale: int) -> int:
+    """Bytes of the result of T images of H x W native pixels, (T, H, W): rates, uncertainties and residuals."""
+    images, rows, columns = shape
+    return images * (rows * columns * (8 * scale**2 + 4) + 44) + (1 << 16)
+
+
 def _refuse_recordings(path: Path) -> None:
     """Raises InputError where a recording, or another HDF5 file that is no result, would be replaced."""
     if not path.is_file() or not h5py.is_hdf5(path):
         return
     try:
-        with h5py.File(path, "r") as file:
+        with read_hdf5(path) as file:
             replaceable = is_result(file)
     except OSError:  # damaged, or being written
         replaceable = False

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
+from noise_model.interrupts import Interrupted, noted_signals
 from noise_model.progress import Report
 from simulate.pairs import Pair
-from spadsr.interrupts import Interrupted, noted_signals
 from spadsr.networks.network import Network
 from spadsr.provenance import command_line, versions
 from spadsr.restoration.weights import save_weights

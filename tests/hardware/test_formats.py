@@ -298,6 +298,21 @@ def test_gaps_between_sequence_numbers_are_losses(tmp_path: Path) -> None:
         assert capture.summed(2).sequence_number(0, 1) is None
 
 
+@pytest.mark.parametrize("bits", [8, 16, 32])
+def test_counters_that_begin_again_go_on(tmp_path: Path, bits: int) -> None:
+    numbers = np.concatenate([np.arange(200), np.arange(230, 700), np.arange(705, 710)]) + (1 << bits) - 199
+    path, images = tmp_path / "a.h5", len(numbers)
+    with CaptureWriter(path, (2, 2), "u1", Settings(1e-5, counter_bits=8)) as writer:
+        writer.append(np.ones((images, 2, 2), np.uint8), sequence_number=numbers % (1 << bits))
+    with open_capture(path) as capture:
+        assert capture.lost == 35
+        times = int(numbers[-1] >> bits)
+        said = f"sequence numbers begin again after {(1 << bits) - 1}, {times} times; they are taken to go on"
+        assert capture.assumptions == (said, "35 images were lost while recording (sequence numbers)")
+        np.testing.assert_array_equal(capture.sequence_number(0, images), numbers)
+        np.testing.assert_array_equal(capture.sequence_number(195, 205), numbers[195:205])
+
+
 @pytest.mark.parametrize(("numbers", "words"), [([1, 2, 2, 4], "of image 2 is no larger"), ([4, 3, 2, 1], "correct")])
 def test_sequence_numbers_that_go_back(tmp_path: Path, numbers: list[int], words: str) -> None:
     path = tmp_path / "a.h5"

@@ -1,6 +1,7 @@
 """The SPC3 through a pretend library: what it hands over, what it does wrong, what the user is told."""
 
 import ctypes
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,7 @@ from spc3_emulator import image_numbers, misuse, pattern, reset
 from hardware.camera import CameraError
 from hardware.cameras.spc3 import camera as spc3
 from hardware.cameras.spc3.library import VARIABLE
+from hardware.cameras.spc3.shared_library import is_cut
 from hardware.settings import Settings
 
 Start = Callable[..., spc3.Spc3]
@@ -260,6 +262,27 @@ def test_a_missing_library_says_where_it_looked(monkeypatch: pytest.MonkeyPatch,
     (tmp_path / "text.so").write_text("no library")
     with pytest.raises(CameraError, match=r"text\.so not usable"):
         spc3.connect(str(tmp_path / "text.so"))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.7, 0.99])
+def test_a_library_that_is_cut_off_is_not_loaded(spc3_library: Path, tmp_path: Path, share: float) -> None:
+    """The system would end the process (SIGBUS)."""
+    whole, cut = spc3_library.read_bytes(), tmp_path / "cut.so"
+    cut.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(CameraError, match=r"cut\.so not usable \(the file is cut off: copy it again\)"):
+        spc3.connect(str(cut))
+
+
+def test_windows_libraries_are_checked_too(tmp_path: Path) -> None:
+    head = bytearray(0x200)
+    head[:2], head[0x3C:0x40], head[0x80:0x84] = b"MZ", (0x80).to_bytes(4, "little"), b"PE\0\0"
+    struct.pack_into("<HH12xH", head, 0x84, 0x8664, 2, 0xF0)
+    for section, (size, place) in enumerate([(0x400, 0x200), (0x100, 0x600)]):
+        struct.pack_into("<II", head, 0x80 + 24 + 0xF0 + 40 * section + 16, size, place)
+    path = tmp_path / "a.dll"
+    for size, cut in ((0x700, False), (0x6FF, True), (0x300, True), (0x90, True), (1, False)):
+        path.write_bytes((head + bytes(0x500))[:size])
+        assert is_cut(path) is cut
 
 
 def test_the_library_is_found_through_the_environment(spc3_library: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Simulated sets: what is in them, the same bytes however they came about, and reading them back."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -17,6 +19,7 @@ import yaml
 from torch.utils.data import DataLoader
 
 from noise_model.errors import InputError
+from noise_model.files import MARGIN
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Sensor
 from simulate.dataset import PairDataset, SimulatedSet, joined
@@ -217,6 +220,13 @@ def test_a_folder_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
         next(small_set(tmp_path / "file" / "set").write())
+
+
+def test_a_set_that_cannot_fit_ends_after_its_first_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=MARGIN + 100))
+    with pytest.raises(InputError, match=r"needs [\d.]+ [kM]B, and its disk has"):
+        list(small_set(tmp_path / "set", scenes=30, per_shard=8).write())
+    assert [path.name for path in sorted((tmp_path / "set").iterdir())] == ["set.yaml", "shard-00000.h5"]
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -29,6 +29,25 @@ def test_the_camera_it_names_hands_over_images_until_it_is_interrupted() -> None
     assert 0 < counts.mean() < 0.5
 
 
+def test_connections_that_run_out_are_no_traceback() -> None:
+    few = "import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (24, 24)); from spadsr.cli import main; main()"
+    command = [sys.executable, "-c", few, "emulate", "spad512", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        host, port = process.stdout.readline().strip().removeprefix("serving spad512:").split(",port=")
+        flood = [socket.create_connection((host, int(port))) for _ in range(40)]
+        assert process.stderr is not None
+        assert "Too many open files" in process.stderr.readline()
+        for each in flood:
+            each.close()
+        with open_camera(f"spad512:{host},port={port},frames=1") as camera:
+            camera.configure(Settings(10e-6))
+            assert next(iter(camera.blocks())).counts.shape == (1, 512, 512)
+        process.terminate()
+        assert process.wait(30) == 143
+        assert "Traceback" not in process.stderr.read()
+
+
 def test_a_taken_port_is_told() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -20,7 +20,7 @@ from small_run import CPU, SMALL, quiet, source_of
 
 from noise_model.errors import InputError
 from noise_model.files import whole_file
-from spadsr.interrupts import noted_signals
+from noise_model.interrupts import noted_signals
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import load_restorer, save_weights
 from spadsr.training.distributed import Team

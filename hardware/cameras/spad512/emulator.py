@@ -4,8 +4,10 @@ For trying things without a camera, and for testing the client. It listens on th
 """
 
 import asyncio
+import logging
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +21,13 @@ from hardware.formats.spad512 import ROWS
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 
+_log = logging.getLogger(__name__)
+
 HOST = "127.0.0.1"
 #: Images simulated, and sent, at once.
 BATCH = 8
+#: The most clients at a time, served and waiting; more are hung up on.
+MOST_CLIENTS = 64
 
 _INFORMATION = ("EMULATED-M", "EMULATED-S", "2.0", "1.0", "1.0", "S", "1", "0", "0")
 _READINGS = (41.0, 40.5, 33.0, 28.5, 0.0, 97656.25)
@@ -42,7 +48,7 @@ class Server:
         self._generator = torch.Generator().manual_seed(seed)
         self._calibration = calibration
         self._pile_up = False
-        self._one = asyncio.Lock()
+        self._one, self._clients = asyncio.Lock(), 0
 
     async def serve(self, port: int, ready: Callable[[int], None]) -> None:
         """Serves on `port` of this machine (0: a free one) until it is cancelled; calls `ready` with the port.
@@ -50,6 +56,7 @@ class Server:
         Raises:
             CameraError: the port is taken, or none.
         """
+        asyncio.get_running_loop().set_exception_handler(_note)
         try:
             server = await asyncio.start_server(self._client, HOST, port)
         except (OSError, OverflowError) as error:
@@ -59,8 +66,11 @@ class Server:
             await server.serve_forever()
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Answers a client; others wait until it is gone."""
+        """Answers a client; others wait until it is gone, unless there are too many."""
+        self._clients += 1
         try:
+            if self._clients > MOST_CLIENTS:
+                return
             async with self._one:
                 await self._send(writer, self.greeting())
                 while command := await reader.read(256):
@@ -68,6 +78,7 @@ class Server:
         except (ConnectionError, asyncio.CancelledError):
             pass  # the client is gone, or the server ends: asyncio would print a traceback
         finally:
+            self._clients -= 1
             writer.close()
 
     async def _send(self, writer: asyncio.StreamWriter, reply: AsyncIterator[bytes]) -> None:
@@ -122,6 +133,11 @@ class Server:
         for start in range(0, images, BATCH):
             rates = self._photon_rate.expand(min(BATCH, images - start), ROWS, COLUMNS)
             yield ForwardModel(self._sensor, Exposure(exposure / frames, frames)).sample(rates, self._generator).numpy()
+
+
+def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Takes what asyncio would print with a traceback, such as that no connection is left: it goes on by itself."""
+    _log.warning("SPAD512 emulator: %s (%s)", context.get("message"), context.get("exception"))
 
 
 def scene() -> Tensor:

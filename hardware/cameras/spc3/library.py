@@ -8,9 +8,11 @@ import ctypes
 import os
 import sys
 from ctypes import POINTER, byref, c_char_p, c_double, c_int, c_short, c_uint8, c_uint16, c_uint32, c_void_p
+from pathlib import Path
 from typing import Any
 
 from hardware.camera import CameraError
+from hardware.cameras.spc3.shared_library import is_cut
 
 #: The environment variable that says where the library is.
 VARIABLE = "SPADSR_SPC3_LIBRARY"
@@ -74,6 +76,8 @@ class Library:
         self.path = _path_of(path)
         self._handle = _HANDLE()
         try:
+            if Path(self.path).is_file() and is_cut(Path(self.path)):
+                raise OSError("the file is cut off: copy it again")
             self._functions = ctypes.CDLL(self.path)
             for name, arguments in _CALLS.items():
                 function = getattr(self._functions, name)
