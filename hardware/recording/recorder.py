@@ -37,7 +37,7 @@ def record(
     session = Session(camera, order.settings, reconnect=order.reconnect)
     if onlooker is not None:
         session.attach(onlooker)
-    recording = session.record(order)
+    recording = session.record(order, and_end=True)
     with noted_signals() as interrupted:
         session.start()
         try:

@@ -62,6 +62,7 @@ class Session:
         self.applied = camera.configure(settings)
         self._onlookers: tuple[Onlooker, ...] = ()
         self._recording: Recording | None = None
+        self._ends = False  # with the recording
         self._thread: Thread | None = None
         self._ending, self._lock = Event(), Lock()
         self._offset = self._next = 0
@@ -90,8 +91,11 @@ class Session:
         with self._lock:
             self._onlookers = tuple(each for each in self._onlookers if each is not onlooker)
 
-    def record(self, order: Order) -> Recording:
+    def record(self, order: Order, *, and_end: bool = False) -> Recording:
         """Records so, from the next image on; a session that does not run yet records from its first image on.
+
+        Args:
+            and_end: end the session with the recording, so that onlookers see the images that are recorded, no others.
 
         Raises:
             InputError: a recording is under way, or the file is there already.
@@ -99,7 +103,7 @@ class Session:
         with self._lock:
             if self._recording is not None:
                 raise InputError(f"{self._recording.order.path}: is being recorded; end that recording first")
-            self._recording = Recording(self._camera, self.applied, order, under_way=self.running)
+            self._recording, self._ends = Recording(self._camera, self.applied, order, under_way=self.running), and_end
             return self._recording
 
     def end_recording(self) -> Recording | None:
@@ -201,10 +205,12 @@ class Session:
         )
         with self._lock:
             recording, onlookers = self._recording, self._onlookers
-        if recording is not None and not recording.take(block):
-            self._close_recording()
         for onlooker in onlookers:
             onlooker.see(block)
+        if recording is not None and not recording.take(block):
+            self._close_recording()
+            if self._ends:
+                self._ending.set()
 
     def _close_recording(self, failure: str = "") -> None:
         with self._lock:
