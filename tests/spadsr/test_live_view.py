@@ -4,6 +4,7 @@ import http.client
 import itertools
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -241,6 +242,21 @@ def test_a_page_that_acknowledges_nothing_is_given_up(running: Running) -> None:
     assert PATIENCE - 1 < time.monotonic() - began < PATIENCE + 20
     assert other.image().first.shape == SHAPE
     other.close()
+
+
+def test_the_client_of_the_docs_takes_part(running: Running) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    environment = {**os.environ, "SPADSR_LIVE": running.url}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 5
+    for line in lines:
+        # The counts are from 0 to 996 in 10 us: a mean of 5e7 counts/s.
+        found = re.fullmatch(r"(\S+) counts/s, restored in \d+ ms", line)
+        assert found is not None
+        assert float(found[1]) == pytest.approx(5e7, rel=0.3)
 
 
 # Recordings
