@@ -6,8 +6,11 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from noise_model.config_files import LONGEST, SHORTEST, Seconds, SecondsOrNone
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure
+
+_LARGEST = (1 << 32) - 1  # cycles, and counts of an image
 
 
 class PartialSettings(BaseModel):
@@ -18,14 +21,14 @@ class PartialSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    count_time: float | None = Field(default=None, gt=0, le=1e6)
-    cycles: int | None = Field(default=None, ge=1, le=2**32 - 1)
-    counter_bits: int | None = Field(default=None, ge=1, le=16)
-    dead_time: float | None = Field(default=None, ge=0, le=1e6)
-    frame_time: float | None = Field(default=None, gt=0, le=1e6)
-    saturation_value: int | None = Field(default=None, ge=1, le=2**32 - 1)
-    corrected: bool | None = None
-    background_subtracted: bool | None = None
+    count_time: Seconds | None = Field(default=None, description=f"{SHORTEST:g} to {LONGEST:g} s")
+    cycles: int | None = Field(default=None, ge=1, le=_LARGEST, description=f"1 to {_LARGEST}")
+    counter_bits: int | None = Field(default=None, ge=1, le=16, description="1 to 16")
+    dead_time: SecondsOrNone | None = Field(default=None, description=f"0, or {SHORTEST:g} to {LONGEST:g} s")
+    frame_time: Seconds | None = Field(default=None, description=f"{SHORTEST:g} to {LONGEST:g} s")
+    saturation_value: int | None = Field(default=None, ge=1, le=_LARGEST, description=f"1 to {_LARGEST}")
+    corrected: bool | None = Field(default=None, description="true or false")
+    background_subtracted: bool | None = Field(default=None, description="true or false")
 
     @classmethod
     def of(cls, where: str | Path | None, **values: Any) -> Self:
@@ -39,7 +42,7 @@ class PartialSettings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0])
-            wrong = f"{name} is {first['input']!r}; {first['msg'].lower()}"
+            wrong = f"{name} is {first['input']!r:.60}; expected {cls.model_fields[name].description}"
             raise (InputError(wrong, name) if where is None else InputError(f"{where}: {wrong}")) from error
 
     def known(self) -> dict[str, Any]:

@@ -40,4 +40,4 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an exception of any library means that there is no memory left."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, Exception) and any(words in str(error).lower() for words in _NO_MEMORY)
+    return not isinstance(error, InputError) and any(words in str(error).lower() for words in _NO_MEMORY)

@@ -129,6 +129,14 @@ def is_running(process: str) -> bool:
     return machine != this_process().partition("-")[0] or not number.isdecimal() or _is_alive(int(number))
 
 
+def at_home(path: str | Path) -> Path:
+    """A path in which a leading `~` is the home of the user, if there is one: shells write it out, Python does not."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is none
+        return Path(path)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal.
 

@@ -96,7 +96,7 @@ def read_hdf5(path: Path) -> h5py.File:
     if _is_locked(path):
         raise InputError(f"{path}: another program is writing it; close it there, or wait") from failure
     if "already open for" in str(failure):
-        how_to = "if that program was ended meanwhile, run h5clear --status on the file"
+        how_to = "if that program was ended meanwhile, clear its status with h5clear"
         raise InputError(f"{path}: another program has it open for writing; {how_to}") from failure
     raise failure
 

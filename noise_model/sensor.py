@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from noise_model.estimates import Estimate
+from noise_model.files import at_home
 from noise_model.sensor_file import read_sensor_file, write_sensor_file
 
 #: Bits of `pixel_mask`, as in NeXus NXdetector.
@@ -177,6 +178,12 @@ class Sensor:
             pixel_mask=mask,
         )
 
+    def cropped(self, rows: slice, columns: slice) -> Self:
+        """A region of the same array, with maps of its own."""
+        mask = None if self.pixel_mask is None else self.pixel_mask[rows, columns].clone()
+        pde, dark = self.pde[..., rows, columns].clone(), self.dark_count_rate[..., rows, columns].clone()
+        return replace(self, pde=pde, dark_count_rate=dark, pixel_mask=mask)
+
     def uniform(self, shape: tuple[int, int]) -> Self:
         """An array of `shape` with the same numbers, whose pixels are all alike: mean PDE, median dark rate."""
         pde, dark = float(self.pde.mean()), float(self.dark_count_rate.median())
@@ -189,7 +196,7 @@ class Sensor:
         Args:
             further: maps (H, W) to keep with the sensor's own, such as their intervals; `load` does not read them.
         """
-        write_sensor_file(Path(path), vars(self), further)
+        write_sensor_file(at_home(path), vars(self), further)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

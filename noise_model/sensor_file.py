@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -13,11 +12,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from noise_model.config_files import checked_config, find_config, read_config
+from noise_model.config_files import LONGEST, SecondsOrNone, Seed, Shape, checked_config, find_config, read_config
 from noise_model.errors import InputError
 from noise_model.estimates import Estimate
 from noise_model.files import whole_file
+from noise_model.maps_file import read_maps
 
+_FASTEST = 1e12  # cps
+_LARGEST_KERNEL = 63  # rows and columns
 _MAPS = ("pde", "dark_count_rate", "pixel_mask")
 #: Attributes of a sensor that are plain numbers and words.
 NUMBERS = (
@@ -34,15 +36,15 @@ NUMBERS = (
 class SensorStatistics(BaseModel):
     """Statistics of a sensor's maps, to draw typical ones from where the maps themselves are not known."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     pde_mean: float = Field(gt=0, le=1)
     pde_spread: float = Field(ge=0, lt=0.5, description="relative standard deviation of the PDE map")
-    dark_bulk: float = Field(ge=0, description="cps of an ordinary pixel")
+    dark_bulk: float = Field(ge=0, le=_FASTEST, description="cps of an ordinary pixel")
     hot_fraction: float = Field(ge=0, le=1)
-    hot_median: float = Field(ge=0, description="cps; hot pixels are log-normal")
-    hot_sigma: float = Field(ge=0, description="standard deviation of ln(cps)")
-    hot_ceiling: float = Field(gt=0, description="cps")
+    hot_median: float = Field(ge=0, le=_FASTEST, description="cps; hot pixels are log-normal")
+    hot_sigma: float = Field(ge=0, le=10, description="standard deviation of ln(cps)")
+    hot_ceiling: float = Field(gt=0, le=_FASTEST, description="cps")
 
     def draw(self, shape: tuple[int, ...], generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """A random PDE map and dark-rate map (cps) of `shape`, on the generator's device."""
@@ -62,17 +64,24 @@ class _SensorNumbers(BaseModel):
 
     name: str
     source: str = ""
-    dead_time: float = Field(ge=0)
+    dead_time: SecondsOrNone
     counter_bits: int = Field(ge=1, le=16)
     counter_wraps: bool = False
     afterpulse_probability: float = Field(default=0, ge=0, lt=1)
-    trap_lifetime: float = Field(default=0, ge=0)
-    crosstalk: list[list[float]] = [[0.0]]
+    trap_lifetime: float = Field(default=0, ge=0, le=LONGEST)
+    crosstalk: list[list[float]] = Field(default=[[0.0]], max_length=_LARGEST_KERNEL)
     estimates: dict[str, Estimate] | None = None
     maps: str | None = None
-    shape: tuple[int, int] | None = None
+    shape: Shape | None = None
     statistics: SensorStatistics | None = None
-    seed: int = 0
+    seed: Seed = 0
+
+    @field_validator("maps")
+    @classmethod
+    def _is_beside(cls, name: str | None) -> str | None:
+        if name is not None and (name != Path(name).name or name in ("", "..") or "\0" in name):
+            raise ValueError("expected the name of an NPZ file beside this one, without a folder")
+        return name
 
     @field_validator("crosstalk")
     @classmethod
@@ -102,7 +111,8 @@ def read_sensor_file(path: str | Path) -> dict[str, Any]:
     if (numbers.statistics is None) == (numbers.maps is None):
         raise InputError(f"{path}: a sensor needs either maps (an NPZ beside it) or statistics and shape")
     if numbers.statistics is None:
-        return numbers.attributes | _read_maps(path.with_name(str(numbers.maps)))
+        maps = path.with_name(str(numbers.maps))
+        return numbers.attributes | _maps(maps, read_maps(maps, _MAPS))
     if numbers.shape is None:
         raise InputError(f"{path}: statistics also need the shape of the array, as [rows, columns]")
     pde, dark = numbers.statistics.draw(numbers.shape, torch.Generator().manual_seed(numbers.seed))
@@ -124,20 +134,29 @@ def write_sensor_file(path: Path, attributes: Mapping[str, Any], further: Mappin
         partial.write_text(yaml.safe_dump(numbers.model_dump(mode="json", exclude_none=True), sort_keys=False))
 
 
-def _read_maps(path: Path) -> dict[str, Tensor | None]:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            pde = torch.from_numpy(arrays["pde"].astype(np.float32))
-            dark = torch.from_numpy(arrays["dark_count_rate"].astype(np.float32))
-            mask = torch.from_numpy(arrays["pixel_mask"].astype(np.int32)) if "pixel_mask" in arrays else None
-    except (OSError, ValueError, KeyError, EOFError, BadZipFile, AttributeError) as error:
-        raise InputError(f"{path}: cannot read the sensor maps ({error}); expected pde and dark_count_rate") from error
+def attributes_of(path: Path, numbers: Mapping[str, Any], maps: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """Attributes of the sensor with these numbers (those of `NUMBERS`) and maps, crosstalk among them, of a file.
+
+    Raises:
+        InputError: one of them is no sensor's.
+    """
+    kernel = np.asarray(maps["crosstalk"], np.float64).tolist()
+    settled = checked_config(_SensorNumbers, {**numbers, "crosstalk": kernel}, path, "sensor")
+    return settled.attributes | _maps(path, maps)
+
+
+def _maps(path: Path, found: Mapping[str, NDArray[Any]]) -> dict[str, Tensor | None]:
+    if missing := {"pde", "dark_count_rate"} - set(found):
+        raise InputError(f"{path}: no {' and no '.join(sorted(missing))}; expected pde and dark_count_rate")
+    with np.errstate(over="ignore"):  # what is too large is refused below
+        pde, dark = (torch.from_numpy(found[name].astype(np.float32)) for name in ("pde", "dark_count_rate"))
+    mask = torch.from_numpy(found["pixel_mask"].astype(np.int32)) if "pixel_mask" in found else None
     _check_maps(path, pde, dark, mask)
     return {"pde": pde, "dark_count_rate": dark, "pixel_mask": mask}
 
 
 def _check_maps(path: Path, pde: Tensor, dark: Tensor, mask: Tensor | None) -> None:
-    if pde.ndim != 2 or {pde.shape} != {one.shape for one in (pde, dark, mask) if one is not None}:
+    if {pde.shape} != {one.shape for one in (pde, dark, mask) if one is not None}:
         shapes = f"pde {tuple(pde.shape)}, dark_count_rate {tuple(dark.shape)}"
         raise InputError(f"{path}: {shapes}; these and a pixel_mask must be of one shape (H, W)")
     if not bool(((pde > 0) & (pde <= 1)).all()):

@@ -1,6 +1,7 @@
 """Simulated sets on disk (docs/dataset.md): made, interrupted, resumed to the same bytes, and read back as pairs."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -9,21 +10,33 @@ from typing import TypeVar
 
 import torch
 import yaml
+from pydantic import BaseModel, Field
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from noise_model.config_files import checked_config, read_config
 from noise_model.errors import InputError
 from noise_model.files import require_room, whole_file
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
+from noise_model.owned_folder import owned
+from noise_model.sensor import Sensor
 from simulate.pairs import Pair
 from simulate.recipe import SCALES
-from simulate.shards import KIND, SceneMaker, is_shard, open_shard, read_sensor
+from simulate.shards import KIND, SceneMaker, Shard, is_shard, opened_shard
 from simulate.workers import write_shards
 
 MANIFEST = "set.yaml"
 
+_MOST_SCENES = 10_000_000
+
 _Index = TypeVar("_Index", int, Tensor)
+
+
+class _Sizes(BaseModel):
+    """The numbers of a manifest that a set is read by."""
+
+    scenes: int = Field(ge=1, le=_MOST_SCENES)
+    scenes_per_shard: int = Field(ge=1, le=_MOST_SCENES)
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,13 @@ class SimulatedSet:
     scenes: int
     scenes_per_shard: int = 25
 
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of the whole set where compression gains nothing."""
+        recipe, pixels = self.maker.recipe, math.prod(self.maker.recipe.shape)
+        counts = len(recipe.white_rates) * len(recipe.bit_depths) * self.maker.count_type.itemsize
+        return self.scenes * pixels * (counts + 2 * sum(scale**2 for scale in SCALES))
+
     def write(self, resume: bool = False, workers: int = 1) -> Iterator[int]:
         """Writes the shards that are missing; yields the number of finished scenes at the start and as it grows.
 
@@ -50,19 +70,23 @@ class SimulatedSet:
 
         Raises:
             InputError: the folder holds a set and `resume` is not given, or one that was begun with other values, or
-                it cannot be written to, or has no room for the shards after the first; or a photograph is gone.
+                it cannot be written to, or has no room for the shards after the first; another process writes to it; or
+                a photograph is gone.
         """
-        self._claim(resume)
-        missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
-        done = self.scenes - sum(map(len, missing.values()))
-        yield done
-        began = False
-        with closing(write_shards(self.maker, missing, workers)) as steps:
-            for step in steps:
-                done += step
-                if not began and (began := any(path.exists() for path in missing)):
-                    self._require_room(list(missing))
-                yield done
+        if not 1 <= self.scenes <= _MOST_SCENES:
+            raise InputError(f"{self.scenes} scenes: expected 1 to {_MOST_SCENES}", "scenes")
+        with owned(self.folder):
+            self._claim(resume)
+            missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
+            done = self.scenes - sum(map(len, missing.values()))
+            yield done
+            began = False
+            with closing(write_shards(self.maker, missing, workers)) as steps:
+                for step in steps:
+                    done += step
+                    if not began and (began := any(path.exists() for path in missing)):
+                        self._require_room(list(missing))
+                    yield done
 
     def _require_room(self, shards: list[Path]) -> None:
         """Refuses to go on, once a shard tells how large they are, where those that are missing have no room."""
@@ -123,19 +147,23 @@ class PairDataset(Dataset[Pair]):
             raise InputError(f"scale {scale}: expected one of {', '.join(map(str, SCALES))}")
         self.scales = SCALES[SCALES.index(scale) :: -1]
         manifest = read_manifest(self.folder / MANIFEST)
-        self.scenes, self.scenes_per_shard = int(str(manifest["scenes"])), int(str(manifest["scenes_per_shard"]))
+        sizes = checked_config(_Sizes, manifest, self.folder / MANIFEST, "simulated set")
+        self.scenes, self.scenes_per_shard = sizes.scenes, sizes.scenes_per_shard
         self._expect_whole()
-        with open_shard(shard_path(self.folder, 0)) as file:
-            self.sensor = read_sensor(file["sensor"])
-            self.white_rates: list[float] = file["exposure/white_rate"][()].tolist()
-            cycles: list[int] = file["exposure/cycles"][()].tolist()
-            self.exposures = [Exposure(float(file["exposure"].attrs["count_time"]), each) for each in cycles]
+        with opened_shard(shard_path(self.folder, 0)) as shard:
+            self.sensor, self.white_rates, self.exposures = shard.sensor(), shard.white_rates(), shard.exposures()
+            self._check_rows(shard, 0)
 
     def _expect_whole(self) -> None:
         shards = -(-self.scenes // self.scenes_per_shard)
-        there = sum(shard_path(self.folder, index).is_file() for index in range(shards))
+        there = sum(path.is_file() for path in self.folder.glob("shard-*.h5"))
         if there < shards:
             raise InputError(f"{self.folder}: {there} of {shards} shards; resume the simulation of the set")
+
+    def _check_rows(self, shard: Shard, index: int) -> None:
+        expected = min(self.scenes_per_shard, self.scenes - index * self.scenes_per_shard)
+        if shard.scenes != expected:
+            raise InputError(f"{shard.path}: {shard.scenes} scenes; expected {expected}: simulate the set again")
 
     def __len__(self) -> int:
         return self.scenes * len(self.white_rates) * len(self.exposures)
@@ -149,10 +177,16 @@ class PairDataset(Dataset[Pair]):
             raise IndexError(item)
         rest, scene = divmod(item, self.scenes)
         depth, flux = divmod(rest, len(self.white_rates))
-        shard, row = divmod(scene, self.scenes_per_shard)
-        with open_shard(shard_path(self.folder, shard)) as file:  # opened each time: safe in any worker process
-            counts = torch.from_numpy(file["counts"][row, flux, depth].astype("int32"))
-            targets = {scale: torch.from_numpy(file[f"targets/x{scale}"][row]).float() for scale in self.scales}
+        number, row = divmod(scene, self.scenes_per_shard)
+        rows, columns = self.sensor.shape
+        images = (len(self.white_rates), len(self.exposures), rows, columns)
+        with opened_shard(shard_path(self.folder, number)) as shard:  # opened each time: safe in any worker process
+            self._check_rows(shard, number)
+            counts = shard.counts(row, flux, depth, images)
+            targets = {scale: shard.target(scale, row, (scale * rows, scale * columns)) for scale in self.scales}
+        most = self.sensor.saturation_value(self.exposures[depth].most_cycles)
+        if int(counts.max()) > most or int(counts.min()) < 0:
+            raise InputError(f"{shard.path}: counts above the largest possible, {most}; simulate the set again")
         rates = {scale: self.white_rates[flux] * target[None] for scale, target in targets.items()}
         return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), self.exposures[depth]))
 
@@ -196,11 +230,8 @@ def read_manifest(path: Path) -> dict[str, object]:
     Raises:
         InputError: there is no such file, or it is something else.
     """
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        found = None
-    if not isinstance(found, dict) or found.get("kind") != KIND:
+    found = read_config(path, "simulated set") if path.is_file() else {}
+    if found.get("kind") != KIND:
         raise InputError(f"{path}: not the manifest of a simulated set; simulate one there first")
     return found
 

@@ -2,11 +2,11 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
@@ -19,35 +19,50 @@ _MOST_DIFFERENCE = 64.0  # between the frames of two pixels of one capture
 _MOST_BLIND = 0.1  # share of pixels that never looked
 
 
+def _in_order(ends: tuple[float, float]) -> tuple[float, float]:
+    if ends[0] > ends[1]:
+        raise ValueError("expected the lower end first")
+    return ends
+
+
+_End = Annotated[float, Field(ge=1e-9, le=1e9)]
+_Range = Annotated[tuple[_End, _End], AfterValidator(_in_order)]
+_Some = Annotated[tuple[_T, ...], Field(min_length=1, max_length=256)]
+_Cycles = Annotated[int, Field(ge=1, le=1 << 20)]
+_Ratio = Annotated[float, Field(ge=1, le=1e6)]
+_Chance = Annotated[float, Field(ge=0, le=0.5)]
+_ToNeighbour = Annotated[float, Field(ge=0, le=0.1)]
+
+
 class PairRecipe(BaseModel):
     """The ranges and choices that captures are drawn from.
 
     Rates are in detections per hardware frame (x = r T); ranges are drawn log-uniformly.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     binary_share: float = Field(default=0.7, ge=0, le=1, description="binary arrays; the rest count")
-    binary_cycles: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
-    binary_white: tuple[float, float] = (0.04, 1.0)
-    counting_cycles: tuple[int, ...] = (1, 1, 2, 4, 8, 16, 32, 64, 256, 1024)
-    counting_white: tuple[float, float] = (0.2, 80.0)
-    least_counts: float = Field(default=0.1, gt=0, description="of a white pixel, over all frames")
-    relative_exposure: tuple[float, ...] = Field(default=(8.0, 17.5, 17.5, 40.0, 104.0), description="T / dead time")
-    afterpulse_probability: tuple[float, ...] = (0.0, 0.0, 0.005, 0.01, 0.02)
-    crosstalk: tuple[float, ...] = Field(default=(0.0, 0.0, 1e-3, 3e-3), description="nearest neighbours")
-    pde_spread: tuple[float, float] = (0.005, 0.06)
-    dark_bulk: tuple[float, float] = (1e-6, 3e-3)
+    binary_cycles: _Some[_Cycles] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+    binary_white: _Range = (0.04, 1.0)
+    counting_cycles: _Some[_Cycles] = (1, 1, 2, 4, 8, 16, 32, 64, 256, 1024)
+    counting_white: _Range = (0.2, 80.0)
+    least_counts: float = Field(default=0.1, gt=0, le=1e6, description="of a white pixel, over all frames")
+    relative_exposure: _Some[_Ratio] = Field(default=(8.0, 17.5, 17.5, 40.0, 104.0), description="T / dead time")
+    afterpulse_probability: _Some[_Chance] = (0.0, 0.0, 0.005, 0.01, 0.02)
+    crosstalk: _Some[_ToNeighbour] = Field(default=(0.0, 0.0, 1e-3, 3e-3), description="nearest neighbours")
+    pde_spread: _Range = (0.005, 0.06)
+    dark_bulk: _Range = (1e-6, 3e-3)
     hot_fraction: float = Field(default=0.08, ge=0, le=1, description="the share is drawn up to this, mostly far less")
-    hot_median: tuple[float, float] = (1e-4, 0.3)
+    hot_median: _Range = (1e-4, 0.3)
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
     dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
     mapped_share: float = Field(default=0.0, ge=0, le=1, description="captures with a number of frames for each pixel")
     starred_share: float = Field(default=0.06, ge=0, le=1, description="captures with points of light added")
-    star_fraction: tuple[float, float] = Field(default=(1e-3, 1e-2), description="points over native pixels")
-    star_flux: tuple[float, float] = Field(default=(0.3, 30.0), description="that of so many white native pixels")
-    star_sigma: tuple[float, float] = Field(default=(0.1, 1.2), description="Gaussian, native pixels")
+    star_fraction: _Range = Field(default=(1e-3, 1e-2), description="points over native pixels")
+    star_flux: _Range = Field(default=(0.3, 30.0), description="that of so many white native pixels")
+    star_sigma: _Range = Field(default=(0.1, 1.2), description="Gaussian, native pixels")
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,28 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from noise_model.config_files import checked_config, find_config, read_config
+from noise_model.config_files import Seconds, checked_config, find_config, read_config
 from noise_model.errors import InputError
 from noise_model.sensor import Exposure, Sensor
 
 #: Resolutions of targets and of restored images, over that of the sensor.
 SCALES = (1, 2, 4, 8, 16)
 
-_Positive = Annotated[float, Field(gt=0)]
+_Side = Annotated[int, Field(ge=1, le=512)]
+_Detections = Annotated[float, Field(gt=1e-9, le=1e6)]
 
 
 class SimulationRecipe(BaseModel):
     """A recipe of a simulated set: of every scene, an image of counts for each white level and bit depth."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    shape: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] = (64, 32)
-    bit_depths: tuple[Annotated[int, Field(ge=0, le=16)], ...] = Field(min_length=1)
-    white_detections: tuple[_Positive, ...] = Field(min_length=1, description="photons detected per hardware frame")
-    count_time: _Positive = Field(description="s, exposure of one hardware frame")
+    shape: tuple[_Side, _Side] = (64, 32)
+    bit_depths: tuple[Annotated[int, Field(ge=0, le=16)], ...] = Field(min_length=1, max_length=17)
+    white_detections: tuple[_Detections, ...] = Field(
+        min_length=1, max_length=16, description="photons detected per hardware frame"
+    )
+    count_time: Seconds = Field(description="s, exposure of one hardware frame")
     squared_share: float = Field(ge=0, le=1, description="share of photographs that are squared")
 
     @property
@@ -72,7 +75,4 @@ class SimulationRecipe(BaseModel):
 
 def _middle(sensor: Sensor, shape: tuple[int, int]) -> Sensor:
     top, left = (sensor.shape[0] - shape[0]) // 2, (sensor.shape[1] - shape[1]) // 2
-    window = (slice(top, top + shape[0]), slice(left, left + shape[1]))
-    mask = None if sensor.pixel_mask is None else sensor.pixel_mask[window].clone()
-    pde, dark = sensor.pde[window].clone(), sensor.dark_count_rate[window].clone()
-    return replace(sensor, pde=pde, dark_count_rate=dark, pixel_mask=mask)
+    return sensor.cropped(slice(top, top + shape[0]), slice(left, left + shape[1]))

@@ -1,26 +1,35 @@
 """Shards of a simulated set: HDF5 files with some consecutive scenes each, laid out as in docs/dataset.md."""
 
-from collections.abc import Generator
+import math
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from hardware.hdf5.checks import bomb_check, check_present
+from hardware.hdf5.nexus_tree import inside, plain
+from hardware.parsing.source import blaming
+from noise_model.config_files import LARGEST_ARRAY, LONGEST, SHORTEST
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.hdf5_files import SafeFile, read_hdf5
-from noise_model.sensor import Sensor
-from noise_model.sensor_file import NUMBERS
+from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor_file import NUMBERS, attributes_of
 from simulate.pairs import targets_of
 from simulate.recipe import SCALES, SimulationRecipe
 from simulate.scenes import SceneSource
 
 KIND = "spadsr pairs"
 
+_MOST_CYCLES = 1 << 16
 _SENSOR_MAPS = ("pde", "dark_count_rate", "crosstalk", "pixel_mask")
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "track_times": False}
 
@@ -100,39 +109,96 @@ def _write_sensor(group: h5py.Group, sensor: Sensor) -> None:
             group[name] = getattr(sensor, name).cpu().numpy()
 
 
-def read_sensor(group: h5py.Group) -> Sensor:
-    """Reads the sensor of a shard."""
-    numbers, maps = group.attrs, {name: torch.from_numpy(group[name][()]) for name in _SENSOR_MAPS if name in group}
-    return Sensor(
-        name=str(numbers["name"]),
-        source=str(numbers["source"]),
-        pde=maps["pde"],
-        dark_count_rate=maps["dark_count_rate"],
-        crosstalk=maps["crosstalk"],
-        pixel_mask=maps.get("pixel_mask"),
-        dead_time=float(numbers["dead_time"]),
-        counter_bits=int(numbers["counter_bits"]),
-        counter_wraps=bool(numbers["counter_wraps"]),
-        afterpulse_probability=float(numbers["afterpulse_probability"]),
-        trap_lifetime=float(numbers["trap_lifetime"]),
-    )
+class Shard:
+    """An opened shard, of which nothing is believed: every array has its size and type checked before it is read.
+
+    Attributes:
+        path: of the file.
+        scenes: how many it holds.
+    """
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        self.path, self._file = path, file
+        self.scenes = int(self._array("counts", "u").shape[0])
+
+    def sensor(self) -> Sensor:
+        """The sensor, of the shard's shape and mode."""
+        attributes = inside(self.path, self._file, "sensor").attrs
+        numbers = {name: plain(attributes[name]) for name in NUMBERS}
+        there = [name for name in _SENSOR_MAPS if inside(self.path, self._file, f"sensor/{name}") is not None]
+        maps = {name: self._small(f"sensor/{name}", "biuf", 2) for name in there}
+        return Sensor(**attributes_of(self.path, numbers, maps))
+
+    def white_rates(self) -> list[float]:
+        """Photon detection rate of white for each flux, counts/s."""
+        rates: list[float] = self._small("exposure/white_rate", "f", 1).tolist()
+        if not all(0 < rate < math.inf for rate in rates):
+            raise ValueError(f"white rates of {rates}")
+        return rates
+
+    def exposures(self) -> list[Exposure]:
+        """The exposure of each bit depth."""
+        cycles: list[int] = self._small("exposure/cycles", "iu", 1).tolist()
+        seconds = float(inside(self.path, self._file, "exposure").attrs["count_time"])
+        if not SHORTEST <= seconds <= LONGEST or not all(1 <= each <= _MOST_CYCLES for each in cycles):
+            raise ValueError(f"exposures of {cycles} x {seconds} s")
+        return [Exposure(seconds, each) for each in cycles]
+
+    def counts(self, row: int, flux: int, depth: int, shape: tuple[int, ...]) -> Tensor:
+        """The counts (H, W) int32 of a scene; `shape` is that of all counts of a scene."""
+        return torch.from_numpy(self._row("counts", "u", row, shape)[flux, depth].astype(np.int32))
+
+    def target(self, scale: int, row: int, shape: tuple[int, ...]) -> Tensor:
+        """The relative flux of a scene, float32, of that shape."""
+        target = torch.from_numpy(self._row(f"targets/x{scale}", "f", row, shape)).float()
+        if not bool((target >= 0).all() & target.isfinite().all()):
+            raise ValueError(f"targets/x{scale} holds flux that is negative or not finite")
+        return target
+
+    def _row(self, place: str, kinds: str, row: int, shape: tuple[int, ...]) -> NDArray[Any]:
+        data = self._array(place, kinds)
+        if data.shape != (self.scenes, *shape):
+            raise ValueError(f"{place} has shape {data.shape}; expected {(self.scenes, *shape)}")
+        check_present(self.path, data)
+        bomb_check(self.path, data)(row, row + 1)
+        return np.asarray(data[row])
+
+    def _small(self, place: str, kinds: str, dimensions: int) -> NDArray[Any]:
+        data = self._array(place, kinds)
+        if data.ndim != dimensions or not 0 < data.size <= LARGEST_ARRAY or data.chunks is not None:
+            raise ValueError(f"{place} has shape {data.shape}")
+        check_present(self.path, data)
+        return np.asarray(data[()])
+
+    def _array(self, place: str, kinds: str) -> h5py.Dataset:
+        data = inside(self.path, self._file, place)
+        if not isinstance(data, h5py.Dataset) or data.dtype.kind not in kinds or data.ndim < 1:
+            raise ValueError(f"no numbers {place}")
+        return data
 
 
 def is_shard(path: Path) -> bool:
     """Whether a file is a whole shard."""
     try:
-        with read_hdf5(path) as file:
-            return bool(file.attrs.get("kind") == KIND)
-    except OSError:
+        with opened_shard(path):
+            return True
+    except InputError:
         return False
 
 
-def open_shard(path: Path) -> h5py.File:
+@contextmanager
+def opened_shard(path: Path) -> Iterator[Shard]:
     """Opens a shard for reading.
 
     Raises:
-        InputError: it is missing, truncated, or something else.
+        InputError: it is missing, truncated, or something else; or what is read of it meanwhile is damaged.
     """
-    if not is_shard(path):
-        raise InputError(f"{path}: not a whole shard of a simulated set; resume the simulation of the set")
-    return read_hdf5(path)
+    refusal = InputError(f"{path}: not a whole shard of a simulated set; resume the simulation of the set")
+    try:
+        file = read_hdf5(path if path.is_file() else Path())  # waits for what is no file
+    except (OSError, ValueError) as error:
+        raise refusal from error
+    with file, blaming(path, "shard of a simulated set"):
+        if plain(file.attrs.get("kind")) != KIND:
+            raise refusal
+        yield Shard(path, file)

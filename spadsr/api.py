@@ -19,6 +19,7 @@ from hardware.captures.capture import Capture
 from hardware.captures.in_memory import capture_in_memory
 from hardware.settings import Settings
 from noise_model.errors import InputError
+from noise_model.files import at_home
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure, Sensor
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     AnySensor: TypeAlias = Sensor | CalibratedSensor | str | Path
 
 _COMMAND = "spadsr.restore, in Python"  # for the provenance
-_SHORTEST = 1e-12  # s: shorter than any gate
 _LARGEST_COUNT, _LARGEST_SEED = 2**31 - 1, 2**63 - 1
 _BINARY_ASSUMED = "binary array assumed; give the sensor that took the counts if it was another"
 
@@ -241,8 +241,6 @@ def _checked(exposure: Exposure) -> Exposure:
             f"exposure {exposure!r}: expected spadsr.Exposure(count_time, cycles), such as spadsr.Exposure(10e-6, 64)",
             "exposure",
         )
-    if not isinstance(exposure.count_time, float | int) or not exposure.count_time >= _SHORTEST:
-        raise InputError(f"count_time is {exposure.count_time!r}; expected {_SHORTEST:g} s or more", "exposure")
     Settings(exposure.count_time, exposure.most_cycles)
     return exposure
 
@@ -310,7 +308,7 @@ def _sensor(sensor: AnySensor | None) -> Sensor | None:
 
 
 def _paths(given: str | Path | Sequence[str | Path]) -> list[Path]:
-    return [Path(given)] if isinstance(given, str | Path) else [Path(each) for each in given]
+    return [at_home(given)] if isinstance(given, str | Path) else [at_home(each) for each in given]
 
 
 def _restorer(weights: Restorer | str | Path | None, device: str, orientations: int) -> Restorer:
@@ -320,7 +318,7 @@ def _restorer(weights: Restorer | str | Path | None, device: str, orientations: 
     if not isinstance(weights, str | Path | None):
         raise InputError(f"weights {weights!r}: expected a name, a file, or what spadsr.load gives", "weights")
     orientations = _integer(orientations, "orientations")
-    file = Path(weights or "")
+    file = at_home(weights or "")
     changed = file.stat().st_mtime_ns if file.is_file() else 0
     with _LOADING:
         return _loaded(weights, changed, device, orientations)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 #: Each package, and those it may import. Arrows only ever point down.
 BELOW = {
     "spadsr": {"simulate", "hardware", "noise_model"},
-    "simulate": {"noise_model"},
+    "simulate": {"hardware", "noise_model"},
     "hardware": {"noise_model"},
     "noise_model": set(),
 }

@@ -92,11 +92,14 @@ def _parts(rest: str, options: Mapping[str, float]) -> tuple[str, list[str]]:
     """What follows the name of a camera, and its options: a file may have commas in its name."""
     what, pairs = rest, list[str]()
     while "," in what and not Path(what).exists():
-        what, _, pair = what.rpartition(",")
-        pairs.insert(0, pair)
-        if pair.partition("=")[0] not in options:
+        before, _, pair = what.rpartition(",")
+        name, equals, _ = pair.partition("=")
+        if equals and name not in options:  # which is said later
             what, *pairs = rest.split(",")
             break
+        if name not in options:
+            break
+        what, pairs = before, [pair, *pairs]
     return what, pairs
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.captures.assumptions import complete
+from hardware.captures.part import Part, Region
 from hardware.captures.sequence import lost_images, unwrapped
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
@@ -19,6 +20,7 @@ from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
+from noise_model.files import at_home
 from noise_model.sensor import Exposure, Sensor
 
 #: Bytes of counts that are read at once, about.
@@ -41,6 +43,7 @@ class Capture:
         assumptions: a sentence for everything that was assumed, lost, or worth knowing about how the file was read.
         assumed: names of the settings that neither the file nor the user said.
         lost: images lost between the first and the last, by their sequence numbers; None without such numbers.
+        region: rows and columns that were taken of an array of `array_shape`, as slices; None where it is all of them.
     """
 
     path: Path
@@ -55,6 +58,8 @@ class Capture:
     assumed: tuple[str, ...]
     lost: int | None
     source: Source = field(repr=False)
+    region: Region | None = None
+    array_shape: tuple[int, int] | None = None
     _closed: Event = field(default_factory=Event, repr=False, compare=False)  # shared with what is made of the capture
     _reading: RLock = field(default_factory=RLock, repr=False, compare=False)  # sources seek in files
 
@@ -212,17 +217,22 @@ def open_capture(
     counter_bits: int | None = None,
     array: str | None = None,
     layout: str | None = None,
+    first: int | None = None,
+    last: int | None = None,
+    roi: Region | None = None,
 ) -> Capture:
     """Opens a recording of any known format; its counts are read later, in blocks.
 
     `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s) and `counter_bits` are for what the file
     does not say. What is not given either is assumed, and listed in `Capture.assumptions`. `array` names or numbers one
     of several arrays in a file; `layout` is the order of its numbers: counts, packed, images-first or images-last.
+    `first` and `last` choose images, both included and counted from 0, and `roi` rows and columns (two slices); what is
+    assumed does not depend on them.
 
     Raises:
         InputError: not a capture, damaged, or an argument contradicts the file.
     """
-    path = Path(path)
+    path = at_home(path)
     given = PartialSettings.of(
         None, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=counter_bits
     )
@@ -231,26 +241,26 @@ def open_capture(
     with blaming(path, form.NAME):
         source = form.open_source(path, choice)
         try:
-            return _assembled(path, form.NAME, source, given)
+            return _assembled(path, form.NAME, source, given, Part(first, last, roi))
         except BaseException:
             source.close()
             raise
 
 
-def _assembled(path: Path, name: str, source: Source, given: PartialSettings) -> Capture:
-    """The capture of a source; what the source does not say is as `given`, or assumed."""
-    shape = stack_shape(path, source.shape)
-    counts_dtype(path, source.dtype)
-    known = PartialSettings.model_validate(given.known() | source.settings.known())
-    source = counts_of_levels(path, source, known)
-    settings, assumed = complete(path, source.settings, given, source.usual, lambda: _peak(source))
-    source = unwrapped(path, source)
+def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, part: Part) -> Capture:
+    """The capture of a part of a source; what the source does not say is as `given`, or assumed."""
+    whole = replace(whole, shape=stack_shape(path, whole.shape))
+    counts_dtype(path, whole.dtype)
+    known = PartialSettings.model_validate(given.known() | whole.settings.known())
+    whole = counts_of_levels(path, whole, known)
+    settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(whole))
+    source = part.of(path, unwrapped(path, whole))
     lost = lost_images(source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
     return Capture(
         path=path,
         format=name,
-        shape=shape,
+        shape=source.shape,
         dtype=_unsigned(source.dtype),
         settings=settings,
         pixel_mask=source.pixel_mask,
@@ -260,6 +270,8 @@ def _assembled(path: Path, name: str, source: Source, given: PartialSettings) ->
         assumed=tuple(assumed),
         lost=lost,
         source=source,
+        region=part.region,
+        array_shape=whole.shape[1:],
     )
 
 

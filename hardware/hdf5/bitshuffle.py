@@ -32,7 +32,7 @@ def load_filter(path: object) -> None:
         importlib.import_module("hdf5plugin")
     except ImportError as error:
         raise InputError(
-            f"{path}: lz4 compression (bitshuffle) needs hdf5plugin; install it with pip install 'spadsr[lz4]'"
+            f"{path}: lz4 compression (bitshuffle) needs hdf5plugin; in your clone, run pip install '.[lz4]'"
         ) from error
 
 

@@ -32,7 +32,7 @@ def record(
         The state at the end: `whole`, or with a `failure`, which is noted in the file as well.
 
     Raises:
-        InputError: nothing could be recorded.
+        InputError: nothing could be recorded, or the disk has no room for the images ordered.
     """
     session = Session(camera, order.settings, reconnect=order.reconnect)
     if onlooker is not None:

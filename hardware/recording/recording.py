@@ -5,11 +5,12 @@ import time
 from dataclasses import replace
 from threading import Thread
 
-from hardware.camera import Block, Camera
+from hardware.camera import Block, Camera, smallest_dtype
 from hardware.hdf5.nexus_tree import unfinished_name
 from hardware.recording.disk_side import DiskSide
 from hardware.recording.order import Order, Pipe, Progress
 from hardware.settings import Settings
+from noise_model.files import require_room
 
 #: The most bytes of counts that may wait for the disk.
 QUEUE_BYTES = 1 << 28
@@ -25,12 +26,18 @@ class Recording:
         applied: the settings that the camera applied.
         under_way: the camera runs already; the recording then begins with the first image that began after the order.
 
+    Raises:
+        InputError: the file is there already, or the disk has no room for the images ordered.
+
     Attributes:
         order: what is recorded.
     """
 
     def __init__(self, camera: Camera, applied: Settings, order: Order, under_way: bool) -> None:
         unfinished_name(order.path)
+        if order.images is not None and order.compression == "none":
+            pixels = math.prod(camera.shape) * smallest_dtype(applied.saturation_value).itemsize
+            require_room(order.path, order.images * pixels)
         self.order = order
         self._camera, self._pipe, self._left = camera, Pipe(), order.images
         self._disk = DiskSide(camera, applied, order, self._pipe)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
+from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.timing import interleaved
 from spadsr.networks.network import NetworkConfig
@@ -59,11 +60,14 @@ class InferenceSpeed:
     device: str
 
 
-def bench_infer(restorer: Restorer) -> InferenceSpeed:
+def bench_infer(restorer: Restorer, progress: Report = silent) -> InferenceSpeed:
     """Measures the speed of a restorer beside that of the plain window-attention networks.
 
     All networks run in the same arithmetic, in turn with a large matrix product; the restorer's network also runs in
     ONNX Runtime (float32), where that is installed. Answers stay on the device.
+
+    Args:
+        progress: called with the number of runs done and that of all.
     """
     device, dtype = restorer.device, torch.bfloat16 if restorer.bfloat16 else torch.float32
     restorers = {"spadsr": restorer, **{name: _random(config, device) for name, config in PEERS.items()}}
@@ -73,7 +77,7 @@ def bench_infer(restorer: Restorer) -> InferenceSpeed:
     }
     jobs |= {(ONNX, batch): job for batch, job in _exported_jobs(restorer).items()}
     side = _PEAK_SIDE[device.type]
-    *seconds, product = interleaved(*jobs.values(), _product(side, dtype, device))
+    *seconds, product = interleaved(*jobs.values(), _product(side, dtype, device), progress=progress)
     peak = side**3 / product / 1e9
     speeds = []
     for (name, batch), taken in zip(jobs, seconds, strict=True):

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from noise_model.progress import Report, silent
+
 _T = TypeVar("_T")
 
 _REPEATS = 7
@@ -17,7 +19,16 @@ def timed(job: Callable[[], _T]) -> tuple[_T, float]:
     return result, time.perf_counter() - began
 
 
-def interleaved(*jobs: Callable[[], object]) -> list[float]:
-    """Median seconds of each job, after one run that is not counted; they take turns, so that all see the same load."""
-    rounds = [[timed(job)[1] for job in jobs] for _ in range(_REPEATS + 1)]
+def interleaved(*jobs: Callable[[], object], progress: Report = silent) -> list[float]:
+    """Median seconds of each job, after one run that is not counted; they take turns, so that all see the same load.
+
+    Args:
+        progress: called with the number of runs done and that of all.
+    """
+    rounds: list[list[float]] = []
+    for done in range(_REPEATS + 1):
+        rounds.append([])
+        for place, job in enumerate(jobs, start=1):
+            rounds[-1].append(timed(job)[1])
+            progress(done * len(jobs) + place, (_REPEATS + 1) * len(jobs))
     return [statistics.median(seconds) for seconds in zip(*rounds[1:], strict=True)]

@@ -16,7 +16,7 @@ from noise_model.calibration.calibrate import Calibration, calibrate
 from noise_model.calibration.refusals import Kind, refuse
 from noise_model.calibration.streams import Stream, StreamStatistics, gather
 from noise_model.errors import InputError, Note
-from noise_model.files import checksum
+from noise_model.files import at_home, checksum
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.calibration.report import Used, write_calibration
@@ -114,7 +114,7 @@ class CalibratedSensor:
             InputError: the name does not end in .yaml, one of the recordings would be overwritten, or nothing can be
                 written there.
         """
-        path = Path(path)
+        path = at_home(path)
         check_output(path, self.captures)
         named = replace(self.calibration, sensor=replace(self.sensor, name=path.stem))
         intervals = {name: getattr(named, name) for name in ("dark_low", "dark_high", "pde_low", "pde_high")}

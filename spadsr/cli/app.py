@@ -21,7 +21,6 @@ from spadsr.cli.train import simulate, train
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )

@@ -1,14 +1,12 @@
 """`spadsr bench`: how fast and how good."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from noise_model.files import whole_file
-from spadsr.cli.console import progress, say, table, warn
-from spadsr.cli.options import Device, JsonFile, ManyPeers, Seed, Weights, modes_named, numbers
+from spadsr.cli.console import progress, say, table, warn, write_json
+from spadsr.cli.options import Device, JsonFile, ManyPeers, Quiet, Seed, Weights, modes_named, numbers
 from spadsr.provenance import command_line
 
 bench = typer.Typer(help="Measure speed, as ratios within one run, and quality, side by side.", no_args_is_help=True)
@@ -20,6 +18,7 @@ def bench_simulate(
         Path | None, typer.Option(help="Python file with sample(photons, frames, rng), to measure beside ours")
     ] = None,
     json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Counts per second with all effects on, one thread, beside bare numpy Poisson numbers of the same means."""
     from spadsr.bench.sampling_speed import as_rows, bench_random_numbers, load_generator
@@ -49,18 +48,25 @@ def bench_simulate(
     header.append("" if generator is None else f"{generator.stem}/s")
     table("sampling, one thread", header, rows)
     say(f"64-bit random numbers alone: {bench_random_numbers():.3g}/s")
-    _write_json(json_file, as_rows(measured))
+    write_json(json_file, as_rows(measured))
 
 
 @bench.command("infer")
-def bench_infer(weights: Weights = None, device: Device = "cpu", json_file: JsonFile = None) -> None:
+def bench_infer(
+    weights: Weights = None,
+    device: Device = "cpu",
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
+) -> None:
     """Frames per second and share of the machine, 64x32 to 256x128, beside plain window-attention networks."""
     from dataclasses import asdict
 
     from spadsr.bench.network_speed import bench_infer as run
     from spadsr.restoration.weights import load_restorer
 
-    measured = run(load_restorer(weights, device))
+    restorer = load_restorer(weights, device)
+    with progress("measuring") as report:
+        measured = run(restorer, report)
     reference = measured.networks[0].frames_per_second
     rows = [
         [
@@ -78,7 +84,7 @@ def bench_infer(weights: Weights = None, device: Device = "cpu", json_file: Json
     table(f"restoring 64x32 to 256x128, {measured.device}", header, rows)
     peak = 2 * measured.peak_gmac_per_second / 1e3
     say(f"peak: a large {measured.arithmetic} matrix product, {peak:.3g} TFLOP/s")
-    _write_json(json_file, [asdict(measured)])
+    write_json(json_file, [asdict(measured)])
 
 
 @bench.command("quality", cls=ManyPeers)
@@ -93,7 +99,7 @@ def bench_quality(
     ] = None,
     baselines: Annotated[
         str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan; comma-separated")
-    ] = "bicubic,bm3d,nlm,tv",
+    ] = "bicubic,nlm,tv",
     scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
     modes: Annotated[str, typer.Option(help="arrays: binary, counting; comma-separated")] = "binary",
     flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
@@ -102,6 +108,8 @@ def bench_quality(
     limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
     device: Device = "cpu",
     seed: Seed = 0,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Every method on the same counts in one run: PSNR, SSIM, worst 5 %, time and size, side by side.
 
@@ -132,12 +140,5 @@ def bench_quality(
     summaries = write_comparison(done, output, header)
     for title, (head, *rows) in [("what they take", cost_table(done.costs)), *quality_tables(summaries)]:
         table(title, head, rows)
+    write_json(json_file, {"summaries": summaries, "costs": done.costs})
     say(output / "quality.md", output / "summary.png")
-
-
-def _write_json(path: Path | None, rows: list[dict[str, object]]) -> None:
-    if path is not None:
-        from spadsr.provenance import versions
-
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps({"versions": versions(), "rows": rows}, indent=1) + "\n")

@@ -7,14 +7,19 @@ from typing import Annotated, Any
 import typer
 
 from noise_model.errors import InputError
-from spadsr.cli.console import progress, say, table, warn
+from spadsr.cli.console import progress, say, table, warn, write_json
 from spadsr.cli.options import (
     Array,
     Bits,
     CountTime,
     Cycles,
     DeadTime,
+    First,
+    JsonFile,
+    Last,
     Layout,
+    Quiet,
+    Roi,
     capture_options,
 )
 from spadsr.provenance import command_line
@@ -40,6 +45,11 @@ def calibrate(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    first: First = None,
+    last: Last = None,
+    roi: Roi = None,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Estimate a sensor from dark and flat recordings, or check one against a recording.
 
@@ -49,10 +59,10 @@ def calibrate(
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
     command = command_line()
     if check is not None:
-        _check(check, sensor, output, options, command)
+        _check(check, sensor, output, options, command, json_file)
         return
     if not darks and not flats:
         raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
@@ -63,6 +73,7 @@ def calibrate(
     check_output(path, [*(darks or []), *(flats or [])])
     done = calibrate_captures(darks or [], flats or [], sensor, options, command, progress)
     done.save(path)
+    write_json(json_file, {"estimates": done.calibration.estimates, "notes": done.warnings})
     table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))
     for line in assumed(done.calibration.estimates):
         say(line)
@@ -71,7 +82,14 @@ def calibrate(
     say(path, path.with_suffix(".html"))
 
 
-def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapping[str, Any], command: str) -> None:
+def _check(
+    capture: Path,
+    sensor: str | None,
+    output: Path | None,
+    options: Mapping[str, Any],
+    command: str,
+    json_file: Path | None,
+) -> None:
     from noise_model.calibration.goodness import reasons
     from spadsr.calibration.check import check_capture
     from spadsr.calibration.report import CHECKS, check_rows, verdict
@@ -79,6 +97,8 @@ def _check(capture: Path, sensor: str | None, output: Path | None, options: Mapp
     if sensor is None:
         raise InputError("--check needs --sensor: the sensor file to check")
     done = check_capture(capture, sensor, output, options, command, progress)
+    found = done.found
+    write_json(json_file, {"fits": found.fits, "p": found.p, "checks": found.checks, "notes": done.notes})
     table(f"{capture.name} under {sensor}", list(CHECKS), check_rows(done.found))
     for line in (verdict(done.found), *reasons(done.found), str(done.report)):
         say(line)

@@ -65,7 +65,7 @@ def acquire(
     frame_time: Annotated[float | None, typer.Option(help="s from image to image; default: as fast as it goes")] = None,
     correct: Annotated[bool, typer.Option("--correct", help="let the camera correct for dead time (pile-up)")] = False,
     compression: Annotated[
-        Compression, typer.Option(help="lz4: fast, needs spadsr[lz4]; gzip: for slow cameras")
+        Compression, typer.Option(help="lz4: fast, needs the extra lz4; gzip: for slow cameras")
     ] = Compression.none,
     reconnect: Annotated[bool, typer.Option("--reconnect", help="open a lost camera again, and go on")] = False,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor that took it, to be noted in the file")] = None,

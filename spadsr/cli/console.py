@@ -3,11 +3,16 @@
 All text leaves the program here, where what a terminal would obey is escaped: names and metadata may be hostile.
 """
 
+import json
 import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from math import isfinite
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 from rich.console import Console
 from rich.live import Live
@@ -16,12 +21,22 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError, Note, out_of_memory
+from noise_model.files import whole_file
 from noise_model.interrupts import Interrupted
 from noise_model.plain_text import printable
 from noise_model.progress import Report
 
 _OUT = Console(highlight=False)
 _ERR = Console(stderr=True, highlight=False)
+_NOTES = Console(stderr=True, highlight=False)  # what a quiet command leaves out of the error stream
+
+_PRINTED = Path("-")
+
+#: Bytes: the size of what is larger is said before it is written.
+LARGE = 100_000_000
+
+_LONG = 30.0  # s: work that takes longer is announced
+_TELLING = 2.0  # s of work, after which the rest can be estimated
 
 _INTERRUPTED = 130
 
@@ -37,7 +52,12 @@ def say(*lines: str | Path) -> None:
 
 def warn(message: str) -> None:
     """Prints what the user should know, on the error stream; after a `Note`, the options that would change it."""
-    _tell(f"note: {with_options(message)}", "yellow")
+    _tell(f"note: {with_options(message)}", "yellow", _NOTES)
+
+
+def remark(line: str) -> None:
+    """Prints how a long job goes, on the error stream."""
+    _tell(line, "dim", _NOTES)
 
 
 def fail(message: str) -> None:
@@ -45,8 +65,13 @@ def fail(message: str) -> None:
     _tell(f"error: {message}", "red")
 
 
-def _tell(line: str, style: str) -> None:
-    _ERR.print(Text(printable(line), style), soft_wrap=True)
+def fail_of(error: InputError) -> None:
+    """Prints an error, with the options of the arguments that it is about."""
+    fail(f"{error}{options_of(error.arguments)}")
+
+
+def _tell(line: str, style: str, where: Console = _ERR) -> None:
+    where.print(Text(printable(line), style), soft_wrap=True)
 
 
 class _Logs(logging.Handler):
@@ -58,7 +83,10 @@ class _Logs(logging.Handler):
 
 @contextmanager
 def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
-    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal."""
+    """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal.
+
+    Once the work is seen to be long, a line says for how long, on any error stream: logs have no bars.
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -66,9 +94,24 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+    shown = shown and not _NOTES.quiet
     with Progress(*columns, console=_ERR, transient=True, disable=not (shown and _ERR.is_terminal)) as bar:
-        task = bar.add_task(printable(label), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task, announced = bar.add_task(printable(label), total=None), not shown
+        begin: tuple[int, float] | None = None
+
+        def report(done: int, total: int) -> None:
+            nonlocal begin, announced
+            bar.update(task, completed=done, total=total)
+            if begin is None:  # what an earlier run did is done at once
+                begin = done, monotonic()
+            elapsed = monotonic() - begin[1]
+            if announced or elapsed < _TELLING:
+                return
+            announced, left = True, elapsed / max(done - begin[0], 1) * (total - done)
+            if left > _LONG:
+                remark(f"{label}: {done:,} of {total:,} done, about {in_time(left)} to go")
+
+        yield report
 
 
 @contextmanager
@@ -88,6 +131,58 @@ def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     for row in rows:
         shown.add_row(*(Text(printable(cell)) for cell in row))
     _OUT.print(shown)
+
+
+def in_time(seconds: float) -> str:
+    """A time that is about right, such as 40 s, 12 min or 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def quieten(wanted: bool) -> bool:
+    """From now on nothing is printed but errors and what is asked for as JSON, where that is wanted."""
+    _OUT.quiet, _NOTES.quiet = _OUT.quiet or wanted, _NOTES.quiet or wanted
+    return wanted
+
+
+def only_json(path: Path | None) -> Path | None:
+    """From now on nothing is printed but notes, errors and JSON, where that goes to the screen."""
+    _OUT.quiet = _OUT.quiet or path == _PRINTED
+    return path
+
+
+def write_json(path: Path | None, found: object) -> None:
+    """Writes what was found, and the versions of the libraries, as JSON; "-" is the screen.
+
+    Numbers that are not finite become null.
+    """
+    if path is None:
+        return
+    from spadsr.provenance import versions
+
+    text = json.dumps({"versions": versions(), "rows": _plain(found)}, indent=1, allow_nan=False) + "\n"
+    if path == _PRINTED:
+        sys.stdout.write(text)
+        return
+    with whole_file(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Data classes, tables, lists and numbers as JSON knows them."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = {each.name: getattr(value, each.name) for each in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not isfinite(value):
+        return None
+    return value if isinstance(value, int | float | bool | None) else str(value)
 
 
 def options_of(arguments: Iterable[str]) -> str:
@@ -118,7 +213,7 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        fail(f"{error}{options_of(error.arguments)}")
+        fail_of(error)
         sys.exit(2)
     except Interrupted as stop:
         _tell("; ".join([str(stop), *getattr(stop, "__notes__", ())]), "yellow")
@@ -132,3 +227,5 @@ def plain_errors() -> Iterator[None]:
             raise
         fail("out of memory; use a smaller scale or close other programs")
         sys.exit(2)
+    finally:
+        _OUT.quiet = _NOTES.quiet = False

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import progress, say, table, warn
+from spadsr.cli.console import progress, say, table, warn, write_json
 from spadsr.cli.options import (
     Device,
+    JsonFile,
     Mode,
+    Quiet,
     Seed,
     Weights,
     numbers,
@@ -28,11 +30,13 @@ def evaluate(
     mode: Annotated[Mode, typer.Option(help="the array: binary, or counting with T / dead time = 17.5")] = Mode.binary,
     methods: Annotated[
         str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan, spadsr; comma-separated")
-    ] = "bicubic,bm3d,spadsr",
+    ] = "bicubic,tv,spadsr",
     limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
     weights: Weights = None,
     device: Device = "cpu",
     seed: Seed = 0,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
 ) -> None:
     """Measure PSNR, SSIM, radiometry and interval coverage over bit depth, flux and scale, beside baselines.
 
@@ -54,5 +58,6 @@ def evaluate(
         warn(f"skipped {path}: {reason}")
     header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     summaries = write_evaluation(measured, output, header)
+    write_json(json_file, summaries)
     table(f"{mode.value}, mean over pictures", SCREEN_COLUMNS, [screen_row(summary) for summary in summaries])
     say(output / "summary.md", output / "summary.png", output / "rows.csv")

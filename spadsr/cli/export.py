@@ -9,6 +9,7 @@ from noise_model.errors import InputError
 from spadsr.cli.console import say
 from spadsr.cli.options import (
     ModelFormat,
+    Quiet,
     Weights,
 )
 
@@ -23,6 +24,7 @@ def export(
     dead_time: Annotated[float | None, typer.Option(help="s, of a counting array")] = None,
     count_time: Annotated[float | None, typer.Option(help="exposure of one hardware frame, s; of a package")] = None,
     cycles: Annotated[int | None, typer.Option(help="hardware frames in one image; of a package", min=1)] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Write the network for other programs, counts in and rates out, and prove that it agrees with this one.
 

@@ -42,7 +42,7 @@ def live(
         import uvicorn  # noqa: F401
         import websockets  # noqa: F401
     except ImportError as error:
-        raise InputError(f"{error.name} is not installed; install it with: pip install 'spadsr[live]'") from error
+        raise InputError(f"the live view needs {error.name}; in your clone, run: pip install '.[live]'") from error
 
     from hardware.settings import Settings
     from spadsr.live.live_session import LiveOptions

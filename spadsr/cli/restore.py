@@ -1,11 +1,25 @@
 """Commands on recordings: restore them, say what they are, convert them."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import options_with, progress, say, table, warn, with_options
+from noise_model.errors import InputError
+from noise_model.files import in_bytes
+from spadsr.cli.console import (
+    LARGE,
+    fail_of,
+    options_with,
+    progress,
+    remark,
+    say,
+    table,
+    warn,
+    with_options,
+    write_json,
+)
 from spadsr.cli.options import (
     Array,
     Bits,
@@ -13,7 +27,13 @@ from spadsr.cli.options import (
     Cycles,
     DeadTime,
     Device,
+    Each,
+    First,
+    JsonFile,
+    Last,
     Layout,
+    Quiet,
+    Roi,
     Seed,
     Weights,
     capture_options,
@@ -24,7 +44,13 @@ from spadsr.provenance import command_line
 def infer(
     captures: Annotated[list[Path], typer.Argument(help="recordings of any format in docs/formats.md")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="`.h5` file or folder; default: beside the capture")
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="folder, or a file: `.h5` (everything), `.tif`, `.ome.tif` (rates), `.png` (first image), `.mp4`"
+            " (film); default: `.sr.h5` beside the capture",
+        ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
     sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
@@ -32,6 +58,7 @@ def infer(
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
     ] = 1,
+    each: Each = False,
     weights: Weights = None,
     device: Device = "cpu",
     count_time: CountTime = None,
@@ -40,37 +67,86 @@ def infer(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    first: First = None,
+    last: Last = None,
+    roi: Roi = None,
+    quiet: Quiet = False,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution (`spadsr restore` is the same).
 
-    Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image.
+    Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image, or the
+    file that `-o` names. Ctrl-C keeps what is done in `<stem>.sr.part.h5`; the same command goes on from there.
 
-    Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/`
+    Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/` ·
+    `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32`
     """
     from hardware.captures.capture import open_capture
     from noise_model.sensor import Sensor
-    from spadsr.restoration.recordings import distinct_results, restore_capture
+    from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
     from spadsr.restoration.weights import load_restorer
 
     distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
-    names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
-    for path in captures:
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+
+    def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
-            done = restore_capture(capture.summed(sum), restorer, scale, known, output, report, command_line())
-        for warning in done.warnings:
-            names_of.setdefault(with_options(warning), []).append(path.name)
+            summed = capture.summed(sum)
+            _announce(path, result_path(path, output), summed.shape, scale)
+            done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
+        if done.taken_over:
+            remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
         summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
-        say(f"{done.result}  {summary}", done.picture)
-    for line, names in names_of.items():
-        warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
+        pictures = list(map(str, done.pictures))
+        files = [str(done.result)] if done.result not in done.pictures else []
+        files += pictures if len(pictures) < 3 else [pictures[0], f"... {pictures[-1]}"]
+        files[0] += f"  {summary}"
+        say(*files)
+        return done.warnings
+
+    _each_capture(captures, restore)
+
+
+def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int) -> None:
+    """Says how large a large result will be."""
+    from spadsr.restoration.restored import output_bytes
+
+    size = output_bytes(result, shape, scale)
+    if size > LARGE:
+        images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"
+        remark(f"{path.name}: {images}, x{scale}: {result.name} takes {in_bytes(size)}")
+
+
+def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[str]]) -> None:
+    """Restores captures one by one; those that cannot be are named at the end, and what is to be said of the others.
+
+    Raises:
+        InputError: of the only capture, or a list of those that could not be restored.
+    """
+    names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
+    failed: list[str] = []
+    try:
+        for path in captures:
+            try:
+                for warning in restore(path):
+                    names_of.setdefault(with_options(warning), []).append(path.name)
+            except InputError as error:
+                if len(captures) == 1:
+                    raise
+                failed.append(str(path))
+                fail_of(error)
+    finally:
+        for line, names in names_of.items():
+            warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(captures)} captures could not be restored: {', '.join(failed)}")
 
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder")] = Path("spadsr-demo"),
     seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Simulate a capture of a 64x32 SPC3 from a known picture, restore it x4, and compare with the truth."""
     from spadsr.demo import run_demo
@@ -91,33 +167,51 @@ def info(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    first: First = None,
+    last: Last = None,
+    roi: Roi = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Say what a file is."""
-    from spadsr.files.describe import describe
+    from spadsr.files.describe import as_data, describe
 
-    for name, value in describe(file, **capture_options(count_time, cycles, dead_time, bits, array, layout)):
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    rows = describe(file, **options)
+    write_json(json_file, as_data(rows))
+    for name, value in rows:
         say(f"{name:<24} {with_options(value)}")
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="SRC", help="recording, or folder of numbered PNG images")],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`")],
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="recording, folder of numbered PNG images, or result")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png` or `.mp4`"
+        ),
+    ],
+    each: Each = False,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    first: First = None,
+    last: Last = None,
+    roi: Roi = None,
+    quiet: Quiet = False,
 ) -> None:
-    """Write a recording in another format. docs/formats.md says what is read, written and assumed.
+    """Write a recording in another format, or a result as pictures. docs/formats.md says what is read and assumed.
 
-    Examples: `spadsr convert run.spc3 run.h5` · `spadsr convert cube.npy cube.h5 --count-time 1e-5`
+    Examples: `spadsr convert run.spc3 run.h5` · `spadsr convert cube.npy cube.h5 --count-time 1e-5` ·
+    `spadsr convert capture.sr.h5 cell.tif`
     """
     from spadsr.files.convert import convert_capture
 
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout)
+    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
     with progress(source.name) as report:
-        done = convert_capture(source, target, options, report)
+        done = convert_capture(source, target, options, report, each=each)
     for note in done.notes:
         warn(note)
     if done.left_out:

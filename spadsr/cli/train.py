@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
-from spadsr.cli.console import progress, say, warn
+from noise_model.files import in_bytes
+from spadsr.cli.console import LARGE, progress, remark, say, warn
 from spadsr.cli.options import (
     Device,
+    Quiet,
     Seed,
 )
 
@@ -22,6 +24,7 @@ def simulate(
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="complete an interrupted set")] = False,
     workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+    quiet: Quiet = False,
 ) -> None:
     """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.
 
@@ -41,8 +44,11 @@ def simulate(
         source, skipped = photographs(images, seed, settled.squared_share)
     _say_skipped(skipped)
     maker = SceneMaker(source, settled, settled.sensor(Sensor.load(sensor)), seed)
+    made = SimulatedSet(output, maker, scenes)
+    if made.most_bytes > LARGE:
+        remark(f"{output}: {scenes:,} scenes take at most {in_bytes(made.most_bytes)}")
     with progress("scenes") as report:
-        for done in SimulatedSet(output, maker, scenes).write(resume, workers or os.cpu_count() or 1):
+        for done in made.write(resume, workers or os.cpu_count() or 1):
             report(done, scenes)
     say(f"{output}: {scenes} scenes")
 
@@ -55,6 +61,7 @@ def train(
     output: Annotated[Path, typer.Option("-o", "--output", help="run folder")] = Path("runs/train"),
     device: Device = "cpu",
     resume: Annotated[bool, typer.Option("--resume", help="go on from the run folder's last checkpoint")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train the network. The run folder gets a checkpoint every minute, the curves, and `weights.safetensors`.
 
@@ -68,9 +75,15 @@ def train(
     if recipe is not None and "=" in recipe:
         overrides, recipe = [recipe, *(overrides or [])], None
     shown = leads()
-    with progress("preparing scenes", shown=shown) as report, progress("training", shown=shown) as report_steps:
+    with (
+        progress("preparing scenes", shown=shown) as report,
+        progress("training", shown=shown) as report_steps,
+        progress("measuring intervals", shown=shown) as report_intervals,
+    ):
         try:
-            finished = run_training(recipe, overrides or [], output, device, resume, report, report_steps)
+            finished = run_training(
+                recipe, overrides or [], output, device, resume, report, report_steps, report_intervals
+            )
         except Interrupted as stop:
             stop.add_note(f"to go on: spadsr train -o {output} --resume")
             raise

@@ -56,7 +56,7 @@ def bm3d(noisy: Floats, sigma: float, mean_counts: float) -> Floats:
     try:
         from bm3d import bm3d as denoise
     except ImportError as error:
-        raise InputError("bm3d: the package is not installed; run: pip install 'spadsr[baseline]'") from error
+        raise InputError("bm3d: the package is not installed; in your clone, run: pip install '.[baseline]'") from error
     padding = [(0, max(0, _SMALLEST_FIELD - side)) for side in noisy.shape]
     clean = denoise(np.pad(noisy, padding, mode="symmetric"), sigma)
     return np.asarray(clean[: noisy.shape[0], : noisy.shape[1]])

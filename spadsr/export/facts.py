@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hardware.parsing.source import blaming
 from noise_model.errors import InputError
 
 
@@ -14,13 +15,10 @@ def onnx_facts(path: Path) -> list[tuple[str, str]]:
     """
     try:
         import onnx
-        from google.protobuf.message import DecodeError
     except ImportError as error:
-        raise InputError(f"{path}: reading it needs onnx; install it with: pip install 'spadsr[export]'") from error
-    try:
-        model = onnx.load(str(path))
-    except (DecodeError, OSError) as error:
-        raise InputError(f"{path}: not an ONNX file ({error}); give one made by `spadsr export`") from error
+        raise InputError(f"{path}: reading it needs onnx; in your clone, run: pip install '.[export]'") from error
+    with blaming(path, "ONNX file"):
+        model = onnx.load(str(path), load_external_data=False)
     opset = model.opset_import[0].version if model.opset_import else 0
     return [
         ("file", f"{path} (ONNX, opset {opset}, {model.producer_name} {model.producer_version})"),

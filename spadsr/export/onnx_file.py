@@ -115,7 +115,7 @@ def needed(*names: str) -> list[Any]:
     try:
         return [import_module(name) for name in names]
     except ImportError as error:
-        raise InputError(f"exporting needs {error.name}; install it with: pip install 'spadsr[export]'") from error
+        raise InputError(f"exporting needs {error.name}; in your clone, run: pip install '.[export]'") from error
 
 
 def sensor_to_export(sensor: str | None, dead_time: float | None, bits: int | None) -> Sensor:

@@ -1,16 +1,19 @@
-"""Converting a recording from any format that is read to one that is written."""
+"""Converting a recording from any format that is read to one that is written, and a result to pictures."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.other_formats import WRITERS, Write, write_capture
+from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.progress import Report
+from spadsr.restoration.restored import Restored, is_picture_name, write_images, write_pictures
+from spadsr.restoration.result_file import is_result_file, read_result
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,54 @@ class Converted:
     left_out: Mapping[str, float]
 
 
-def convert_capture(source: Path, target: Path, options: Mapping[str, Any], report: Report) -> Converted:
+def convert_capture(
+    source: Path, target: Path, options: Mapping[str, Any], report: Report, *, each: bool = False
+) -> Converted:
     """Writes the counts of `source` to `target`, in the format of its name, in memory that does not depend on T.
+
+    The restored images of a result are written as `restored.write_images` does.
 
     Args:
         options: keywords of `open_capture`, for a file that does not say.
+        each: of a result, a picture of every image, numbered.
 
     Raises:
         InputError: `source` is not a capture, the name of `target` is of no format that is written, or the format
             cannot hold the counts.
     """
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target}: is the recording itself; choose another name")
+    if is_result_file(source):
+        return _convert_result(source, target, options, report, each)
+    if each:
+        raise InputError(f"{source}: a recording; pictures of every image are made of a result: restore it", "each")
     write = _writer(target)
     with open_capture(source, **options) as capture:
-        if target.exists() and target.samefile(source):
-            raise InputError(f"{target}: is the recording itself; choose another name")
         require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)
         left_out = {} if write is write_capture else _settings(capture)
         return Converted(target, capture.shape, capture.assumptions, left_out)
+
+
+def _convert_result(source: Path, target: Path, options: Mapping[str, Any], report: Report, each: bool) -> Converted:
+    part = Part(options.get("first"), options.get("last"))
+    if others := {name: value for name, value in options.items() if value is not None and name not in vars(part)}:
+        raise InputError(f"{source}: a result, which says all of itself; choose images alone", *others)
+    with read_result(source) as result:
+        first, last = part.images_of(source, len(result))
+        images = last + 1 - first
+
+        def blocks() -> Iterator[Restored]:
+            for start in range(first, last + 1):
+                yield result.read(start, start + 1)
+                report(start + 1 - first, images)
+
+        if each:
+            names = list(write_pictures(blocks(), images, target))
+            return Converted(names[0], (images, *result.shape[1:]), result.warnings, {})
+        write_images(blocks(), images, target)
+        shown = 1 if is_picture_name(target) else images
+        return Converted(target, (shown, *result.shape[1:]), result.warnings, {})
 
 
 def _writer(target: Path) -> Write:

@@ -24,13 +24,18 @@ class GatedFusionConfig(NetworkConfig):
 
     kind: Literal["gated_fusion"] = "gated_fusion"
 
-    width: int = Field(default=48, gt=0, description="channels")
-    groups: int = Field(default=4, gt=0)
-    blocks: int = Field(default=5, gt=0, description="convolution blocks in a group")
-    attention_width: int = Field(default=32, gt=0, description="channels inside attention, over all heads")
-    heads: int = Field(default=2, gt=0, description="attention heads")
-    window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
+    width: int = Field(default=48, gt=0, le=1024, description="channels")
+    groups: int = Field(default=4, gt=0, le=32)
+    blocks: int = Field(default=5, gt=0, le=64, description="convolution blocks in a group")
+    attention_width: int = Field(default=32, gt=0, le=1024, description="channels inside attention, over all heads")
+    heads: int = Field(default=2, gt=0, le=64, description="attention heads")
+    window: int = Field(default=8, gt=1, le=32, description="pixels on a side of an attention window")
     without: tuple[Part, ...] = Field(default=(), description="parts left out")
+
+    @property
+    def body_parameters(self) -> int:
+        """Parameters of the convolution blocks and of the gates between groups."""
+        return (18 * self.groups * self.blocks + self.groups**2) * self.width**2
 
     @field_validator("heads")
     @classmethod
@@ -48,6 +53,7 @@ class GatedFusionTransformer(Network):
     """
 
     config: GatedFusionConfig
+    by_strips = True
 
     def __init__(self, config: GatedFusionConfig) -> None:
         super().__init__()
@@ -60,8 +66,8 @@ class GatedFusionTransformer(Network):
         self.heads = nn.ModuleDict({str(s): zeroed(nn.Conv2d(width, 2 * s * s, 3, padding=1)) for s in SCALES if s > 1})
         self.unseen = [channel for part in config.without for channel in _CHANNELS_OF.get(part, ())]
 
-    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
-        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+    def features(self, measurement: Measurement) -> Tensor:
+        """(B, C, H, W) what all scales share."""
         height, width = measurement.rate.shape[-2:]
         statistics = padded(self._seen(measurement.statistics), self.config.window)
         features = self.stem(statistics)
@@ -70,15 +76,19 @@ class GatedFusionTransformer(Network):
         for group in self.groups:
             current = group(current, statistics)
             outputs.append(current)
-        fused = (features + self.fusion(outputs))[..., :height, :width]
-        trust, inferred, spread = self.native(fused).float().chunk(3, dim=1)
+        fused: Tensor = (features + self.fusion(outputs))[..., :height, :width]
+        return fused
+
+    def answers(self, features: Tensor, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+        trust, inferred, spread = self.native(features).float().chunk(3, dim=1)
         gate = torch.sigmoid(trust)
         rate = gate * measurement.rate + measurement.amplitude * inferred
         native = rate, possible(measurement.log_variance + spread, rate, measurement.amplitude)
         answers: dict[int, Answer] = {1: native}
         for s in sorted({4, *scales} if max(scales) > 4 else scales):
             if s > 1:
-                detail = F.pixel_shuffle(self.heads[str(s)](fused).float(), s)
+                detail = F.pixel_shuffle(self.heads[str(s)](features).float(), s)
                 answers[s] = enlarged(answers[4 if s > 4 else 1], detail, measurement.amplitude)
         return [answers[s] for s in scales]
 

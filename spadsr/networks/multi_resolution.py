@@ -1,7 +1,7 @@
 """The restoration network over several resolutions: counts of one sensor in, rate and its uncertainty out."""
 
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,9 @@ from spadsr.networks.measurement import PHASES, SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.windows import padded, padded_to
 
+_Width = Annotated[int, Field(ge=4, le=2048)]
+_Blocks = Annotated[int, Field(ge=1, le=64)]
+
 _ENLARGED = 2  # resolution, over native, of the features that detail is made of
 
 
@@ -22,19 +25,32 @@ class MultiResolutionConfig(NetworkConfig):
 
     kind: Literal["multi_resolution"] = "multi_resolution"
 
-    widths: tuple[int, ...] = Field(default=(64, 128, 256), min_length=2, description="channels of each level")
-    encoder: tuple[int, ...] = Field(default=(2, 2, 4), description="blocks of each level on the way down")
-    decoder: tuple[int, ...] = Field(default=(2, 2), description="blocks of each level but the lowest on the way up")
-    attention: int = Field(default=2, ge=0, description="layers of attention at the lowest level")
-    heads: int = Field(default=4, gt=0, description="of attention")
-    window: int = Field(default=16, gt=1, description="pixels of the lowest level on a side that attend to each other")
-    detail: int = Field(default=32, gt=0, description="channels at twice the native resolution")
+    widths: tuple[_Width, ...] = Field(
+        default=(64, 128, 256), min_length=2, max_length=6, description="channels of each level"
+    )
+    encoder: tuple[_Blocks, ...] = Field(default=(2, 2, 4), description="blocks of each level on the way down")
+    decoder: tuple[_Blocks, ...] = Field(
+        default=(2, 2), description="blocks of each level but the lowest on the way up"
+    )
+    attention: int = Field(default=2, ge=0, le=64, description="layers of attention at the lowest level")
+    heads: int = Field(default=4, gt=0, le=64, description="of attention")
+    window: int = Field(
+        default=16, gt=1, le=64, description="pixels of the lowest level on a side that attend to each other"
+    )
+    detail: int = Field(default=32, gt=0, le=512, description="channels at twice the native resolution")
+
+    @property
+    def body_parameters(self) -> int:
+        """Parameters of the convolution blocks, and of attention at the lowest level."""
+        blocks = [down + up for down, up in zip(self.encoder, (*self.decoder, 0), strict=True)]
+        convolutions = sum(18 * count * width**2 for count, width in zip(blocks, self.widths, strict=True))
+        return convolutions + 4 * self.attention * self.widths[-1] ** 2
 
     @field_validator("encoder", "decoder")
     @classmethod
     def _one_a_level(cls, blocks: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         levels = len(info.data.get("widths", ())) - (info.field_name == "decoder")
-        if len(blocks) != levels or min(blocks) < 1:
+        if len(blocks) != levels:
             raise ValueError(f"expected 1 or more blocks for each of {levels} levels")
         return blocks
 
@@ -55,6 +71,7 @@ class MultiResolutionTransformer(Network):
     """
 
     config: MultiResolutionConfig
+    by_strips = True
 
     def __init__(self, config: MultiResolutionConfig) -> None:
         super().__init__()
@@ -73,14 +90,18 @@ class MultiResolutionTransformer(Network):
             }
         )
 
-    def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
-        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
+    def features(self, measurement: Measurement) -> Tensor:
+        """(B, C, H, W) what all scales share."""
         height, width = measurement.rate.shape[-2:]
         multiple = 2 ** (len(self.config.widths) - 1)
         features = self.stem(padded(measurement.statistics, multiple))
         if measurement.phases is not None:
             features = features + self.phase_stem(padded(measurement.phases, multiple))
-        features = self.body(features)[..., :height, :width]
+        result: Tensor = self.body(features)[..., :height, :width]
+        return result
+
+    def answers(self, features: Tensor, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
+        """(rate over scale, its log variance), each (B, 1, s H, s W) float32, for each of the scales wanted."""
         trust, inferred, spread = self.native(features).float().chunk(3, dim=1)
         rate = torch.sigmoid(trust) * measurement.rate + measurement.amplitude * inferred
         native = rate, possible(measurement.log_variance + spread, rate, measurement.amplitude)

@@ -27,13 +27,20 @@ class WindowAttentionConfig(NetworkConfig):
 
     kind: Literal["window_attention"] = "window_attention"
 
-    width: int = Field(default=60, gt=0, description="channels")
-    groups: int = Field(default=4, gt=0)
-    layers: int = Field(default=6, gt=0, description="attention layers in a group; every second one is shifted")
-    heads: int = Field(default=6, gt=0, description="attention heads")
-    window: int = Field(default=8, gt=1, description="pixels on a side of an attention window")
-    mlp_ratio: float = Field(default=2.0, gt=0, description="channels of the feed-forward part, over width")
-    tail: int = Field(default=0, ge=0, description="channels between two pixel shuffles by 2; 0: one shuffle by 4")
+    width: int = Field(default=60, gt=0, le=1024, description="channels")
+    groups: int = Field(default=4, gt=0, le=32)
+    layers: int = Field(default=6, gt=0, le=64, description="attention layers in a group; every second one is shifted")
+    heads: int = Field(default=6, gt=0, le=64, description="attention heads")
+    window: int = Field(default=8, gt=1, le=32, description="pixels on a side of an attention window")
+    mlp_ratio: float = Field(default=2.0, gt=0, le=16, description="channels of the feed-forward part, over width")
+    tail: int = Field(
+        default=0, ge=0, le=512, description="channels between two pixel shuffles by 2; 0: one shuffle by 4"
+    )
+
+    @property
+    def body_parameters(self) -> int:
+        """Parameters of the attention layers."""
+        return int(self.groups * self.layers * (4 + 2 * self.mlp_ratio) * self.width**2)
 
     @field_validator("heads")
     @classmethod

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from hardware.settings import in_seconds
@@ -24,9 +25,11 @@ if TYPE_CHECKING:
 Stretch: TypeAlias = Literal["auto", "linear", "asinh"]
 
 _DPI = 100
-_PANEL = 768  # pixels on the longer side of a panel, at most
+_PANEL, _LARGEST = 768, 2048  # pixels on the longer side: small pictures are enlarged up to it, larger ones averaged
 _EDGE, _TOP, _GAP = 24, 64, 16  # pixels
-_HEADING, _SHORTEST_BAR = 320, 384  # least width for a panel's heading, least height for the bar's labels
+_NARROWEST, _SHORTEST_BAR = 320, 384  # least width of a panel's column, least height for the bar's labels
+_LONGEST_NAME = 80  # characters of a headline that say the name of the recording
+_DECADES = 3  # of uncertainties, from black to white, at most
 _MOST_SD = 4  # standard deviations, at the ends of the colours of residuals
 _RESIDUAL = f"counts beside the answer, blue -{_MOST_SD} to red +{_MOST_SD} sd"
 _BAR, _LEFT_OF_BAR, _RIGHT_OF_BAR = 18, 64, 80
@@ -48,7 +51,9 @@ def sheet(
     """Writes a PNG: the recorded image beside the restored one, at one rate scale, its uncertainty, and the residual.
 
     The recorded image is the inverse response of every pixel by itself. The bar has two sides: counts/s, and the
-    counts that such a rate gives in one recorded image. The uncertainty has a scale of its own, linear.
+    counts that such a rate gives in one recorded image. The uncertainty has a scale of its own, logarithmic, and is a
+    mean over the area of a native pixel around each place: the pitch of the array, of which it depends, hides the rest.
+    Every restored pixel is drawn as one or more of the screen, or, above 2048 on a side, averaged with its neighbours.
 
     Args:
         rate, uncertainty: (s H, s W), counts/s per native pixel area.
@@ -61,23 +66,30 @@ def sheet(
         stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.
     """
     from matplotlib.colors import Normalize
+    from matplotlib.ticker import EngFormatter
 
     scale, norm = rate.shape[0] // model.sensor.shape[0], rate_scale(rate, stretch)
-    panels = [(f"restored x{scale}, {_size(rate)}", rate, norm, "gray")]
+    together = -(-max(rate.shape) // _LARGEST)
+    drawn = block_means(rate, together)
+    averaged = f", drawn {together} x {together} as one" if together > 1 else ""
+    panels = [(f"restored x{scale}, {_size(rate)}{averaged}", drawn, norm, "gray")]
     if counts is not None:
         recorded, _ = model.detection_rate(torch.from_numpy(counts.astype(np.float32)))
-        panels.insert(0, (f"recorded, {_size(counts)}", enlarged(recorded.numpy(), scale), norm, "gray"))
+        panels.insert(0, (f"recorded, {_size(counts)}", recorded.numpy(), norm, "gray"))
     if uncertainty is not None:
-        own = rate_scale(uncertainty, "linear")
-        panels.append((f"standard deviation, white = {_in_units(own.vmax)}", uncertainty, own, "gray"))
+        smooth = block_means(_over_native_pixels(uncertainty, scale), together)
+        own = _decades(smooth)
+        span = " to ".join(f"{EngFormatter(places=0, sep='')(level or 0)}" for level in (own.vmin, own.vmax))
+        panels.append((f"standard deviation, {span} counts/s (log)", smooth, own, "gray"))
     if residual is not None:
-        panels.append((_RESIDUAL, enlarged(residual, scale), Normalize(-_MOST_SD, _MOST_SD, clip=True), "RdBu_r"))
-    figure, axes, bar = _laid_out(rate.shape, [heading for heading, *_ in panels])
+        panels.append((_RESIDUAL, residual, Normalize(-_MOST_SD, _MOST_SD, clip=True), "RdBu_r"))
+    figure, axes, bar = _laid_out(drawn.shape, [heading for heading, *_ in panels])
     for place, (_, picture, shades, colours) in zip(axes, panels, strict=True):
-        place.imshow(picture, cmap=colours, norm=shades, interpolation="antialiased")  # smooths only what it shrinks
+        extent = (0, drawn.shape[1], drawn.shape[0], 0)  # recorded pixels are as large as what they were restored to
+        place.imshow(picture, cmap=colours, norm=shades, interpolation="antialiased", extent=extent, aspect="auto")
     _rate_bar(bar, norm, model)
     exposure = f"N = {model.exposure.cycles} x {in_seconds(model.exposure.count_time)}"
-    headline = "   ·   ".join(filter(None, (name, exposure, remark)))
+    headline = "   ·   ".join(filter(None, (_short(name), exposure, remark)))
     figure.suptitle(headline, fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
     _save(figure, file, notes)
 
@@ -108,22 +120,27 @@ def contact_sheet(
     """Writes a PNG of many strips, `columns` beside each other. All pictures are drawn at the size of the largest."""
     from matplotlib.figure import Figure
 
-    height, width = _largest(strips)
+    (height, width), columns = _largest(strips), min(columns, len(strips))
+    scales = [rate_scale(list(strip.rates.values())[-1], stretch) for strip in strips]
+    labels = [
+        f"{strip.label}   white = {in_units(norm.vmax)}{stretch_of(norm)}"
+        for strip, norm in zip(strips, scales, strict=True)
+    ]
+    headings = [heading for strip in strips for heading in (*strip.rates, *strip.references)]
+    pitch = max(width + 2, *(text_width(heading, 8) + 4 for heading in headings))
     panels = max(len(strip.rates) + len(strip.references) for strip in strips)
-    columns = min(columns, len(strips))
-    cell = (panels * (width + 2) + _GAP, height + 56)
+    cell = (max(panels * pitch, *(text_width(label, 8) for label in labels)) + _GAP, height + 56)
     pixels = columns * cell[0] + _GAP, math.ceil(len(strips) / columns) * cell[1] + _GAP
     figure = Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
-    for index, strip in enumerate(strips):
+    for index, (strip, norm, label) in enumerate(zip(strips, scales, labels, strict=True)):
         row, column = divmod(index, columns)
         left, top = _GAP + column * cell[0], row * cell[1] + 28
-        norm = rate_scale(list(strip.rates.values())[-1], stretch)
         for panel, (heading, picture, scale) in enumerate(_panels(strip, norm)):
-            axes = _axes(figure, left + panel * (width + 2), top, width, height)
+            axes = _axes(figure, left + panel * pitch, top, width, height)
             axes.set_title(heading, fontsize=8, pad=3)
             axes.imshow(picture, cmap="gray", norm=scale, interpolation="nearest")
         place = (left / pixels[0], 1 - (top + height + 6) / pixels[1])
-        figure.text(*place, f"{strip.label}   white = {_in_units(norm.vmax)}{_stretch_of(norm)}", fontsize=8, va="top")
+        figure.text(*place, label, fontsize=8, va="top")
     _save(figure, path, notes)
 
 
@@ -139,6 +156,13 @@ def rate_scale(rate: Picture, stretch: Stretch = "auto") -> "Normalize":
     return Normalize(0, white, clip=True)
 
 
+def block_means(picture: Picture, side: int) -> Picture:
+    """Means over blocks of side x side pixels, (H, W) to (H / side, W / side); what fills no block is cut off."""
+    rows, columns = (length // side for length in picture.shape)
+    blocks = picture[: rows * side, : columns * side].reshape(rows, side, columns, side)
+    return picture if side == 1 else blocks.mean(axis=(1, 3))
+
+
 def enlarged(picture: Picture, scale: int) -> Picture:
     """A picture in which every pixel became scale x scale equal ones."""
     return picture.repeat(scale, axis=-2).repeat(scale, axis=-1)
@@ -148,9 +172,9 @@ def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", 
     """A figure with a panel for each heading, a whole number of screen pixels per picture pixel, and room for a bar."""
     from matplotlib.figure import Figure
 
-    zoom = _PANEL / max(shape)
-    height, width = (max(1, round(side * (math.floor(zoom) if zoom >= 1 else zoom))) for side in shape)
-    column, tall = max(width, _HEADING), max(height, _SHORTEST_BAR)
+    height, width = (side * max(1, _PANEL // max(shape)) for side in shape)
+    column = max(width, _NARROWEST, *(text_width(heading, 10) + _GAP for heading in headings))
+    tall = max(height, _SHORTEST_BAR)
     across = 2 * _EDGE + len(headings) * (column + _GAP) - _GAP + _LEFT_OF_BAR + _BAR + _RIGHT_OF_BAR
     down = _TOP + tall + _EDGE
     figure = Figure(figsize=(across / _DPI, down / _DPI), dpi=_DPI, facecolor="white")
@@ -186,7 +210,7 @@ def _rate_bar(bar: "Axes", norm: "Normalize", model: ForwardModel) -> None:
     means = (model.exposure.cycles * model.mean_per_frame(torch.from_numpy(rates))).numpy()
     ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
     colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
-    colours.set_label(f"photon detection rate, counts/s per native pixel{_stretch_of(norm)}", fontsize=9)
+    colours.set_label(f"photon detection rate, counts/s per native pixel{stretch_of(norm)}", fontsize=9)
     counts = _ticks(float(means[-1]), lambda mean: float(norm(np.interp(mean, means, rates))))
     other = bar.secondary_yaxis("left")
     other.set_yticks(np.interp(counts, means, rates).tolist(), [f"{count:g}" for count in counts])
@@ -223,13 +247,47 @@ def _largest(strips: Sequence[Strip]) -> tuple[int, int]:
     return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
 
-def _in_units(rate: float | None) -> str:
+def _over_native_pixels(picture: Picture, scale: int) -> Picture:
+    """Means over scale x scale pixels around each: what repeats with the pitch of the array is gone."""
+    around = (scale // 2, (scale - 1) // 2)
+    padded = F.pad(torch.from_numpy(picture)[None, None], 2 * around, mode="replicate")
+    return np.asarray(F.avg_pool2d(padded, scale, stride=1)[0, 0])
+
+
+def _decades(uncertainty: Picture) -> "Normalize":
+    """Brightness scale of uncertainties: logarithmic, over the middle 99 % of them and three decades at most."""
+    from matplotlib.colors import LogNorm
+
+    low, high = np.percentile(uncertainty, (0.5, 99.5))
+    white = float(high) if high > 0 else 1.0
+    black = min(max(float(low), white / 10**_DECADES), 0.5 * white)
+    return LogNorm(black, white, clip=True)
+
+
+def text_width(text: str, size: float) -> int:
+    """Pixels that a line of text takes on a sheet, at a font size in points."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import text_to_path
+
+    width, _height, _descent = text_to_path.get_text_width_height_descent(text, FontProperties(size=size), ismath=False)
+    return math.ceil(width * _DPI / 72)
+
+
+def _short(name: str) -> str:
+    """A name without its middle where it is too long for a headline."""
+    half = _LONGEST_NAME // 2
+    return name if len(name) <= _LONGEST_NAME else f"{name[:half]}...{name[-half:]}"
+
+
+def in_units(rate: float | None) -> str:
+    """A rate with a prefix, such as 86.6 kcounts/s."""
     from matplotlib.ticker import EngFormatter
 
     return str(EngFormatter(unit="counts/s", places=1)(rate or 0.0))
 
 
-def _stretch_of(norm: "Normalize") -> str:
+def stretch_of(norm: "Normalize") -> str:
+    """What a brightness scale is, in brackets after its white level; nothing where it is linear."""
     from matplotlib.colors import AsinhNorm
 
     return " (asinh scale)" if isinstance(norm, AsinhNorm) else ""

@@ -25,6 +25,8 @@ def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str
     ideal = capture.sensor
     if sensor is None:
         return ideal, warnings
+    if sensor.measured and capture.region is not None and sensor.shape == capture.array_shape:
+        sensor = sensor.cropped(*capture.region)
     if sensor.measured and sensor.shape != ideal.shape:
         raise InputError(
             f"{sensor.name}: a sensor of {sensor.shape[0]} x {sensor.shape[1]} pixels, but {capture.path.name} has "

@@ -27,7 +27,7 @@ class Intervals(BaseModel):
             is not 1.96, as errors have longer tails than normal ones.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     standard: dict[int, Factors] = {s: (1.0,) * len(KNOTS) for s in SCALES}
     coverage: dict[int, Factors] = {s: (1.96,) * len(KNOTS) for s in SCALES}

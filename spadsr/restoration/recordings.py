@@ -1,7 +1,9 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,18 +11,31 @@ import torch
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
-from noise_model.files import require_room, whole_file
+from noise_model.files import require_room
 from noise_model.forward_model import ForwardModel
+from noise_model.interrupts import Interrupted, noted_signals
 from noise_model.progress import Report
 from noise_model.sensor import Sensor
+from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
+from spadsr.restoration.interrupted import earlier_part, restored_before
 from spadsr.restoration.physics_check import CheckSummary
-from spadsr.restoration.restored import Restored, draw
+from spadsr.restoration.restored import (
+    Restored,
+    is_picture_name,
+    is_result_name,
+    numbered,
+    write_images,
+    write_pictures,
+    write_sheet,
+    writer_of,
+)
 from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.result_writer import ResultWriter, result_bytes
+from spadsr.restoration.result_writer import ResultWriter, part_of, result_bytes
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
+_LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the end of a name that is hardly that of a folder
 
 
 class Restoration:
@@ -43,14 +58,42 @@ class Restoration:
         known, self._notes = sensor_of(capture, sensor)
         self.model = ForwardModel(known, capture.exposure)
 
-    def blocks(self) -> Iterator[Restored]:
-        """The restored images, in stacks that bound the memory; without warnings.
+    @property
+    def images(self) -> int:
+        """How many there are."""
+        return self.capture.shape[0]
+
+    @property
+    def block_size(self) -> int:
+        """How many are restored at once."""
+        rows, columns = self.capture.shape[1:]
+        return max(1, _PIXELS_AT_ONCE // (rows * columns))
+
+    @property
+    def provenance(self) -> Provenance:
+        """What the result is made of."""
+        return self.restorer.provenance_of(self.model, self.scale, self.command)
+
+    def writer(self, path: Path) -> ResultWriter:
+        """Makes the result file, without warnings."""
+        return ResultWriter(
+            path,
+            settings=self.capture.settings,
+            notes=self.capture.notes,
+            source=self.capture.path.name,
+            scale=self.scale,
+            provenance=self.provenance,
+        )
+
+    def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Restored]:
+        """The restored images from `start` on, in stacks of `size`, or as many as bound the memory; without warnings.
 
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
-        rows, columns = self.capture.shape[1:]
-        for counts in self.capture.blocks(max(1, _PIXELS_AT_ONCE // (rows * columns))):
+        size = size or self.block_size
+        for first in range(start, self.images, size):
+            counts = self.capture.read(first, min(first + size, self.images))
             images = torch.from_numpy(counts.astype(np.int64))
             block = self.restorer.restore(images, self.model, self.scale, self.command)
             source, notes = self.capture.path.name, self.capture.notes
@@ -93,18 +136,25 @@ class RestoredFiles:
     """What `restore_capture` wrote.
 
     Attributes:
-        result: the `.sr.h5` file.
-        picture: the PNG sheet of its first image.
+        result: the file asked for.
+        pictures: PNG files beside it, or in place of it: the sheet of the first image of a result, or one of each.
         images: how many were restored.
+        taken_over: how many of them an interrupted run had restored before.
         check: how well the restored rates explain the counts, in words.
         warnings: what the user should know about the images.
     """
 
     result: Path
-    picture: Path
+    pictures: tuple[Path, ...]
     images: int
+    taken_over: int
     check: str
     warnings: tuple[str, ...]
+
+    @property
+    def picture(self) -> Path:
+        """The picture of the first image."""
+        return self.pictures[0]
 
 
 def restore_capture(
@@ -115,58 +165,131 @@ def restore_capture(
     output: Path | None,
     progress: Report,
     command: str = "",
+    *,
+    each: bool = False,
 ) -> RestoredFiles:
-    """Restores every image of a capture (as summed) into a result file, and the first one into a picture beside it.
+    """Restores the images of a capture (as summed) into a file of the kind that its name ends in.
+
+    A result file (`.h5`) gets a sheet of its first image beside it. Ctrl-C and SIGTERM leave a part of it, from which
+    the same call goes on. Files of other kinds (`restored.write_images`) are whole or absent. A picture shows the first
+    image alone, and only that is restored.
 
     Args:
         sensor: calibrated sensor or preset; None takes what the capture's header says.
-        output: a `.h5` file or a folder; None writes beside the capture.
+        output: a file or a folder; None writes a result beside the capture.
         progress: called with the images done and their number.
         command: how the user asked for it, for the provenance.
+        each: a picture of every image, numbered, in place of that of the first one.
 
     Raises:
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
             disk has no room for it.
+        Interrupted: by Ctrl-C or SIGTERM.
     """
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
-    require_room(result, result_bytes(capture.shape, scale))
     restoration = Restoration(capture, restorer, scale, sensor, command)
-    picture, findings, done = result.with_suffix(".png"), restoration.findings(), 0
-    writer = ResultWriter(
-        result,
-        settings=capture.settings,
-        notes=capture.notes,
-        source=capture.path.name,
-        scale=scale,
-        provenance=restorer.provenance_of(restoration.model, scale, command),
-    )
-    with whole_file(picture) as partial, writer:
-        for block in restoration.blocks():
-            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
-            findings.add(block)
-            if done == 0:
-                draw(block, partial)
-            done += len(block)
-            progress(done, capture.shape[0])
-        writer.warnings += findings.warnings()
-    return RestoredFiles(result, picture, done, findings.checks.sentence, tuple(writer.warnings))
+    with noted_signals() as stopped:
+        job = _Job(restoration, restoration.findings(), progress, stopped)
+        if is_result_name(result):
+            return job.write_result(result, each)
+        return job.write_others(result, each)
+
+
+@dataclass
+class _Job:
+    """The restoring of a capture into files."""
+
+    restoration: Restoration
+    findings: Findings
+    progress: Report
+    stopped: Callable[[], int]
+    done: int = 0
+
+    def write_result(self, result: Path, each: bool) -> RestoredFiles:
+        """A result file, and pictures beside it."""
+        restoration, sheet = self.restoration, result.with_suffix(".png")
+        pictures: list[Path] = []
+        first: Restored | None = None
+        capture = restoration.capture
+        require_room(result, result_bytes(capture.shape, restoration.scale))
+        with (
+            earlier_part(result, capture, restoration.model, restoration.provenance) as part,
+            restoration.writer(result) as writer,
+        ):
+            taken_over = 0 if part is None else len(part)
+            before = () if part is None else restored_before(part, capture, restoration.block_size)
+            try:
+                for block in self._watched(chain(before, restoration.blocks(taken_over)), taken_over):
+                    writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
+                    first = block[0] if self.done == 0 else first
+                    for index, image in enumerate(block if each else (), self.done):
+                        pictures.append(numbered(sheet, index, restoration.images))
+                        write_sheet(image, pictures[-1])
+            except Interrupted as stop:
+                writer.warnings.append(
+                    f"only the first {self.done:,} of {restoration.images:,} images: restoring was stopped"
+                )
+                stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
+                raise
+            finally:
+                writer.warnings += self.findings.warnings() if self.done else ()
+        if part is not None:
+            part.path.unlink(missing_ok=True)
+        if first is not None and not each:
+            pictures = [sheet]
+            write_sheet(first, sheet)
+        return self._finished(result, pictures, taken_over)
+
+    def write_others(self, result: Path, each: bool) -> RestoredFiles:
+        """A film or stack, or pictures."""
+        restoration, single = self.restoration, is_picture_name(result) and not each
+        blocks = self._watched(restoration.blocks(size=1 if single else None))
+        if not each:
+            write_images(blocks, restoration.images, result)
+            self.done = self.done or 1  # a picture asks for no more than the first
+            return self._finished(result, [result] if single else [], 0)
+        pictures = list(write_pictures(blocks, restoration.images, result))
+        return self._finished(pictures[0], pictures, 0)
+
+    def _watched(self, blocks: Iterable[Restored], taken_over: int = 0) -> Iterator[Restored]:
+        """Passes blocks on; one that is followed by another is known to be written."""
+        if not taken_over:
+            self.progress(0, self.restoration.images)
+        for block in blocks:
+            self.findings.add(block)
+            yield block
+            self.done += len(block)
+            if self.done >= taken_over:
+                self.progress(self.done, self.restoration.images)
+            if self.stopped() and self.done < self.restoration.images:
+                name = self.restoration.capture.path.name
+                line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
+                raise Interrupted(line, self.stopped())
+
+    def _finished(self, result: Path, pictures: Sequence[Path], taken_over: int) -> RestoredFiles:
+        findings = self.findings
+        return RestoredFiles(
+            result, tuple(pictures), self.done, taken_over, findings.checks.sentence, findings.warnings()
+        )
 
 
 def result_path(capture: Path, output: Path | None) -> Path:
-    """The result file of a capture: `<stem>.sr.h5` beside it or in the folder given, or the `.h5` file given.
+    """The file that a capture is restored into: `<stem>.sr.h5` beside it or in the folder given, or the file given.
 
     Raises:
-        InputError: the output is a file that is not `.h5`.
+        InputError: the output is named like a file of a kind that is not written.
     """
     if output is None:
         return capture.with_name(f"{capture.stem}.sr.h5")
-    if output.suffix == ".h5" and not output.is_dir():
-        return output
-    if output.is_file():
-        raise InputError(f"{output}: a file that is not .h5; give a folder or a file name that ends in .h5", "output")
-    return output / f"{capture.stem}.sr.h5"
+    if output.is_dir() or not (output.is_file() or _LIKE_A_FILE.fullmatch(output.suffix)):
+        return output / f"{capture.stem}.sr.h5"
+    try:
+        writer_of(output)
+    except InputError as error:
+        raise InputError(f"{error}; or give a folder that is there", *error.arguments) from None
+    return output
 
 
 def distinct_results(captures: Sequence[Path], output: Path | None) -> None:

@@ -3,12 +3,14 @@
 import base64
 import html
 import io
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,14 +19,16 @@ from numpy.typing import NDArray
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
-from noise_model.files import whole_file
+from noise_model.files import at_home, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Sensor
-from spadsr.pictures.ome_tiff import write_ome_tiff
-from spadsr.pictures.sheets import sheet
+from spadsr.pictures.sheets import rate_scale, sheet
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck, summary
-from spadsr.restoration.result_writer import ResultWriter
+from spadsr.restoration.result_writer import ResultWriter, result_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.colors import Normalize
 
 #: Shares of the pixels that intervals were measured to cover, and so the only ones that can be promised.
 LEVELS = (0.68, 0.95)
@@ -139,20 +143,13 @@ class Restored:
     def save(self, path: str | Path) -> None:
         """Writes the result to a file of the kind that its name ends in.
 
-        `.sr.h5` (or another `.h5`) holds everything but the counts, as `spadsr infer` writes it and `read_result` reads
-        it; `.ome.tif` the rate and its uncertainty, as two channels, for Fiji, napari and other viewers; `.png` a
-        picture for people, of the first image of a stack.
+        `write_images` says which kinds there are, and what they hold.
 
         Raises:
             InputError: the name ends in none of these, or it cannot be written.
         """
-        path = Path(path)
-        for ending, write in _WRITERS.items():
-            if path.name.lower().endswith(ending):
-                write(self, path)
-                return
-        known = ", ".join(_WRITERS)
-        raise InputError(f"{path}: not a kind of file that is written; expected a name ending in {known}")
+        stack = _as_stack(self)
+        write_images(iter([stack]), len(stack), at_home(path))
 
     def __repr__(self) -> str:
         size = " x ".join(map(str, self.rate.shape))
@@ -194,48 +191,161 @@ def _as_stack(result: Restored) -> Restored:
     )
 
 
-def _write_result(result: Restored, path: Path) -> None:
-    stack = _as_stack(result)
+def write_images(blocks: Iterator[Restored], images: int, path: Path) -> None:
+    """Writes restored images to a file of the kind that its name ends in, stack by stack as they come.
+
+    `.sr.h5` (or another HDF5 name) holds everything but the counts, as `spadsr infer` writes it and `read_result` reads
+    it; `.ome.tif` the rate and its uncertainty, as two channels, for Fiji, napari and other viewers; `.tif` the rate,
+    for ImageJ; `.png` a grey picture of the first image, a pixel for every pixel; `.sr.png` a sheet of the first image:
+    as recorded, as restored, its uncertainty and the residual; `.mp4` a film. Pictures are as bright as the first
+    image needs. Only what is written is asked of `blocks`.
+
+    Args:
+        blocks: stacks, one or more images each.
+        images: number of all.
+
+    Raises:
+        InputError: the name ends in none of these, or it cannot be written.
+    """
+    write = writer_of(path)
+    first = next(blocks)
+    write(first, chain([first], blocks), images, path)
+
+
+def write_pictures(blocks: Iterator[Restored], images: int, path: Path) -> Iterator[Path]:
+    """Writes a numbered PNG for every image, of the kind that `path` ends in, and yields the name of each.
+
+    Grey pictures are all as bright as the first image needs, so that they can be compared.
+
+    Raises:
+        InputError: `path` names no PNG, or it cannot be written.
+    """
+    if not is_picture_name(path):
+        raise InputError(f"{path}: a picture of every image: expected a name ending in .png", "output")
+    done, norm = 0, None
+    for block in blocks:
+        for image in block:
+            name = numbered(path, done, images)
+            if writer_of(path) is _write_grey:
+                norm = norm or rate_scale(image.rate)
+                _write_png(image, norm, name)
+            else:
+                write_sheet(image, name)
+            yield name
+            done += 1
+
+
+def numbered(path: Path, index: int, images: int) -> Path:
+    """The name of the picture of one of so many images: `cell-007.png`, or `cell-007.sr.png`, for `cell.png`."""
+    ending = next(each for each in WRITERS if path.name.lower().endswith(each))
+    stem, ending = path.name[: -len(ending)], path.name[-len(ending) :]
+    return path.with_name(f"{stem}-{index:0{len(str(images - 1))}d}{ending}")
+
+
+def writer_of(path: Path) -> "Write":
+    """The writer of files with such a name.
+
+    Raises:
+        InputError: it ends like none that is written.
+    """
+    for ending, write in WRITERS.items():
+        if path.name.lower().endswith(ending):
+            return write
+    known = ", ".join(_KINDS)
+    raise InputError(f"{path}: not a kind of file that is written; expected a name ending in {known}", "output")
+
+
+def _write_result(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
     with ResultWriter(
         path,
-        settings=result.settings,
-        notes=result.notes,
-        source=result.source,
-        scale=result.scale,
-        provenance=result.provenance,
-        warnings=result.warnings,
+        settings=first.settings,
+        notes=first.notes,
+        source=first.source,
+        scale=first.scale,
+        provenance=first.provenance,
+        warnings=first.warnings,
     ) as writer:
-        writer.append(stack.rate, stack.uncertainty, stack.coverage_factor, vars(stack.check))
+        for block in blocks:
+            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
 
 
-def _write_ome(result: Restored, path: Path) -> None:
-    stack, made = _as_stack(result), vars(result.provenance)
-    facts = {"source": result.source, "coverage_factor_95": stack.coverage_factor.tolist()}
-    write_ome_tiff(
+def _facts(first: Restored) -> dict[str, Any]:
+    unit = {"unit": "counts/s per native pixel area", "scale": first.scale}
+    return {"source": first.source} | unit | vars(first.provenance) | {"warnings": first.warnings}
+
+
+def _write_tiff(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    from spadsr.pictures.tiff import write_imagej_tiff
+
+    write_imagej_tiff(
         path,
-        stack.rate,
-        stack.uncertainty,
-        scale=result.scale,
-        exposure=result.settings.count_time * result.settings.cycles,
-        frame_time=result.settings.frame_time,
-        description=facts | made | {"warnings": result.warnings},
+        (rate for block in blocks for rate in block.rate),
+        (images, *first.rate.shape[1:]),
+        frame_time=first.settings.frame_time,
+        description=_facts(first),
     )
 
 
-def _write_picture(result: Restored, path: Path) -> None:
+def _write_ome(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    from spadsr.pictures.tiff import write_ome_tiff
+
+    whole = len(first) == images  # it is written before the images that come later are known
+    factors = {"coverage_factor_95": first.coverage_factor.tolist()} if whole else {}
+    write_ome_tiff(
+        path,
+        (part for block in blocks for pair in zip(block.rate, block.uncertainty, strict=True) for part in pair),
+        (images, *first.rate.shape[1:]),
+        scale=first.scale,
+        exposure=first.settings.count_time * first.settings.cycles,
+        frame_time=first.settings.frame_time,
+        description=_facts(first) | factors,
+    )
+
+
+def _write_film(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    from spadsr.pictures.grey import write_film
+
+    write_film(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
+
+
+def _write_grey(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    _write_png(first[0], rate_scale(first.rate[0]), path)
+
+
+def _write_png(image: Restored, norm: "Normalize", path: Path) -> None:
+    from spadsr.pictures.grey import write_grey
+
+    write_grey(path, image.rate, norm, _origin(image))
+
+
+def _write_sheet(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    write_sheet(first, path)
+
+
+def write_sheet(result: Restored, path: Path) -> None:
+    """Writes the sheet (`draw`) of a restored image, or of the first one of a stack, to a PNG file of any name.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     with whole_file(path) as partial:
         draw(result, partial)
 
 
+def _origin(result: Restored) -> dict[str, str]:
+    """What the metadata of a picture say."""
+    made = result.provenance
+    return {"Source": result.source, "Weights": f"{made.model} {made.model_sha256}", "Command": made.command}
+
+
 def draw(result: Restored, file: Path | io.BytesIO) -> None:
-    """Writes a PNG of a restored image, or of the first one of a stack.
+    """Draws the sheet, a PNG, of a restored image, or of the first one of a stack.
 
     It shows what was recorded, where that is known, the rates, their uncertainty and the residual.
     """
-    first, made, taken = _as_stack(result)[0], result.provenance, result.settings
+    first, taken = _as_stack(result)[0], result.settings
     shape = first.residual.shape
     ideal = Sensor("ideal", torch.ones(shape), torch.zeros(shape), taken.dead_time, taken.counter_bits)
-    notes = {"Weights": f"{made.model} {made.model_sha256}", "Command": made.command}
     sheet(
         file,
         first.rate,
@@ -245,13 +355,44 @@ def draw(result: Restored, file: Path | io.BytesIO) -> None:
         residual=first.residual,
         name=result.source,
         remark=summary(first.check.chi_squared[None]),
-        notes=notes,
+        notes=_origin(result),
     )
 
 
-_WRITERS: dict[str, Callable[[Restored, Path], None]] = {
+#: A writer gets the first stack, all stacks (the first one too), the number of images, and where to write.
+Write: TypeAlias = Callable[[Restored, Iterator[Restored], int, Path], None]
+
+#: The writer of each ending of a file name; the first that fits is used.
+_KINDS: dict[str, Write] = {
     ".h5": _write_result,
     ".ome.tif": _write_ome,
-    ".ome.tiff": _write_ome,
-    ".png": _write_picture,
+    ".tif": _write_tiff,
+    ".sr.png": _write_sheet,
+    ".png": _write_grey,
+    ".mp4": _write_film,
 }
+_MORE: dict[str, Write] = {
+    ".hdf5": _write_result,
+    ".nxs": _write_result,
+    ".ome.tiff": _write_ome,
+    ".tiff": _write_tiff,
+}
+WRITERS = _KINDS | _MORE
+
+
+def output_bytes(path: Path, shape: tuple[int, int, int], scale: int) -> int:
+    """Bytes of a file of that name with T restored images of H x W native pixels, (T, H, W); 0 where they are few."""
+    write, rates = writer_of(path), 4 * scale**2 * math.prod(shape)
+    if write is _write_result:
+        return result_bytes(shape, scale)
+    return rates * (1 if write is _write_tiff else 2 if write is _write_ome else 0)
+
+
+def is_result_name(path: Path) -> bool:
+    """Whether a file of that name is a result file, which holds everything."""
+    return writer_of(path) is _write_result
+
+
+def is_picture_name(path: Path) -> bool:
+    """Whether a file of that name is a picture of one image."""
+    return writer_of(path) in (_write_grey, _write_sheet)

@@ -13,6 +13,7 @@ from noise_model.sensor import Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
+from spadsr.networks.strips import answers_of
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
@@ -60,7 +61,7 @@ class Restorer:
             command: how the user asked for it, for the provenance.
 
         Raises:
-            InputError: the network has no such scale.
+            InputError: the network has no such scale; counts are negative or not finite.
         """
         rate, uncertainty, coverage_factor = self.answer(counts, model, scale)
         sensor, exposure = model.sensor, model.exposure
@@ -89,20 +90,22 @@ class Restorer:
             (GUM, JCGM 100:2008, 6.3).
 
         Raises:
-            InputError: the network has no such scale.
+            InputError: the network has no such scale; counts are negative or not finite.
         """
         if scale not in SCALES:
             known = ", ".join(map(str, SCALES))
             raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
+        if not bool(counts.isfinite().all() & (counts >= 0).all()):
+            raise InputError("counts that are negative or not finite; expected whole numbers of 0 and more", "counts")
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
             oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
         ]
-        rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
+        rate, log_variance = answers[0] if len(answers) == 1 else _mean(answers)
         standard, coverage = self.intervals.factors(measurement.mean_counts, scale)
-        rate = (rate * measurement.scale)[:, 0].clamp(min=0)
-        uncertainty = (torch.exp(0.5 * log_variance) * standard * measurement.scale)[:, 0]
+        rate = rate.mul_(measurement.scale)[:, 0].clamp_(min=0)  # in place: answers may be large
+        uncertainty = log_variance.mul_(0.5).exp_().mul_(standard).mul_(measurement.scale)[:, 0]
         return rate, uncertainty, coverage.flatten()
 
     def provenance_of(self, model: ForwardModel, scale: int, command: str) -> Provenance:
@@ -127,8 +130,13 @@ def oriented_answers(
 ) -> list[tuple[Tensor, Tensor]]:
     """What the network answers to the turned image, turned back: as from `network` itself, for each of the scales."""
     with torch.autocast(measurement.rate.device.type, torch.bfloat16, enabled=bfloat16):
-        answers = network(measurement.turned(orientation), scales)
+        answers = answers_of(network, measurement.turned(orientation), scales)
     return [(turned_back(rate, orientation), turned_back(log_variance, orientation)) for rate, log_variance in answers]
+
+
+def _mean(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
+    return rate, log_variance
 
 
 def usable_device(name: str | torch.device) -> torch.device:

@@ -1,25 +1,29 @@
 """Reading result files: restored images, one or all, as they are asked for."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, plain
+from hardware.hdf5.checks import bomb_check, check_present, whole_value
+from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, inside, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
+from noise_model.config_files import parsed_json
 from noise_model.errors import InputError
+from noise_model.files import at_home
 from noise_model.hdf5_files import read_hdf5
+from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.result_writer import CHECKS, COVERAGE_FACTOR, PHYSICS_CHECK, PROCESS, TABLES, TEXTS, is_result
+
+_Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class ResultFile:
         source: name of the capture.
         warnings: what the user should know, assumptions included.
         creator: program and version.
+        stacks: by name, what reads a range of images of what there is for each.
     """
 
     path: Path
@@ -44,6 +49,7 @@ class ResultFile:
     warnings: tuple[str, ...]
     creator: str
     file: h5py.File = field(repr=False)
+    stacks: Mapping[str, Callable[[int, int], NDArray[Any]]] = field(repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -80,13 +86,12 @@ class ResultFile:
         """
         if not self.file:
             raise InputError(f"{self.path}: was closed; open it again to read more of it")
-        detector, checks = self.file[DETECTOR], self.file[PHYSICS_CHECK]
         with blaming(self.path, "result"):
             return Restored(
-                rate=detector["data"][start:stop],
-                uncertainty=detector["uncertainty"][start:stop],
-                coverage_factor=detector[COVERAGE_FACTOR][start:stop],
-                check=PhysicsCheck(**{name: checks[name][start:stop] for name in CHECKS}),
+                rate=self.stacks["data"](start, stop),
+                uncertainty=self.stacks["uncertainty"](start, stop),
+                coverage_factor=self.stacks[COVERAGE_FACTOR](start, stop),
+                check=PhysicsCheck(**{name: self.stacks[name](start, stop) for name in CHECKS}),
                 settings=self.settings,
                 provenance=self.provenance,
                 warnings=self.warnings,
@@ -96,7 +101,7 @@ class ResultFile:
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""
         with blaming(self.path, "result"):
-            return np.asarray(whole_value(self.path, self.file[PHYSICS_CHECK][name]))
+            return self.stacks[name](0, len(self))
 
 
 def read_result(path: str | Path) -> ResultFile:
@@ -105,7 +110,10 @@ def read_result(path: str | Path) -> ResultFile:
     Raises:
         InputError: no such file, damaged, or not a result.
     """
-    path = regular_file(Path(path))
+    path = at_home(path)
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; expected a result, a file that ends in .sr.h5")
+    path = regular_file(path)
     with blaming(path, "result"):
         file = read_hdf5(path)
         try:
@@ -115,22 +123,81 @@ def read_result(path: str | Path) -> ResultFile:
             raise
 
 
+def is_result_file(path: Path) -> bool:
+    """Whether a file is a result; False as well where there is none, or none that can be read."""
+    if not path.is_file() or not h5py.is_hdf5(path):
+        return False
+    try:
+        with h5py.File(path, "r") as file:
+            return is_result(file)
+    except OSError:
+        return False
+
+
 def _opened(path: Path, file: h5py.File) -> ResultFile:
     if not is_result(file):
         raise InputError(f"{path}: not a result; expected a file that spadsr infer wrote")
-    detector, process = file[DETECTOR], file[PROCESS]
-    made = {name: plain(whole_value(path, process[name])) for name in (*TEXTS, *TABLES)}
-    made |= {name: json.loads(made[name]) for name in TABLES}
-    found = {key: detector[name] for key, name in NUMBERS.items() if name in detector}
-    settings = PartialSettings.of(path, **{key: plain(whole_value(path, field)) for key, field in found.items()})
+    told = {
+        key: place for key, name in NUMBERS.items() if _field(path, file, place := f"{DETECTOR}/{name}") is not None
+    }
+    settings = PartialSettings.of(path, **{key: _value(path, file, place) for key, place in told.items()})
+    data = _field(path, file, f"{DETECTOR}/data")
+    shape, scale = stack_shape(path, () if data is None else data.shape), _value(path, file, f"{PROCESS}/scale")
+    if scale not in SCALES or shape[1] % scale or shape[2] % scale:
+        raise InputError(f"{path}: images of {shape[1]} x {shape[2]} at a scale of {scale!r:.60}; restore it again")
+    images = shape[0]
+    shapes = dict.fromkeys(("data", "uncertainty"), shape) | {COVERAGE_FACTOR: (images,)}
+    checks = dict.fromkeys(CHECKS, (images,)) | {"residual": (images, shape[1] // scale, shape[2] // scale)}
     return ResultFile(
         path=path,
-        shape=stack_shape(path, detector["data"].shape),
-        scale=int(whole_value(path, process["scale"])),
+        shape=shape,
+        scale=scale,
         settings=settings.complete(path),
-        source=plain(whole_value(path, process["source"])),
-        provenance=Provenance(**made),
-        warnings=tuple(json.loads(whole_value(path, process["warnings"]))),
-        creator=plain(file.attrs["creator"]),
+        source=str(_value(path, file, f"{PROCESS}/source")),
+        provenance=_provenance(path, file),
+        warnings=tuple(map(str, _parsed(path, file, "warnings", list))),
+        creator=str(plain(file.attrs["creator"])),
         file=file,
+        stacks={name: _stack(path, file, f"{DETECTOR}/{name}", size) for name, size in shapes.items()}
+        | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()},
     )
+
+
+def _provenance(path: Path, file: h5py.File) -> Provenance:
+    made: dict[str, Any] = {name: _parsed(path, file, name, dict) for name in TABLES}
+    made |= {name: str(_value(path, file, f"{PROCESS}/{name}")) for name in TEXTS}
+    return Provenance(**made)
+
+
+def _parsed(path: Path, file: h5py.File, name: str, kind: type[_Kind]) -> _Kind:
+    """What a text of JSON says."""
+    value = parsed_json(str(_value(path, file, f"{PROCESS}/{name}")))
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} holds a {type(value).__name__}")
+    return value
+
+
+def _value(path: Path, file: h5py.File, place: str) -> Any:
+    field = _field(path, file, place)
+    if field is None or field.size != 1:
+        raise ValueError(f"no single value {place}")
+    return plain(whole_value(path, field))
+
+
+def _field(path: Path, file: h5py.File, place: str) -> h5py.Dataset | None:
+    field = inside(path, file, place)
+    return field if isinstance(field, h5py.Dataset) and field.shape is not None else None
+
+
+def _stack(path: Path, file: h5py.File, place: str, shape: tuple[int, ...]) -> Callable[[int, int], NDArray[Any]]:
+    data = _field(path, file, place)
+    if data is None or data.shape != shape or data.dtype.kind not in "fiu":
+        raise ValueError(f"no numbers of shape {shape} at {place}")
+    check_present(path, data)
+    check = bomb_check(path, data)
+
+    def read(start: int, stop: int) -> NDArray[Any]:
+        check(start, stop)
+        return np.asarray(data[start:stop])
+
+    return read

@@ -11,11 +11,22 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, append, creator, new_tree, text, write_notes, write_settings
+from hardware.hdf5.nexus_tree import (
+    DETECTOR,
+    NUMBERS,
+    append,
+    creator,
+    inside,
+    new_tree,
+    text,
+    write_notes,
+    write_settings,
+)
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
 from noise_model.hdf5_files import read_hdf5
+from noise_model.interrupts import Interrupted
 from spadsr.provenance import Provenance
 
 PROCESS = "/entry/process"
@@ -40,7 +51,12 @@ TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "vers
 
 def is_result(file: h5py.File) -> bool:
     """Whether an HDF5 file is a result."""
-    return f"{PROCESS}/scale" in file
+    return inside(Path(file.filename), file, f"{PROCESS}/scale") is not None
+
+
+def part_of(result: Path) -> Path:
+    """The name of the part of a result that an interrupted run leaves: `cell.sr.part.h5` for `cell.sr.h5`."""
+    return result.with_suffix(f".part{result.suffix}")
 
 
 def result_bytes(shape: tuple[int, int, int], scale: int) -> int:
@@ -65,7 +81,8 @@ def _refuse_recordings(path: Path) -> None:
 class ResultWriter:
     """A context manager that makes the result file `path`, in blocks.
 
-    As with captures: whole or not at all, flushed per block.
+    As with captures: whole or not at all, flushed per block. If an `Interrupted` passes, what was appended is kept as
+    the part of a result, under the name of `part_of`.
 
     Args:
         settings: how the images that are restored were taken (N is that of the sums).
@@ -110,13 +127,18 @@ class ResultWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
+        kept = error is None or (isinstance(error, Interrupted) and "data" in self._file[DETECTOR])
+        if kept:
             if COVERAGE_FACTOR in self._file[DETECTOR]:
                 meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
                 self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
             for name, figures in self._file[PHYSICS_CHECK].items():
                 figures.attrs["long_name"] = text(CHECKS[name])
             self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
+        if kept and error is not None:
+            partial = Path(self._file.filename)
+            self._file.close()
+            partial.replace(part_of(self.path))
         self._stack.__exit__(kind, error, trace)
 
     def append(

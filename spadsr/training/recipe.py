@@ -3,35 +3,37 @@
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from noise_model.config_files import checked_config, find_config, read_config
+from noise_model.config_files import checked_config, find_config, in_short, parsed_yaml, read_config
 from noise_model.errors import InputError
 from simulate.pairs import PairRecipe
 from spadsr.networks.gated_fusion import GatedFusionConfig
 from spadsr.networks.measurement import SCALES
 from spadsr.networks.registry import AnyNetworkConfig
 
+_MANY = 10**9
+_MOST_GROUPS = 8  # in each other, in an override
+
 
 class SceneRecipe(BaseModel):
     """The scenes of a training run: photographs (if a folder is given) mixed with drawn ones, all kept in memory."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     photos: Path | None = Field(default=None, description="folder of photographs")
     photo_share: float = Field(default=0.75, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.25, ge=0, le=1, description="squared display values, nearer to linear light")
-    drawn: int = Field(default=800, gt=0, description="drawn scenes")
-    drawn_size: int = Field(default=320, ge=256)
+    drawn: int = Field(default=800, gt=0, le=_MANY, description="drawn scenes")
+    drawn_size: int = Field(default=320, ge=256, le=4096)
 
 
 class Stage(BaseModel):
     """A part of a run, and what differs in it from the rest of the recipe."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    share: float = Field(gt=0, description="of all steps, over the sum of all stages' shares")
+    share: float = Field(gt=0, le=_MANY, description="of all steps, over the sum of all stages' shares")
     native: int | None = None
     batch: int | None = None
     exposures: int | None = None
@@ -42,38 +44,44 @@ class Stage(BaseModel):
 class TrainingRecipe(BaseModel):
     """Everything that decides a training run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
     teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
-    steps: int = Field(default=20_000, gt=0)
-    batch: int = Field(default=16, gt=0, description="captures a step")
-    exposures: int = Field(default=4, gt=0, description="different ones in a batch; processes share them out")
-    native: int = Field(default=32, ge=16, multiple_of=16, description="rows and columns of a training capture")
-    learning_rate: float = Field(default=2e-3, gt=0)
-    warm_up: int = Field(default=200, ge=0, description="steps")
-    weight_decay: float = Field(default=1e-4, ge=0)
-    clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    steps: int = Field(default=20_000, gt=0, le=_MANY)
+    batch: int = Field(default=16, gt=0, le=1 << 16, description="captures a step")
+    exposures: int = Field(
+        default=4, gt=0, le=1 << 16, description="different ones in a batch; processes share them out"
+    )
+    native: int = Field(default=32, ge=16, le=512, multiple_of=16, description="rows and columns of a training capture")
+    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    warm_up: int = Field(default=200, ge=0, le=_MANY, description="steps")
+    weight_decay: float = Field(default=1e-4, ge=0, le=100)
+    clip: float = Field(default=1.0, gt=0, le=_MANY, description="largest gradient norm")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     beta: float = Field(default=0.75, ge=0, le=1, description="1 weighs all pixels alike, 0 by their precision")
     scale_shares: dict[int, float] = Field(default={4: 0.8, 8: 0.1, 16: 0.1}, description="resolutions trained for")
-    record_every: int = Field(default=250, gt=0, description="steps between points of the curves")
-    checkpoint_seconds: float = Field(default=60, ge=0, description="between checkpoints")
+    record_every: int = Field(default=250, gt=0, le=_MANY, description="steps between points of the curves")
+    checkpoint_seconds: float = Field(default=60, ge=0, le=_MANY, description="between checkpoints")
     held_out: float = Field(
         default=0.05,
         gt=0,
         le=0.5,
         description="share of the scenes never trained on: curves and intervals are of these",
     )
-    interval_batches: int = Field(default=200, gt=0, description="held out, for each scale: they set the intervals")
+    interval_batches: int = Field(
+        default=200, gt=0, le=_MANY, description="held out, for each scale: they set the intervals"
+    )
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
     network: AnyNetworkConfig = GatedFusionConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
-    stages: tuple[Stage, ...] = Field(default=(), description="one after the other; none: all steps are alike")
+    stages: tuple[Stage, ...] = Field(
+        default=(), max_length=100, description="one after the other; none: all steps are alike"
+    )
 
     @field_validator("exposures")
     @classmethod
@@ -85,7 +93,11 @@ class TrainingRecipe(BaseModel):
     @field_validator("scale_shares")
     @classmethod
     def _of_known_scales(cls, shares: dict[int, float]) -> dict[int, float]:
-        if not shares or not set(shares) <= set(SCALES) or min(shares.values()) <= 0:
+        if (
+            not shares
+            or not set(shares) <= set(SCALES)
+            or not 0 < min(shares.values()) <= max(shares.values()) <= _MANY
+        ):
             raise ValueError(f"expected shares above 0 of the scales {', '.join(map(str, SCALES))}")
         return shares
 
@@ -132,14 +144,17 @@ def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe
 
 def _set(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
+    shown = in_short(override)
     if not equals or not key:
-        raise InputError(f"{override}: overrides are written key=value, e.g. steps=1000 or network.width=64")
+        raise InputError(f"{shown}: overrides are written key=value, e.g. steps=1000 or network.width=64")
     *groups, last = key.split(".")
+    if len(groups) > _MOST_GROUPS:
+        raise InputError(f"{shown}: no such key; overrides are written key=value or group.key=value")
     for group in groups:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
-            raise InputError(f"{override}: {group} is a value, not a group of keys")
+            raise InputError(f"{shown}: {group} is a value, not a group of keys")
     try:
-        values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{override}: the value is not YAML ({str(error).splitlines()[0]})") from error
+        values[last] = parsed_yaml(text)
+    except ValueError as error:
+        raise InputError(f"{shown}: the value is not YAML ({error})") from error

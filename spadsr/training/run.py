@@ -1,13 +1,12 @@
 """A training run from its beginning, or from its last checkpoint, to its weights."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import torch
-
-from noise_model.errors import InputError
-from noise_model.progress import Report
+from noise_model.errors import InputError, out_of_memory
+from noise_model.owned_folder import owned
+from noise_model.progress import Report, silent
 from spadsr.restoration.restorer import usable_device
 from spadsr.training.distributed import Team, joined, own_device
 from spadsr.training.pair_source import pair_source
@@ -25,27 +24,36 @@ def run_training(
     resume: bool,
     preparing: Report,
     training: Report,
+    measuring: Report = silent,
 ) -> FinishedRun | None:
     """Trains by a recipe file (see `load_recipe`), or goes on with the run in a folder by the recipe kept there.
 
     Args:
         output: the run folder.
-        preparing, training: called with the number of scenes, and of steps, that are done, and that of all.
+        preparing, training, measuring: called with the number of scenes, of steps, and of batches for the intervals,
+            that are done, and that of all.
 
     Returns:
         What the run wrote; None in all processes of a team but the first.
 
     Raises:
         InputError: a bad recipe, no photographs, a run that is there already (without `resume`) or is not (with it);
-            training diverged; memory or the disk is full; another process ended.
+            another process that writes to the folder; training diverged; memory or the disk is full; another process of
+            this run ended.
         Interrupted: by Ctrl-C or SIGTERM while training; a checkpoint is written.
     """
-    with _memory_errors(device):
+    with _memory_errors(device), ExitStack() as held:
         with joined(device) as team:
             place = own_device(device)
-            trainer = team.together(lambda: _trainer(recipe, overrides, output, place, resume, preparing, team))
+
+            def ready() -> Trainer:
+                if team.leads:
+                    held.enter_context(owned(output))
+                return _trainer(recipe, overrides, output, place, resume, preparing, team)
+
+            trainer = team.together(ready)
             trainer.run(training)
-        return trainer.finish() if team.leads else None
+        return trainer.finish(measuring) if team.leads else None
 
 
 def _trainer(
@@ -80,8 +88,8 @@ def _memory_errors(device: str) -> Iterator[None]:
     """Turns errors of memory into an InputError that says what to lower."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
-        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)):
+    except Exception as error:
+        if not out_of_memory(error):
             raise
         raise InputError(
             f"training: out of memory on {device}; lower batch= or native=, or share the batch out among more "

@@ -1,14 +1,16 @@
 """All that changes during training, and its checkpoints."""
 
 import io
-import pickle
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from noise_model.config_files import in_short
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.networks.network import Network
@@ -18,7 +20,7 @@ from spadsr.training.curves import History
 from spadsr.training.optimizer import Optimizer
 from spadsr.training.recipe import TrainingRecipe
 
-_UNREADABLE = (OSError, RuntimeError, LookupError, EOFError, ValueError, TypeError, AttributeError, pickle.PickleError)
+_LARGEST_TABLE = 1 << 26  # bytes of what names the tensors, with the curves
 
 
 @dataclass
@@ -79,19 +81,43 @@ class TrainingState:
     def load(self, path: Path) -> None:
         """Goes back to what `save` wrote. Raises InputError where that is missing or of another network."""
         try:
+            _check_packing(path)
             content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
             self.network.load_state_dict(content["network"])
             self.averaged.load_state_dict(content["averaged"])
             self.optimizer.load_state_dict(content["optimizer"])
-            self.step, self.samples, self.history = content["step"], content["samples"], content["history"]
-            self.origin = content["origin"]
+            passed = _Passed.model_validate({name: content[name] for name in _Passed.model_fields})
+            self.step, self.samples, self.history, self.origin = (value for _, value in passed)
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without resuming", "resume") from error
-        except _UNREADABLE as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+        except Exception as error:  # over damaged bytes, nearly every one there is
+            reason = in_short(error, 200) or type(error).__name__
             raise InputError(
                 f"{path}: not a checkpoint of this recipe ({reason}); start without resuming", "resume"
             ) from error
+
+
+class _Passed(BaseModel):
+    """The plain values of a checkpoint."""
+
+    model_config = ConfigDict(strict=True)
+
+    step: int = Field(ge=0, lt=1 << 63)
+    samples: int = Field(ge=0, lt=1 << 63)
+    history: list[dict[str, float]]
+    origin: dict[str, Any]
+
+
+def _check_packing(path: Path) -> None:
+    """Raises ValueError for a file whose content is larger than itself, or is not packed as PyTorch packs it."""
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED or entry.file_size > entry.compress_size for entry in entries):
+        raise ValueError("it is compressed")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise ValueError("it promises more than it holds")
+    if any(entry.file_size > _LARGEST_TABLE for entry in entries if entry.filename.endswith(".pkl")):
+        raise ValueError("its table is too long")
 
 
 def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:

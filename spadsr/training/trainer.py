@@ -16,7 +16,7 @@ from torch import Tensor
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.interrupts import Interrupted, noted_signals
-from noise_model.progress import Report
+from noise_model.progress import Report, silent
 from simulate.pairs import Pair
 from spadsr.networks.network import Network
 from spadsr.provenance import command_line, versions
@@ -129,13 +129,18 @@ class Trainer:
                 self._record(loss, validation)
             yield state.step
 
-    def finish(self) -> FinishedRun:
-        """Measures the intervals of the averaged weights on scenes held out, and writes the weight file."""
+    def finish(self, progress: Report = silent) -> FinishedRun:
+        """Measures the intervals of the averaged weights on scenes held out, and writes the weight file.
+
+        Args:
+            progress: called with the number of batches measured and that of all.
+        """
         recipe, network = self.recipe, cast(Network, self.state.averaged.module)
-        batches = itertools.count()
+        batches, total = itertools.count(), self.recipe.interval_batches * len(self.recipe.scale_shares)
 
         def held_out_batch(scale: int) -> Batch:
             batch = next(batches)
+            progress(batch, total)
             seeds = [seed_for(Purpose.INTERVALS, recipe.seed, batch, exposure) for exposure in range(recipe.exposures)]
             return make_batch(self.source, recipe, scale, seeds, held_out=True)
 

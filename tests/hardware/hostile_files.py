@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import tifffile
 from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text, spc3_header
 
+from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.bitshuffle import FILTER, load_filter
 from hardware.hdf5.nexus_tree import DETECTOR
@@ -25,6 +27,14 @@ COUNTS = np.random.default_rng(0).poisson(2, (12, 16, 8)).astype(np.uint8)
 BOMB_BYTES = 400 << 20
 
 
+def read_capture(path: Path) -> None:
+    """Reads some of a recording."""
+    with open_capture(path) as capture:
+        for block in islice(capture.summed(1).blocks(4), 5):
+            assert block.max() <= capture.settings.saturation_value
+        capture.sequence_number(0, min(capture.shape[0], 20))
+
+
 @dataclass(frozen=True)
 class Format:
     """Files of one format.
@@ -35,6 +45,9 @@ class Format:
         traps: files that must be refused.
         mended: what gets a damaged file past the checksums of its format.
         folder: whether the folder of the file is what is read.
+        read: what reads some of it.
+        rewritten: changes what the file says by its format, instead of its bytes; raises where it cannot.
+        share: of the mutants that others have: fewer where a file takes long.
     """
 
     name: str
@@ -43,6 +56,9 @@ class Format:
     traps: tuple[bytes, ...] = ()
     mended: Callable[[bytes], bytes] = bytes
     folder: bool = False
+    read: Callable[[Path], None] = read_capture
+    rewritten: Callable[[bytes, np.random.Generator], bytes] | None = None
+    share: float = 1.0
 
 
 @cache

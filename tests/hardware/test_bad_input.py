@@ -115,7 +115,7 @@ def test_the_image_with_an_impossible_count_is_named(save: Any, edited: Any, nam
     [
         ("count_time", np.nan, "count_time is nan"),
         ("count_time", -1e-6, "count_time is -1e-06"),
-        ("count_time", 0, "greater than 0"),
+        ("count_time", 0, "expected 1e-12 to"),
         ("count_time", "soon", "expected one number"),
         ("count_time", [1e-6, 2e-6], "expected one number"),
         ("number_of_cycles", 0, "cycles is 0"),

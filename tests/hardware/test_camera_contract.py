@@ -125,6 +125,21 @@ def test_addresses_that_name_no_camera(address: str, words: str) -> None:
         open_camera(address)
 
 
+def test_names_of_files_may_have_commas(tmp_path: Path) -> None:
+    folder = tmp_path / "2026-05-04, 12 mW"
+    folder.mkdir()
+    np.save(folder / "a.npy", np.eye(7, dtype=np.uint8)[None])
+    np.save(folder / "a,loop=1.npy", np.eye(5, dtype=np.uint8)[None])
+    sizes = {"a.npy": 7, "a.npy,speed=inf,loop=1": 7, "a,loop=1.npy": 5, "a,loop=1.npy,speed=2": 5}
+    for address, size in sizes.items():
+        with open_camera(f"replay:{folder}/{address}") as camera:
+            assert camera.shape == (size, size)
+    with pytest.raises(InputError, match=r"12 mW/b\.npy: no such file"), open_camera(f"replay:{folder}/b.npy,speed=2"):
+        pass
+    with pytest.raises(InputError, match="no option 'sped'"):
+        open_camera(f"replay:{tmp_path}/a.npy,loop=1,sped=2")
+
+
 def test_a_recording_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"), open_camera(f"replay:{tmp_path / 'a.h5'}"):
         pass

@@ -109,6 +109,17 @@ def test_imagej_and_ome_stacks_are_read_page_by_page(save: Any) -> None:
             np.testing.assert_array_equal(whole(capture, 2), counts)
 
 
+def test_a_closed_capture_says_so(tmp_path: Path) -> None:
+    with CaptureWriter(tmp_path / "a.h5", (2, 2), "u1", Settings(1e-5, 16)) as writer:
+        writer.append(np.ones((4, 2, 2), np.uint8), sequence_number=np.arange(4))
+    capture = open_capture(tmp_path / "a.h5")
+    sums = capture.summed(2)
+    capture.close()
+    for read in (capture.read, capture.sequence_number, sums.read):
+        with pytest.raises(InputError, match=r"a\.h5: was closed; open it again to read more of it"):
+            read(0, 1)
+
+
 @pytest.mark.parametrize("name", ["a.npy", "a.h5"])
 def test_memory_does_not_depend_on_the_number_of_images(tmp_path: Path, name: str) -> None:
     """100,000 images of 64 x 32, 205 MB, read whole and summed."""
@@ -192,3 +203,45 @@ def test_a_capture_shows_itself_in_a_line(save: Callable[..., Path]) -> None:
         assert repr(capture) == (
             "<Capture shown.h5: 3 images of 4 x 6 pixels, Exposure(count_time=1.04e-05, cycles=4)>"
         )
+
+
+def test_a_part_is_what_the_whole_holds_there(tmp_path: Path) -> None:
+    """Images from first to last, a region of each, with their mask, keys and sequence numbers; sums are of those."""
+    path, counts = tmp_path / "a.h5", np.random.default_rng(0).integers(0, 9, (20, 6, 8)).astype(np.uint8)
+    mask, keys = np.arange(48, dtype=np.uint32).reshape(6, 8), np.repeat([0, 2], 10).astype(np.uint8)
+    with CaptureWriter(path, (6, 8), "u1", Settings(1e-6, counter_bits=4), pixel_mask=mask) as writer:
+        writer.append(counts, sequence_number=np.arange(20) * 2, image_key=keys)
+    with open_capture(path, first=3, last=12, roi=(slice(1, 5), slice(None, 3))) as part:
+        assert part.shape == (10, 4, 3)
+        np.testing.assert_array_equal(part.read(0, 10), counts[3:13, 1:5, :3])
+        np.testing.assert_array_equal(whole(part, 4), counts[3:13, 1:5, :3])
+        np.testing.assert_array_equal(part.pixel_mask, mask[1:5, :3])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(part.image_key, keys[3:13])  # type: ignore[arg-type]
+        np.testing.assert_array_equal(part.sequence_number(0, 10), np.arange(3, 13) * 2)  # type: ignore[arg-type]
+        assert part.lost == 9
+        np.testing.assert_array_equal(part.summed(3).read(1, 2)[0], counts[6:9, 1:5, :3].sum(axis=0))
+
+
+def test_what_is_assumed_does_not_depend_on_the_part(tmp_path: Path) -> None:
+    counts = np.zeros((4, 4, 4), np.uint8)
+    counts[3, 3, 3] = 100
+    np.save(tmp_path / "a.npy", counts)
+    with open_capture(tmp_path / "a.npy") as all_of_it, open_capture(tmp_path / "a.npy", last=1) as part:
+        assert part.settings == all_of_it.settings
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ({"first": 4}, "images 4 to 3 of 0 to 3"),
+        ({"last": 4}, "images 0 to 4 of 0 to 3"),
+        ({"first": -1}, "images -1 to 3"),
+        ({"first": 2, "last": 1}, "images 2 to 1"),
+        ({"roi": (slice(0, 5), slice(None))}, "rows 0:5 and columns 0:4 of 4 x 4"),
+        ({"roi": (slice(2, 2), slice(None))}, "rows 2:2"),
+    ],
+)
+def test_parts_that_are_not_there(tmp_path: Path, part: dict[str, Any], words: str) -> None:
+    np.save(tmp_path / "a.npy", np.ones((4, 4, 4), np.uint8))
+    with pytest.raises(InputError, match=words):
+        open_capture(tmp_path / "a.npy", **part)

@@ -3,10 +3,13 @@
 import errno
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Self
 
 import h5py
@@ -275,6 +278,84 @@ def test_a_disk_that_is_full(tmp_path: Path, way: str, size: str) -> None:
     run = subprocess.run([*command, way], env=environment(), capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("full")
+
+
+def test_what_cannot_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: SimpleNamespace(free=10**9))
+    with CountingCamera(9) as camera, pytest.raises(InputError, match=r"needs 2\.0 GB, and its disk has 1\.0 GB free"):
+        record(camera, Order(tmp_path / "a.h5", ASKED, images=10**6))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recording_is_read_while_it_grows(tmp_path: Path) -> None:
+    """By this process and others, with the whole of what was flushed, and to its end under another name."""
+    looked: list[Capture] = []
+
+    def look(progress: Progress) -> None:
+        if progress.images and not looked:
+            looked.append(open_capture(tmp_path / "a.part.h5"))
+            with h5py.File(tmp_path / "a.part.h5") as file:
+                assert len(file[DETECTOR]["data"]) >= progress.images
+            assert looked[0].shape[0] >= progress.images
+            assert looked[0].assumptions[0].startswith("recording is under way")
+
+    with CountingCamera(100, 512) as camera:
+        camera.waits = True
+        done = record(camera, Order(tmp_path / "a.h5", ASKED), look)
+    assert done.whole
+    [capture] = looked
+    with capture:
+        images = capture.shape[0]
+        np.testing.assert_array_equal(everything(capture), numbered(0, images))
+        np.testing.assert_array_equal(numbers(capture), np.arange(images))
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_requests_to_stop_close_the_file_however_often_they_come(tmp_path: Path, how: str) -> None:
+    asked: list[int] = []
+
+    def look(progress: Progress) -> None:
+        if progress.images and not asked:
+            asked.extend(range(3))
+            for _ in asked:
+                signal.raise_signal(getattr(signal, how))
+
+    before = signal.getsignal(getattr(signal, how))
+    with CountingCamera(1 << 40) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED), look)
+    assert signal.getsignal(getattr(signal, how)) is before
+    assert done.whole
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert capture.shape[0] == done.images > 0
+        assert capture.notes["ended"] == "stopped by the user"
+
+
+def test_an_observer_that_fails_closes_the_file(tmp_path: Path) -> None:
+    """Its terminal may be gone."""
+
+    def look(progress: Progress) -> None:
+        if progress.images:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with CountingCamera(1 << 40) as camera, pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        record(camera, Order(tmp_path / "a.h5", ASKED), look)
+    with open_capture(tmp_path / "a.h5") as capture:
+        assert not capture.assumptions
+        np.testing.assert_array_equal(everything(capture), numbered(0, capture.shape[0]))
+
+
+def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    def look(progress: Progress) -> None:
+        (tmp_path / "a.h5").write_text("precious")
+
+    with CountingCamera(20, 512) as camera:
+        camera.waits = True
+        done = record(camera, Order(tmp_path / "a.h5", ASKED), look)
+    assert "a.part.h5 cannot be named a.h5 (File exists); it is whole: rename it" in done.failure
+    assert (tmp_path / "a.h5").read_text() == "precious"
+    with open_capture(tmp_path / "a.part.h5") as capture:
+        assert not capture.assumptions
+        np.testing.assert_array_equal(everything(capture), numbered(0, done.images))
 
 
 def test_a_quota_that_is_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ SETTINGS = Settings(1e-5, cycles=4, counter_bits=9, dead_time=5e-8, frame_time=1
     ("wrong", "words"),
     [
         ({"count_time": float("nan")}, "count_time is nan"),
-        ({"count_time": 0}, "count_time is 0; input should be greater than 0"),
+        ({"count_time": 0}, "count_time is 0; expected 1e-12 to 1e.06 s"),
         ({"cycles": 0}, "cycles is 0"),
         ({"cycles": 1.5}, "cycles is 1.5"),
         ({"counter_bits": 17}, "counter_bits is 17"),

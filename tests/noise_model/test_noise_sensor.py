@@ -31,7 +31,7 @@ def any_sensor(draw: st.DrawFn) -> Sensor:
         name=draw(st.text(max_size=20)),
         pde=torch.rand(shape, generator=generator).clamp(min=1e-3),
         dark_count_rate=1e5 * torch.rand(shape, generator=generator),
-        dead_time=0.0 if bits == 1 else draw(st.floats(0, 1e-6)),
+        dead_time=0.0 if bits == 1 else draw(st.just(0.0) | st.floats(1e-12, 1e-6)),
         counter_bits=bits,
         afterpulse_probability=draw(st.floats(0, 0.5)),
         trap_lifetime=draw(st.floats(0, 1e-6)),

@@ -60,6 +60,18 @@ def test_progress_counts_every_scene(tmp_path: Path) -> None:
     assert list(small_set(tmp_path / "set").write()) == list(range(7))
 
 
+def test_a_set_is_written_by_one_process(tmp_path: Path) -> None:
+    first = small_set(tmp_path / "set").write()
+    next(first)
+    with pytest.raises(InputError, match="in use by process"):
+        next(small_set(tmp_path / "set").write(resume=True))
+    assert list(first)[-1] == 6
+    assert {path.name for path in (tmp_path / "set").iterdir()} == {
+        "set.yaml",
+        *(f"shard-0000{i}.h5" for i in range(3)),
+    }
+
+
 def test_layout_of_a_shard(made: SimulatedSet) -> None:
     files = list(shards(made))
     assert len(files) == 4

@@ -1,5 +1,6 @@
 """The command line: what a user does wrong is one line and exit code 2, with nothing left behind."""
 
+import json
 import os
 import re
 import subprocess
@@ -12,6 +13,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import typer
 import yaml
 from command import Said
@@ -19,6 +21,7 @@ from safetensors.numpy import save_file
 
 from hardware.hdf5.nexus_tree import DETECTOR
 from spadsr.cli.app import app
+from spadsr.cli.console import progress
 from spadsr.restoration.result_file import read_result
 
 DATA = f"{DETECTOR}/data"
@@ -148,6 +151,103 @@ def test_several_captures_share_a_note(spadsr: Callable[..., Said], small_weight
     assert {path.name for path in tmp_path.glob("*.sr.h5")} == {"a.sr.h5", "b.sr.h5"}
 
 
+def test_a_batch_goes_on_after_a_bad_file(spadsr: Callable[..., Said], small_weights: Path, tmp_path: Path) -> None:
+    """The rest is restored; all notes are printed, and what failed is named at the end."""
+    for name in "abc":
+        np.save(tmp_path / f"{name}.npy", np.ones((2, 4, 4), np.uint8))
+    truncated_npy = (tmp_path / "b.npy").read_bytes()[:-5]
+    (tmp_path / "b.npy").write_bytes(truncated_npy)
+    said = spadsr("infer", *(tmp_path / f"{name}.npy" for name in "abc"), "--weights", small_weights)
+    assert said.code == 2
+    assert {path.name for path in tmp_path.glob("*.sr.h5")} == {"a.sr.h5", "c.sr.h5"}
+    first, *notes, last = said.err.splitlines()
+    assert first.startswith(f"error: {tmp_path / 'b.npy'}: truncated")
+    assert "note: 2 captures: binary array assumed (--bits)" in notes
+    assert last == f"error: 1 of 3 captures could not be restored: {tmp_path / 'b.npy'}"
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ome.tif", "a.mp4", "a.hdf5"])
+def test_outputs_by_the_ending_of_their_name(
+    spadsr: Callable[..., Said], recorded: Record, small_weights: Path, tmp_path: Path, name: str
+) -> None:
+    """Case by case a file of that kind, not a folder; a result can be converted to each of them later."""
+    path = recorded(3, 8, 8)
+    said = spadsr("infer", path, "-o", tmp_path / "out" / name, "--weights", small_weights, "--scale", 2)
+    assert said.code == 0, said.err
+    assert said.out.startswith(f"{tmp_path / 'out' / name}  ")
+    assert (tmp_path / "out" / name).is_file()
+    spadsr("infer", path, "--weights", small_weights, "--scale", 2)
+    assert spadsr("convert", tmp_path / "capture.sr.h5", tmp_path / name).code == 0
+    one, other = tmp_path / name, tmp_path / "out" / name
+    if name.endswith(".tif"):
+        np.testing.assert_array_equal(tifffile.imread(one), tifffile.imread(other))
+    if name.endswith(".png"):
+        np.testing.assert_array_equal(cv2.imread(str(one)), cv2.imread(str(other)))
+    refused(spadsr("infer", path, "-o", tmp_path / "a.jpg", "--weights", small_weights), "expected a name ending in")
+
+
+def test_results_convert_to_a_picture_of_every_image(
+    spadsr: Callable[..., Said], recorded: Record, small_weights: Path, tmp_path: Path
+) -> None:
+    spadsr("infer", recorded(3, 8, 8), "--weights", small_weights, "--scale", 2)
+    assert spadsr("convert", tmp_path / "capture.sr.h5", tmp_path / "a.png", "--each", "--first", 1).code == 0
+    assert sorted(path.name for path in tmp_path.glob("a*")) == ["a-0.png", "a-1.png"]
+    refused(spadsr("convert", tmp_path / "capture.sr.h5", tmp_path / "a.tif", "--roi", "0:2,0:2"), "a result")
+    refused(spadsr("convert", tmp_path / "capture.h5", tmp_path / "a.npy", "--each"), "restore it (--each)")
+    refused(spadsr("convert", tmp_path / "capture.sr.h5", tmp_path / "a.npy"), "expected a name ending in .h5")
+
+
+def test_parts_of_recordings(spadsr: Callable[..., Said], recorded: Record, small_weights: Path) -> None:
+    path = recorded(6, 8, 9)
+    part = ["--first", 1, "--last", 4, "--roi", "2:6,:5"]
+    assert "4 images of 4 x 5" in spadsr("info", path, *part).out
+    assert spadsr("infer", path, *part, "--sum", 2, "--scale", 2, "--weights", small_weights).code == 0
+    with read_result(path.with_name("capture.sr.h5")) as result:
+        assert result.shape == (2, 8, 10)
+    assert spadsr("convert", path, path.with_name("b.npy"), *part).code == 0
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(np.load(path.with_name("b.npy")), file[DATA][1:5, 2:6, :5])
+    refused(spadsr("info", path, "--roi", "2:6"), "--roi 2:6: expected ROWS,COLUMNS")
+    refused(spadsr("info", path, "--last", 6), "images 0 to 6 of 0 to 5")
+
+
+def test_json_on_the_screen_and_in_a_file(spadsr: Callable[..., Said], recorded: Record, tmp_path: Path) -> None:
+    said = spadsr("info", recorded(3, 4, 5), "--json", "-")
+    found = json.loads(said.out)
+    assert found["rows"]["images"] == [3, 4, 5]
+    assert found["rows"]["exposure"] == {"count_time": 10.4e-6, "cycles": 16}
+    assert "spadsr" in found["versions"]
+    assert "3 images of 4 x 5" in spadsr("info", tmp_path / "capture.h5", "--json", tmp_path / "a.json").out
+    assert json.loads((tmp_path / "a.json").read_text()) == found
+    assert "3 images" in spadsr("info", tmp_path / "capture.h5").out  # the next command is not silent
+
+
+def test_quiet_commands_print_errors_alone(spadsr: Callable[..., Said], small_weights: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.ones((2, 4, 4), np.uint8))
+    said = spadsr("infer", tmp_path / "a.npy", "--weights", small_weights, "--quiet")
+    assert said == Said(0, "", "")
+    refused(spadsr("infer", tmp_path / "b.npy", "-q"), "no such file")
+
+
+def test_shells_complete_commands() -> None:
+    environment = os.environ | {"_SPADSR_COMPLETE": "complete_bash", "COMP_WORDS": "spadsr inf", "COMP_CWORD": "1"}
+    assert outside(sys.executable, "-m", "spadsr", env=environment).stdout.split() == ["infer", "info"]
+
+
+def test_long_work_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Once, from what was done since the first report; short work never."""
+    clock = iter([0.0, 0.0, 1.0, 4.0, 5.0, 0.0, 0.0, 4.0])
+    monkeypatch.setattr("spadsr.cli.console.monotonic", lambda: next(clock))
+    with progress("work") as report:
+        for done in (100, 101, 104, 105):
+            report(done, 4000)
+    assert capsys.readouterr().err == "work: 104 of 4,000 done, about 65 min to go\n"
+    with progress("work") as report:
+        for done in (0, 4):
+            report(done, 20)
+    assert capsys.readouterr().err == ""
+
+
 def missing(path: Path) -> None:
     path.unlink()
 
@@ -252,7 +352,10 @@ def test_an_output_that_is_another_file(spadsr: Callable[..., Said], recorded: R
     path = recorded(3, 4, 4)
     note = path.with_name("notes.txt")
     note.write_text("mine")
-    refused(spadsr("infer", path, "-o", note, "--weights", small_weights), "a file that is not .h5")
+    refused(
+        spadsr("infer", path, "-o", note, "--weights", small_weights),
+        "not a kind of file that is written; expected a name ending in .h5",
+    )
     refused(spadsr("infer", path, "-o", path, "--weights", small_weights), "is the capture itself")
     refused(spadsr("infer", path, path, "--weights", small_weights), "one by one")
     assert note.read_text() == "mine"

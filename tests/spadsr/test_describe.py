@@ -9,13 +9,20 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
-from spadsr.files.describe import describe
+from noise_model.estimates import Estimate
+from noise_model.sensor import Sensor
+from simulate.dataset import SimulatedSet
+from simulate.recipe import SimulationRecipe
+from simulate.scenes import ProceduralScenes
+from simulate.shards import SceneMaker
+from spadsr.files.describe import as_data, describe
 from spadsr.provenance import Provenance
 from spadsr.restoration.result_writer import CHECKS, ResultWriter
 
@@ -89,7 +96,7 @@ def test_weights(tmp_path: Path) -> None:
         ("size", "{3"),
     ]
     (tmp_path / "b.safetensors").write_bytes(b"not weights")
-    with pytest.raises(InputError, match="not a safetensors weight file"):
+    with pytest.raises(InputError, match="not a safetensors file"):
         describe(tmp_path / "b.safetensors")
 
 
@@ -106,3 +113,38 @@ def test_other_files(tmp_path: Path) -> None:
     for path, words in ((tmp_path / "a.doc", "expected one of"), (tmp_path, "directory"), (tmp_path / "no", "no such")):
         with pytest.raises(InputError, match=words):
             describe(path)
+
+
+def test_shipped_weights_and_sensors_by_name() -> None:
+    assert dict(describe("tiny"))["format"] == "spadsr weights"
+    rows = dict(describe("spc3"))
+    assert (rows["name"], rows["array"], rows["dead time"]) == ("spc3", "counting, 9 bits", "50 ns")
+    assert as_data(describe("spc3"))["pixels"] == [64, 32]
+
+
+def test_a_sensor_file(tmp_path: Path) -> None:
+    """With what calibration found, and how well."""
+    estimate = Estimate(54.0, 50.0, 58.0)
+    mask = torch.eye(4, 6, dtype=torch.int32)
+    made = Sensor(
+        "mine", torch.ones(4, 6), torch.ones(4, 6), 0.0, 1, pixel_mask=mask, estimates={"dark_rate": estimate}
+    )
+    made.save(tmp_path / "mine.yaml")
+    rows = dict(describe(tmp_path / "mine.yaml"))
+    assert rows["pixels"] == "4 x 6, maps of one array"
+    assert (rows["array"], rows["bad pixels"]) == ("binary", "4")
+    assert rows["dark rate"] == "54, 95 % within 50 to 58"
+    (tmp_path / "other.yaml").write_text("a: 1")
+    with pytest.raises(InputError, match=r"other\.yaml"):
+        describe(tmp_path / "other.yaml")
+
+
+def test_the_folder_of_a_simulated_set(tmp_path: Path) -> None:
+    recipe = SimulationRecipe(
+        shape=(8, 4), bit_depths=(1,), white_detections=(0.2,), count_time=20e-9, squared_share=0.5
+    )
+    maker = SceneMaker(ProceduralScenes(0), recipe, recipe.sensor(Sensor.load("spc3")), 0)
+    assert list(SimulatedSet(tmp_path, maker, 2).write())[-1] == 2
+    rows = dict(describe(tmp_path))
+    assert (rows["scenes"], rows["recipe.shape"]) == ("2", "8, 4")
+    assert as_data(describe(tmp_path))["files"]["bytes"] == (tmp_path / "shard-00000.h5").stat().st_size

@@ -4,6 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 
@@ -35,17 +36,19 @@ def test_connections_that_run_out_are_no_traceback() -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         host, port = process.stdout.readline().strip().removeprefix("serving spad512:").split(",port=")
-        flood = [socket.create_connection((host, int(port))) for _ in range(40)]
+        flood: list[socket.socket] = []
+        with suppress(TimeoutError):
+            while len(flood) < 40:
+                flood.append(socket.create_connection((host, int(port)), timeout=2))
         assert process.stderr is not None
         assert "Too many open files" in process.stderr.readline()
         for each in flood:
             each.close()
-        with open_camera(f"spad512:{host},port={port},frames=1") as camera:
-            camera.configure(Settings(10e-6))
-            assert next(iter(camera.blocks())).counts.shape == (1, 512, 512)
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            assert client.recv(7) == b"SPAD512"
         process.terminate()
         assert process.wait(30) == 143
-        assert "Traceback" not in process.stderr.read()
+        assert process.stderr.read() == "stopped; files already finished are whole\n"
 
 
 def test_a_taken_port_is_told() -> None:

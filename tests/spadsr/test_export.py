@@ -159,5 +159,5 @@ def test_refusals(small_weights: Path, tmp_path: Path, arguments: list[str], sai
 
 def test_names_the_package_that_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, restorer: Restorer) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(InputError, match=r"onnxscript.*pip install 'spadsr\[export\]'"):
+    with pytest.raises(InputError, match=r"onnxscript.*pip install '\.\[export\]'"):
         export_onnx(restorer, sensor_to_export(None, None, 1), 4, tmp_path / "a.onnx")

@@ -1,5 +1,6 @@
 """Restoring recordings: what is written, in which units, block by block, and what is refused."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import cv2
 import h5py
 import numpy as np
 import pytest
+import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +23,12 @@ from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.interrupts import Interrupted as Stopped
 from noise_model.sensor import HOT, USER, Exposure, Sensor
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.recordings import RestoredFiles, distinct_results, restore_capture, result_path
+from spadsr.restoration.restored import output_bytes
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.weights import load_restorer
@@ -222,7 +226,7 @@ def test_where_results_go(tmp_path: Path) -> None:
     assert result_path(capture, tmp_path / "new" / "folder") == tmp_path / "new" / "folder" / "a.b.sr.h5"
     assert result_path(capture, tmp_path / "mine.h5") == tmp_path / "mine.h5"
     assert result_path(capture, tmp_path / "there.h5") == tmp_path / "there.h5" / "a.b.sr.h5"
-    with pytest.raises(InputError, match=r"not \.h5; give a folder"):
+    with pytest.raises(InputError, match=r"not a kind of file that is written; .* or give a folder"):
         result_path(capture, tmp_path / "notes.txt")
 
 
@@ -240,6 +244,114 @@ def test_a_capture_is_not_overwritten(recorded: Record, restorer: Restorer) -> N
         restored(path, restorer, output=path.parent / "." / path.name)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".hdf5", ".mp4"])
+def test_files_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Path, ending: str) -> None:
+    """Block by block, and the same rates as in a result; only results have a sheet beside them."""
+    path = recorded(300, 16, 16)
+    done = restored(path, restorer, output=tmp_path / f"a{ending}")
+    assert (done.result, done.images) == (tmp_path / f"a{ending}", 300)
+    assert done.pictures == ((tmp_path / "a.png",) if ending == ".hdf5" else ())
+    rate, sd = answer(restored(path, restorer, output=tmp_path / "b.h5").result)
+    if ending == ".tif":
+        np.testing.assert_array_equal(tifffile.imread(done.result), rate)
+    if ending == ".ome.tif":
+        np.testing.assert_array_equal(tifffile.imread(done.result), np.stack([rate, sd], axis=1))
+    if ending == ".hdf5":
+        np.testing.assert_array_equal(answer(done.result)[0], rate)
+    if ending == ".mp4":
+        assert cv2.VideoCapture(str(done.result)).get(cv2.CAP_PROP_FRAME_COUNT) == 300
+    else:
+        size = output_bytes(done.result, (300, 16, 16), 2)
+        assert 0.5 < size / done.result.stat().st_size < 1.1  # pieces of a result are not all full
+
+
+def test_a_picture_restores_the_first_image_alone(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
+    path = recorded(5, 16, 16)
+    done = restored(path, restorer, 4, output=tmp_path / "a.png")
+    assert (done.images, done.result, done.pictures) == (1, tmp_path / "a.png", (tmp_path / "a.png",))
+    assert np.shape(cv2.imread(str(done.result), cv2.IMREAD_UNCHANGED)) == (64, 64)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.sr.png", "a.h5"])
+def test_a_picture_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Path, name: str) -> None:
+    path = recorded(11, 8, 8)
+    with open_capture(path, first=1) as capture:
+        done = restore_capture(capture, restorer, 2, None, tmp_path / name, quiet, each=True)
+    ending = name[1:].replace(".h5", ".png")
+    assert done.pictures == tuple(tmp_path / f"a-{i}{ending}" for i in range(10))
+    others = {tmp_path / name} if name == "a.h5" else set()
+    assert set(tmp_path.iterdir()) == {path, *others, *done.pictures}
+    [shape] = {np.shape(cv2.imread(str(picture), cv2.IMREAD_UNCHANGED)) for picture in done.pictures}
+    assert (shape == (16, 16)) == (name == "a.png")
+
+
+def stopping_after(blocks: int) -> Callable[[int, int], None]:
+    """A progress report that asks to stop, as Ctrl-C does, once so many blocks are done."""
+    calls = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal calls
+        calls += done > 0
+        if calls == blocks:
+            signal.raise_signal(signal.SIGINT)
+
+    return report
+
+
+def test_what_is_done_is_kept_and_gone_on_from(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
+    """A part is a result of its own; the same call completes it to what an undisturbed run writes."""
+    path = recorded(600, 16, 16)
+    part, result = path.with_name("capture.sr.part.h5"), path.with_name("capture.sr.h5")
+    with open_capture(path) as capture, pytest.raises(Stopped, match="stopped after 512 of 600 images") as stop:
+        restore_capture(capture, restorer, 2, None, None, stopping_after(2))
+    assert stop.value.exit_code == 130
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["capture.h5", "capture.sr.part.h5"]
+    whole = restored(path, restorer, output=tmp_path / "whole.h5")
+    with read_result(part) as kept:
+        assert len(kept) == 512
+        assert "only the first 512 of 600 images: restoring was stopped" in kept.warnings
+        np.testing.assert_array_equal(kept.read(0, 512).rate, answer(whole.result)[0][:512])
+    with pytest.raises(InputError, match="part of another result, or one made with other options"):
+        restored(path, restorer, 4)
+    done = restored(path, restorer)
+    assert (done.images, done.taken_over, done.warnings) == (600, 512, whole.warnings)
+    for one, other in zip(answer(result), answer(whole.result), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert done.check == whole.check
+    assert not part.exists()
+
+
+def test_a_part_of_other_counts_is_not_gone_on_from(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(300, 16, 16)
+    with open_capture(path) as capture, pytest.raises(Stopped):
+        restore_capture(capture, restorer, 2, None, None, stopping_after(1))
+    with h5py.File(path, "r+") as file:
+        file[f"{DETECTOR}/data"][255] = 0
+    with pytest.raises(InputError, match="part of another result"):
+        restored(path, restorer)
+
+
+def test_a_stopped_stack_leaves_nothing(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
+    path = recorded(600, 16, 16)
+    with open_capture(path) as capture, pytest.raises(Stopped):
+        restore_capture(capture, restorer, 2, None, tmp_path / "a.tif", stopping_after(1))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_region_of_a_calibrated_sensor(recorded: Record) -> None:
+    """The maps of the region; a sensor of another array is refused all the same."""
+    path = recorded(2, 16, 24)
+    dark = torch.arange(16 * 24, dtype=torch.float32).reshape(16, 24)
+    whole = Sensor("mine", torch.ones(16, 24), dark, 0.0, 1, pixel_mask=torch.eye(16, 24, dtype=torch.int32))
+    with open_capture(path, roi=(slice(2, 10), slice(4, 8))) as capture:
+        sensor, _ = sensor_of(capture, whole)
+        assert torch.equal(sensor.dark_count_rate, dark[2:10, 4:8])
+        assert torch.equal(sensor.good, whole.good[2:10, 4:8])
+        other = replace(whole, pde=torch.ones(32, 32), dark_count_rate=torch.ones(32, 32), pixel_mask=None)
+        with pytest.raises(InputError, match="a sensor of 32 x 32 pixels"):
+            sensor_of(capture, other)
 
 
 class Interrupted:

@@ -50,7 +50,7 @@ def test_packages_that_are_missing_are_named(
 ) -> None:
     _loaded.cache_clear()
     monkeypatch.setattr(pretrained, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'spadsr\[peers\]'"):
+    with pytest.raises(InputError, match=r"pip install '\.\[peers\]'"):
         enlarged_by("waifu2x")(counts, ForwardModel(sensor, Exposure(1e-5, 16)), 4)
 
 

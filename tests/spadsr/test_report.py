@@ -13,7 +13,7 @@ from PIL import Image
 from hardware.captures.capture import Capture, open_capture
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
-from spadsr.pictures.sheets import Strip, _rate_bar, contact_sheet, enlarged, rate_scale, sheet
+from spadsr.pictures.sheets import Strip, _rate_bar, contact_sheet, enlarged, in_units, rate_scale, sheet, text_width
 
 
 def model_of(capture: Capture) -> ForwardModel:
@@ -49,6 +49,36 @@ def test_a_sheet_says_where_it_comes_from(recorded: Callable[..., Path], tmp_pat
     with Image.open(path) as picture:
         assert picture.text["Software"].startswith("spadsr ")
         assert picture.text["Weights"] == "abc"
+
+
+def test_a_sheet_draws_large_answers_as_they_are(recorded: Callable[..., Path], tmp_path: Path) -> None:
+    """At x16 a pixel of the page for each of the answer; above 2048, means over a whole number of pixels."""
+    random = np.random.default_rng(2)
+    with open_capture(recorded(1, 64, 8)) as capture:
+        rate = random.random((1024, 128)).astype(np.float32)
+        sheet(tmp_path / "a.png", rate, None, model_of(capture))
+    column = shades(tmp_path / "a.png")[64 : 64 + 1024, 24 + 96 : 24 + 96 + 128]
+    assert np.allclose(column, 255 * rate_scale(rate)(rate), atol=2)
+    with open_capture(recorded(1, 150, 2)) as capture:
+        rate = random.random((2400, 32)).astype(np.float32)
+        sheet(tmp_path / "b.png", rate, None, model_of(capture))
+    left = 24 + (max(320, text_width("restored x16, 2400 x 32, drawn 2 x 2 as one", 10) + 16) - 16) // 2
+    column = shades(tmp_path / "b.png")[64 : 64 + 1200, left : left + 16]
+    assert np.allclose(column, 255 * rate_scale(rate)(rate.reshape(1200, 2, 16, 2).mean(axis=(1, 3))), atol=2)
+
+
+def test_the_uncertainty_is_legible_beside_bright_things(recorded: Callable[..., Path], tmp_path: Path) -> None:
+    """Faint places are told apart by three decades, and a grid at the pitch of the array is not there."""
+    uncertainty = np.full((64, 64), 100.0, np.float32)
+    uncertainty[:, 16:32], uncertainty[:, 32:] = 1000.0, 1e4
+    grid = np.where(np.arange(64) % 4 < 2, 0.5, 1.5)[:, None]
+    with open_capture(recorded(1, 16, 16)) as capture:
+        rate = np.linspace(0, 1e5, 64 * 64, dtype=np.float32).reshape(64, 64)
+        sheet(tmp_path / "a.png", rate, (uncertainty * grid).astype(np.float32), model_of(capture))
+    panel = shades(tmp_path / "a.png")[64 : 64 + 768, 24 + 768 + 16 :][:, :768].reshape(64, 12, 64, 12)[:, 6, :, 6]
+    faint, middle, bright = panel[8:-8, 4:12], panel[8:-8, 20:28], panel[8:-8, 40:]
+    assert max(np.ptp(each) for each in (faint, middle, bright)) <= 2
+    assert 100 < bright.mean() - middle.mean() == pytest.approx(middle.mean() - faint.mean(), abs=2)
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-30, 1e9])
@@ -123,11 +153,14 @@ def test_a_contact_sheet_holds_every_strip(tmp_path: Path) -> None:
     path = tmp_path / "contact.png"
     contact_sheet(strips, path, columns=2)
     page = shades(path)
-    assert page.shape == (2 * (32 + 56) + 16, 2 * (3 * 18 + 16) + 16)
+    pitch = text_width("small", 8) + 4  # headings do not run into each other, nor labels
+    labels = [f"{each.label}   white = {in_units(rate_scale(each.rates['large']).vmax)}" for each in strips]
+    across = max(3 * pitch, *(text_width(label, 8) for label in labels)) + 16
+    assert page.shape == (2 * (32 + 56) + 16, 2 * across + 16)
     for index, strip in enumerate(strips):
         row, column = divmod(index, 2)
-        top, left = row * 88 + 28, 16 + column * 70
-        panels = [page[top : top + 32, left + 18 * place :][:, :16] for place in range(3)]
+        top, left = row * 88 + 28, 16 + column * across
+        panels = [page[top : top + 32, left + pitch * place :][:, :16] for place in range(3)]
         scale = rate_scale(strip.rates["large"])
         assert np.allclose(panels[0], 255 * scale(enlarged(strip.rates["small"], 4)), atol=2)
         assert np.allclose(panels[1], 255 * scale(strip.rates["large"]), atol=2)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import h5py
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
+from spadsr.pictures.grey import write_film
+from spadsr.pictures.sheets import enlarged, rate_scale
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.recordings import Restoration
@@ -172,7 +175,7 @@ def test_captures_are_not_results(recorded: Callable[..., Path], tmp_path: Path)
         read_result(tmp_path / "none.sr.h5")
 
 
-@pytest.mark.parametrize("name", ["cell.tif", "cell", "cell.npy", "cell.OME"])
+@pytest.mark.parametrize("name", ["cell", "cell.npy", "cell.OME"])
 def test_kinds_of_file_that_are_not_written(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"a name ending in \.h5, \.ome\.tif"):
         made().save(tmp_path / name)
@@ -237,6 +240,43 @@ def test_ome_readers_find_two_channels_with_their_units(tmp_path: Path) -> None:
     assert (facts["model_sha256"], facts["warnings"]) == ("ab" * 32, ["guesswork", "2 < 3"])
 
 
+def test_imagej_opens_the_rates(tmp_path: Path) -> None:
+    made().save(tmp_path / "a.tif")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_imagej
+        np.testing.assert_array_equal(file.asarray(), made().rate)
+        facts = json.loads(file.imagej_metadata["Info"])  # type: ignore[index]
+    assert (facts["unit"], facts["scale"]) == ("counts/s per native pixel area", 4)
+    assert facts["warnings"] == ["guesswork", "2 < 3"]
+
+
+def test_the_picture_alone(tmp_path: Path) -> None:
+    """A grey level for every restored pixel of the first image; the metadata say what white is."""
+    stack = made()
+    stack.save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as opened:
+        assert (opened.mode, opened.size) == ("L", (20, 12))
+        levels = np.asarray(opened).astype(float)
+        assert opened.text["White"].endswith("counts/s")  # type: ignore[attr-defined]
+    np.testing.assert_allclose(levels, 255 * rate_scale(stack.rate[0])(stack.rate[0]), atol=0.51)
+
+
+def test_a_film_shows_every_image(tmp_path: Path) -> None:
+    """Odd sides are made even, as films need; small pictures are enlarged."""
+    stack = made()
+    stack.save(tmp_path / "a.mp4")
+    film = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    frames = []
+    while (read := film.read())[0]:
+        frames.append(read[1][..., 0].astype(float))
+    assert np.shape(frames) == (6, 12 * 25, 20 * 25)
+    expected = enlarged(255 * np.asarray(rate_scale(stack.rate[0])(stack.rate)), 25)
+    assert np.abs(np.array(frames) - expected).mean() < 10  # it is compressed
+    odd = np.ones((701, 513), np.float32)
+    write_film(tmp_path / "odd.mp4", iter([odd]), rate_scale(odd))
+    assert cv2.VideoCapture(str(tmp_path / "odd.mp4")).get(cv2.CAP_PROP_FRAME_HEIGHT) == 702
+
+
 def test_a_single_image_as_ome_tiff(tmp_path: Path) -> None:
     made()[2].save(tmp_path / "a.ome.tiff")
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.ome.tiff")[0].squeeze(), made().rate[2])
@@ -251,8 +291,8 @@ def test_it_shows_itself_in_a_notebook(tmp_path: Path) -> None:
     """As saved; warnings below, as text; without what was recorded where only the result is known."""
     image = made()[1]
     shown = image._repr_png_()
-    image.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(picture(shown), picture(tmp_path / "a.png"))
+    image.save(tmp_path / "a.sr.png")
+    np.testing.assert_array_equal(picture(shown), picture(tmp_path / "a.sr.png"))
     html = image._repr_html_()
     assert html.startswith('<img src="data:image/png;base64,')
     assert "<li>2 &lt; 3</li>" in html
@@ -260,7 +300,7 @@ def test_it_shows_itself_in_a_notebook(tmp_path: Path) -> None:
     with read_result(tmp_path / "a.sr.h5") as result:
         read = picture(result[0]._repr_png_())
     assert 0 < picture(shown).shape[1] - read.shape[1] < picture(shown).shape[1] / 2
-    with Image.open(tmp_path / "a.png") as opened:
+    with Image.open(tmp_path / "a.sr.png") as opened:
         assert opened.text["Weights"] == f"default {'ab' * 32}"  # type: ignore[attr-defined]
 
 

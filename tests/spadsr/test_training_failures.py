@@ -21,6 +21,7 @@ from small_run import CPU, SMALL, quiet, source_of
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.interrupts import noted_signals
+from noise_model.owned_folder import owned
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import load_restorer, save_weights
 from spadsr.training.distributed import Team
@@ -176,10 +177,11 @@ def test_curves_of_a_resumed_run_replace_what_it_does_again(tmp_path: Path) -> N
     assert shown == [(1, 1.0), (2, 1.0), (3, 1.0), (4, 2.0), (5, 2.0), (6, 2.0), (7, 2.0)]
 
 
-def test_too_large_a_batch_says_what_to_lower(tmp_path: Path, path: Path) -> None:
+def test_too_large_a_batch_says_what_to_lower(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """16 TiB of random numbers: the allocator refuses."""
+    monkeypatch.setattr("spadsr.training.trainer.training_loss", lambda *_: torch.rand(1 << 42))
     with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= or native=") as caught:
-        run_training(str(path), [f"batch={1 << 41}"], tmp_path / "run", "cpu", False, quiet, quiet)
+        run_training(str(path), [], tmp_path / "run", "cpu", False, quiet, quiet)
     assert "\n" not in str(caught.value)
 
 
@@ -195,6 +197,13 @@ def test_memory_that_ends_while_training(
     with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= or native="):
         run_training(None, ["steps=3"], tmp_path, "cpu", True, quiet, quiet)
     assert restored(tmp_path).step == 2
+
+
+def test_a_run_folder_has_one_training(tmp_path: Path, path: Path) -> None:
+    with owned(tmp_path / "run"), pytest.raises(InputError, match="in use by process"):
+        run_training(str(path), ["steps=2"], tmp_path / "run", "cpu", False, quiet, quiet)
+    run_training(str(path), ["steps=2"], tmp_path / "run", "cpu", False, quiet, quiet)
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_other_errors_are_not_taken_for_it(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

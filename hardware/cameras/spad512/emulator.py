@@ -49,6 +49,7 @@ class Server:
         self._calibration = calibration
         self._pile_up = False
         self._one, self._clients = asyncio.Lock(), 0
+        self._said: set[str] = set()
 
     async def serve(self, port: int, ready: Callable[[int], None]) -> None:
         """Serves on `port` of this machine (0: a free one) until it is cancelled; calls `ready` with the port.
@@ -56,9 +57,9 @@ class Server:
         Raises:
             CameraError: the port is taken, or none.
         """
-        asyncio.get_running_loop().set_exception_handler(_note)
-        try:
-            server = await asyncio.start_server(self._client, HOST, port)
+        asyncio.get_running_loop().set_exception_handler(self._note)
+        try:  # asyncio tries as many connections at once as may wait, and as often if there is none left
+            server = await asyncio.start_server(self._client, HOST, port, backlog=1)
         except (OSError, OverflowError) as error:
             raise CameraError(f"port {port}: {error}; choose another", "port") from error
         async with server:
@@ -80,6 +81,13 @@ class Server:
         finally:
             self._clients -= 1
             writer.close()
+
+    def _note(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Says once what asyncio would print with a traceback again and again, such as that connections run out."""
+        error, said = context.get("exception"), f"{context.get('message')} ({context.get('exception')!r})"
+        if isinstance(error, Exception) and said not in self._said:  # Ctrl-C is none
+            _log.warning("emulated SPAD512: %s", said)
+            self._said.add(said)
 
     async def _send(self, writer: asyncio.StreamWriter, reply: AsyncIterator[bytes]) -> None:
         async for part in reply:
@@ -133,11 +141,6 @@ class Server:
         for start in range(0, images, BATCH):
             rates = self._photon_rate.expand(min(BATCH, images - start), ROWS, COLUMNS)
             yield ForwardModel(self._sensor, Exposure(exposure / frames, frames)).sample(rates, self._generator).numpy()
-
-
-def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Takes what asyncio would print with a traceback, such as that no connection is left: it goes on by itself."""
-    _log.warning("SPAD512 emulator: %s (%s)", context.get("message"), context.get("exception"))
 
 
 def scene() -> Tensor:

@@ -1,0 +1,84 @@
+"""TIFF files of restored images, for Fiji, napari and other viewers, written image by image."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from hardware.hdf5.nexus_tree import creator
+from noise_model.errors import InputError
+from noise_model.files import whole_file
+
+#: What the channels hold, in order.
+CHANNELS = ("rate, counts/s per native pixel area", "standard uncertainty, counts/s per native pixel area")
+
+_LARGEST_CLASSIC_TIFF = (1 << 32) - (1 << 28)  # bytes, less a margin for the tags
+
+Pages = Iterator[NDArray[np.float32]]
+
+
+def write_imagej_tiff(
+    path: Path, pages: Pages, shape: tuple[int, int, int], *, frame_time: float | None, description: Mapping[str, Any]
+) -> None:
+    """Writes images as a float32 stack that ImageJ opens.
+
+    Args:
+        pages: T images (H, W); `shape` is (T, H, W).
+        frame_time: s from the start of one image to the start of the next, where known.
+        description: facts, stored as JSON in ImageJ's "Info".
+
+    Raises:
+        InputError: more than the 4 GB that ImageJ reads as TIFF.
+    """
+    if 4 * np.prod(shape, dtype=np.int64) > _LARGEST_CLASSIC_TIFF:
+        raise InputError(f"{path}: more than 4 GB do not fit a TIFF for ImageJ; write .ome.tif or .h5", "output")
+    metadata = {"axes": "TYX", "Info": json.dumps(description)} | ({"finterval": frame_time} if frame_time else {})
+    _write(path, pages, shape, metadata, imagej=True)
+
+
+def write_ome_tiff(
+    path: Path,
+    pages: Pages,
+    shape: tuple[int, int, int],
+    *,
+    scale: int,
+    exposure: float,
+    frame_time: float | None,
+    description: Mapping[str, Any],
+) -> None:
+    """Writes rates and their uncertainty as the two channels of a float32 OME-TIFF stack.
+
+    Args:
+        pages: for each of T images its rate and its uncertainty, (s H, s W); `shape` is (T, s H, s W).
+        scale: s; a pixel is 1/s of a native one, which is the unit of length, as the pitch of the array is not known.
+        exposure: s, of one image.
+        frame_time: s from the start of one image to the start of the next, where known.
+        description: further facts, stored as JSON.
+    """
+    planes = 2 * shape[0]
+    metadata: dict[str, Any] = {
+        "axes": "TCYX",
+        "Channel": {"Name": list(CHANNELS)},
+        "PhysicalSizeX": 1 / scale,
+        "PhysicalSizeXUnit": "pixel",
+        "PhysicalSizeY": 1 / scale,
+        "PhysicalSizeYUnit": "pixel",
+        "Plane": {"ExposureTime": [exposure] * planes, "ExposureTimeUnit": ["s"] * planes},
+        "Description": json.dumps(description),
+    }
+    if frame_time:
+        metadata |= {"TimeIncrement": frame_time, "TimeIncrementUnit": "s"}
+    whole = (shape[0], 2, *shape[1:])
+    large = bool(4 * np.prod(whole, dtype=np.int64) > _LARGEST_CLASSIC_TIFF)
+    _write(path, pages, whole, metadata, ome=True, bigtiff=large)
+
+
+def _write(path: Path, pages: Pages, shape: tuple[int, ...], metadata: dict[str, Any], **how: Any) -> None:
+    with whole_file(path) as partial, tifffile.TiffWriter(partial, **how) as writer:
+        writer.write(
+            pages, shape=shape, dtype=np.float32, photometric="minisblack", metadata=metadata, software=creator()
+        )
