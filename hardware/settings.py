@@ -49,6 +49,12 @@ class PartialSettings(BaseModel):
         """The settings that are known, by name."""
         return self.model_dump(exclude_none=True)
 
+    def possible(self, count: int) -> bool:
+        """Whether an image can hold a count, by what is known at the least; not if nothing is."""
+        if self.cycles is None and self.counter_bits is None and self.saturation_value is None:
+            return False
+        return count <= (self.saturation_value or (self.cycles or 1) * ((1 << (self.counter_bits or 1)) - 1))
+
     def complete(self, file: Path) -> "Settings":
         """The settings with everything known: `count_time` must be, what else is missing is as in `Settings`.
 

@@ -19,6 +19,9 @@ from noise_model.sensor_file import read_sensor_file, write_sensor_file
 #: Bits of `pixel_mask`, as in NeXus NXdetector.
 GAP, DEAD, UNDER_RESPONDING, HOT, NOISY, USER = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 8
 
+#: Places within a pixel along each side: the counts of a moving array can be kept apart by the place that the centre of
+#: the pixel was in.
+PLACES = 4
 
 _Cycles = TypeVar("_Cycles", int, Tensor)
 
@@ -29,7 +32,8 @@ class Exposure:
 
     Attributes:
         count_time: s.
-        cycles: of all pixels, or a map (H, W) of whole numbers, 0 where a pixel never looked.
+        cycles: of all pixels, or a map (H, W) of whole numbers, 0 where a pixel never looked; (B, H, W) where images
+            have maps of their own.
     """
 
     count_time: float
@@ -37,7 +41,7 @@ class Exposure:
 
     @property
     def map(self) -> Tensor | None:
-        """The frames of each pixel, (H, W); None where one number is that of all."""
+        """The frames of each pixel, (H, W) or (B, H, W); None where one number is that of all."""
         return self.cycles if isinstance(self.cycles, Tensor) and self.cycles.ndim > 1 else None
 
     @property
@@ -52,6 +56,11 @@ class Exposure:
             return self.cycles
         looked = self.cycles[self.cycles > 0]
         return int(looked.min()) if looked.numel() else 0
+
+    @property
+    def frames(self) -> str:
+        """The number of frames in words: of all pixels, or from the fewest of a pixel that looked to the most."""
+        return f"{self.most_cycles}" if self.map is None else f"{self.least_cycles} to {self.most_cycles}"
 
     def parts(self) -> list[tuple["Exposure", Tensor]]:
         """Exposures of one number of frames each that add up to a map's, and which pixels (H, W) each of them is of."""
@@ -177,6 +186,15 @@ class Sensor:
             crosstalk=self.crosstalk.to(device),
             pixel_mask=mask,
         )
+
+    def exposed_for(self, count_time: float) -> Self:
+        """The same array in the mode that frames of `count_time` s put it in.
+
+        A counting array whose frame is no longer than its dead time cannot count beyond one: it is a binary array.
+        """
+        if self.binary or count_time > self.dead_time:
+            return self
+        return replace(self, counter_bits=1, dead_time=0.0, counter_wraps=False)
 
     def cropped(self, rows: slice, columns: slice) -> Self:
         """A region of the same array, with maps of its own."""

@@ -98,7 +98,7 @@ def _entries(law: Law) -> int:
     return law.rows * law.width
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)  # training draws from some 360 laws: none of them is tabulated twice
 def part(law: Law, device: torch.device) -> Part:
     """The tables of a law; they are made once."""
     if not isinstance(law, CountingProcess) or not law.smooth or _entries(law) <= _LARGEST_TABLE:

@@ -12,10 +12,12 @@ from torch import Tensor
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Exposure, Sensor
 from noise_model.sensor_file import SensorStatistics
+from simulate.moving import sample_moving
 
 _T = TypeVar("_T")
 
 _MOST_DIFFERENCE = 64.0  # between the frames of two pixels of one capture
+_DRIFT, _TREMBLING = (0.2, 8.0), (0.01, 0.5)  # native pixels, of an array that moves
 _MOST_BLIND = 0.1  # share of pixels that never looked
 
 
@@ -59,6 +61,7 @@ class PairRecipe(BaseModel):
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
     dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
     mapped_share: float = Field(default=0.0, ge=0, le=1, description="captures with a number of frames for each pixel")
+    moving_share: float = Field(default=0.0, ge=0, le=1, description="captures of an array that moves, with its places")
     starred_share: float = Field(default=0.06, ge=0, le=1, description="captures with points of light added")
     star_fraction: _Range = Field(default=(1e-3, 1e-2), description="points over native pixels")
     star_flux: _Range = Field(default=(0.3, 30.0), description="that of so many white native pixels")
@@ -70,7 +73,8 @@ class Pair:
     """A batch of captures with their true rates.
 
     Attributes:
-        counts: (B, H, W) int32.
+        counts: (B, H, W) int32; of an array that moves (B, 4 H, 4 W), on the grid of its places, as the frames of its
+            exposure then are.
         targets: scale s -> (B, s H, s W) photon detection rate, counts/s per native pixel area; where the sensor is not
             known, together with the counts that look like photons.
         model: how they were taken, as far as that is known: one exposure, sensors with maps (B, H, W).
@@ -98,8 +102,13 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     low, high = recipe.binary_white if sensor.binary else recipe.counting_white
     low = max(low, recipe.least_counts / exposure.most_cycles)
     white = draws.log_uniform_map((low, high), (shape[0], 1, 1)) / exposure.count_time
-    counts = model.sample(targets[1] * white, draws.maps)
     rates = {s: target * white for s, target in targets.items()}
+    if recipe.moving_share > 0 and exposure.map is None and draws.uniform() < recipe.moving_share:
+        path = _path(exposure.most_cycles, draws)
+        counts, cycles = sample_moving(model, rates[scale], scale, path, draws.maps)
+        model = replace(model, exposure=replace(exposure, cycles=cycles))
+    else:
+        counts = model.sample(rates[1], draws.maps)
     if draws.uniform() < recipe.known_share:
         return Pair(counts, rates, model)
     # Without knowing the sensor, one cannot tell ordinary dark counts, afterpulses and crosstalk from photons; hot
@@ -216,16 +225,22 @@ def _cycles_map(shape: tuple[int, int], most: int, draws: Draws) -> Tensor:
     angle, down, right = 2 * math.pi * draws.uniform(), draws.uniform() - 0.5, draws.uniform() - 0.5
     across = math.cos(angle) * rows + math.sin(angle) * columns
     alone, blind = torch.rand((2, *shape), generator=draws.maps, device=device)
-    fewer = draws.choice(
-        (
-            (across > down).float(),
-            (0.5 + 0.5 * across).clamp(0, 1),
-            (torch.hypot(rows - down, columns - right) > 0.5).float(),
-            alone,
-        )
-    )
+    halves = (across > down).float()
+    disc = (torch.hypot(rows - down, columns - right) > 0.5).float()
+    fewer = draws.choice((halves, halves, (0.5 + 0.5 * across).clamp(0, 1), disc, alone, alone))
     cycles: Tensor = (most * draws.log_uniform((1 / _MOST_DIFFERENCE, 1.0)) ** fewer).round().clamp(min=1)
     return cycles.masked_fill(blind < _MOST_BLIND * draws.uniform() ** 3, 0).long()
+
+
+def _path(cycles: int, draws: Draws) -> list[tuple[float, float]]:
+    """Where an array that drifts and trembles is within a pixel, step by step; steps divide the frames evenly."""
+    steps = math.gcd(cycles, draws.choice((8, 16, 32)))
+    angle, length = 2 * math.pi * draws.uniform(), draws.log_uniform(_DRIFT)
+    trembling = draws.log_uniform(_TREMBLING) * torch.randn(2, steps, generator=draws.host)
+    time = torch.linspace(-0.5, 0.5, steps)
+    down, right = (length * part * time for part in (math.sin(angle), math.cos(angle)))
+    places = torch.stack([down, right]) + trembling + torch.rand(2, 1, generator=draws.host)
+    return [(row, column) for row, column in (places % 1 - 0.5).clamp(max=0.499).T.tolist()]
 
 
 def _kernel(nearest: float) -> Tensor:

@@ -1,6 +1,5 @@
 """Recipes of simulated sets: the images that are made of every scene."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -48,8 +47,6 @@ class SimulationRecipe(BaseModel):
     def sensor(self, sensor: Sensor) -> Sensor:
         """The middle of a sensor, of the recipe's shape, in the mode that the exposure puts it in.
 
-        A counting array whose frame is no longer than its dead time cannot count beyond one: it is a binary array.
-
         Raises:
             InputError: the sensor is smaller than the recipe's shape.
         """
@@ -57,9 +54,7 @@ class SimulationRecipe(BaseModel):
         if rows < self.shape[0] or columns < self.shape[1]:
             wanted = f"{self.shape[0]}x{self.shape[1]}"
             raise InputError(f"{sensor.name}: a sensor of {rows}x{columns} pixels; expected {wanted} or more")
-        if self.count_time <= sensor.dead_time:
-            sensor = replace(sensor, counter_bits=1, dead_time=0.0, counter_wraps=False)
-        return _middle(sensor, self.shape)
+        return _middle(sensor.exposed_for(self.count_time), self.shape)
 
     @classmethod
     def load(cls, path: str | Path = "default") -> Self:

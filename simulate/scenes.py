@@ -9,10 +9,10 @@ from typing import Protocol
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
+from noise_model.image_files import grey_levels, photograph
 from simulate.procedural import procedural_scene
 from simulate.textures import Shape, log_uniform
 
@@ -68,7 +68,7 @@ class PhotoScenes:
     def scene(self, index: int, shape: Shape) -> Picture:
         """The part of a photograph of that index: see `SceneSource`."""
         rng = scene_rng(self.seed, index)
-        grey = _grey(self.paths[self._photo(index)]).astype(np.float32)
+        grey = photograph(self.paths[self._photo(index)]).astype(np.float32)
         picture = np.maximum(cropped(grey, shape, rng), 0) * np.float32(1 / 255)
         return np.square(picture) if rng.uniform() < self.squared_share else picture
 
@@ -92,14 +92,15 @@ def photographs(folder: str | Path, seed: int, squared_share: float = 0.5) -> tu
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder of photographs")
-    candidates = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    candidates = sorted(path for path in found if not _left_by_a_mac(path.relative_to(folder)))
     with ThreadPoolExecutor() as threads:
         checksums = list(threads.map(_checksum, candidates))
     paths = tuple(path for path, checksum in zip(candidates, checksums, strict=True) if checksum)
     corrupt = [path for path, checksum in zip(candidates, checksums, strict=True) if not checksum]
     if not paths:
-        found = f"{len(corrupt)} images that cannot be read" if corrupt else "no image"
-        raise InputError(f"{folder}: {found}; expected photographs ({', '.join(sorted(SUFFIXES))})")
+        there = f"{len(corrupt)} images that cannot be read" if corrupt else "no image"
+        raise InputError(f"{folder}: {there}; expected photographs ({', '.join(sorted(SUFFIXES))})")
     return PhotoScenes(seed, paths, _joined(checksums), squared_share), corrupt
 
 
@@ -121,20 +122,9 @@ def cropped(picture: Picture, shape: Shape, rng: np.random.Generator) -> Picture
     return resized[top : top + shape[0], left : left + shape[1]]
 
 
-def _grey(path: Path) -> NDArray[np.uint8]:
-    image = _decoded(path.read_bytes()) if path.is_file() else None
-    if image is None:
-        raise InputError(f"{path}: no longer a readable image; leave the photographs alone until the set is complete")
-    return image
-
-
-def _decoded(data: bytes) -> NDArray[np.uint8] | None:
-    """The grey levels of an image file, 0 to 255; None if it is not one, or not whole."""
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the caller says what is wrong, in one line
-    if not data:
-        return None
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
-    return None if image is None or image.size == 0 else np.asarray(image, np.uint8)
+def _left_by_a_mac(path: Path) -> bool:
+    """Whether a file is one that a Mac leaves beside others or in archives, which is no image in spite of its name."""
+    return path.name.startswith(".") or "__MACOSX" in path.parts
 
 
 def _checksum(path: Path) -> str:
@@ -143,7 +133,7 @@ def _checksum(path: Path) -> str:
         data = path.read_bytes()
     except OSError:
         return ""
-    return "" if _decoded(data) is None else hashlib.sha256(data).hexdigest()
+    return "" if grey_levels(data) is None else hashlib.sha256(data).hexdigest()
 
 
 def _joined(checksums: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hardware.hdf5.checks import bomb_check, check_present
+from hardware.hdf5.checks import attribute, bomb_check, check_present
 from hardware.hdf5.nexus_tree import inside, plain
 from hardware.parsing.source import blaming
 from noise_model.config_files import LARGEST_ARRAY, LONGEST, SHORTEST
@@ -123,8 +123,8 @@ class Shard:
 
     def sensor(self) -> Sensor:
         """The sensor, of the shard's shape and mode."""
-        attributes = inside(self.path, self._file, "sensor").attrs
-        numbers = {name: plain(attributes[name]) for name in NUMBERS}
+        sensor = inside(self.path, self._file, "sensor")
+        numbers = {name: plain(attribute(self.path, sensor, name)) for name in NUMBERS}
         there = [name for name in _SENSOR_MAPS if inside(self.path, self._file, f"sensor/{name}") is not None]
         maps = {name: self._small(f"sensor/{name}", "biuf", 2) for name in there}
         return Sensor(**attributes_of(self.path, numbers, maps))
@@ -139,7 +139,7 @@ class Shard:
     def exposures(self) -> list[Exposure]:
         """The exposure of each bit depth."""
         cycles: list[int] = self._small("exposure/cycles", "iu", 1).tolist()
-        seconds = float(inside(self.path, self._file, "exposure").attrs["count_time"])
+        seconds = float(attribute(self.path, inside(self.path, self._file, "exposure"), "count_time"))
         if not SHORTEST <= seconds <= LONGEST or not all(1 <= each <= _MOST_CYCLES for each in cycles):
             raise ValueError(f"exposures of {cycles} x {seconds} s")
         return [Exposure(seconds, each) for each in cycles]
@@ -199,6 +199,6 @@ def opened_shard(path: Path) -> Iterator[Shard]:
     except (OSError, ValueError) as error:
         raise refusal from error
     with file, blaming(path, "shard of a simulated set"):
-        if plain(file.attrs.get("kind")) != KIND:
+        if "kind" not in file.attrs or plain(attribute(path, file, "kind")) != KIND:
             raise refusal
         yield Shard(path, file)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from hardware.captures.capture import Capture
 from hardware.captures.in_memory import capture_in_memory
+from hardware.captures.pixel_masks import masked
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.files import at_home
@@ -47,6 +48,8 @@ def restore(
     scale: int = 4,
     sum: int = 1,
     image: int | None = None,
+    dark: str | Path | Sequence[str | Path] = (),
+    mask: str | Path | ArrayLike | None = None,
     weights: Restorer | str | Path | None = None,
     device: str = "cpu",
     orientations: int = 1,
@@ -58,12 +61,15 @@ def restore(
         counts: a capture that `spadsr.open` opened, or an array of whole numbers (H, W) or (T, H, W): numpy, torch or
             nested lists. They are used as they are: never scaled, shifted or cut.
         exposure: how long one image of an array was exposed, `Exposure(count_time, cycles)`; a capture says it itself.
+            Its cycles may be an array (H, W) or (T, H, W): the hardware frames of each pixel, 0 where it never looked.
         sensor: that took it: a calibrated sensor, its YAML file, or the name of a preset ("spc3", "spad512"). Without
             one a capture's own settings are used, and an array is taken for one of a binary array.
         scale: resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16.
         sum: consecutive images that are added up before restoring; N grows with them.
         image: the index of the only (summed) image to restore. Without it, the first one of a capture, and all of an
             array. `restore_all` goes through a whole capture.
+        dark: recordings in the dark: their dark rates are taken off, and the pixels that are hot in them left out.
+        mask: bad pixels to leave out, an array or an image file (H, W): 0 is a good pixel, everything else bad.
         weights: "base", "tiny", a weight file, or what `spadsr.load` loaded.
         device: "cpu", or "cuda" where there is a GPU; of weights that are not loaded yet.
         orientations: how many turned and mirrored images, up to 8, are averaged: better, and as many times slower; of
@@ -78,8 +84,8 @@ def restore(
         InputError: counts that are no whole numbers, negative, or above what the exposure can give, the first of them
             named; an array without exposure; a sensor of another size or kind.
     """
-    known, scale, sum = _sensor(sensor), _integer(scale, "scale"), _integer(sum, "sum")
-    capture = _capture(counts, exposure, known).summed(sum)
+    scale, sum = _integer(scale, "scale"), _integer(sum, "sum")
+    capture, known = _prepared(counts, exposure, _sensor(sensor), sum, dark, mask)
     single = image is not None or isinstance(counts, Capture) or np.ndim(counts) == 2
     if single:
         capture = _image_of(capture, _integer(image or 0, "image"))
@@ -101,6 +107,8 @@ def restore_all(
     sensor: AnySensor | None = None,
     scale: int = 4,
     sum: int = 1,
+    dark: str | Path | Sequence[str | Path] = (),
+    mask: str | Path | ArrayLike | None = None,
     weights: Restorer | str | Path | None = None,
     device: str = "cpu",
     orientations: int = 1,
@@ -114,8 +122,8 @@ def restore_all(
     Raises:
         InputError: as `restore`; of a count, when its image is asked for.
     """
-    known, scale, sum = _sensor(sensor), _integer(scale, "scale"), _integer(sum, "sum")
-    capture = _capture(counts, exposure, known).summed(sum)
+    scale, sum = _integer(scale, "scale"), _integer(sum, "sum")
+    capture, known = _prepared(counts, exposure, _sensor(sensor), sum, dark, mask)
     restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
     return _one_by_one(restoration, progress or silent)
 
@@ -204,6 +212,25 @@ def _one_by_one(restoration: Restoration, progress: Report) -> Iterator[Restored
             progress(done, restoration.capture.shape[0])
 
 
+def _prepared(
+    counts: Capture | Images,
+    exposure: Exposure | None,
+    sensor: Sensor | None,
+    sum: int,
+    dark: str | Path | Sequence[str | Path],
+    mask: str | Path | ArrayLike | None,
+) -> tuple[Capture, Sensor | None]:
+    """What is restored, and the sensor that took it, with what darks and a mask say."""
+    darks, notes = _paths(dark), tuple[str, ...]()
+    if darks:
+        from spadsr.calibration.calibrate import with_darks
+
+        sensor, notes = with_darks(darks, sensor, {}, _COMMAND, lambda label: nullcontext(silent))
+    capture = _capture(counts, exposure, sensor).summed(sum)
+    capture = capture if mask is None else masked(capture, mask)
+    return replace(capture, assumptions=(*capture.assumptions, *notes)), sensor
+
+
 def _capture(counts: Capture | Images, exposure: Exposure | None, sensor: Sensor | None) -> Capture:
     """The capture given, or an array as one."""
     if not isinstance(counts, Capture):
@@ -222,16 +249,28 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
             "exposure",
         )
     exposure = _checked(exposure)
-    if exposure.map is not None:
-        raise InputError("cycles is a map; expected one number of hardware frames for all pixels", "exposure")
     bits, dead_time = (1, 0.0) if sensor is None else (sensor.counter_bits, sensor.dead_time)
     settings = Settings(exposure.count_time, exposure.most_cycles, bits, dead_time)
-    most = settings.saturation_value
-    given = f"{exposure.most_cycles} hardware frames of a {bits}-bit counter"
-    _refuse(counts, counts > most, "counts", f"expected {most} at most, from {given}; correct the exposure or sensor")
     images = counts.astype(np.uint32).reshape(-1, *counts.shape[-2:])
-    capture = capture_in_memory(Path("counts"), images, settings, None)
+    cycles = _cycles_of(exposure, images.shape)
+    most = (exposure.most_cycles if cycles is None else cycles.reshape(counts.shape)) * ((1 << bits) - 1)
+    given = f"{exposure.frames} hardware frames of a {bits}-bit counter"
+    above = f"expected {np.max(most)} at most, from {given}; correct the exposure or sensor"
+    _refuse(counts, counts > most, "counts", above)
+    capture = capture_in_memory(Path("counts"), images, settings, None, cycles)
     return replace(capture, assumptions=(_BINARY_ASSUMED,)) if sensor is None else capture
+
+
+def _cycles_of(exposure: Exposure, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    """The hardware frames of each pixel of images (T, H, W); None where one number is that of all."""
+    if exposure.map is None:
+        return None
+    cycles = exposure.map.cpu().numpy()
+    if cycles.shape not in (shape, shape[1:]):
+        raise InputError(
+            f"cycles of shape {cycles.shape}: expected one for each pixel, {shape[1:]} or {shape}", "exposure"
+        )
+    return np.broadcast_to(cycles, shape).astype(np.int64)
 
 
 def _checked(exposure: Exposure) -> Exposure:
@@ -241,6 +280,10 @@ def _checked(exposure: Exposure) -> Exposure:
             f"exposure {exposure!r}: expected spadsr.Exposure(count_time, cycles), such as spadsr.Exposure(10e-6, 64)",
             "exposure",
         )
+    if isinstance(exposure.cycles, np.ndarray | torch.Tensor):
+        cycles = _numbers(exposure.cycles, "cycles")
+        _refuse(cycles, ~_whole(cycles), "cycles", "expected whole numbers of hardware frames, 0 and more")
+        exposure = replace(exposure, cycles=torch.from_numpy(cycles.astype(np.int64)))
     Settings(exposure.count_time, exposure.most_cycles)
     return exposure
 
@@ -292,8 +335,10 @@ def _image_of(capture: Capture, place: int) -> Capture:
     images = range(capture.shape[0])
     if not -len(images) <= place < len(images):
         raise InputError(f"image {place}: there are {len(images)} of them after summing, counted from 0", "image")
-    counts = capture.read(images[place], images[place] + 1)
-    source = replace(capture.source, read=lambda start, stop: counts[start:stop], sequence=None)
+    one = images[place], images[place] + 1
+    counts, cycles = capture.read(*one), capture.cycles(*one)
+    frames = None if cycles is None else (lambda start, stop: cycles[start:stop])
+    source = replace(capture.source, read=lambda start, stop: counts[start:stop], cycles=frames, sequence=None)
     return replace(capture, shape=(1, *capture.shape[1:]), image_key=None, source=source)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+from noise_model.plain_text import encodable
+
 
 @dataclass(frozen=True)
 class Provenance:
@@ -31,7 +33,7 @@ class Provenance:
 
 def command_line() -> str:
     """The command as it was typed, quoted for a shell."""
-    return shlex.join(["spadsr", *sys.argv[1:]])
+    return encodable(shlex.join(["spadsr", *sys.argv[1:]]))
 
 
 def versions() -> dict[str, str]:

@@ -31,6 +31,7 @@ FLOORS = {
         {"bench", "files", "demo"},
         {"training", "evaluation", "export", "acquisition", "live", "api"},
         {"restoration", "calibration"},
+        {"motion"},
         {"networks", "pictures", "provenance", "namesakes"},
     ],
     "hardware": [

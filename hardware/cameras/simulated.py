@@ -126,7 +126,7 @@ class SimulatedCamera:
         self._sensor, self._rates, self._loss, self._seed = sensor, rates, loss, seed
         self._applied: Settings | None = None
         self._source: Callable[[int], NDArray[Any]] | None = None
-        self._drawn = "not configured"
+        self._drawn, self._distinct = "not configured", 0
         self._stopped = Event()
 
     def __enter__(self) -> Self:
@@ -175,8 +175,12 @@ class SimulatedCamera:
         return {**times, "cycles": Offer(1, 65534), **bits}
 
     def identity(self) -> dict[str, str]:
-        """The sensor that is simulated, and how the images are made."""
-        return {"description": f"simulated: {self._sensor.name}", "images": self._drawn}
+        """The sensor that is simulated, and how the images are made.
+
+        `distinct_images` is there where they are repeated: so many are drawn, and no others follow.
+        """
+        repeated = {"distinct_images": str(self._distinct)} if self._distinct else {}
+        return {"description": f"simulated: {self._sensor.name}", "images": self._drawn} | repeated
 
     def _run(self, applied: Settings, period: float, source: Callable[[int], NDArray[Any]]) -> Iterator[Block]:
         images, losses = _block_images(period), np.random.default_rng(self._seed)
@@ -206,12 +210,13 @@ class SimulatedCamera:
         began = time.monotonic()
         ring = [draw(images)]
         if time.monotonic() - began < images * period / 2:
-            self._drawn = "each drawn when it is due"
+            self._drawn, self._distinct = "each drawn when it is due", 0
             return draw
         most = min(RING_IMAGES // images, RING_BYTES // ring[0].nbytes)
         while len(ring) < most and time.monotonic() - began < RING_TIME:
             ring.append(draw(images * (len(ring) + 1)))
-        self._drawn = f"{len(ring) * images} images, drawn before the start and repeated"
+        self._distinct = len(ring) * images
+        self._drawn = f"{self._distinct} images, drawn before the start and repeated"
         return lambda first: ring[first // images % len(ring)].copy()
 
     def _drawer(self, applied: Settings, period: float, images: int) -> Callable[[int], NDArray[Any]]:

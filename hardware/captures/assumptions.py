@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from hardware.settings import PartialSettings, Settings, in_seconds
@@ -10,9 +11,33 @@ from noise_model.errors import InputError, Note
 #: The MPD SPC3's live time of one frame and dead time, and the narrowest counter it is read with.
 COUNT_TIME, DEAD_TIME, COUNTER_BITS = 10.4e-6, 50e-9, 8
 
+#: Pixels with the largest count that make it a full one, at least.
+ENOUGH_FULL = 8
+
+
+@dataclass(frozen=True)
+class Peak:
+    """The largest count of a recording.
+
+    Attributes:
+        count: the largest count.
+        pixels, below: how many pixels of all images have it, and one count less.
+        largest_number: whether no larger number could be stored.
+    """
+
+    count: int
+    pixels: int
+    below: int
+    largest_number: bool
+
+    @property
+    def full(self) -> bool:
+        """Whether the count is that of saturated pixels: counts up to chance grow rarer towards the largest."""
+        return self.pixels >= ENOUGH_FULL and (self.largest_number or self.pixels >= 2 * self.below)
+
 
 def complete(
-    path: Path, stated: PartialSettings, given: PartialSettings, usual: PartialSettings, peak: Callable[[], int]
+    path: Path, stated: PartialSettings, given: PartialSettings, usual: PartialSettings, peak: Callable[[], Peak]
 ) -> tuple[Settings, dict[str, str]]:
     """The settings of a capture, and a sentence for each that is assumed, by name.
 
@@ -59,18 +84,22 @@ def _derived(known: PartialSettings) -> PartialSettings:
     return known
 
 
-def _likely_bits(known: PartialSettings, peak: Callable[[], int]) -> int:
+def _likely_bits(known: PartialSettings, peak: Callable[[], Peak]) -> int:
     """1, a binary array, unless there is a dead time, which counting arrays have."""
     if not known.dead_time:
         return 1
-    return max(COUNTER_BITS, math.ceil(peak() / (known.cycles or 1)).bit_length())
+    return max(COUNTER_BITS, math.ceil(peak().count / (known.cycles or 1)).bit_length())
 
 
-def _likely_cycles(bits: int, peak: int) -> int:
-    """The fewest frames whose sum reaches the peak; for a binary array, the next power of two."""
+def _likely_cycles(bits: int, peak: Peak) -> int:
+    """The fewest frames whose sum reaches the peak; for a binary array, the next power of two.
+
+    Where pixels are saturated at a number of so many bits, it is the number of frames: cameras sum 2^b - 1 of them.
+    """
     if bits > 1:
-        return max(1, math.ceil(peak / ((1 << bits) - 1)))
-    return 1 << max(peak - 1, 0).bit_length()
+        return max(1, math.ceil(peak.count / ((1 << bits) - 1)))
+    power = 1 << max(peak.count - 1, 0).bit_length()
+    return peak.count if peak.count == power - 1 > 1 and peak.full else power
 
 
 def _sentence(name: str, value: float, bits: int) -> str:

@@ -1,5 +1,6 @@
 """Captures: recordings of integer counts, and how they were taken."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.captures.assumptions import complete
+from hardware.captures.assumptions import Peak, complete
 from hardware.captures.part import Part, Region
 from hardware.captures.sequence import lost_images, unwrapped
 from hardware.captures.summing import group_starts, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
-from hardware.parsing.source import Choice, Source, blaming, counts_dtype, stack_shape
+from hardware.parsing.sentinels import FAR, without_marked
+from hardware.parsing.source import SIZE, Choice, Source, blaming, counts_dtype, size_of, stack_shape
+from hardware.parsing.whole_numbers import whole_numbers
 from hardware.settings import PartialSettings, Settings
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
@@ -26,6 +29,8 @@ from noise_model.sensor import Exposure, Sensor
 #: Bytes of counts that are read at once, about.
 BLOCK_BYTES = 1 << 24
 
+_MOST_DIGITS = 19  # of a number of images
+
 
 @dataclass(frozen=True)
 class Capture:
@@ -34,7 +39,7 @@ class Capture:
     Attributes:
         path: the file, or the folder of images.
         format: name of its format.
-        shape: (T, H, W): images, rows, columns.
+        shape: (T, H, W): images, rows, columns; of places, where pixels are divided into them (`places`).
         dtype: type of the counts in a block; an unsigned integer type.
         settings: how the images were taken.
         pixel_mask: (H, W), NXdetector bits.
@@ -65,7 +70,7 @@ class Capture:
 
     def __repr__(self) -> str:
         images, rows, columns = self.shape
-        return f"<Capture {self.path.name}: {images} images of {rows} x {columns} pixels, {self.exposure}>"
+        return f"<Capture {self.path.name}: {images} images of {rows} x {columns} pixels, {self.settings.exposure}>"
 
     def __enter__(self) -> Self:
         return self
@@ -80,8 +85,63 @@ class Capture:
 
     @property
     def exposure(self) -> Exposure:
-        """Count time of one hardware frame (s), and the hardware frames summed into one image."""
+        """Count time of one hardware frame (s), and the hardware frames summed into one image.
+
+        Raises:
+            InputError: pixels have frames of their own.
+        """
+        if self.mapped:
+            raise InputError(
+                f"{self.path}: pixels have different numbers of hardware frames, as in merged recordings, which can be"
+                " restored only; give the recording that it was made from"
+            )
         return self.settings.exposure
+
+    @property
+    def mapped(self) -> bool:
+        """Whether pixels have numbers of hardware frames of their own; the settings then say the most of any pixel."""
+        return self.source.cycles is not None
+
+    @property
+    def places(self) -> int:
+        """Places within a pixel along each side, whose counts are kept apart; 1 where pixels are whole."""
+        return self.source.places
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Rows and columns of whole pixels."""
+        return self.shape[1] // self.places, self.shape[2] // self.places
+
+    def exposure_of(self, start: int, stop: int) -> Exposure:
+        """The exposure of the images `start` to `stop`, with cycles (stop - start, H, W) where pixels have their own.
+
+        Raises:
+            InputError: as `cycles`.
+        """
+        cycles = self.cycles(start, stop)
+        if cycles is None:
+            return self.settings.exposure
+        return Exposure(self.settings.count_time, torch.from_numpy(cycles.astype(np.int64)))
+
+    def cycles(self, start: int, stop: int) -> Counts | None:
+        """Hardware frames of each pixel of the images `start` to `stop`, (stop - start, H, W) uint32.
+
+        They are 0 where a pixel never looked; None where one number, that of the settings, is that of all.
+
+        Raises:
+            InputError: a number is negative or above that of the settings, or the file is damaged.
+        """
+        if self.source.cycles is None:
+            return None
+        with self._reading, blaming(self.path, self.format):
+            block = np.asarray(self.source.cycles(start, stop))
+        most = self.settings.cycles
+        if block.shape != (stop - start, *self.shape[1:]) or block.min() < 0 or block.max() > most:
+            raise InputError(
+                f"{self.path}: the hardware frames of the pixels of images {start} to {stop - 1} are not all there, or"
+                f" not from 0 to {most} (number_of_cycles); correct or copy the file"
+            )
+        return block.astype(np.uint32)
 
     def read(self, start: int, stop: int) -> Counts:
         """Counts of the images `start` to `stop`, (stop - start, H, W), checked; threads take turns.
@@ -96,7 +156,8 @@ class Capture:
             raise InputError(
                 f"{self.path}: damaged: images {start} to {stop - 1} are not all there; copy the file again"
             )
-        counts_dtype(self.path, block.dtype)
+        if block.dtype.kind not in "iub":
+            raise InputError(f"{self.path}: values are {block.dtype} in spite of what was said; expected whole numbers")
         return self._checked(block, start).astype(self.dtype, copy=False)
 
     def blocks(self, size: int | None = None) -> Iterator[Counts]:
@@ -142,7 +203,8 @@ class Capture:
         slab = max(1, BLOCK_BYTES // (self.shape[1] * self.shape[2] * self.dtype.itemsize))
         read = summed_reader(self.read, starts, group, slab)
         shape = (len(starts), *self.shape[1:])
-        source = replace(self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None)
+        frames = self.source.cycles and summed_reader(self._frames, starts, group, slab)
+        source = replace(self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None, cycles=frames)
         dropped = self.shape[0] - len(starts) * group
         remark = f"{dropped} of {self.shape[0]} images fill no group of {group} scene images and are left out"
         return replace(
@@ -154,6 +216,11 @@ class Capture:
             image_key=None,
             assumptions=self.assumptions + ((remark,) if dropped else ()),
         )
+
+    def _frames(self, start: int, stop: int) -> Counts:
+        cycles = self.cycles(start, stop)
+        assert cycles is not None
+        return cycles
 
     def _summed_settings(self, group: int) -> Settings:
         if group < 1:
@@ -170,9 +237,15 @@ class Capture:
         return starts
 
     @property
+    def distinct_images(self) -> int:
+        """How many images there are that repeat none before them, by what the file says (a simulated camera's)."""
+        said = str(self.notes.get("distinct_images", ""))
+        return min(int(said), self.shape[0]) if said.isdecimal() and 0 < len(said) < _MOST_DIGITS else self.shape[0]
+
+    @property
     def sensor(self) -> Sensor:
         """The ideal sensor with the capture's settings: PDE 1 (its rates are detection rates), no dark counts."""
-        height, width = self.shape[1:]
+        height, width = self.pixels
         mask = None if self.pixel_mask is None else torch.from_numpy(self.pixel_mask.view(np.int32).copy())
         return Sensor(
             name=f"ideal, {self.settings.counter_bits} bit",
@@ -190,12 +263,16 @@ class Capture:
             raise InputError(f"{self.path}: was closed; open it again to read more of it")
 
     def _checked(self, block: Counts, start: int) -> Counts:
+        largest = self.settings.saturation_value
+        if self.pixel_mask is not None:
+            block = np.where((self.pixel_mask != 0) & ((block < 0) | (block > largest)), 0, block)
         if block.dtype.kind == "i" and block.min() < 0:
             index, value = _first(block, block < 0)
             raise InputError(
                 f"{self.path}: image {start + index} holds the count {value}; expected counts of 0 and more"
             )
-        largest = self.settings.saturation_value
+        if self.mapped:
+            self._check_mapped(block, start)
         if block.max() > largest:
             index, value = _first(block, block > largest)
             how = f"{self.settings.cycles} cycles of a {self.settings.counter_bits}-bit counter"
@@ -207,6 +284,17 @@ class Capture:
             )
         return block
 
+    def _check_mapped(self, block: Counts, start: int) -> None:
+        """Raises InputError where a pixel counts more than its own frames allow."""
+        largest = self._frames(start, start + len(block)).astype(np.int64) * ((1 << self.settings.counter_bits) - 1)
+        if (block > largest).any():
+            index, row, column = (int(each) for each in np.unravel_index((block > largest).argmax(), block.shape))
+            raise InputError(
+                f"{self.path}: pixel ({row}, {column}) of image {start + index} holds the count"
+                f" {block[index, row, column]}, above the largest possible in its hardware frames,"
+                f" {largest[index, row, column]}; correct the file"
+            )
+
 
 def open_capture(
     path: str | Path,
@@ -217,6 +305,9 @@ def open_capture(
     counter_bits: int | None = None,
     array: str | None = None,
     layout: str | None = None,
+    channel: str | int | None = None,
+    position: str | int | None = None,
+    slice: str | int | None = None,
     first: int | None = None,
     last: int | None = None,
     roi: Region | None = None,
@@ -225,7 +316,9 @@ def open_capture(
 
     `count_time` (s), `cycles` (hardware frames per image), `dead_time` (s) and `counter_bits` are for what the file
     does not say. What is not given either is assumed, and listed in `Capture.assumptions`. `array` names or numbers one
-    of several arrays in a file; `layout` is the order of its numbers: counts, packed, images-first or images-last.
+    of several arrays in a file, or one of several channels; `layout` is the order of its numbers: counts, packed,
+    packed-rows, images-first or images-last, or for files without a header rows x columns x bits, such as 512x512x8.
+    `channel`, `position` and `slice` name or number (from 1) one of several in a file with such axes.
     `first` and `last` choose images, both included and counted from 0, and `roi` rows and columns (two slices); what is
     assumed does not depend on them.
 
@@ -236,7 +329,9 @@ def open_capture(
     given = PartialSettings.of(
         None, count_time=count_time, cycles=cycles, dead_time=dead_time, counter_bits=counter_bits
     )
-    form, choice = format_of(path), Choice(array, layout)
+    axes = {"channel": channel, "position": position, "slice": slice}
+    chosen = {axis: str(entry) for axis, entry in axes.items() if entry is not None}
+    form, choice = format_of(path), Choice(array, layout, **chosen)
     _check_choice(path, form, choice)
     with blaming(path, form.NAME):
         source = form.open_source(path, choice)
@@ -252,8 +347,9 @@ def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, par
     whole = replace(whole, shape=stack_shape(path, whole.shape))
     counts_dtype(path, whole.dtype)
     known = PartialSettings.model_validate(given.known() | whole.settings.known())
+    whole = without_marked(whole_numbers(path, whole, known), known)
     whole = counts_of_levels(path, whole, known)
-    settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(whole))
+    settings, assumed = complete(path, whole.settings, given, whole.usual, lambda: _peak(path, whole))
     source = part.of(path, unwrapped(path, whole))
     lost = lost_images(source)
     gaps = (f"{lost} images were lost while recording (sequence numbers)",) if lost else ()
@@ -278,16 +374,43 @@ def _assembled(path: Path, name: str, whole: Source, given: PartialSettings, par
 def _check_choice(path: Path, form: Format, choice: Choice) -> None:
     if choice.array is not None and not form.ARRAYS:
         raise InputError(f"{path}: array {choice.array}: a {form.NAME} holds one array; choose none", "array")
-    if choice.layout is not None and choice.layout not in form.LAYOUTS:
+    for axis in ("channel", "position", "slice"):
+        if getattr(choice, axis) is not None and axis not in form.AXES:
+            raise InputError(f"{path}: {axis} {getattr(choice, axis)}: {form.NAME}s have no {axis}s; choose none", axis)
+    a_size = SIZE in form.LAYOUTS and size_of(choice.layout) is not None
+    if choice.layout is not None and choice.layout not in form.LAYOUTS and not a_size:
         known = f"expected {' or '.join(form.LAYOUTS)}" if form.LAYOUTS else "choose none"
         raise InputError(f"{path}: layout {choice.layout} is none of a {form.NAME}; {known}", "layout")
 
 
-def _peak(source: Source) -> int:
-    """The largest count of a file, by reading everything."""
+def _peak(path: Path, source: Source) -> Peak:
+    """The largest count of a file, by reading everything but masked pixels.
+
+    Raises:
+        InputError: it is the largest number of a type of more than 8 bits and far above all others, so no count.
+    """
     images, height, width = source.shape
     step = max(1, BLOCK_BYTES // (height * width * source.dtype.itemsize))
-    return max(int(source.read(start, min(start + step, images)).max()) for start in range(0, images, step))
+    good = slice(None) if source.pixel_mask is None else source.pixel_mask == 0
+    most = int(np.iinfo(source.dtype).max) if source.dtype.kind in "iu" else 1
+    mark = 0 if source.dtype.itemsize == 1 else most
+    seen, below = Counter[int]({0: 0}), 0
+    for start in range(0, images, step):
+        block = source.read(start, min(start + step, images))[:, good]
+        highest = int(block.max(initial=0))
+        below = max(below, int(block.max(initial=0, where=block < mark)) if highest == mark else highest)
+        largest = max(highest, *seen)
+        for count in (largest, largest - 1):
+            seen[count] += int(np.count_nonzero(block == count))
+    peak = max(seen)
+    if mark and peak == mark and below < mark // FAR:
+        what = f"{peak}, the largest number of its type and far above all others (up to {below})"
+        raise InputError(
+            f"{path}: some counts are {what}; mask such pixels, or say how the file was taken if these are counts",
+            "cycles",
+            "counter_bits",
+        )
+    return Peak(peak, seen[peak], seen[peak - 1], peak == most and source.dtype.kind != "b")
 
 
 def _first(block: Counts, bad: NDArray[np.bool_]) -> tuple[int, int]:

@@ -42,12 +42,19 @@ def write_capture(capture: Capture, path: Path, report: Report) -> None:
         raise InputError(wrong, *capture.assumed)
     notes = capture.notes | {"converted_from": capture.path.name}
     with CaptureWriter(
-        path, capture.shape[1:], capture.dtype, capture.settings, pixel_mask=capture.pixel_mask, notes=notes
+        path,
+        capture.shape[1:],
+        capture.dtype,
+        capture.settings,
+        pixel_mask=capture.pixel_mask,
+        notes=notes,
+        places=capture.places,
     ) as writer:
         for start, block in _blocks(capture, report):
             stop = start + len(block)
             key = None if capture.image_key is None else capture.image_key[start:stop]
-            writer.append(block, sequence_number=capture.sequence_number(start, stop), image_key=key)
+            numbers, cycles = capture.sequence_number(start, stop), capture.cycles(start, stop)
+            writer.append(block, sequence_number=numbers, image_key=key, cycles=cycles)
 
 
 def write_array(capture: Capture, path: Path, report: Report) -> None:

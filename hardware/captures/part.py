@@ -32,15 +32,20 @@ class Part:
         if self == Part():
             return source
         first, last = self.images_of(path, source.shape[0])
-        rows, columns = self._pixels(path, source.shape[1:])
-        key, sequence, mask = source.image_key, source.sequence, source.pixel_mask
+        places = source.places
+        pixels = self._pixels(path, (source.shape[1] // places, source.shape[2] // places))
+        rows, columns = (slice(places * part.start, places * part.stop) for part in pixels)
+        key, sequence, mask, cycles = source.image_key, source.sequence, source.pixel_mask, source.cycles
         return replace(
             source,
             shape=(last + 1 - first, rows.stop - rows.start, columns.stop - columns.start),
             read=lambda start, stop: source.read(first + start, first + stop)[:, rows, columns],
-            pixel_mask=None if mask is None else mask[rows, columns],
+            pixel_mask=None if mask is None else mask[pixels],
             image_key=None if key is None else key[first : last + 1],
             sequence=None if sequence is None else lambda start, stop: sequence(first + start, first + stop),
+            cycles=None
+            if cycles is None
+            else lambda start, stop: cycles(first + start, first + stop)[:, rows, columns],
         )
 
     def images_of(self, path: Path, images: int) -> tuple[int, int]:

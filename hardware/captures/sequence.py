@@ -37,7 +37,7 @@ def unwrapped(path: Path, source: Source) -> Source:
         rounds = np.searchsorted(falls, np.arange(start, stop), side="right")
         return sequence(start, stop) + np.uint64(steps) * rounds.astype(np.uint64)
 
-    remark = f"sequence numbers begin again after {steps - 1}, {len(falls)} times; they are taken to go on"
+    remark = f"sequence numbers begin again from 0 after {steps - 1}; they are taken to go on"
     return replace(source, sequence=read, remarks=(*source.remarks, remark))
 
 

@@ -11,7 +11,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from hardware.hdf5 import bitshuffle
 from hardware.hdf5.nexus_tree import (
+    CYCLES,
     DETECTOR,
+    PLACES_OF_PIXELS,
     UNFINISHED,
     append,
     new_file,
@@ -26,6 +28,7 @@ from noise_model.arrays import Counts
 from noise_model.errors import InputError
 from noise_model.files import allow_as_usual, move_new, partial_file, this_process
 from noise_model.hdf5_files import SafeFile
+from noise_model.sensor import PLACES
 
 #: An entry of `host_time`: the sequence number of an image, and when it arrived (s).
 ARRIVAL = np.dtype([("sequence_number", "<u8"), ("host_time", "<f8")])
@@ -39,10 +42,11 @@ class CaptureWriter:
     they belong to: in the file of a killed writer, images that have one are whole.
 
     Args:
-        shape: rows and columns.
+        shape: rows and columns; of places, where pixels are divided into them.
         dtype: uint8, uint16 or uint32.
         settings: how the images were taken.
         pixel_mask: (H, W), NXdetector bits.
+        places: places within a pixel along each side whose counts are kept apart, 1 or 4.
         notes: further facts of the acquisition; `start_time` (ISO 8601), `description`, `serial_number` go to the
             places that NeXus has for them.
         compression: a name in `nexus_tree.COMPRESSIONS`.
@@ -62,13 +66,17 @@ class CaptureWriter:
         pixel_mask: NDArray[Any] | None = None,
         notes: Mapping[str, Any] | None = None,
         compression: str = "none",
+        places: int = 1,
     ) -> None:
         if compression == "lz4":
             bitshuffle.load_filter(path)
         self.path, self.shape, self.dtype, self.settings = Path(path), shape, np.dtype(dtype), settings
         if self.dtype not in (np.uint8, np.uint16, np.uint32):
             raise ValueError(f"counts of type {self.dtype}; expected uint8, uint16 or uint32")
-        self.pixel_mask = None if pixel_mask is None else np.asarray(pixel_mask, np.uint32).reshape(shape)
+        if places not in (1, PLACES) or shape[0] % places or shape[1] % places:
+            raise ValueError(f"{places} places along each side of a pixel in images {shape}; expected 1 or {PLACES}")
+        self.places, pixels = places, (shape[0] // places, shape[1] // places)
+        self.pixel_mask = None if pixel_mask is None else np.asarray(pixel_mask, np.uint32).reshape(pixels)
         self.notes, self._compression = notes or {}, compression
         self._stack = ExitStack()
 
@@ -95,6 +103,7 @@ class CaptureWriter:
         sequence_number: NDArray[Any] | None = None,
         image_key: int | NDArray[Any] | None = None,
         host_time: float | None = None,
+        cycles: Counts | None = None,
     ) -> None:
         """Writes a block of images, (n, H, W), and flushes it; blocks of 256 images and more are fast.
 
@@ -103,11 +112,17 @@ class CaptureWriter:
             image_key: 0 scene, 1 flat, 2 dark, 3 invalid; one for all images or (n,).
             host_time: s, when the last of the images arrived, by a clock that only goes forward; it is kept beside the
                 sequence number of that image, which must be given.
+            cycles: (n, H, W), hardware frames of each pixel, where these differ: from 0 (it never looked) to those of
+                the settings.
 
         Give each of these with every block or with none.
         """
         if counts.shape[1:] != self.shape or not np.can_cast(counts.dtype, self.dtype):
             raise ValueError(f"a block {counts.shape} of {counts.dtype}; expected (n, *{self.shape}) of {self.dtype}")
+        if cycles is not None:
+            if cycles.shape != counts.shape or cycles.min() < 0 or cycles.max() > self.settings.cycles:
+                raise ValueError(f"cycles {cycles.shape}; expected {counts.shape} from 0 to {self.settings.cycles}")
+            append(self._detector, CYCLES, cycles.astype(np.uint32), None, self._compression)
         append(self._detector, "data", counts.astype(self.dtype, copy=False), "counts", self._compression)
         if image_key is not None:
             append(self._detector, "image_key", np.broadcast_to(np.asarray(image_key, np.uint8), len(counts)))
@@ -129,6 +144,8 @@ class CaptureWriter:
     def _describe(self) -> None:
         self._file.attrs[UNFINISHED] = text(this_process())
         write_settings(self._file, self.settings)
+        if self.places > 1:
+            self._detector[PLACES_OF_PIXELS] = self.places
         write_notes(self._file, self.notes)
         if self.pixel_mask is not None:
             self._detector["pixel_mask"] = self.pixel_mask
@@ -175,9 +192,10 @@ class RecordingWriter(CaptureWriter):
         sequence_number: NDArray[Any] | None = None,
         image_key: int | NDArray[Any] | None = None,
         host_time: float | None = None,
+        cycles: Counts | None = None,
     ) -> None:
         """As `CaptureWriter.append`."""
-        super().append(counts, sequence_number=sequence_number, image_key=image_key, host_time=host_time)
+        super().append(counts, sequence_number=sequence_number, image_key=image_key, host_time=host_time, cycles=cycles)
         if self._hidden:
             self._file.close()
             allow_as_usual(self._place)

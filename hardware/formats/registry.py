@@ -21,11 +21,15 @@ BUILT_IN = {
     "mat": "hardware.formats.mat",
     "png": "hardware.formats.png",
     "npy": "hardware.formats.npy",
+    "npz": "hardware.formats.npz",
     "tiff": "hardware.formats.tiff",
     "nexus": "hardware.formats.nexus",
     "text": "hardware.formats.text",
     "spad512": "hardware.formats.spad512",
 }
+
+#: The signature of the files that a Mac writes beside others on foreign disks.
+_APPLE_DOUBLE = b"\x00\x05\x16\x07"
 
 #: Bytes of the beginning of a file by which it is recognised.
 HEAD_BYTES = 4096
@@ -40,12 +44,14 @@ class Format(Protocol):
         NAME: of the format, for messages.
         SUFFIXES: of its files, in lower case and with their dots.
         ARRAYS: whether a file can hold several arrays to choose from.
+        AXES: the axes of which a file can have more entries than one, to choose from: channel, position, slice.
         LAYOUTS: the orders in which the numbers of an array can lie, where the file does not tell.
     """
 
     NAME: str
     SUFFIXES: tuple[str, ...]
     ARRAYS: bool
+    AXES: tuple[str, ...]
     LAYOUTS: tuple[str, ...]
 
     def recognises(self, path: Path, head: bytes) -> bool:
@@ -68,7 +74,7 @@ def formats() -> tuple[Format, ...]:
 def _usable() -> Iterator[Format]:
     for entry in (*from_other_packages(GROUP), *built_in(GROUP, BUILT_IN)):
         try:
-            yield loaded(entry, ("NAME", "SUFFIXES", "ARRAYS", "LAYOUTS", "recognises", "open_source"))
+            yield loaded(entry, ("NAME", "SUFFIXES", "ARRAYS", "AXES", "LAYOUTS", "recognises", "open_source"))
         except InputError as error:
             _log.warning("file format %s", error)
 
@@ -106,4 +112,6 @@ def _head(path: Path) -> bytes:
         head = file.read(HEAD_BYTES)
     if not head:
         raise InputError(f"{path}: empty (0 bytes); copy or record it again")
+    if head.startswith(_APPLE_DOUBLE):
+        raise InputError(f"{path}: what a Mac keeps beside a file; give the file itself, without ._ before its name")
     return head

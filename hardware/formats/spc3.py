@@ -19,6 +19,7 @@ from noise_model.errors import InputError
 NAME = "SPC3 recording"
 SUFFIXES = (".spc3",)
 ARRAYS = True
+AXES = ()
 LAYOUTS = ()
 
 SIGNATURE = b"MPD\xff\x03\x00\x00\x01"

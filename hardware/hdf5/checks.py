@@ -45,6 +45,25 @@ def whole_value(path: Path, data: h5py.Dataset) -> Any:
     return data[()]
 
 
+def attribute(path: Path, item: h5py.HLObject, name: str) -> Any:
+    """The value of an attribute: text, a number, or an array of them.
+
+    Raises:
+        InputError: there is none of that name, or it is of another type. HDF5 crashes over damaged bytes that it takes
+            for lists of any length.
+    """
+    if name not in item.attrs:
+        raise InputError(f"{path}: {item.name} has no attribute {name}; record or copy it again")
+    held = h5py.h5a.open(item.id, name.encode())
+    kind = held.get_type()
+    base = kind.get_super() if isinstance(kind, h5py.h5t.TypeEnumID) else kind
+    known = isinstance(base, h5py.h5t.TypeIntegerID | h5py.h5t.TypeFloatID | h5py.h5t.TypeStringID)
+    points = held.get_space().get_simple_extent_npoints()
+    if not known or kind.get_size() * points > held.get_storage_size():
+        raise InputError(f"{path}: attribute {name} of {item.name} is damaged; record or copy it again")
+    return item.attrs[name]
+
+
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     size = dtype.itemsize
     for extent in shape:

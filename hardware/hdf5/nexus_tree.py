@@ -15,6 +15,7 @@ from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.hdf5_files import SafeFile
+from noise_model.plain_text import encodable
 
 DETECTOR = "/entry/instrument/detector"
 NOTES = "/entry/notes"
@@ -32,6 +33,9 @@ SETTINGS = NUMBERS | {
     "corrected": "countrate_correction_applied",
     "background_subtracted": "background_subtracted",
 }
+
+#: Fields for the hardware frames of each pixel, and for the number of places along each side of a pixel.
+CYCLES, PLACES_OF_PIXELS = "cycles", "places_per_pixel"
 
 #: Notes that NeXus has a place for.
 NAMED_NOTES = {
@@ -167,7 +171,7 @@ def inside(path: Path, group: h5py.Group, place: str, hops: int = 16) -> Any:
 
 def text(value: str) -> NDArray[Any]:
     """Text as an HDF5 string of fixed length: others lie in a heap, and HDF5 may hang over a damaged one."""
-    encoded = value.encode()
+    encoded = encodable(value).encode()
     return np.array(encoded, h5py.string_dtype("utf-8", max(len(encoded), 1)))
 
 

@@ -86,7 +86,7 @@ def counts_of_levels(path: Path, source: Source, known: PartialSettings) -> Sour
     comb, top = _decided(source, known)
     if comb is None:
         return source
-    if _possible(known, top):
+    if known.possible(top):
         return replace(source, remarks=(*source.remarks, Note(_doubt(comb), "cycles", "counter_bits")))
     return _recovered(path, source, comb, top)
 
@@ -173,25 +173,10 @@ def _enough(sample: Counts, comb: Comb, levels: NDArray[Any], common: int, dtype
     return bool(np.count_nonzero(changing) >= (ENOUGH_FULL if full else ENOUGH_CHANGES))
 
 
-def _largest(known: PartialSettings) -> int | None:
-    """The largest count by what is known at least; None if nothing is."""
-    if known.saturation_value:
-        return known.saturation_value
-    if known.cycles is None and known.counter_bits is None:
-        return None
-    return (known.cycles or 1) * ((1 << (known.counter_bits or 1)) - 1)
-
-
-def _possible(known: PartialSettings, top: int) -> bool:
-    """Whether a level can be a count."""
-    largest = _largest(known)
-    return largest is not None and top <= largest
-
-
 def _impossible(known: PartialSettings, top: int) -> bool:
     """Whether a level cannot be a count, whatever is not known."""
     said = known.saturation_value or (known.cycles and (known.counter_bits or not known.dead_time))
-    return bool(said) and not _possible(known, top)
+    return bool(said) and not known.possible(top)
 
 
 def _recovered(path: Path, source: Source, comb: Comb, top: int) -> Source:
@@ -222,6 +207,7 @@ def _recovered(path: Path, source: Source, comb: Comb, top: int) -> Source:
         read=read,
         usual=PUBLIC_CAMERA if public else averages,
         remarks=(*source.remarks, Note(remark, "cycles", "counter_bits")),
+        peak_normalised=public,
     )
 
 

@@ -13,18 +13,18 @@ SIZES = ((64, 1 << 22), (1024, 1 << 24))
 
 def samples(source: Source) -> Iterator[Counts]:
     """Samples of growing size, (n, H, W) each; the last is the whole recording where that is small."""
-    images, rows, columns = source.shape
     taken = 0
-    for most, numbers in SIZES:
-        wanted = min(images, most, max(1, numbers // (rows * columns)))
+    for images, numbers in SIZES:
+        wanted = min(source.shape[0], images, max(1, numbers // (source.shape[1] * source.shape[2])))
         if wanted > taken:
             taken = wanted
-            yield _spread(source, wanted)
+            yield spread(source, wanted)
 
 
-def _spread(source: Source, wanted: int) -> Counts:
+def spread(source: Source, wanted: int) -> Counts:
+    """So many images (or all there are) from the first to the last, (n, H, W)."""
     images = source.shape[0]
-    if wanted == images:
+    if wanted >= images:
         return source.read(0, images)
     places = np.linspace(0, images - 1, wanted).astype(int)
     return np.concatenate([source.read(place, place + 1) for place in places.tolist()])

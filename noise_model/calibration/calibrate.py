@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from noise_model.arrays import Floats
 from noise_model.calibration.crosstalk import Kernel, crosstalk_kernel
 from noise_model.calibration.dark import DarkMap, dark_map
+from noise_model.calibration.dark_doubts import doubts
 from noise_model.calibration.flats import FlatMap, flat_map
 from noise_model.calibration.pooling import WIDTH_95, joined, pooled, usable
 from noise_model.calibration.pulses import afterpulsing, dead_time
@@ -109,7 +110,11 @@ def calibrate(darks: Sequence[StreamStatistics], flats: Sequence[StreamStatistic
         autocorrelation=_autocorrelation(flats, sensor),
         darks=tuple(darks),
         flats=tuple(flats),
-        remarks=found.dark.remarks + _remarks(found, bool(flats)),
+        remarks=(
+            *found.dark.remarks,
+            *doubts(darks, float(preset.dark_count_rate.median())),
+            *_remarks(found, bool(flats)),
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from noise_model.files import whole_file
 from spadsr.bench.quality import Comparison, Cost
-from spadsr.evaluation.output import made_by, write_evaluation
+from spadsr.evaluation.output import made_by, spread_of_pictures, write_evaluation
 from spadsr.evaluation.summaries import Summary
 from spadsr.evaluation.tables import Table, markdown_page, markdown_table, write_csv
 
@@ -16,6 +16,7 @@ FIGURES: Mapping[str, Callable[[Summary], str]] = {
     "PSNR, dB": lambda summary: f"{summary.psnr.value:.2f}",
     "SSIM": lambda summary: f"{summary.ssim.value:.3f}",
     "worst 5 %: PSNR, dB": lambda summary: f"{summary.worst:.2f}",
+    "in the 68 % interval, 10th to 90th percentile of pictures, %": spread_of_pictures,
 }
 _COSTS = ("parameters, M", "GMAC", "s/image")
 _CSV_COLUMNS = "method mode scale flux frames pictures psnr psnr_error worst ssim seconds parameters gmac"
@@ -32,7 +33,7 @@ def write_comparison(comparison: Comparison, folder: Path, header: Mapping[str, 
     made = made_by(comparison.evaluation, header)
     summaries = write_evaluation(comparison.evaluation, folder, header)
     with whole_file(folder / "quality.md") as partial:
-        partial.write_text(markdown(summaries, comparison.costs, made), encoding="utf-8")
+        partial.write_text(markdown(summaries, comparison.costs, made), encoding="utf-8", errors="backslashreplace")
     write_csv(folder / "quality.csv", made, _CSV_COLUMNS, _csv_rows(summaries, comparison.costs))
     return summaries
 

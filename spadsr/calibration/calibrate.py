@@ -56,13 +56,18 @@ class Recording:
             blocks=self._blocks,
             corrected=self.capture.settings.corrected,
             background_subtracted=self.capture.settings.background_subtracted,
-            peak_normalised=any(line.startswith("peak-normalised") for line in self.capture.assumptions),
+            peak_normalised=self.capture.source.peak_normalised,
         )
 
     def used(self) -> Used:
         """What the report says of the recording."""
-        shape, exposure = self.stream.shape, self.capture.exposure
-        return used_of(self.capture, self.kind, shape, exposure)
+        shape, capture = self.stream.shape, self.capture
+        if capture.distinct_images < capture.shape[0]:
+            line = (
+                f"repeats {capture.distinct_images} images, as the file says: only these tell something, and are used"
+            )
+            capture = replace(capture, assumptions=(*capture.assumptions, line))
+        return used_of(capture, self.kind, shape, capture.exposure)
 
     def _blocks(self) -> Iterator[NDArray[Any]]:
         wanted = np.ones(self.capture.shape[0], bool) if self.images is None else np.zeros(self.capture.shape[0], bool)
@@ -125,7 +130,7 @@ class CalibratedSensor:
 def calibrate_captures(
     darks: Sequence[Path],
     flats: Sequence[Path],
-    preset: str | None,
+    preset: str | Sensor | None,
     options: Options,
     command: str,
     progress: Progress,
@@ -145,7 +150,7 @@ def calibrate_captures(
     with ExitStack() as stack:
         recordings = list(_recordings(darks, flats, options, stack))
         binary = recordings[0].capture.settings.counter_bits == 1
-        known = Sensor.load(preset or _PRESETS[binary])
+        known = preset if isinstance(preset, Sensor) else Sensor.load(preset or _PRESETS[binary])
         for recording in recordings:
             refuse(recording.stream, recording.kind)
         gathered: dict[Kind, list[StreamStatistics]] = {"dark": [], "flat": []}
@@ -159,6 +164,33 @@ def calibrate_captures(
     mask = _masked(calibration.sensor, recordings)
     sensor = replace(calibration.sensor, name="calibrated sensor", source=source, pixel_mask=mask)
     return CalibratedSensor(replace(calibration, sensor=sensor), used, (*darks, *flats), command)
+
+
+def with_darks(
+    darks: Sequence[Path], sensor: Sensor | None, options: Options, command: str, progress: Progress
+) -> tuple[Sensor, tuple[str, ...]]:
+    """A sensor with the dark count rates of darks, their hot and noisy pixels masked; and what to know of it.
+
+    Args:
+        darks: one or more.
+        sensor: whose other numbers are kept, and of a calibrated one also its PDE map and mask; None takes a preset.
+        options: keywords of `open_capture`, for what the darks do not state.
+        command: how the user asked for it.
+        progress: makes a bar with a label.
+
+    Raises:
+        InputError: recordings that are unreadable, of different arrays, of another than the sensor, or no darks.
+    """
+    calibrated = calibrate_captures(darks, (), sensor, _unstated(darks[0], options), command, progress)
+    found, warnings = calibrated.sensor, calibrated.warnings
+    if sensor is None or not sensor.measured:
+        return found, warnings
+    if sensor.shape != found.shape:
+        size, other = (" x ".join(map(str, each.shape)) for each in (found, sensor))
+        raise InputError(f"{darks[0]}: {size} pixels, but {sensor.name} has {other}; give darks of it", "dark")
+    masks = [each.pixel_mask for each in (found, sensor) if each.pixel_mask is not None]
+    mask = masks[0] | masks[-1] if masks else None
+    return replace(sensor, dark_count_rate=found.dark_count_rate, pixel_mask=mask), warnings
 
 
 def check_output(output: Path, captures: Sequence[Path]) -> None:
@@ -189,8 +221,26 @@ def _recordings(
             if path.resolve() not in seen:
                 dead_time = _known_dead_time(capture, options)
                 for name, images in (marked or {kind: None}).items():
-                    yield Recording(capture, name, images, dead_time)
+                    yield Recording(capture, name, _distinct(capture, images), dead_time)
             seen.add(path.resolve())
+
+
+def _unstated(path: Path, options: Options) -> Options:
+    """The options that a file needs: others it states, perhaps otherwise than the file that they were given for."""
+    given = {name: value for name, value in options.items() if value is not None}
+    try:
+        with open_capture(path) as capture:
+            return {name: value for name, value in given.items() if name in (*capture.assumed, "roi")}
+    except InputError:
+        return given
+
+
+def _distinct(capture: Capture, images: NDArray[np.intp] | None) -> NDArray[np.intp] | None:
+    """Indices of images without those that repeat others: they tell nothing new."""
+    first = capture.distinct_images
+    if first == capture.shape[0]:
+        return images
+    return np.arange(first) if images is None else images[images < first]
 
 
 def _marked(capture: Capture) -> dict[Kind, NDArray[np.intp] | None]:

@@ -11,6 +11,7 @@ from noise_model.calibration.calibrate import Calibration
 from noise_model.calibration.goodness import Goodness, reasons
 from noise_model.estimates import Estimate
 from noise_model.files import whole_file
+from noise_model.plain_text import encodable
 from noise_model.sensor import Exposure
 from spadsr.calibration import check_figures, figures
 from spadsr.pictures.plots import png
@@ -209,7 +210,7 @@ def _picture(title: str, caption: str, png: bytes) -> str:
 def _write(path: Path, title: str, sections: Iterable[str]) -> None:
     page = _PAGE.format(title=escape(title), style=_STYLE, body="\n".join(sections))
     with whole_file(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+        partial.write_text(encodable(page), encoding="utf-8")
 
 
 _STYLE = """

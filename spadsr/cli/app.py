@@ -11,7 +11,7 @@ import typer
 from spadsr.cli.bench import bench
 from spadsr.cli.calibrate import calibrate
 from spadsr.cli.cameras import acquire, cameras, emulate
-from spadsr.cli.console import plain_errors, say
+from spadsr.cli.console import plain_errors, say, take_any_character
 from spadsr.cli.evaluate import evaluate
 from spadsr.cli.export import export
 from spadsr.cli.live import live
@@ -62,5 +62,6 @@ app.add_typer(bench, name="bench", rich_help_panel=_NETWORKS)
 
 def main() -> None:
     """Runs the command that was typed."""
+    take_any_character()
     with plain_errors():
         app(prog_name="spadsr")

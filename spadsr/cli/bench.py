@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from spadsr.cli.console import progress, say, table, warn, write_json
-from spadsr.cli.options import Device, JsonFile, ManyPeers, Quiet, Seed, Weights, modes_named, numbers
+from spadsr.cli.options import Device, JsonFile, ManyPeers, Quiet, Seed, Weights, frames_of, modes_named, numbers
 from spadsr.provenance import command_line
 
 bench = typer.Typer(help="Measure speed, as ratios within one run, and quality, side by side.", no_args_is_help=True)
@@ -100,12 +100,18 @@ def bench_quality(
     baselines: Annotated[
         str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan; comma-separated")
     ] = "bicubic,nlm,tv",
-    scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
+    scales: Annotated[str, typer.Option(help="of 1, 2, 4, 8, 16; comma-separated")] = "4",
     modes: Annotated[str, typer.Option(help="arrays: binary, counting; comma-separated")] = "binary",
-    flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
-    frames: Annotated[str, typer.Option(help="hardware frames summed, comma-separated")] = "1,4,16,64,256",
-    bits: Annotated[str | None, typer.Option(help="bit depths b instead of frames: N = 2^b, comma-separated")] = None,
-    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
+    flux: Annotated[
+        str, typer.Option(help="mean detections of a white pixel in one frame, from 1e-6; comma-separated")
+    ] = "0.2",
+    frames: Annotated[
+        str, typer.Option(help="hardware frames summed, 1 to 1,000,000, comma-separated")
+    ] = "1,4,16,64,256",
+    bits: Annotated[
+        str | None, typer.Option(help="bit depths b, 0 to 16, instead of frames: N = 2^b, comma-separated")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1, max=1_000_000)] = None,
     device: Device = "cpu",
     seed: Seed = 0,
     json_file: JsonFile = None,
@@ -124,7 +130,7 @@ def bench_quality(
     files = distinct_names(peers or [])
     networks = {name: load_restorer(file, device) for name, file in files.items()}
     networks[OURS] = load_restorer(weights, device)
-    sums = numbers(frames, int) if bits is None else numbers(bits, lambda bit: 1 << int(bit))
+    sums = numbers(frames, int) if bits is None else frames_of(bits)
     conditions = [
         condition
         for mode in modes_named(modes)

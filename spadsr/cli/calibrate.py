@@ -11,6 +11,7 @@ from spadsr.cli.console import progress, say, table, warn, write_json
 from spadsr.cli.options import (
     Array,
     Bits,
+    Channel,
     CountTime,
     Cycles,
     DeadTime,
@@ -18,8 +19,10 @@ from spadsr.cli.options import (
     JsonFile,
     Last,
     Layout,
+    Position,
     Quiet,
     Roi,
+    Slice,
     capture_options,
 )
 from spadsr.provenance import command_line
@@ -45,6 +48,9 @@ def calibrate(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -59,7 +65,9 @@ def calibrate(
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
     command = command_line()
     if check is not None:
         _check(check, sensor, output, options, command, json_file)

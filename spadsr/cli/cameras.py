@@ -7,7 +7,7 @@ import typer
 
 from noise_model.errors import InputError
 from spadsr.cli.console import fail, say, status_line, table, warn
-from spadsr.cli.options import Compression, Device, Seed, Weights
+from spadsr.cli.options import Compression, Device, Seed, Weights, a_number
 from spadsr.provenance import command_line
 
 emulate = typer.Typer(help="Pretend to be a camera, to try things without one.", no_args_is_help=True)
@@ -24,8 +24,12 @@ def emulate_camera() -> None:
 @emulate.command("spad512")
 def emulate_spad512(
     port: Annotated[int, typer.Option(help="of this machine; 0 takes a free one", min=0, max=65535)] = 9999,
-    rate: Annotated[float, typer.Option(help="counts/s of the brightest pixels", min=0)] = 20_000.0,
-    calibration: Annotated[float, typer.Option(help="s of calibration when a client connects", min=0)] = 0.0,
+    rate: Annotated[
+        float, typer.Option(help="counts/s of the brightest pixels", min=0, max=1e12, callback=a_number)
+    ] = 20_000.0,
+    calibration: Annotated[
+        float, typer.Option(help="s of calibration when a client connects", min=0, max=1e6, callback=a_number)
+    ] = 0.0,
     seed: Seed = 0,
 ) -> None:
     """Serve a pretend SPAD512 on this machine, as Pi Imaging's program does, until Ctrl-C.
@@ -52,17 +56,21 @@ def cameras() -> None:
 def acquire(
     camera: Annotated[str, typer.Option(help="NAME, NAME:WHAT or NAME:WHAT,OPTION=VALUE,...; see `spadsr cameras`")],
     output: Annotated[Path, typer.Option("-o", "--output", help="`.h5` file, which must not be there yet")],
-    frames: Annotated[int | None, typer.Option(help="images to record; default: until Ctrl-C")] = None,
-    seconds: Annotated[float | None, typer.Option(help="how long to record; default: until Ctrl-C")] = None,
+    frames: Annotated[int | None, typer.Option(help="images to record, 1 to 2^63 - 1; default: until Ctrl-C")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="how long to record, more than 0; default: until Ctrl-C")
+    ] = None,
     dark: Annotated[
         bool, typer.Option("--dark", help="mark the images as dark (the shutter is yours to close)")
     ] = False,
     flat: Annotated[bool, typer.Option("--flat", help="mark the images as flat (even light)")] = False,
-    count_time: Annotated[float, typer.Option(help="exposure of one hardware frame, s")] = 10.4e-6,
-    cycles: Annotated[int, typer.Option(help="hardware frames the camera sums into one image")] = 1,
-    bits: Annotated[int, typer.Option(help="of the in-pixel counter; 1 = binary")] = 8,
-    dead_time: Annotated[float, typer.Option(help="s")] = 50e-9,
-    frame_time: Annotated[float | None, typer.Option(help="s from image to image; default: as fast as it goes")] = None,
+    count_time: Annotated[float, typer.Option(help="exposure of one hardware frame, 1e-12 to 1e6 s")] = 10.4e-6,
+    cycles: Annotated[int, typer.Option(help="hardware frames the camera sums into one image, 1 to 2^32 - 1")] = 1,
+    bits: Annotated[int, typer.Option(help="of the in-pixel counter, 1 (binary) to 16")] = 8,
+    dead_time: Annotated[float, typer.Option(help="0, or 1e-12 to 1e6 s")] = 50e-9,
+    frame_time: Annotated[
+        float | None, typer.Option(help="1e-12 to 1e6 s from image to image; default: as fast as it goes")
+    ] = None,
     correct: Annotated[bool, typer.Option("--correct", help="let the camera correct for dead time (pile-up)")] = False,
     compression: Annotated[
         Compression, typer.Option(help="lz4: fast, needs the extra lz4; gzip: for slow cameras")
@@ -73,7 +81,9 @@ def acquire(
         bool, typer.Option("--infer", help="restore the newest images meanwhile: `<stem>.live.png`")
     ] = False,
     scale: Annotated[int, typer.Option(help="with --infer: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="with --infer: consecutive images to add up before restoring")] = 1,
+    sum: Annotated[
+        int, typer.Option(help="with --infer: consecutive images to add up before restoring, 1 or more")
+    ] = 1,
     weights: Weights = None,
     device: Device = "cpu",
 ) -> None:

@@ -3,6 +3,7 @@
 All text leaves the program here, where what a terminal would obey is escaped: names and metadata may be hostile.
 """
 
+import io
 import json
 import logging
 import sys
@@ -42,6 +43,13 @@ _INTERRUPTED = 130
 
 #: The option that sets an argument of a function, where it has another name.
 _OPTION = {"counter_bits": "--bits", "output": "-o", "flats": "--flat", "images": "--frames"}
+
+
+def take_any_character() -> None:
+    r"""Lets the streams of output take characters that their encoding lacks: they are escaped, as in \u0394."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(*lines: str | Path) -> None:
@@ -223,9 +231,12 @@ def plain_errors() -> Iterator[None]:
             _tell("stopped; files already finished are whole", "yellow")
         raise
     except Exception as error:
-        if not out_of_memory(error):
+        if out_of_memory(error):
+            fail("out of memory; use a smaller scale or close other programs")
+        elif isinstance(error, OSError):  # a name too long, a folder that may not be read
+            fail(f"{error.filename or 'the system'}: {error.strerror or error}")
+        else:
             raise
-        fail("out of memory; use a smaller scale or close other programs")
         sys.exit(2)
     finally:
         _OUT.quiet = _NOTES.quiet = False

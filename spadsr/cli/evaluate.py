@@ -13,6 +13,7 @@ from spadsr.cli.options import (
     Quiet,
     Seed,
     Weights,
+    frames_of,
     numbers,
 )
 from spadsr.provenance import command_line
@@ -23,15 +24,21 @@ def evaluate(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder for CSV, Markdown and plot")] = Path(
         "evaluation"
     ),
-    scales: Annotated[str, typer.Option(help="comma-separated")] = "4",
-    frames: Annotated[str, typer.Option(help="hardware frames summed, comma-separated")] = "1,4,16,64,256",
-    bits: Annotated[str | None, typer.Option(help="bit depths b instead of frames: N = 2^b, comma-separated")] = None,
-    flux: Annotated[str, typer.Option(help="mean detections of a white pixel in one frame, comma-separated")] = "0.2",
+    scales: Annotated[str, typer.Option(help="of 1, 2, 4, 8, 16; comma-separated")] = "4",
+    frames: Annotated[
+        str, typer.Option(help="hardware frames summed, 1 to 1,000,000, comma-separated")
+    ] = "1,4,16,64,256",
+    bits: Annotated[
+        str | None, typer.Option(help="bit depths b, 0 to 16, instead of frames: N = 2^b, comma-separated")
+    ] = None,
+    flux: Annotated[
+        str, typer.Option(help="mean detections of a white pixel in one frame, from 1e-6; comma-separated")
+    ] = "0.2",
     mode: Annotated[Mode, typer.Option(help="the array: binary, or counting with T / dead time = 17.5")] = Mode.binary,
     methods: Annotated[
         str, typer.Option(help="of bicubic, bm3d, nlm, tv, waifu2x, realesrgan, spadsr; comma-separated")
     ] = "bicubic,tv,spadsr",
-    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1)] = None,
+    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1, max=1_000_000)] = None,
     weights: Weights = None,
     device: Device = "cpu",
     seed: Seed = 0,
@@ -49,7 +56,7 @@ def evaluate(
     from spadsr.restoration.weights import load_restorer
 
     restorer = load_restorer(weights, device)
-    sums = numbers(frames, int) if bits is None else numbers(bits, lambda bit: 1 << int(bit))
+    sums = numbers(frames, int) if bits is None else frames_of(bits)
     conditions = conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
     named = methods_named([name.strip() for name in methods.split(",")], {"spadsr": restorer})
     with progress("measuring") as report:

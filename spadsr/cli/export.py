@@ -20,10 +20,14 @@ def export(
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
     weights: Weights = None,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
-    bits: Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary")] = None,
-    dead_time: Annotated[float | None, typer.Option(help="s, of a counting array")] = None,
-    count_time: Annotated[float | None, typer.Option(help="exposure of one hardware frame, s; of a package")] = None,
-    cycles: Annotated[int | None, typer.Option(help="hardware frames in one image; of a package", min=1)] = None,
+    bits: Annotated[int | None, typer.Option(help="of the in-pixel counter, 1 (binary) to 16")] = None,
+    dead_time: Annotated[float | None, typer.Option(help="1e-12 to 1e6 s, of a counting array")] = None,
+    count_time: Annotated[
+        float | None, typer.Option(help="exposure of one hardware frame, 1e-12 to 1e6 s; of a package")
+    ] = None,
+    cycles: Annotated[
+        int | None, typer.Option(help="hardware frames in one image; of a package", min=1, max=(1 << 32) - 1)
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Write the network for other programs, counts in and rates out, and prove that it agrees with this one.
@@ -34,8 +38,8 @@ def export(
     Examples: `spadsr export --sensor spc3 -o base_x4.onnx` ·
     `spadsr export --format bioimageio --bits 1 --cycles 64 --count-time 1e-5 -o base_x4.zip`
     """
+    from hardware.settings import Settings
     from noise_model.forward_model import ForwardModel
-    from noise_model.sensor import Exposure
     from spadsr.export.bioimageio_package import export_package
     from spadsr.export.onnx_file import export_onnx, sensor_to_export
     from spadsr.restoration.weights import load_restorer
@@ -50,5 +54,7 @@ def export(
     elif count_time is None or cycles is None:
         raise InputError("a BioImage.IO package is for one exposure: give --count-time and --cycles")
     else:
-        done = export_package(restorer, ForwardModel(known, Exposure(count_time, cycles)), scale, path)
+        done = export_package(
+            restorer, ForwardModel(known, Settings(count_time, cycles, known.counter_bits).exposure), scale, path
+        )
     say(f"{done.path}: within {done.difference:.1e} of white of the network")

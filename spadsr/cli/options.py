@@ -1,5 +1,6 @@
 """Options that commands share, and what is made of them."""
 
+import math
 import re
 from collections.abc import Callable
 from enum import Enum
@@ -13,6 +14,8 @@ from noise_model.errors import InputError
 from spadsr.cli.console import only_json, quieten
 
 Number = TypeVar("Number", int, float)
+
+_LARGEST, _MOST_BITS = 1_000_000, 16
 
 
 class Mode(Enum):
@@ -56,19 +59,50 @@ Quiet = Annotated[
         "--quiet", "-q", callback=lambda wanted: quieten(wanted), help="print errors alone: no results, notes, progress"
     ),
 ]
-Seed = Annotated[int, typer.Option(help="the same seed gives the same counts")]
-CountTime = Annotated[float | None, typer.Option(help="exposure of one hardware frame, s, where the file does not say")]
-Cycles = Annotated[int | None, typer.Option(help="hardware frames in one image, where the file does not say")]
-DeadTime = Annotated[float | None, typer.Option(help="s; 0 for a binary array, where the file does not say")]
-Array = Annotated[str | None, typer.Option(help="name or number of the array, of a file that holds several")]
-Layout = Annotated[str | None, typer.Option(help="how an array lies: counts, packed, images-first or images-last")]
+Seed = Annotated[int, typer.Option(help="the same seed gives the same counts", min=0, max=(1 << 63) - 1)]
+CountTime = Annotated[
+    float | None, typer.Option(help="exposure of one hardware frame, 1e-12 to 1e6 s, where the file does not say")
+]
+Cycles = Annotated[
+    int | None, typer.Option(help="hardware frames in one image, 1 to 2^32 - 1, where the file does not say")
+]
+DeadTime = Annotated[
+    float | None, typer.Option(help="0 (a binary array), or 1e-12 to 1e6 s, where the file does not say")
+]
+Array = Annotated[
+    str | None,
+    typer.Option(
+        help="array in a file that holds several: its name, path in HDF5, or the number of a channel or counter"
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="how an array lies: counts, packed, packed-rows, images-first, images-last; of a .bin file, rows, columns"
+        " and bits, as 512x512x8"
+    ),
+]
+Channel = Annotated[str | None, typer.Option(help="name or number (from 1) of the channel, of a file with several")]
+Position = Annotated[str | None, typer.Option(help="name or number (from 1) of the stage position, likewise")]
+Slice = Annotated[str | None, typer.Option(help="number (from 1) of the slice in depth, likewise")]
+Darks = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--dark", help="recording in the dark: its dark rates are taken off, its hot pixels left out; again for more"
+    ),
+]
+Mask = Annotated[
+    Path | None, typer.Option(help="image of bad pixels to leave out, PNG or .npy: 0 is good, everything else bad")
+]
 First = Annotated[int | None, typer.Option(help="first image that is taken, counted from 0; before any are added up")]
 Last = Annotated[int | None, typer.Option(help="last image that is taken, counted from 0; it is included")]
 Each = Annotated[bool, typer.Option("--each", help="a picture of every image, numbered, not of the first alone")]
 Roi = Annotated[
     str | None, typer.Option(metavar="ROWS,COLUMNS", help="region of the array, 0:32,16:48 for 32 rows and 32 columns")
 ]
-Bits = Annotated[int | None, typer.Option(help="of the in-pixel counter; 1 = binary, where the file does not say")]
+Bits = Annotated[
+    int | None, typer.Option(help="of the in-pixel counter, 1 (binary) to 16, where the file does not say")
+]
 
 
 class ManyFlats(typer.core.TyperCommand):
@@ -100,14 +134,18 @@ def capture_options(
     bits: int | None,
     array: str | None,
     layout: str | None,
+    channel: str | None,
+    position: str | None,
+    slice: str | None,
     first: int | None,
     last: int | None,
     roi: str | None,
 ) -> dict[str, Any]:
     """Keywords of `open_capture`."""
     taken = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
+    chosen = {"array": array, "layout": layout, "channel": channel, "position": position, "slice": slice}
     part = {"first": first, "last": last, "roi": None if roi is None else region(roi)}
-    return taken | {"array": array, "layout": layout} | part
+    return taken | chosen | part
 
 
 def region(text: str) -> tuple[slice, slice]:
@@ -131,9 +169,28 @@ def modes_named(text: str) -> list[Mode]:
     return [Mode(name) for name in text.split(",")]
 
 
+def a_number(value: float) -> float:
+    """An option's value itself. Raises BadParameter for NaN, which no range keeps out."""
+    if math.isnan(value):
+        raise typer.BadParameter("not a number")
+    return value
+
+
 def numbers(text: str, kind: Callable[[str], Number]) -> list[Number]:
-    """Of a comma-separated list. Raises BadParameter where one is no number."""
+    """Of a comma-separated list. Raises InputError where one is no number, or none that is used here."""
     try:
-        return [kind(part) for part in text.split(",")]
-    except ValueError as error:
-        raise typer.BadParameter(f"{text}: expected numbers separated by commas") from error
+        found = [kind(part) for part in text.split(",")]
+    except (ValueError, OverflowError) as error:
+        raise InputError(f"{text}: expected numbers separated by commas") from error
+    for number in found:
+        if not 0 <= number <= _LARGEST:  # NaN neither
+            raise InputError(f"{number:g}: expected numbers from 0 to {_LARGEST}, separated by commas")
+    return found
+
+
+def frames_of(bits: str) -> list[int]:
+    """Numbers of hardware frames for bit depths. Raises InputError where one is none."""
+    depths = numbers(bits, int)
+    if max(depths) > _MOST_BITS:
+        raise InputError(f"--bits {max(depths)}: expected 0 to {_MOST_BITS}")
+    return [1 << depth for depth in depths]

@@ -1,6 +1,7 @@
 """Commands on recordings: restore them, say what they are, convert them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -23,8 +24,10 @@ from spadsr.cli.console import (
 from spadsr.cli.options import (
     Array,
     Bits,
+    Channel,
     CountTime,
     Cycles,
+    Darks,
     DeadTime,
     Device,
     Each,
@@ -32,9 +35,12 @@ from spadsr.cli.options import (
     JsonFile,
     Last,
     Layout,
+    Mask,
+    Position,
     Quiet,
     Roi,
     Seed,
+    Slice,
     Weights,
     capture_options,
 )
@@ -53,8 +59,10 @@ def infer(
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring")] = 1,
+    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")] = 1,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
+    dark: Darks = None,
+    mask: Mask = None,
     orientations: Annotated[
         int, typer.Option(help="average over so many turned and mirrored images, up to 8: better, and so much slower")
     ] = 1,
@@ -67,6 +75,9 @@ def infer(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -81,6 +92,7 @@ def infer(
     `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32`
     """
     from hardware.captures.capture import open_capture
+    from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
     from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
     from spadsr.restoration.weights import load_restorer
@@ -88,12 +100,20 @@ def infer(
     distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
+    notes: tuple[str, ...] = ()
+    if dark:
+        from spadsr.calibration.calibrate import with_darks
+
+        known, notes = with_darks(dark, known, options | {"first": None, "last": None}, command_line(), progress)
 
     def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
-            summed = capture.summed(sum)
-            _announce(path, result_path(path, output), summed.shape, scale)
+            summed = capture.summed(sum) if mask is None else masked(capture.summed(sum), mask)
+            summed = replace(summed, assumptions=(*summed.assumptions, *notes))
+            _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale)
             done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
         if done.taken_over:
             remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
@@ -111,7 +131,9 @@ def infer(
 def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int) -> None:
     """Says how large a large result will be."""
     from spadsr.restoration.restored import output_bytes
+    from spadsr.restoration.restorer import check_scale
 
+    check_scale(scale)
     size = output_bytes(result, shape, scale)
     if size > LARGE:
         images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"
@@ -167,6 +189,9 @@ def info(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -175,7 +200,9 @@ def info(
     """Say what a file is."""
     from spadsr.files.describe import as_data, describe
 
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
     rows = describe(file, **options)
     write_json(json_file, as_data(rows))
     for name, value in rows:
@@ -197,6 +224,9 @@ def convert(
     bits: Bits = None,
     array: Array = None,
     layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
     first: First = None,
     last: Last = None,
     roi: Roi = None,
@@ -209,7 +239,9 @@ def convert(
     """
     from spadsr.files.convert import convert_capture
 
-    options = capture_options(count_time, cycles, dead_time, bits, array, layout, first, last, roi)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
     with progress(source.name) as report:
         done = convert_capture(source, target, options, report, each=each)
     for note in done.notes:

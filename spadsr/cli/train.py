@@ -16,14 +16,14 @@ from spadsr.cli.options import (
 
 
 def simulate(
-    scenes: Annotated[int, typer.Option(help="how many", min=1)] = 1000,
+    scenes: Annotated[int, typer.Option(help="how many", min=1, max=10_000_000)] = 1000,
     images: Annotated[Path | None, typer.Option(help="folder of photographs; default: drawn scenes")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="folder of the set")] = Path("simulated"),
     sensor: Annotated[str, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = "spc3",
     recipe: Annotated[str, typer.Option(help="simulation recipe YAML, or a shipped one by name")] = "default",
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="complete an interrupted set")] = False,
-    workers: Annotated[int | None, typer.Option(help="processes; default: one a core")] = None,
+    workers: Annotated[int | None, typer.Option(help="processes; default: one a core", min=1, max=1024)] = None,
     quiet: Quiet = False,
 ) -> None:
     """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.

@@ -5,6 +5,7 @@ They are what a careful user would do without a network.
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
@@ -22,6 +23,7 @@ Baseline: TypeAlias = Callable[[Counts, ForwardModel, int], Picture]
 #: Noisy picture (H, W) of equal variance, its standard deviation, mean counts of a pixel -> picture without noise.
 Denoiser: TypeAlias = Callable[[Floats, float, float], Floats]
 
+_LEVELS = 8  # numbers of frames that a denoiser is run for, where pixels differ
 _SMALLEST_FIELD = 16  # bm3d 4.0 reads beyond its memory on a picture that is a single 8 x 8 block
 
 #: Mean counts of a pixel, at which the strengths below (in standard deviations of the noise) have the highest mean PSNR
@@ -34,8 +36,9 @@ STRENGTHS: Mapping[str, tuple[float, ...]] = {
 
 
 def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Picture:
-    """The inverse response of each pixel alone, enlarged bicubically."""
-    return enlarge(_rate(counts, model), scale)
+    """The inverse response of each pixel alone, enlarged bicubically; pixels that never looked are as their nearest."""
+    known = counts if model.exposure.map is None else _nearest_seen(counts, model)[1] * _frames(model)
+    return enlarge(_rate(known, model), scale)
 
 
 def denoised(denoiser: Denoiser) -> Baseline:
@@ -103,9 +106,44 @@ def enlarge(rate: NDArray[np.floating], scale: int) -> Picture:
 
 
 def denoised_counts(counts: Counts, model: ForwardModel, denoiser: Denoiser) -> Floats:
-    """Mean counts (H, W), estimated by a denoiser in the domain where counts have one variance."""
-    values, sigma = stabiliser(model)
-    return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), model)
+    """Mean counts (H, W), estimated by a denoiser in the domain where counts have one variance.
+
+    Where N is a map, the denoiser is run with the variance of each of some N, on values that do not depend on N but for
+    their noise, and every pixel takes the answer for the N nearest to its own.
+    """
+    if model.exposure.map is None:
+        values, sigma = stabiliser(model)
+        return unbiased_inverse(denoiser(values[counts], sigma, float(counts.mean())), model)
+    cycles, share = _nearest_seen(counts, model)
+    values = _stabilised(share * cycles, cycles, model) / _unit(cycles, model)
+    levels = np.unique(np.quantile(cycles, np.linspace(0, 1, _LEVELS), method="nearest"))
+    nearest = np.abs(np.log(cycles)[..., None] - np.log(levels)).argmin(axis=-1)
+    result = np.empty(cycles.shape)
+    for at, level in enumerate(levels.tolist()):
+        alone = replace(model, exposure=replace(model.exposure, cycles=int(level)))
+        unit = float(_unit(np.float64(level), model))
+        clean = denoiser(values, stabiliser(alone)[1] / unit, float(level * share.mean()))
+        result[nearest == at] = unbiased_inverse(clean * unit, alone)[nearest == at] / level
+    return result * _frames(model)
+
+
+def _frames(model: ForwardModel) -> Floats:
+    """Frames of each pixel where N is a map; 1 for those that never looked."""
+    assert model.exposure.map is not None
+    return np.asarray(np.maximum(model.exposure.map.cpu().double().numpy(), 1))
+
+
+def _nearest_seen(counts: Counts, model: ForwardModel) -> tuple[Floats, Floats]:
+    """Frames and counts of a frame (H, W); of pixels that never looked those of the nearest that did."""
+    assert model.exposure.map is not None
+    cycles, looked = _frames(model), model.exposure.map.cpu().numpy() > 0
+    share = np.asarray(counts / cycles)
+    if looked.all() or not looked.any():
+        return cycles, share
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = tuple(distance_transform_edt(~looked, return_distances=False, return_indices=True))
+    return cycles[nearest], share[nearest]
 
 
 def stabiliser(model: ForwardModel) -> tuple[Floats, float]:
@@ -113,22 +151,28 @@ def stabiliser(model: ForwardModel) -> tuple[Floats, float]:
 
     Binary: Anscombe's asin(sqrt((K + 3/8) / (N + 3/4))), variance 1 / (4 N + 2). Counting, b = dead time / exposure:
     the integral of 1 / sd(K) over the mean, sd^2 = m (1 - m b / N)^2, with the same offsets; 2 sqrt(K + 3/8) at b = 0.
-
-    Raises:
-        InputError: N is a map: counts of different N have no variance in common.
     """
-    if model.exposure.map is not None:
-        raise InputError("cycles is a map: counts are denoised with one number for all pixels", "cycles")
     sensor, n = model.sensor, model.exposure.most_cycles
-    k = np.arange(sensor.saturation_value(n) + 1) + 3 / 8
+    values = _stabilised(np.arange(sensor.saturation_value(n) + 1), np.float64(n), model)
+    return values, 1 / math.sqrt(4 * n + 2) if sensor.binary else 1.0
+
+
+def _stabilised(counts: NDArray[np.number], n: Floats | np.float64, model: ForwardModel) -> Floats:
+    """Counts, of n frames each, transformed to one variance where n is one: see `stabiliser`."""
+    sensor, k = model.sensor, counts + 3 / 8
     if sensor.binary:
-        return np.arcsin(np.sqrt(k / (n + 3 / 4))), 1 / math.sqrt(4 * n + 2)
+        return np.asarray(np.arcsin(np.sqrt(k / (n + 3 / 4))))
     b = sensor.dead_time / model.exposure.count_time
     if b == 0:
-        return 2 * np.sqrt(k), 1.0
+        return np.asarray(2 * np.sqrt(k))
     ceiling = n / b + 3 / 4
     share = np.minimum(k, ceiling - 3 / 8) / ceiling
-    return 2 * math.sqrt(n / b) * np.arctanh(np.sqrt(share)), 1.0
+    return np.asarray(2 * np.sqrt(n / b) * np.arctanh(np.sqrt(share)))
+
+
+def _unit(n: Floats | np.float64, model: ForwardModel) -> Floats | float:
+    """What transformed counts of n frames grow with at equal rates."""
+    return 1.0 if model.sensor.binary else np.sqrt(n)
 
 
 def unbiased_inverse(clean: NDArray[np.floating], model: ForwardModel) -> NDArray[np.float64]:

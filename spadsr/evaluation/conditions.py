@@ -15,6 +15,7 @@ from spadsr.networks.measurement import SCALES
 Mode: TypeAlias = Literal["binary", "counting"]
 
 _DEAD_TIME = 50e-9  # s, of a counting array
+_DIMMEST = 1e-6  # detections of white in a frame
 _COUNT_TIMES: Mapping[Mode, float] = {"binary": 10e-6, "counting": 17.5 * _DEAD_TIME}  # s
 
 
@@ -60,8 +61,8 @@ class Condition:
         count_time = self.exposure.count_time
         one_frame = replace(self, frames=1).model((1, 1))
         most = 1.0 if self.mode == "binary" else count_time / _DEAD_TIME
-        if not 0 < self.flux < 0.99 * most:
-            message = f"flux {self.flux:g}: expected more than 0 and less than {0.99 * most:g} for a {self.mode} array"
+        if not _DIMMEST <= self.flux < 0.99 * most:
+            message = f"flux {self.flux:g}: expected {_DIMMEST:g} to less than {0.99 * most:g} for a {self.mode} array"
             raise InputError(message, "flux")
 
         def excess(rate: float) -> float:

@@ -11,6 +11,8 @@ import torch
 from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.image_files import photograph
+from noise_model.plain_text import encodable
 from noise_model.progress import Report, silent
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.methods import Answer, Method
@@ -129,7 +131,9 @@ def evaluate(
     paths = source.paths[:limit]
     for path, picture in _usable(paths, result.skipped):
         for condition in conditions:
-            recording = _recorded(path.relative_to(folder).as_posix(), picture, condition, white[condition], seed)
+            recording = _recorded(
+                encodable(path.relative_to(folder).as_posix()), picture, condition, white[condition], seed
+            )
             for name, method in methods.items():
                 result.add(recording, name, method(recording.counts, recording.model, condition.scale))
                 progress(len(result.rows), len(paths) * len(conditions) * len(methods))
@@ -157,10 +161,8 @@ def _recorded(name: str, picture: Picture, condition: Condition, white: float, s
 
 def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Picture]]:
     """Pictures as relative flux, one at a time; those that cannot be measured on are added to `skipped`."""
-    import cv2
-
     for path in paths:
-        grey = np.asarray(cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE), dtype=np.float32)
+        grey = photograph(path).astype(np.float32)
         if min(grey.shape) < _SMALLEST or not grey.any():
             skipped[str(path)] = f"{grey.shape[0]} x {grey.shape[1]}; at least {_SMALLEST} a side, not black, needed"
         else:

@@ -39,7 +39,7 @@ def write_evaluation(evaluation: Evaluation, folder: Path, header: Mapping[str, 
     header = made_by(evaluation, header)
     write_csv(folder / "rows.csv", header, _CSV_COLUMNS, _csv_rows(evaluation.rows))
     with whole_file(folder / "summary.md") as partial:
-        partial.write_text(markdown(summaries, header), encoding="utf-8")
+        partial.write_text(markdown(summaries, header), encoding="utf-8", errors="backslashreplace")
     for name, figure in figures(summaries).items():
         with whole_file(folder / f"{name}.png") as partial:
             save_png(figure, partial, 150, _embedded(header))
@@ -91,6 +91,7 @@ _COLUMNS = [
     "total rate off by, %",
     "worst tenth, % of white",
     "in the 68 % interval, %",
+    "10th to 90th percentile of pictures, %",
     "in the 95 % interval, %",
     "mean uncertainty, % of white",
 ]
@@ -98,7 +99,6 @@ _COLUMNS = [
 
 def _row(summary: Summary) -> list[str]:
     """A summary as the cells of `_COLUMNS`, with standard errors."""
-    honesty = (summary.within_68, summary.within_95, summary.sharpness)
     return [
         f"{summary.condition.frames}",
         f"{summary.condition.flux:g}",
@@ -109,8 +109,20 @@ def _row(summary: Summary) -> list[str]:
         f"{summary.lead:+}" if summary.lead else "",
         f"{100 * (summary.total_ratio - 1):+.2f}",
         f"{100 * summary.worst_tenth:.2f}",
-        *(f"{100 * share:.1f}" if share is not None else "" for share in honesty),
+        _percent(summary.within_68),
+        spread_of_pictures(summary),
+        _percent(summary.within_95),
+        _percent(summary.sharpness),
     ]
+
+
+def spread_of_pictures(summary: Summary) -> str:
+    """The 10th to the 90th percentile over pictures of the share inside the 68 % interval, in percent."""
+    return " to ".join(f"{100 * share:.0f}" for share in summary.within_68_of_pictures or ())
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{100 * share:.1f}"
 
 
 def _csv_rows(rows: Sequence[Row]) -> Iterator[list[object]]:

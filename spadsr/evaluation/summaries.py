@@ -11,6 +11,7 @@ from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, Row
 
 _WORST = 0.05  # of the pictures
+_SPREAD = (0.1, 0.9)  # quantiles over pictures
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Summary:
         total_ratio: total detected rate over the truth's.
         worst_tenth: largest |mean truth - mean answer| among the tenths of the answer's values, share of white.
         within_68, within_95: shares of pixels inside the intervals; None without error bars.
+        within_68_of_pictures: 10th and 90th percentile over pictures of the first of these shares.
         sharpness: mean standard uncertainty over white; None without error bars.
     """
 
@@ -53,6 +55,7 @@ class Summary:
     worst_tenth: float
     within_68: float | None
     within_95: float | None
+    within_68_of_pictures: tuple[float, float] | None
     sharpness: float | None
 
 
@@ -87,6 +90,7 @@ def _summary(evaluation: Evaluation, rows: Sequence[Row], group: Mapping[str, Se
         float(np.abs(radiometry.tenths()).max()),
         _share(row.within_68 for row in rows),
         _share(row.within_95 for row in rows),
+        _spread([row.within_68 for row in rows if row.within_68 is not None]),
         _share(row.sharpness for row in rows),
     )
 
@@ -99,6 +103,13 @@ def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> Mean:
 def _share(shares: Iterable[float | None]) -> float | None:
     known = [share for share in shares if share is not None]
     return float(np.mean(known)) if known else None
+
+
+def _spread(shares: Sequence[float]) -> tuple[float, float] | None:
+    if not shares:
+        return None
+    low, high = np.quantile(shares, _SPREAD)
+    return float(low), float(high)
 
 
 def by_scale(summaries: Sequence[Summary]) -> list[list[Summary]]:

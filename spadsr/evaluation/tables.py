@@ -22,7 +22,10 @@ def write_csv(path: Path, header: Mapping[str, Any], columns: str, rows: Iterabl
     Raises:
         InputError: the folder cannot be written to.
     """
-    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+    with (
+        whole_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         file.writelines(f"# {line}\n" for line in header_lines(header))
         file.write(columns.replace(" ", ",") + "\n")
         csv.writer(file, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n").writerows(rows)

@@ -41,7 +41,8 @@ def check_captures(
     """Captures of several sizes: blocks up to white, a saturated corner, and one image without counts.
 
     Args:
-        exposure: None takes a common one, and draws maps with hot and bad pixels.
+        exposure: None takes a common one, in every other capture with frames of its own for each pixel, and draws maps
+            with hot and bad pixels.
         shape: the only size, where the sensor's maps fix it.
     """
     taken = exposure or common_exposure(sensor)
@@ -53,6 +54,9 @@ def check_captures(
             flat = sensor.uniform((height, width))
             known = flat if exposure is not None else _drawn(flat, generator)
         model = ForwardModel(known, taken)
+        if exposure is None and seed % 2:
+            cycles = torch.randint(taken.most_cycles + 1, known.shape, generator=generator)
+            model = ForwardModel(known, replace(taken, cycles=cycles))
         yield CheckCapture(_counts(images, white, model, generator), model, white, exposure is not None)
 
 
@@ -68,7 +72,7 @@ def difference(answers: Sequence[NDArray[Any]], capture: CheckCapture, restorer:
     (saturated pixels); those of coverage factors are relative to the value. NaN where an answer is not a number.
     """
     exact = Float32Restorer(**vars(restorer))
-    *tensors, coverage_factor = exact.answer(capture.counts, capture.model, scale)
+    *tensors, coverage_factor = exact.network_answer(capture.counts, capture.model, scale)
     expected = [each[:, None].cpu().numpy() for each in tensors]
     apart = [(np.abs(a - e) / np.maximum(e, capture.white)).max() for a, e in zip(answers[:2], expected, strict=True)]
     factor = coverage_factor.cpu().numpy()
@@ -89,7 +93,7 @@ def _counts(images: int, white: float, model: ForwardModel, generator: torch.Gen
     blocks = torch.rand((images, 1, 5, 4), generator=generator)
     rate = white * F.interpolate(blocks, size=model.sensor.shape, mode="nearest")[:, 0]
     rate[..., :2, :2] *= 1000
-    most = model.sensor.saturation_value(model.exposure.most_cycles)
-    counts = torch.poisson(model.expected_counts(rate), generator=generator).clamp(max=most)
+    most = model.sensor.saturation_value(torch.as_tensor(model.exposure.cycles)).to(rate.dtype)
+    counts = torch.poisson(model.expected_counts(rate), generator=generator).minimum(most)
     counts[1:2] = 0
     return counts

@@ -12,7 +12,9 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.restoration.restorer import Restorer
 
-_answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(Restorer.answer)  # graphs have no inference mode
+_answer: Callable[..., tuple[Tensor, Tensor, Tensor]] = inspect.unwrap(
+    Restorer.network_answer
+)  # graphs have no inference mode
 
 
 class Float32Restorer(Restorer):
@@ -55,11 +57,11 @@ class OpenGraph(nn.Module):
 
         Args:
             counts: (B, 1, H, W).
-            cycles, count_time: (1,).
-            dark_count_rate, pde, bad_pixels: (1, 1, H, W).
+            count_time: (1,).
+            cycles, dark_count_rate, pde, bad_pixels: (1, 1, H, W).
         """
-        # In double precision, as the numbers of an `Exposure` are; alone, they leave float32 images what they are.
-        exposure = Exposure(cast(Any, count_time[0].double()), cast(Any, cycles[0].double()))
+        # In double precision, as the number of an `Exposure` is; alone, it leaves float32 images what they are.
+        exposure = Exposure(cast(Any, count_time[0].double()), cycles[0, 0])
         bad = (bad_pixels[0, 0] != 0).to(torch.int32)
         known = replace(self.sensor, pde=pde[0, 0], dark_count_rate=dark_count_rate[0, 0], pixel_mask=bad)
         model = ForwardModel(known, exposure)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from hardware.settings import PartialSettings
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.forward_model import ForwardModel
@@ -28,7 +29,7 @@ MAPS = ("dark_count_rate", "pde", "bad_pixels")
 
 MEANINGS = {
     "counts": "counts of the images, whole numbers as float32 (batch, 1, height, width), each summed from N frames",
-    "cycles": "N: hardware frames summed into each image (1,)",
+    "cycles": "N: hardware frames of each pixel (1, 1, height, width); 0 where it never looked",
     "count_time": "time one hardware frame counts, s (1,)",
     "dark_count_rate": "dark counts/s of each pixel (1, 1, height, width); zeros where it is not known",
     "pde": "photon detection efficiency of each pixel, to any scale (1, 1, height, width); ones where it is not known",
@@ -91,10 +92,10 @@ def inputs_of(capture: CheckCapture) -> dict[str, NDArray[np.float32]]:
     counts = {"counts": capture.counts[:, None].float().numpy()}
     if capture.fixed:
         return counts
-    numbers = {"cycles": np.array([exposure.cycles]), "count_time": np.array([exposure.count_time])}
+    cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32).expand(sensor.shape)
     return (
         counts
-        | {name: value.astype(np.float32) for name, value in numbers.items()}
+        | {"cycles": cycles[None, None].numpy(), "count_time": np.array([exposure.count_time], np.float32)}
         | {name: each[None, None].numpy() for name, each in maps.items()}
     )
 
@@ -127,6 +128,7 @@ def sensor_to_export(sensor: str | None, dead_time: float | None, bits: int | No
     Raises:
         InputError: no such sensor, or too little is known of the array.
     """
+    PartialSettings.of(None, counter_bits=bits, dead_time=dead_time)  # their ranges
     if sensor is not None:
         known = Sensor.load(sensor)
         bits = known.counter_bits if bits is None else bits
@@ -151,7 +153,7 @@ def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> A
     free = torch.export.Dim.DYNAMIC
     size = {} if fixed else {2: free, 3: free}
     opened = len(example) > 1
-    shapes = [{0: free, **size}, *([{}, {}, size, size, size] if opened else [])]
+    shapes = [{0: free, **size}, *([size, {}, size, size, size] if opened else [])]
     program = torch.onnx.export(
         graph.eval(),
         tuple(example),

@@ -12,7 +12,7 @@ from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.progress import Report
-from spadsr.restoration.restored import Restored, is_picture_name, write_images, write_pictures
+from spadsr.restoration.restored import Restored, is_picture_name, output_bytes, write_images, write_pictures
 from spadsr.restoration.result_file import is_result_file, read_result
 
 
@@ -55,6 +55,10 @@ def convert_capture(
         raise InputError(f"{source}: a recording; pictures of every image are made of a result: restore it", "each")
     write = _writer(target)
     with open_capture(source, **options) as capture:
+        if write is not write_capture and (capture.mapped or capture.places > 1):
+            raise InputError(
+                f"{target}: only .h5 keeps the hardware frames of each pixel, which {source.name} has; convert to .h5"
+            )
         require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)
         left_out = {} if write is write_capture else _settings(capture)
@@ -67,7 +71,8 @@ def _convert_result(source: Path, target: Path, options: Mapping[str, Any], repo
         raise InputError(f"{source}: a result, which says all of itself; choose images alone", *others)
     with read_result(source) as result:
         first, last = part.images_of(source, len(result))
-        images = last + 1 - first
+        images, (rows, columns) = last + 1 - first, (side // result.scale for side in result.shape[1:])
+        require_room(target, output_bytes(target, (images, rows, columns), result.scale))
 
         def blocks() -> Iterator[Restored]:
             for start in range(first, last + 1):

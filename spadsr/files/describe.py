@@ -9,6 +9,8 @@ import h5py
 import numpy as np
 
 from hardware.captures.capture import Capture, open_capture
+from hardware.hdf5.checks import attribute
+from hardware.hdf5.nexus_tree import plain
 from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
 from noise_model.config_files import parsed_json, shipped_configs
@@ -91,15 +93,19 @@ def _kind(path: Path) -> str:
     if not h5py.is_hdf5(path):
         return ""
     with blaming(path, "HDF5 file"), read_hdf5(path) as file:
-        return "result" if is_result(file) else str(file.attrs.get("kind", ""))
+        if is_result(file):
+            return "result"
+        return str(plain(attribute(path, file, "kind"))) if "kind" in file.attrs else ""
 
 
 def _capture(capture: Capture) -> Rows:
-    exposure, first = capture.exposure, next(capture.blocks())
+    first = next(capture.blocks())
+    exposure, own = capture.exposure_of(0, len(first)), " for each pixel" if capture.mapped else ""
+    looked = {"count_time": exposure.count_time, "cycles": exposure.most_cycles}
     rows = [
         ("file", f"{capture.path} ({capture.format})"),
         ("images", Words(_extent(capture.shape), list(capture.shape))),
-        ("exposure", Words(f"{exposure.cycles} x {in_seconds(exposure.count_time)}", vars(exposure))),
+        ("exposure", Words(f"{exposure.frames} x {in_seconds(exposure.count_time)}{own}", looked)),
         ("array", _array(capture.settings.counter_bits)),
         ("dead time", _time(capture.settings.dead_time)),
         ("largest count possible", _number(capture.settings.saturation_value)),
@@ -111,6 +117,8 @@ def _capture(capture: Capture) -> Rows:
             ),
         ),
     ]
+    if capture.places > 1:
+        rows.append(("places", f"counts of {capture.places} x {capture.places} places within each pixel kept apart"))
     if capture.settings.frame_time:
         rows.append(("period", _time(capture.settings.frame_time)))
     return rows + list(_marks(capture)) + [("assumed", sentence) for sentence in capture.assumptions]
@@ -239,7 +247,10 @@ def _set(folder: Path) -> Rows:
 
 def _pairs(path: Path) -> Rows:
     with blaming(path, "simulated set"), read_hdf5(path) as file:
-        rows = [("file", f"{path} (simulated set)"), *((name, str(value)) for name, value in file.attrs.items())]
+        rows = [
+            ("file", f"{path} (simulated set)"),
+            *((name, str(plain(attribute(path, file, name)))) for name in file.attrs),
+        ]
 
         def note(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset):

@@ -8,17 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor import PLACES, Exposure, Sensor
 from simulate.recipe import SCALES as SCALES
 from spadsr.networks.orientations import Orientation, turned
+from spadsr.networks.phases import PHASES, gathered, native, phase_channels
 
 _BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
 
 STATISTICS = 10
-
-#: Channels for the 4x4 places within a native pixel: the share of the frames that each was seen in, and what their
-#: counts say beyond the native rate.
-PHASES = 32
 
 
 @dataclass(frozen=True)
@@ -48,32 +45,42 @@ class Measurement:
         """Of all images as one batch."""
         names = [name for name in vars(parts[0]) if name != "phases"]
         moving = any(part.phases is not None for part in parts)
-        phases = torch.cat([part._phases() for part in parts]) if moving else None
-        return Measurement(
-            **{name: torch.cat([getattr(part, name) for part in parts]) for name in names}, phases=phases
-        )
+        if moving:
+            parts, names = [part.with_phases() for part in parts], [*names, "phases"]
+        return Measurement(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
-    def _phases(self) -> Tensor:
-        """Zeros where it stood still."""
+    def with_phases(self) -> "Measurement":
+        """The same, with zeros for the phases of an array that stood still."""
+        if self.phases is not None:
+            return self
         batch, _, height, width = self.rate.shape
-        return self.rate.new_zeros(batch, PHASES, height, width) if self.phases is None else self.phases
+        return replace(self, phases=self.rate.new_zeros(batch, PHASES, height, width))
 
     def turned(self, orientation: Orientation) -> "Measurement":
         """The measurement of the turned image."""
         parts = {name: turned(part, orientation) for name, part in vars(self).items() if name != "phases"}
         phases = None
         if self.phases is not None:  # a turn moves the places within a pixel as well
-            phases = F.pixel_unshuffle(turned(F.pixel_shuffle(self.phases, 4), orientation), 4)
+            phases = F.pixel_unshuffle(turned(F.pixel_shuffle(self.phases, PLACES), orientation), PLACES)
         return Measurement(**parts, phases=phases)
 
 
 def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     """The network's input for counts (B, H, W), taken as `model` says as far as that is known.
 
+    Counts (B, 4 H, 4 W) are those of a moving array, each in the place within its pixel where it was seen.
+
     Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
     behind them goes in beside, as their standard deviation and the mean count. The counts of bad pixels are ignored:
     they take the mean of their neighbours.
     """
+    if gathered(counts, model.sensor):
+        whole, native_model = native(counts, model)
+        measurement = measure(whole, native_model)
+        assert model.exposure.map is not None
+        scale = measurement.scale[:, 0]
+        phases = phase_channels(counts, model.exposure.map, whole, scale, native_model)
+        return replace(measurement, phases=phases)
     good = model.good.expand(counts.shape)
     model = _without_gaps(model)
     counts = counts.masked_fill(~good, 0)

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from spadsr.networks.blocks import ConvolutionBlock
 from spadsr.networks.enlargement import Answer, enlarged, possible, zeroed
-from spadsr.networks.measurement import PHASES, SCALES, STATISTICS, Measurement
+from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
+from spadsr.networks.phases import PHASES
 from spadsr.networks.windows import padded, padded_to
 
 _Width = Annotated[int, Field(ge=4, le=2048)]

@@ -6,6 +6,7 @@ done for some rows at a time. That depends on a few rows around, which each stri
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor
 
 from spadsr.networks.measurement import Measurement
@@ -22,7 +23,8 @@ REACH = 8
 def answers_of(network: Network, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
     """What the network answers, as from `network` itself; large answers strip by strip where the network can."""
     batch, _, rows, columns = measurement.rate.shape
-    if not network.by_strips or batch * rows * columns * max(scales) ** 2 <= LARGEST_AT_ONCE:
+    traced = torch.compiler.is_compiling()  # a graph is for images of any size
+    if traced or not network.by_strips or batch * rows * columns * max(scales) ** 2 <= LARGEST_AT_ONCE:
         answers: list[tuple[Tensor, Tensor]] = network(measurement, scales)
         return answers
     features = network.features(measurement)

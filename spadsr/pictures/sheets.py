@@ -88,7 +88,7 @@ def sheet(
         extent = (0, drawn.shape[1], drawn.shape[0], 0)  # recorded pixels are as large as what they were restored to
         place.imshow(picture, cmap=colours, norm=shades, interpolation="antialiased", extent=extent, aspect="auto")
     _rate_bar(bar, norm, model)
-    exposure = f"N = {model.exposure.cycles} x {in_seconds(model.exposure.count_time)}"
+    exposure = f"N = {model.exposure.frames} x {in_seconds(model.exposure.count_time)}"
     headline = "   ·   ".join(filter(None, (_short(name), exposure, remark)))
     figure.suptitle(headline, fontsize=12, x=0.5, y=1 - 20 / figure.bbox.height)
     _save(figure, file, notes)
@@ -191,10 +191,7 @@ def _axes(figure: "Figure", left: int, top: int, width: int, height: int) -> "Ax
     """Axes without ticks, at exact pixels of the figure from its upper left."""
     across, down = figure.bbox.width, figure.bbox.height
     axes = figure.add_axes((left / across, 1 - (top + height) / down, width / across, height / down))
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set_axis_off()
     return axes
 
 
@@ -207,7 +204,7 @@ def _rate_bar(bar: "Axes", norm: "Normalize", model: ForwardModel) -> None:
     colours = Colorbar(bar, ScalarMappable(norm, "gray"), extend="max", extendfrac=0.03)
     white = float(norm.vmax or 1)
     rates = np.linspace(0, white, 2048)
-    means = (model.exposure.cycles * model.mean_per_frame(torch.from_numpy(rates))).numpy()
+    means = (model.exposure.most_cycles * model.mean_per_frame(torch.from_numpy(rates))).numpy()
     ticks, label = _ticks(white, lambda rate: float(norm(rate))), EngFormatter(sep="\N{THIN SPACE}")
     colours.set_ticks(ticks, labels=[label(tick) for tick in ticks])
     colours.set_label(f"photon detection rate, counts/s per native pixel{stretch_of(norm)}", fontsize=9)

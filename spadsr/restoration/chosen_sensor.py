@@ -12,6 +12,15 @@ _UNTRAINED = "the network was not trained for such noise"
 
 
 def sensor_of(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str]]:
+    """The sensor to restore a capture with, in the mode of its frames; arguments and errors as of `_known`."""
+    known, warnings = _known(capture, sensor)
+    exposed = known.exposed_for(capture.settings.count_time)
+    if exposed is not known:
+        warnings.append("frames no longer than the dead time count once at most: restored as those of a binary array")
+    return exposed, warnings
+
+
+def _known(capture: Capture, sensor: Sensor | None) -> tuple[Sensor, list[str]]:
     """The sensor to restore a capture with, and what the user should know about that choice.
 
     Args:

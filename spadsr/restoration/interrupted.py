@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
@@ -15,6 +16,7 @@ from noise_model.forward_model import ForwardModel
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
+from spadsr.restoration.restorer import hot_in, in_pixels, without
 from spadsr.restoration.result_file import ResultFile, read_result
 from spadsr.restoration.result_writer import part_of
 
@@ -42,11 +44,18 @@ def earlier_part(
         yield part
 
 
-def restored_before(part: ResultFile, capture: Capture, size: int) -> Iterator[Restored]:
-    """The restored images of a part with their counts, in stacks of `size`."""
+def restored_before(part: ResultFile, capture: Capture, model: ForwardModel, size: int) -> Iterator[Restored]:
+    """The restored images of a part with their counts and hot pixels, in stacks of `size`."""
     for start in range(0, len(part), size):
         stop = min(start + size, len(part))
-        yield replace(part.read(start, stop), counts=capture.read(start, stop), notes=capture.notes)
+        counts, own = _in_pixels(capture, model, start, stop)
+        yield replace(part.read(start, stop), counts=counts.numpy(), hot=hot_in(counts, own), notes=capture.notes)
+
+
+def _in_pixels(capture: Capture, model: ForwardModel, start: int, stop: int) -> tuple[Tensor, ForwardModel]:
+    """Counts of whole pixels, and how they were taken."""
+    counts = torch.from_numpy(capture.read(start, stop).astype(np.int64))
+    return in_pixels(counts, replace(model, exposure=capture.exposure_of(start, stop)))
 
 
 def _made_alike(one: Provenance, other: Provenance) -> bool:
@@ -57,11 +66,11 @@ def _made_alike(one: Provenance, other: Provenance) -> bool:
 
 def _of_the_same(part: ResultFile, capture: Capture, model: ForwardModel) -> bool:
     """Whether a part was restored from these counts: its last residual is theirs."""
-    images, rows, columns = capture.shape
-    fits = part.shape[0] <= images and part.shape[1:] == (part.scale * rows, part.scale * columns)
+    rows, columns = capture.pixels
+    fits = part.shape[0] <= capture.shape[0] and part.shape[1:] == (part.scale * rows, part.scale * columns)
     if not fits or part.settings != capture.settings or part.source != capture.path.name:
         return False
     last = part[len(part) - 1]
-    counts = capture.read(len(part) - 1, len(part)).astype(np.int64)
-    found = physics_check(torch.from_numpy(counts), torch.from_numpy(last.rate[None]), model)
+    counts, own = _in_pixels(capture, model, len(part) - 1, len(part))
+    found = physics_check(counts, torch.from_numpy(last.rate[None]), without(hot_in(counts, own), own))
     return np.allclose(found.residual[0], last.residual, rtol=1e-4, atol=1e-4)

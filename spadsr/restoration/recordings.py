@@ -18,6 +18,7 @@ from noise_model.progress import Report
 from noise_model.sensor import Sensor
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
+from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import (
@@ -25,13 +26,14 @@ from spadsr.restoration.restored import (
     is_picture_name,
     is_result_name,
     numbered,
+    output_bytes,
     write_images,
     write_pictures,
     write_sheet,
     writer_of,
 )
-from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.result_writer import ResultWriter, part_of, result_bytes
+from spadsr.restoration.restorer import Restorer, check_scale
+from spadsr.restoration.result_writer import ResultWriter, part_of
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -47,16 +49,17 @@ class Restoration:
         command: how the user asked for it, for the provenance.
 
     Raises:
-        InputError: the sensor does not fit the capture.
+        InputError: the sensor does not fit the capture; no network has such a scale.
     """
 
     def __init__(
         self, capture: Capture, restorer: Restorer, scale: int, sensor: Sensor | None, command: str = ""
     ) -> None:
+        check_scale(scale)
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
-        self.model = ForwardModel(known, capture.exposure)
+        self.model = ForwardModel(known, capture.settings.exposure)
 
     @property
     def images(self) -> int:
@@ -91,19 +94,22 @@ class Restoration:
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
+        capture = self.capture
         size = size or self.block_size
         for first in range(start, self.images, size):
-            counts = self.capture.read(first, min(first + size, self.images))
+            counts = capture.read(first, min(first + size, self.images))
             images = torch.from_numpy(counts.astype(np.int64))
-            block = self.restorer.restore(images, self.model, self.scale, self.command)
-            source, notes = self.capture.path.name, self.capture.notes
-            yield replace(block, settings=self.capture.settings, source=source, notes=notes, counts=counts)
+            model = replace(self.model, exposure=capture.exposure_of(first, first + len(counts)))
+            block = self.restorer.restore(images, model, self.scale, self.command)
+            shown = counts if capture.places == 1 else block.counts
+            name, notes = capture.path.name, capture.notes
+            yield replace(block, settings=capture.settings, source=name, notes=notes, counts=shown)
 
     def findings(self) -> "Findings":
         """Collects what the user should know; images are added as they are restored, all of them or only some."""
         notes = (*self.capture.assumptions, *self._notes)
         trained = TrainingRange(self.restorer, self.model, self._calibrated)
-        return Findings(notes, trained, CheckSummary())
+        return Findings(notes, trained, HotPixels(), CheckSummary())
 
 
 @dataclass(frozen=True)
@@ -113,22 +119,26 @@ class Findings:
     Attributes:
         notes: what was assumed of the capture, and what the choice of the sensor means.
         trained: whether the images are like those that the network was trained with.
+        hot: the hot pixels found.
         checks: whether the restored rates explain the counts.
     """
 
     notes: tuple[str, ...]
     trained: TrainingRange
+    hot: HotPixels
     checks: CheckSummary
 
     def add(self, block: Restored) -> None:
         """Takes in the next restored images, a stack."""
         assert block.counts is not None
-        self.trained.add(block.counts)
+        assert block.hot is not None
+        self.trained.add(block.counts, block.cycles)
+        self.hot.add(block.hot)
         self.checks.add(block.check)
 
     def warnings(self) -> tuple[str, ...]:
         """A line for everything that the user should know about the images added."""
-        return (*self.notes, *self.trained.warnings(), *self.checks.warnings())
+        return (*self.notes, *self.trained.warnings(), *self.hot.warnings(), *self.checks.warnings())
 
 
 @dataclass(frozen=True)
@@ -189,6 +199,7 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
+    require_room(result, output_bytes(result, capture.shape, scale))
     restoration = Restoration(capture, restorer, scale, sensor, command)
     with noted_signals() as stopped:
         job = _Job(restoration, restoration.findings(), progress, stopped)
@@ -213,16 +224,15 @@ class _Job:
         pictures: list[Path] = []
         first: Restored | None = None
         capture = restoration.capture
-        require_room(result, result_bytes(capture.shape, restoration.scale))
         with (
             earlier_part(result, capture, restoration.model, restoration.provenance) as part,
             restoration.writer(result) as writer,
         ):
             taken_over = 0 if part is None else len(part)
-            before = () if part is None else restored_before(part, capture, restoration.block_size)
+            before = () if part is None else restored_before(part, capture, restoration.model, restoration.block_size)
             try:
                 for block in self._watched(chain(before, restoration.blocks(taken_over)), taken_over):
-                    writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
+                    writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check), block.cycles)
                     first = block[0] if self.done == 0 else first
                     for index, image in enumerate(block if each else (), self.done):
                         pictures.append(numbered(sheet, index, restoration.images))
@@ -231,6 +241,8 @@ class _Job:
                 writer.warnings.append(
                     f"only the first {self.done:,} of {restoration.images:,} images: restoring was stopped"
                 )
+                if part is not None:
+                    part.close()  # it is replaced
                 stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
@@ -263,7 +275,7 @@ class _Job:
             self.done += len(block)
             if self.done >= taken_over:
                 self.progress(self.done, self.restoration.images)
-            if self.stopped() and self.done < self.restoration.images:
+            if self.stopped() and taken_over <= self.done < self.restoration.images:
                 name = self.restoration.capture.path.name
                 line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
                 raise Interrupted(line, self.stopped())

@@ -21,7 +21,7 @@ from noise_model.arrays import Picture
 from noise_model.errors import InputError
 from noise_model.files import at_home, whole_file
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
+from noise_model.sensor import Exposure, Sensor
 from spadsr.pictures.sheets import rate_scale, sheet
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck, summary
@@ -52,6 +52,9 @@ class Restored:
         source: name of the capture.
         notes: the capture's free acquisition settings.
         counts: (H, W), what was restored; None where the result was read from a file, which does not hold it.
+        hot: (H, W), 1 where a pixel was hot and left out, 2 where hot ones touch and are shown as they counted; None as
+            for `counts`.
+        cycles: (H, W), hardware frames of each pixel; None where those of `settings`, the most of any, are of all.
     """
 
     rate: Picture
@@ -64,6 +67,15 @@ class Restored:
     source: str = "counts"
     notes: Mapping[str, Any] = field(default_factory=dict)
     counts: NDArray[Any] | None = None
+    hot: NDArray[np.uint8] | None = None
+    cycles: NDArray[np.integer[Any]] | None = None
+
+    @property
+    def exposure(self) -> Exposure:
+        """How long the image looked; a map of hardware frames where pixels differ."""
+        if self.cycles is None:
+            return self.settings.exposure
+        return Exposure(self.settings.count_time, torch.from_numpy(self.cycles.astype(np.int64)))
 
     @property
     def scale(self) -> int:
@@ -118,6 +130,8 @@ class Restored:
             coverage_factor=self.coverage_factor[index],
             check=PhysicsCheck(**{name: values[index] for name, values in vars(self.check).items()}),
             counts=None if self.counts is None else self.counts[index],
+            hot=None if self.hot is None else self.hot[index],
+            cycles=None if self.cycles is None else self.cycles[index],
         )
 
     def __iter__(self) -> Iterator["Restored"]:
@@ -138,6 +152,8 @@ class Restored:
             coverage_factor=joined("coverage_factor"),
             check=PhysicsCheck(**{name: joined(f"check.{name}") for name in vars(parts[0].check)}),
             counts=None if parts[0].counts is None else joined("counts"),
+            hot=None if parts[0].hot is None else joined("hot"),
+            cycles=None if parts[0].cycles is None else joined("cycles"),
         )
 
     def save(self, path: str | Path) -> None:
@@ -188,6 +204,8 @@ def _as_stack(result: Restored) -> Restored:
         coverage_factor=np.asarray(result.coverage_factor)[None],
         check=check,
         counts=None if result.counts is None else result.counts[None],
+        hot=None if result.hot is None else result.hot[None],
+        cycles=None if result.cycles is None else result.cycles[None],
     )
 
 
@@ -266,7 +284,7 @@ def _write_result(first: Restored, blocks: Iterator[Restored], images: int, path
         warnings=first.warnings,
     ) as writer:
         for block in blocks:
-            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check))
+            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check), block.cycles)
 
 
 def _facts(first: Restored) -> dict[str, Any]:
@@ -350,7 +368,7 @@ def draw(result: Restored, file: Path | io.BytesIO) -> None:
         file,
         first.rate,
         first.uncertainty,
-        ForwardModel(ideal, taken.exposure),
+        ForwardModel(ideal, first.exposure),
         counts=first.counts,
         residual=first.residual,
         name=result.source,

@@ -1,23 +1,29 @@
 """A trained network that restores counts: rates, their standard uncertainty, and whether they explain the counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
+from noise_model.sensor import HOT, Sensor
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
+from spadsr.networks.phases import gathered, native
 from spadsr.networks.strips import answers_of
 from spadsr.provenance import Provenance, versions
+from spadsr.restoration.hot_pixels import AS_COUNTED, find_hot
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
+
+_ORDINARY = 3.0  # times the median: dark rates of ordinary pixels
 
 
 @dataclass(frozen=True)
@@ -55,21 +61,26 @@ class Restorer:
         """Restores a stack of images, and checks the answer against their counts.
 
         Args:
-            counts: (B, H, W) whole numbers.
+            counts: (B, H, W) whole numbers; (B, 4 H, 4 W) where a moving array's are kept apart by their places within
+                pixels, as its frames then are.
             model: sensor and exposure that they were taken with, as far as known, on the CPU.
             scale: 1, 2, 4, 8 or 16.
             command: how the user asked for it, for the provenance.
 
         Raises:
-            InputError: the network has no such scale; counts are negative or not finite.
+            InputError: the network has no such scale, counts that no sensor gives, or no pixel that says something.
         """
-        rate, uncertainty, coverage_factor = self.answer(counts, model, scale)
+        counts = _checked(counts, model)
+        hot = hot_in(*in_pixels(counts, model))
+        rate, uncertainty, coverage_factor = self._answer_beside(hot, counts, model, scale)
+        counts, model = in_pixels(counts, model)
         sensor, exposure = model.sensor, model.exposure
+        cycles = None if exposure.map is None else exposure.map.expand(counts.shape).cpu().numpy()
         return Restored(
             rate=rate.cpu().numpy(),
             uncertainty=uncertainty.cpu().numpy(),
             coverage_factor=coverage_factor.cpu().numpy(),
-            check=physics_check(counts, rate, model),
+            check=physics_check(counts, rate, without(hot, model)),
             settings=Settings(
                 count_time=exposure.count_time,
                 cycles=exposure.most_cycles,
@@ -78,11 +89,12 @@ class Restorer:
             ),
             provenance=self.provenance_of(model, scale, command),
             counts=counts.cpu().numpy(),
+            hot=hot,
+            cycles=cycles,
         )
 
-    @torch.inference_mode()
     def answer(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network says of a stack of images, as tensors on its device; arguments as for `restore`.
+        """Rates and uncertainties of a stack of images, as tensors on the network's device; arguments as for `restore`.
 
         Returns:
             Photon detection rate and its standard uncertainty, (B, s H, s W) float32 in counts/s per native pixel area:
@@ -90,13 +102,32 @@ class Restorer:
             (GUM, JCGM 100:2008, 6.3).
 
         Raises:
-            InputError: the network has no such scale; counts are negative or not finite.
+            InputError: as `restore`.
         """
-        if scale not in SCALES:
-            known = ", ".join(map(str, SCALES))
-            raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
-        if not bool(counts.isfinite().all() & (counts >= 0).all()):
-            raise InputError("counts that are negative or not finite; expected whole numbers of 0 and more", "counts")
+        counts = _checked(counts, model)
+        return self._answer_beside(hot_in(*in_pixels(counts, model)), counts, model, scale)
+
+    def _answer_beside(
+        self, hot: NDArray[np.uint8], counts: Tensor, model: ForwardModel, scale: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The network's answer without hot pixels (B, H, W), and in their place, of some, what they counted."""
+        rate, uncertainty, coverage_factor = self.network_answer(counts, without(hot, model), scale)
+        as_counted = torch.from_numpy(hot == AS_COUNTED)
+        if bool(as_counted.any()):
+            place = _enlarged(as_counted, scale).to(rate.device)
+            whole, own = in_pixels(counts.cpu(), model)
+            counted, sd = (_enlarged(each, scale).to(rate.device) for each in own.detection_rate(whole))
+            rate, uncertainty = torch.where(place, counted.clamp(min=0), rate), torch.where(place, sd, uncertainty)
+        return rate, uncertainty, coverage_factor
+
+    @torch.inference_mode()
+    def network_answer(self, counts: Tensor, model: ForwardModel, scale: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network says of a stack of images with no look for hot pixels; as `answer` otherwise.
+
+        Raises:
+            InputError: the network has no such scale.
+        """
+        check_scale(scale)
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
             oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
@@ -125,6 +156,13 @@ class Restorer:
         )
 
 
+def check_scale(scale: int) -> None:
+    """Raises InputError for a scale that no network has."""
+    if scale not in SCALES:
+        known = ", ".join(map(str, SCALES))
+        raise InputError(f"scale {scale}: not available; choose one of {known}", "scale")
+
+
 def oriented_answers(
     network: Network, measurement: Measurement, scales: tuple[int, ...], orientation: Orientation, bfloat16: bool
 ) -> list[tuple[Tensor, Tensor]]:
@@ -137,6 +175,58 @@ def oriented_answers(
 def _mean(answers: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     rate, log_variance = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
     return rate, log_variance
+
+
+def _checked(counts: Tensor, model: ForwardModel) -> Tensor:
+    """The counts as whole numbers."""
+    fits = counts.ndim == 3 and (counts.shape[1:] == model.sensor.shape or gathered(counts, model.sensor))
+    if not fits or counts.numel() == 0:
+        found, size = (" x ".join(map(str, each)) for each in (counts.shape, model.sensor.shape))
+        raise InputError(f"counts {found}: expected one image or more of {size}, the pixels of the sensor", "counts")
+    known = counts.cpu()
+    whole = known.to(torch.int64)
+    most, cycles = model.sensor.saturation_value(model.exposure.most_cycles), model.exposure.map
+    above = whole > (most if cycles is None else model.sensor.saturation_value(cycles.cpu()))
+    if bool(((whole != known) | (whole < 0) | above).any()):
+        raise InputError(f"counts: expected whole numbers from 0 to {most}, as this sensor counts them", "counts")
+    if not bool(in_pixels(whole, model)[1].good.any()):
+        raise InputError("no good pixel is left: all are masked or never looked; correct the mask", "mask")
+    if bool((model.sensor.pde <= 0).any()):
+        raise InputError(f"{model.sensor.name}: pixels with a PDE of 0; mask them, and give them any other", "sensor")
+    return whole.to(counts.device)
+
+
+def in_pixels(counts: Tensor, model: ForwardModel) -> tuple[Tensor, ForwardModel]:
+    """Counts of whole pixels and how they were taken, of counts on a grid of places within pixels as well."""
+    return native(counts, model) if gathered(counts, model.sensor) else (counts, model)
+
+
+def hot_in(counts: Tensor, model: ForwardModel) -> NDArray[np.uint8]:
+    """Hot pixels of images (B, H, W), as `find_hot` says.
+
+    Of a sensor whose dark counts are known they are points of light, and all are shown as they counted. Pixels with
+    more dark counts than others are not looked at.
+    """
+    sensor, cycles = model.sensor, model.exposure.map
+    frames = model.exposure.most_cycles if cycles is None else cycles.cpu().numpy()
+    dark = sensor.dark_count_rate.cpu()
+    looked = model.good.cpu() & (dark <= _ORDINARY * dark.flatten(-2).median(dim=-1).values[..., None, None])
+    found = find_hot(counts.cpu().numpy(), looked.numpy() * np.float64(frames))
+    return np.where(found > 0, AS_COUNTED, 0).astype(np.uint8) if sensor.measured else found
+
+
+def without(hot: NDArray[np.uint8], model: ForwardModel) -> ForwardModel:
+    """The model whose sensor's mask has the hot pixels (B, H, W) of each image as well."""
+    if not hot.any():
+        return model
+    mask = torch.from_numpy(hot > 0).to(model.sensor.pde.device, torch.int32) * HOT
+    if model.sensor.pixel_mask is not None:
+        mask = mask | model.sensor.pixel_mask
+    return replace(model, sensor=replace(model.sensor, pixel_mask=mask))
+
+
+def _enlarged(values: Tensor, scale: int) -> Tensor:
+    return values.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
 
 
 def usable_device(name: str | torch.device) -> torch.device:

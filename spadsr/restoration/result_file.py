@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import bomb_check, check_present, whole_value
-from hardware.hdf5.nexus_tree import DETECTOR, NUMBERS, inside, plain
+from hardware.hdf5.checks import attribute, bomb_check, check_present, whole_value
+from hardware.hdf5.nexus_tree import CYCLES, DETECTOR, NUMBERS, inside, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.config_files import parsed_json
@@ -96,6 +96,7 @@ class ResultFile:
                 provenance=self.provenance,
                 warnings=self.warnings,
                 source=self.source,
+                cycles=self.stacks[CYCLES](start, stop) if CYCLES in self.stacks else None,
             )
 
     def check(self, name: str) -> NDArray[Any]:
@@ -147,7 +148,9 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         raise InputError(f"{path}: images of {shape[1]} x {shape[2]} at a scale of {scale!r:.60}; restore it again")
     images = shape[0]
     shapes = dict.fromkeys(("data", "uncertainty"), shape) | {COVERAGE_FACTOR: (images,)}
-    checks = dict.fromkeys(CHECKS, (images,)) | {"residual": (images, shape[1] // scale, shape[2] // scale)}
+    pixels = images, shape[1] // scale, shape[2] // scale
+    shapes |= {} if _field(path, file, f"{DETECTOR}/{CYCLES}") is None else {CYCLES: pixels}
+    checks = dict.fromkeys(CHECKS, (images,)) | {"residual": pixels}
     return ResultFile(
         path=path,
         shape=shape,
@@ -156,7 +159,7 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         source=str(_value(path, file, f"{PROCESS}/source")),
         provenance=_provenance(path, file),
         warnings=tuple(map(str, _parsed(path, file, "warnings", list))),
-        creator=str(plain(file.attrs["creator"])),
+        creator=str(plain(attribute(path, file, "creator"))),
         file=file,
         stacks={name: _stack(path, file, f"{DETECTOR}/{name}", size) for name, size in shapes.items()}
         | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()},

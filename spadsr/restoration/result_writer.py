@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.nexus_tree import (
+    CYCLES,
     DETECTOR,
     NUMBERS,
     append,
@@ -25,6 +26,7 @@ from hardware.hdf5.nexus_tree import (
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
+from noise_model.files import allow_as_usual
 from noise_model.hdf5_files import read_hdf5
 from noise_model.interrupts import Interrupted
 from spadsr.provenance import Provenance
@@ -36,8 +38,8 @@ COVERAGE_FACTOR = "coverage_factor_95"
 
 #: What is written of the check of an answer against its counts, for each image.
 CHECKS = {
-    "chi_squared": "weighted mean over pixels of (counts - expected)^2 / variance, as the restored rates imply both:"
-    " about 1; less where the answer follows the noise; far more where it contradicts the counts",
+    "chi_squared": "weighted mean over pixels of (counts - expected)^2 / variance, as the restored rates imply both"
+    " if 5 % off: about 1; less where the answer follows the noise; far more where it contradicts the counts",
     "spread": "standard deviation of chi_squared were the restored rates the true ones",
     "balance": "counts over the counts expected of the restored rates: about 1",
     "balance_spread": "standard deviation of balance were the restored rates the true ones",
@@ -127,19 +129,28 @@ class ResultWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        kept = error is None or (isinstance(error, Interrupted) and "data" in self._file[DETECTOR])
-        if kept:
-            if COVERAGE_FACTOR in self._file[DETECTOR]:
-                meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
-                self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
-            for name, figures in self._file[PHYSICS_CHECK].items():
-                figures.attrs["long_name"] = text(CHECKS[name])
-            self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
-        if kept and error is not None:
-            partial = Path(self._file.filename)
-            self._file.close()
-            partial.replace(part_of(self.path))
+        try:
+            if error is None:
+                self._end()
+            elif isinstance(error, Interrupted) and "data" in self._file[DETECTOR]:
+                self._end()
+                self._file.close()
+                partial = Path(self._file.filename)
+                allow_as_usual(partial)
+                partial.replace(part_of(self.path))
+        except BaseException as wrong:
+            self._stack.__exit__(type(wrong), wrong, wrong.__traceback__)
+            raise
         self._stack.__exit__(kind, error, trace)
+
+    def _end(self) -> None:
+        """Writes what is known at the end."""
+        if COVERAGE_FACTOR in self._file[DETECTOR]:
+            meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
+            self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
+        for name, figures in self._file[PHYSICS_CHECK].items():
+            figures.attrs["long_name"] = text(CHECKS[name])
+        self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
 
     def append(
         self,
@@ -147,6 +158,7 @@ class ResultWriter:
         uncertainty: Picture,
         coverage_factor: NDArray[np.float32],
         checks: Mapping[str, NDArray[Any]],
+        cycles: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Writes and flushes a block of n images.
 
@@ -154,6 +166,7 @@ class ResultWriter:
             rate, uncertainty: (n, s H, s W), counts/s per native pixel area.
             coverage_factor: (n,), by which uncertainties are multiplied to cover 95 %.
             checks: what `CHECKS` names, (n,), but the residual, (n, H, W).
+            cycles: (n, H, W), hardware frames of each pixel, where these differ; with all blocks or with none.
         """
         expected = tuple(self.scale * side for side in checks["residual"].shape[1:])
         if rate.shape != uncertainty.shape or rate.shape[1:] != expected:
@@ -161,6 +174,8 @@ class ResultWriter:
         append(self._file[DETECTOR], "data", rate, UNITS)
         append(self._file[DETECTOR], "uncertainty", uncertainty, UNITS)
         append(self._file[DETECTOR], COVERAGE_FACTOR, coverage_factor)
+        if cycles is not None:
+            append(self._file[DETECTOR], CYCLES, cycles.astype(np.uint32))
         for name in CHECKS:
             append(self._file[PHYSICS_CHECK], name, checks[name])
         self._file.flush()

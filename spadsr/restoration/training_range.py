@@ -32,7 +32,6 @@ _SLACK = 0.25  # share of the pixels of a block that may be saturated by chance,
 _BLIND = 0.5  # share of the time: for pixels that are blind for longer, dead times below the range matter
 _MASKED = 2.0  # times the share that training masks: with 0.05 for 0.03 nothing is lost, with 0.1 intervals fail
 _HOT_TIMES = 1.5  # hot pixels count so many times as much as their neighbours: no fixed pattern is so strong
-_HOT_TELLING = 0.01  # share of pixels that look hot from which on calibrating gains some tenths of a dB
 _LEAST_HOT = 3  # pixels: one or two may be stars
 
 
@@ -60,37 +59,45 @@ class TrainingRange:
         self._model, self._calibrated = model, calibrated
         self._good = model.good.numpy()
         self._total: Floats = np.zeros(model.sensor.shape)
-        self._images = 0
+        self._looked: Floats = np.zeros(model.sensor.shape)  # hardware frames
+        self._cycles: tuple[int, int] | None = None  # the fewest of a pixel that looked, and the most
         recipe, relative = self._recipe or PairRecipe(), _relative_exposure(model)
         most = replace(model, exposure=replace(model.exposure, cycles=max(model.exposure.most_cycles, 1)))
         self._limits = _limits(recipe, most.process, model.sensor.binary, relative)
-        cycles = model.exposure.map
-        share = 1.0 if cycles is None else cycles.numpy() / most.exposure.most_cycles
-        self._full = self._limits.full * share  # of each pixel
         self._dimmest = _Extreme(-self._limits.least)
         self._brightest = _Extreme(_OCTAVE * self._limits.most)
         self._fullest = _Extreme(self._limits.saturated + _SLACK)
 
-    def add(self, counts: NDArray[np.integer[Any]]) -> None:
-        """Takes in the counts of the next images, (n, H, W)."""
-        brightest = _brightest_block(np.where(self._good, counts, 0), self._good)
+    def add(self, counts: NDArray[np.integer[Any]], cycles: NDArray[np.integer[Any]] | None = None) -> None:
+        """Takes in the counts of the next images, (n, H, W), and the frames of each pixel where these differ."""
+        most = self._model.exposure.most_cycles
+        frames = np.full((1, *self._total.shape), most) if cycles is None else cycles
+        good = self._good & (frames > 0)
+        brightest = _brightest_block(np.where(good, counts, 0), good)
         self._dimmest.add(-brightest)
         self._brightest.add(brightest)
-        self._fullest.add(_brightest_block((counts >= self._full) & self._good, self._good))
+        self._fullest.add(_brightest_block((counts >= self._limits.full * frames / most) & good, good))
         self._total += counts.sum(axis=0, dtype=np.float64)
-        self._images += len(counts)
+        self._looked += np.broadcast_to(frames, counts.shape).sum(axis=0, dtype=np.float64)
+        least, highest = self._cycles or (most, 0)
+        self._cycles = int(frames.min(where=frames > 0, initial=least)), max(highest, int(frames.max()))
 
     def warnings(self) -> list[str]:
         """One line for every quantity that is out of range in the images added."""
         if self._recipe is None:
             return ["the weights do not say what they were trained for: perhaps not for captures like this one"]
         return [
-            *_of_array(self._recipe, self._model),
+            *_of_array(self._recipe, self._model, *(self._cycles or (self._model.exposure.most_cycles,) * 2)),
             *self._of_brightness(self._recipe),
-            *_of_sensor(self._recipe, self._model, self._calibrated),
+            *_of_sensor(self._recipe, self._model, self._calibrated, self._seen),
             *self._of_hot_pixels(self._recipe),
             *self._of_size(),
         ]
+
+    @property
+    def _seen(self) -> NDArray[np.bool_]:
+        """(H, W) good pixels that looked in one frame or more of the images added."""
+        return self._good if self._cycles is None else self._good & (self._looked > 0)
 
     def _of_brightness(self, recipe: PairRecipe) -> Iterator[str]:
         where = "where it is brightest"
@@ -135,17 +142,17 @@ class TrainingRange:
             )
 
     def _of_hot_pixels(self, recipe: PairRecipe) -> Iterator[str]:
-        hot = int((stands_out(self._total, self._good, _HOT_TIMES) & self._good).sum())
-        share = hot / max(int(self._good.sum()), 1)
+        good, looked = self._seen, np.maximum(self._looked, 1)
+        alike = self._total * (looked.min(where=good, initial=looked.max()) / looked)
+        hot = int((stands_out(alike, good, _HOT_TIMES) & good).sum())  # as if all had looked as rarely as the rarest
+        share = hot / max(int(good.sum()), 1)
         if hot >= _LEAST_HOT and share > recipe.hot_fraction:
             yield Note(
                 f"{hot} pixels look hot ({share:.1%}); the weights were trained with up to {recipe.hot_fraction:.0%}:"
-                " calibrate the sensor, or mask them",
-                "sensor",
+                " give a recording in the dark, or mask them",
+                "dark",
+                "mask",
             )
-        elif hot >= _LEAST_HOT and share > _HOT_TELLING and not self._calibrated:
-            line = f"{hot} pixels look hot ({share:.1%}): with a calibrated sensor they are told from points of light"
-            yield Note(line, "sensor")
 
     def _of_size(self) -> Iterator[str]:
         rows, columns = self._total.shape
@@ -223,7 +230,7 @@ def _at_least(process: CountingProcess, x: float) -> tuple[Floats, Floats]:
 
 def _brightest_block(values: NDArray[Any], good: NDArray[np.bool_]) -> Floats:
     """(n,) the largest mean over the good pixels of a block, of values (n, H, W) that are 0 at other pixels."""
-    rows, columns = (np.arange(0, max(side // _BLOCK, 1)) * _BLOCK for side in good.shape)
+    rows, columns = (np.arange(0, max(side // _BLOCK, 1)) * _BLOCK for side in good.shape[-2:])
 
     def blocks(of: NDArray[Any]) -> Floats:
         summed = np.add.reduceat(of, rows, axis=-2, dtype=np.float64)
@@ -232,8 +239,8 @@ def _brightest_block(values: NDArray[Any], good: NDArray[np.bool_]) -> Floats:
     return np.asarray((blocks(values) / np.maximum(blocks(good), 1)).max(axis=(1, 2)))
 
 
-def _of_array(recipe: PairRecipe, model: ForwardModel) -> Iterator[str]:
-    binary, least, most = model.sensor.binary, model.exposure.least_cycles, model.exposure.most_cycles
+def _of_array(recipe: PairRecipe, model: ForwardModel, least: int, most: int) -> Iterator[str]:
+    binary = model.sensor.binary
     share, cycles = (
         (recipe.binary_share, recipe.binary_cycles) if binary else (1 - recipe.binary_share, recipe.counting_cycles)
     )
@@ -247,7 +254,7 @@ def _of_array(recipe: PairRecipe, model: ForwardModel) -> Iterator[str]:
         )
 
 
-def _of_sensor(recipe: PairRecipe, model: ForwardModel, calibrated: bool) -> Iterator[str]:
+def _of_sensor(recipe: PairRecipe, model: ForwardModel, calibrated: bool, good: NDArray[np.bool_]) -> Iterator[str]:
     """Effects of the sensor that are stronger than those the weights were trained with."""
     sensor = model.sensor
     relative = (sensor.pde / sensor.mean_pde)[sensor.good]
@@ -259,7 +266,7 @@ def _of_sensor(recipe: PairRecipe, model: ForwardModel, calibrated: bool) -> Ite
     for name, (value, most) in known.items():
         if value > _OCTAVE * most:
             yield f"{name} {value:.2g}; the weights were trained with up to {most:g}"
-    masked = 1 - float(model.good.float().mean())
+    masked = 1 - float(good.mean())
     if masked > (_MASKED * recipe.dead_fraction if recipe.masked_share > 0 else 0):
         yield f"{masked:.1%} of the pixels are masked or never looked, more than the weights were trained with"
     if calibrated and recipe.known_share == 0:

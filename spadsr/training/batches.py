@@ -42,7 +42,10 @@ def make_batch(source: PairSource, recipe: TrainingRecipe, scale: int, seeds: li
     pairs = [source.pair(recipe, scale, seed, held_out=held_out) for seed in seeds]
     measurements = [measure(pair.counts, pair.model) for pair in pairs]
     truth = _true_rates(pairs, measurements)
-    return Batch(Measurement.joined(measurements), truth, truth)
+    measurement = Measurement.joined(measurements)
+    if recipe.pairs.moving_share > 0:  # in all processes alike, so that each has the same gradients
+        measurement = measurement.with_phases()
+    return Batch(measurement, truth, truth)
 
 
 def scale_of_step(recipe: TrainingRecipe, step: int) -> int:

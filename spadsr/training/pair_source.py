@@ -69,6 +69,7 @@ class ScenePairs:
             "binary_white": (0.2, 0.2),
             "starred_share": 0.0,
             "mapped_share": 0.0,
+            "moving_share": 0.0,
         }
         scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.host, held_out=True)
         return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), draws)

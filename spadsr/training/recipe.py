@@ -1,12 +1,13 @@
 """The training recipe: one YAML file, checked before anything starts."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from noise_model.config_files import checked_config, find_config, in_short, parsed_yaml, read_config
 from noise_model.errors import InputError
+from noise_model.plain_text import encodable
 from simulate.pairs import PairRecipe
 from spadsr.networks.gated_fusion import GatedFusionConfig
 from spadsr.networks.measurement import SCALES
@@ -24,6 +25,9 @@ class SceneRecipe(BaseModel):
     photos: Path | None = Field(default=None, description="folder of photographs")
     photo_share: float = Field(default=0.75, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.25, ge=0, le=1, description="squared display values, nearer to linear light")
+    zooms: tuple[Annotated[float, Field(ge=0.25, le=8)], ...] = Field(
+        default=(1.0, 2.0), min_length=1, description="photographs are shrunk so many times; below 1 enlarged"
+    )
     drawn: int = Field(default=800, gt=0, le=_MANY, description="drawn scenes")
     drawn_size: int = Field(default=320, ge=256, le=4096)
 
@@ -57,6 +61,7 @@ class TrainingRecipe(BaseModel):
     native: int = Field(default=32, ge=16, le=512, multiple_of=16, description="rows and columns of a training capture")
     learning_rate: float = Field(default=2e-3, gt=0, le=10)
     warm_up: int = Field(default=200, ge=0, le=_MANY, description="steps")
+    constant: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before the learning rate falls")
     weight_decay: float = Field(default=1e-4, ge=0, le=100)
     clip: float = Field(default=1.0, gt=0, le=_MANY, description="largest gradient norm")
     ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
@@ -154,6 +159,9 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
             raise InputError(f"{shown}: {group} is a value, not a group of keys")
+    if encodable(text) != text:  # a name with bytes that are no text, which YAML does not take
+        values[last] = text
+        return
     try:
         values[last] = parsed_yaml(text)
     except ValueError as error:

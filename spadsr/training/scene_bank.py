@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import cv2
-import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.image_files import photograph
 from noise_model.progress import Report
 from simulate.scenes import ProceduralScenes, photographs
 from spadsr.training.recipe import SceneRecipe
@@ -18,7 +19,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Scenes:
-    """Photographs as uint8, at full and half size, and drawn scenes as float16."""
+    """Photographs as grey levels, 0 to 255 (uint8 or float32), each at several sizes, and drawn scenes as float16."""
 
     photos: list[list[Tensor]]
     drawn: list[Tensor]
@@ -39,7 +40,7 @@ class SceneBank:
 
     def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, progress: Report) -> None:
         self.recipe = recipe
-        photos, self.skipped = _photos(recipe.photos, device, progress)
+        photos, self.skipped = _photos(recipe, device, progress)
         drawn = _drawn(recipe, seed, device, progress)
         halves = zip(_parted(photos, held_out), _parted(drawn, held_out), strict=True)
         self.trained, self.held_out = (Scenes(*half) for half in halves)
@@ -54,7 +55,7 @@ class SceneBank:
         kind, which, half, top, left, turn, mirror, linear = draw
         if scenes.photos and kind < photo_share:
             sizes = scenes.photos[int(which * len(scenes.photos))]
-            fitting = [image for image in sizes if min(image.shape) >= size] or sizes[:1]
+            fitting = [image for image in sizes if 2 * min(image.shape) > size] or [max(sizes, key=Tensor.numel)]
             scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
             scene = scene.square() if linear < self.recipe.squared_share else scene
         else:
@@ -84,19 +85,26 @@ def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Repor
     return drawn
 
 
-def _photos(folder: Path | None, device: torch.device, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
-    if folder is None:
+def _photos(recipe: SceneRecipe, device: torch.device, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
+    if recipe.photos is None:
         return [], []
-    found, skipped = photographs(folder, seed=0)
+    found, skipped = photographs(recipe.photos, seed=0)
     photos = []
     for i, path in enumerate(found.paths):
-        grey = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
-        sizes = [grey]
-        if min(grey.shape) > 1:
-            sizes.append(cv2.resize(grey, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
-        photos.append([torch.from_numpy(image).to(device) for image in sizes])
+        grey = photograph(path)
+        photos.append([torch.from_numpy(image).to(device) for image in _at_zooms(grey, recipe.zooms)])
         progress(i + 1, len(found.paths))
     return photos, skipped
+
+
+def _at_zooms(grey: NDArray[Any], zooms: tuple[float, ...]) -> list[NDArray[Any]]:
+    """The picture shrunk so many times; as it is where none of these leaves a pixel of it."""
+    left = [zoom for zoom in zooms if min(grey.shape) >= zoom] or [1.0]
+    how = [cv2.INTER_AREA if zoom >= 1 else cv2.INTER_CUBIC for zoom in left]
+    return [
+        cv2.resize(grey, None, fx=1 / zoom, fy=1 / zoom, interpolation=each)
+        for zoom, each in zip(left, how, strict=True)
+    ]
 
 
 def _window(image: Tensor, size: int, top: float, left: float) -> Tensor:

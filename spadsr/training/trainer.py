@@ -204,11 +204,12 @@ class Trainer:
         self.state.step += 1
 
     def _learning_rate(self) -> float:
-        """Linear warm-up, then a cosine to a hundredth."""
+        """Linear warm-up, a share of the steps at the full rate, then a cosine to a hundredth."""
         recipe, step = self.recipe, self.state.step
         if step < recipe.warm_up:
             return recipe.learning_rate * (step + 1) / recipe.warm_up
-        done = (step - recipe.warm_up) / max(1, recipe.steps - recipe.warm_up)
+        falls = max(recipe.warm_up, recipe.constant * recipe.steps)
+        done = max(0.0, step - falls) / max(1, recipe.steps - falls)
         return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
 
     def _record(self, loss: float, validation: Pair) -> None:

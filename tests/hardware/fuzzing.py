@@ -126,7 +126,10 @@ FINE = {"ordinary": {"read"}, "trap": {"refused"}, "mutant": {"read", "refused"}
 
 
 def fuzz(form: Format, folder: Path, mutants: int, seed: int) -> dict[str, Any]:
-    """Reads every file; {"read": n, "refused": n, "wrong": [...]}. Files that went wrong are kept in `folder`."""
+    """Reads every file, and counts endings: {"mutants": n, "read": n, "refused": n, "wrong": [...]}.
+
+    Files that went wrong are kept in `folder`.
+    """
     rng, counted, wrong = np.random.default_rng(seed), Counter[str](), list[str]()
     path = folder / form.file
     for number, (kind, whole) in enumerate(files(form, mutants, rng)):
@@ -140,7 +143,7 @@ def fuzz(form: Format, folder: Path, mutants: int, seed: int) -> dict[str, Any]:
         if ending not in FINE[kind]:
             wrong.append(f"{kind} {number}: {ending}")
             (folder / f"wrong{number}{path.suffix}.kept").write_bytes(whole)
-    return {"format": form.name, **counted, "wrong": wrong}
+    return {"format": form.name, "mutants": round(form.share * mutants), **counted, "wrong": wrong}
 
 
 class Watched:

@@ -1,6 +1,8 @@
 """What the readers are fuzzed with: ordinary files of every format to be damaged, and traps to be refused."""
 
+import os
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import scipy.io
 import tifffile
 from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text, spc3_header
 
@@ -72,15 +75,20 @@ def formats(folder: Path, outside: Path) -> list[Format]:
     """All of them, made in `folder`; links in the traps lead to `outside`."""
     return [
         _hdf5(folder, outside),
+        _hdf5_of_its_own(folder, outside),
         _spc3(folder),
-        _tiff(folder),
+        _tiff(folder, outside),
+        _tiff_folder(folder),
         _png(folder, "png", "a.png"),
         _png(folder, "png folder", "run/frame_0002.png"),
         _npy(folder),
+        _npz(folder),
         _spad512(folder),
         _mat5(folder),
         _mat73(folder),
+        _mat4(folder),
         Format("text", "a.out", [save_text(folder / "t.out", COUNTS[0]).read_bytes()]),
+        _csv(folder),
     ]
 
 
@@ -89,6 +97,23 @@ def _hdf5(folder: Path, outside: Path) -> Format:
     ordinary = [_captured(folder / "o.h5").read_bytes(), _edited(folder, _gzip), _edited(folder, _lz4)]
     traps = [_edited(folder, change) for change in (*_links(other), _bomb, *_shuffled(), _twice, _giant, _many)]
     return Format("hdf5", "a.h5", ordinary, (*traps, _texts_for_bits(ordinary[0])))
+
+
+def _hdf5_of_its_own(folder: Path, outside: Path) -> Format:
+    """The only dataset, and the only one but for a mask and a curve, with settings beside it; several, and links."""
+    path, ordinary, traps = folder / "own.h5", [], []
+    for place in ("data", "t0/channel0", "spad/run/images"):
+        with h5py.File(path, "w") as file:
+            file.create_dataset(place, data=COUNTS.astype(np.float32), chunks=(5, 16, 8), compression="gzip")
+            beside = file[place].parent
+            beside["pixel_mask"], beside["number_of_cycles"] = np.eye(16, 8, dtype=np.uint8), np.full(12, 4)
+            beside["count_time"], beside["bit_depth_readout"], file["curve"] = 1e-5, 9, np.arange(9.0)
+        ordinary.append(path.read_bytes())
+    for place in (h5py.ExternalLink(str(outside / "other.h5"), DATA), h5py.SoftLink("/data"), COUNTS[0, 0]):
+        with h5py.File(path, "w") as file:
+            file["data"] = place
+        traps.append(path.read_bytes())
+    return Format("hdf5 of its own", "a.h5", ordinary, tuple(traps))
 
 
 def _captured(path: Path) -> Path:
@@ -219,16 +244,63 @@ def _spc3(folder: Path) -> Format:
     return Format("spc3", "a.spc3", ordinary, tuple(traps))
 
 
-def _tiff(folder: Path) -> Format:
+def _tiff(folder: Path, outside: Path) -> Format:
     path, ordinary = folder / "a.tif", []
     peak = np.rint(255 / COUNTS[0].max() * COUNTS[0]).astype(np.uint8)
     ways: list[dict[str, Any]] = [{"metadata": None}, {"compression": "zlib"}, {"imagej": True}, {"ome": True}]
     for how in ways:
         tifffile.imwrite(path, COUNTS, photometric="minisblack", **how)
         ordinary.append(path.read_bytes())
+    ways = [
+        {"compression": "lzw"},
+        {"compression": "zstd", "predictor": True},
+        {"ome": True, "metadata": {"axes": "TYX"}},
+    ]
+    for how in ways:
+        tifffile.imwrite(path, COUNTS, photometric="minisblack", **how)
+        ordinary.append(path.read_bytes())
+    tifffile.imwrite(path, np.stack([COUNTS] * 3, -1), photometric="rgb")
+    ordinary.append(path.read_bytes())
     tifffile.imwrite(path, peak, photometric="minisblack")
     ordinary.append(path.read_bytes())
-    return Format("tiff", "a.tif", ordinary, (_tiff_bomb(path),))
+    tifffile.imwrite(outside / "other.tif", COUNTS, photometric="minisblack")
+    others = (str(outside / "other.tif"), "outside/other.tif", "../outside/other.tif", "linked.tif", "fifo.tif")
+    (folder / "linked.tif").symlink_to(outside / "other.tif")
+    os.mkfifo(folder / "fifo.tif")
+    traps = [_ome_over_two_files(path, name) for name in others]
+    lies = ('SizeT="1000000000"', 'SizeT="-1"', 'SizeC="4294967296" SizeT="4294967296"')
+    traps += [_described(path, '<TiffData IFD="0" PlaneCount="6"/>', lie) for lie in lies]
+    nested = "<a>" * 100_000 + "</a>" * 100_000
+    traps += [_described(path, nested, 'SizeT="0"'), _described(path, "<TiffData/>" * 9000, 'SizeT="12"')]
+    return Format("tiff", "a.tif", ordinary, (_tiff_bomb(path), *traps))
+
+
+def _described(path: Path, data: str, sizes: str) -> bytes:
+    """Pages whose OME-XML says where they are."""
+    pixels = f'<Pixels DimensionOrder="XYZCT" SizeX="8" SizeY="16" {sizes}>{data}</Pixels>'
+    xml = f"<OME><Image>{pixels}</Image></OME>".encode()
+    tifffile.imwrite(path, COUNTS, photometric="minisblack", metadata=None, description=xml)
+    return path.read_bytes()
+
+
+def _ome_over_two_files(path: Path, other: str) -> bytes:
+    """Half of a recording, whose other half is said to be in the file `other`."""
+    data = "".join(
+        f'<TiffData FirstT="{12 * half}" IFD="0" PlaneCount="12"><UUID FileName="{name}">{half}</UUID></TiffData>'
+        for half, name in enumerate((path.name, other))
+    )
+    return _described(path, data, 'SizeT="24"')
+
+
+def _tiff_folder(folder: Path) -> Format:
+    run, path = folder / "frames", folder / "one.tif"
+    run.mkdir()
+    for number, image in enumerate(COUNTS[:3], 1):
+        tifffile.imwrite(run / f"frame_{number}.tif", image)
+    tifffile.imwrite(path, COUNTS[1], compression="zlib")
+    ordinary = [(run / "frame_2.tif").read_bytes(), path.read_bytes()]
+    tifffile.imwrite(path, COUNTS[:2], photometric="minisblack")
+    return Format("tiff folder", "frames/frame_2.tif", ordinary, (path.read_bytes(), _tiff_bomb(path)), folder=True)
 
 
 def _tiff_bomb(path: Path) -> bytes:
@@ -275,13 +347,43 @@ def _spad512(folder: Path) -> Format:
 def _npy(folder: Path) -> Format:
     ordinary, traps, path = [], [], folder / "a.npy"
     cube = np.packbits(np.random.default_rng(1).random((6, 64, 64)) < 0.3, axis=-1)
-    for array in (COUNTS, COUNTS.astype(np.int32), COUNTS > 2, cube):
+    averages, last = (COUNTS / 16).astype(np.float32), np.asfortranarray(COUNTS)
+    for array in (COUNTS, COUNTS.astype(np.int32), COUNTS > 2, cube, cube[..., None], averages, last):
         np.save(path, array)
         ordinary.append(path.read_bytes())
     for shape in ("(1000000000000, 64, 32)", "(-1, 64, 32)", "(2, 1000000, 1000000)"):
         header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}}}\n".encode()
         traps.append(b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + bytes(100))
     return Format("npy", "a.npy", ordinary, tuple(traps))
+
+
+def _npz(folder: Path) -> Format:
+    ordinary, path = [], folder / "a.npz"
+    for write in (np.savez, np.savez_compressed):
+        write(path, counts=COUNTS, pixel_mask=np.eye(16, 8, dtype=np.uint8), time=1.5)
+        ordinary.append(path.read_bytes())
+    np.savez_compressed(path, counts=np.zeros((300, 1024, 1024), np.uint8))
+    traps = [path.read_bytes()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("counts.npy", bytes(BOMB_BYTES))
+    return Format("npz", "a.npz", ordinary, (*traps, path.read_bytes()))
+
+
+def _mat4(folder: Path) -> Format:
+    path, ordinary = folder / "a4.mat", []
+    for dtype in (np.float64, np.uint8, np.int16):
+        scipy.io.savemat(path, {"counts": COUNTS[0].astype(dtype), "note": "words"}, format="4")
+        ordinary.append(path.read_bytes())
+    return Format("mat 4", "a.mat", ordinary, (struct.pack("<5i", 50, 1 << 30, 1 << 30, 0, 7) + b"counts\0",))
+
+
+def _csv(folder: Path) -> Format:
+    path, ordinary = folder / "a.csv", []
+    for style, separator, encoding in (("%d", ",", "utf-8"), ("%.18e", ";", "utf-8-sig"), ("%d", "\t", "utf-16")):
+        np.savetxt(path, COUNTS[0], style, separator, header="16 frames")
+        path.write_bytes(path.read_text("utf-8").encode(encoding))
+        ordinary.append(path.read_bytes())
+    return Format("csv", "a.csv", ordinary, (b"a,b\n1,2\n", b"#\n", b"1,2\n3\n"))
 
 
 def _mat5(folder: Path) -> Format:

@@ -34,6 +34,7 @@ from spadsr.restoration.weights import load_restorer, save_weights
 from spadsr.training.recipe import TrainingRecipe, load_recipe
 from spadsr.training.state import new_state
 
+_SHARE = 0.25
 _NETWORK = {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2}
 _TRAINING = TrainingRecipe.model_validate({"network": _NETWORK})
 
@@ -63,7 +64,7 @@ def own_formats(folder: Path, outside: Path) -> list[Format]:
 
 def _text(name: str, ordinary: list[bytes], read: Callable[[Path], None]) -> Format:
     traps = tuple(huge.encode() for huge in _HUGE)
-    return Format(name, f"{name.replace(' ', '_')}.yaml", ordinary, traps, read=read, rewritten=reworded)
+    return Format(name, f"{name.replace(' ', '_')}.yaml", ordinary, traps, read=read, rewritten=reworded, share=_SHARE)
 
 
 def reworded(whole: bytes, rng: np.random.Generator) -> bytes:
@@ -135,6 +136,7 @@ def _maps(folder: Path) -> Format:
         (zeros.getvalue(), plain.getvalue(), b"PK\5\6" + bytes(18)),
         read=lambda path: _use_sensor(path.with_suffix(".yaml")),
         rewritten=_other_maps,
+        share=_SHARE,
     )
 
 
@@ -186,7 +188,9 @@ def _weights(folder: Path) -> Format:
     lies = ({"blocks": 10**6}, {"width": 1024, "groups": 32, "blocks": 64}, {"width": 10**12}, {"heads": 0})
     traps = [_with_header(whole, partial(_lie, network=json.dumps(_NETWORK | lie))) for lie in lies]
     traps += [(1 << 40).to_bytes(8, "little") + whole[8:], (1 << 23).to_bytes(8, "little") + bytes(1 << 23)]
-    return Format("weights", "a.safetensors", [whole], tuple(traps), read=_use_weights, rewritten=_other_weights)
+    return Format(
+        "weights", "a.safetensors", [whole], tuple(traps), read=_use_weights, rewritten=_other_weights, share=_SHARE
+    )
 
 
 def _lie(header: Any, **texts: str) -> None:
@@ -241,7 +245,9 @@ def _checkpoint(folder: Path) -> Format:
     torch.save({"network": {}}, old, _use_new_zipfile_serialization=False)
     traps = (huge.getvalue(), packed.getvalue(), old.getvalue(), bomb()[:1000])
     read = lambda path: new_state(_TRAINING, torch.device("cpu")).load(path)  # noqa: E731
-    return Format("checkpoint", "a.pt", [path.read_bytes()], traps, read=read, rewritten=_other_checkpoint, share=0.5)
+    return Format(
+        "checkpoint", "a.pt", [path.read_bytes()], traps, read=read, rewritten=_other_checkpoint, share=_SHARE
+    )
 
 
 def _other_checkpoint(whole: bytes, rng: np.random.Generator) -> bytes:
@@ -268,8 +274,8 @@ def _simulated(folder: Path, outside: Path) -> list[Format]:
         list(SimulatedSet(folder / name, maker, 2, 1).write())
     shard, manifest = "set/shard-00000.h5", "other set/set.yaml"
     return [
-        Format("shard", shard, [(folder / shard).read_bytes()], (), bytes, True, _use_set, change, 0.5),
-        Format("manifest", manifest, [(folder / manifest).read_bytes()], (), bytes, True, _use_set, reworded),
+        Format("shard", shard, [(folder / shard).read_bytes()], (), bytes, True, _use_set, change, _SHARE),
+        Format("manifest", manifest, [(folder / manifest).read_bytes()], (), bytes, True, _use_set, reworded, _SHARE),
     ]
 
 
@@ -351,4 +357,6 @@ def _result(folder: Path, outside: Path) -> Format:
     checks = {name: np.ones(3, np.float32) for name in CHECKS} | {"residual": np.zeros((3, 4, 3), np.float32)}
     with ResultWriter(path, provenance=made, warnings=["odd"], **how) as writer:
         writer.append(rate, rate, np.full(3, 2, np.float32), checks)
-    return Format("result", "a.sr.h5", [path.read_bytes()], read=_use_result, rewritten=_other_hdf5(outside))
+    return Format(
+        "result", "a.sr.h5", [path.read_bytes()], read=_use_result, rewritten=_other_hdf5(outside), share=_SHARE
+    )

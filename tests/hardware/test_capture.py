@@ -205,6 +205,23 @@ def test_a_capture_shows_itself_in_a_line(save: Callable[..., Path]) -> None:
         )
 
 
+@pytest.mark.parametrize("bits", [4, 8, 10, 12])
+@pytest.mark.parametrize("name", ["a.npy", "a.tif"])
+def test_sums_with_saturated_pixels_are_of_as_many_frames_as_those_count(save: Any, bits: int, name: str) -> None:
+    """Cameras sum 2^b - 1 binary frames: of one frame more, no pixel would be full, and nobody told of saturation."""
+    frames, rng = (1 << bits) - 1, np.random.default_rng(0)
+    chances = np.full((2, 16, 16), 0.02)
+    chances[:, 5:9, 5:9] = 1.0
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    with open_capture(save(name, rng.binomial(frames, chances).astype(dtype))) as capture:
+        assert capture.exposure.cycles == frames
+        assert (next(capture.blocks()) == capture.settings.saturation_value).any()
+    hot = rng.binomial(frames, 0.02, (2, 16, 16)).astype(np.uint16)
+    hot[:, 3, 3] = frames, frames - 1
+    with open_capture(save(name, hot)) as capture:
+        assert capture.exposure.cycles == frames + 1
+
+
 def test_a_part_is_what_the_whole_holds_there(tmp_path: Path) -> None:
     """Images from first to last, a region of each, with their mask, keys and sequence numbers; sums are of those."""
     path, counts = tmp_path / "a.h5", np.random.default_rng(0).integers(0, 9, (20, 6, 8)).astype(np.uint8)

@@ -117,7 +117,7 @@ def module(monkeypatch: pytest.MonkeyPatch, name: str, **parts: Any) -> str:
 
 
 def a_format(name: str, recognises: Any, **parts: Any) -> dict[str, Any]:
-    usual = {"SUFFIXES": (".lab",), "ARRAYS": False, "LAYOUTS": (), "open_source": None}
+    usual = {"SUFFIXES": (".lab",), "ARRAYS": False, "AXES": (), "LAYOUTS": (), "open_source": None}
     return {**usual, "NAME": name, "recognises": recognises, **parts}
 
 
@@ -197,7 +197,7 @@ def test_counts_of_other_packages_are_checked_too(
     brought.append(EntryPoint("lab", module(monkeypatch, "lab_format", **lab), "spadsr.formats"))
     form = formats()[0]
     for open_source, words in (
-        (opened(np.float32, np.full((1, 2, 2), 0.5)), "values are float32"),
+        (opened(np.float32, np.full((1, 2, 2), 0.5)), "which is not whole"),
         (opened(np.uint8, np.full((1, 2, 2), 0.5)), "values are float64"),
         (opened(np.uint8, np.ones((1, 2, 3), np.uint8)), "not all there"),
     ):

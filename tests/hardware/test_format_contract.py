@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -38,6 +39,22 @@ def npy(folder: Path) -> Example:
     return Example(folder / "a.npy", COUNTS)
 
 
+def npy_in_fortran_order(folder: Path) -> Example:
+    np.save(folder / "a.npy", np.asfortranarray(COUNTS))
+    return Example(folder / "a.npy", COUNTS)
+
+
+def npz(folder: Path) -> Example:
+    np.savez_compressed(folder / "a.npz", counts=COUNTS)
+    return Example(folder / "a.npz", COUNTS)
+
+
+def hdf5_of_its_own(folder: Path) -> Example:
+    with h5py.File(folder / "a.h5", "w") as file:
+        file.create_dataset("t0/channel0", data=COUNTS, chunks=(7, 9, 8), compression="gzip")
+    return Example(folder / "a.h5", COUNTS)
+
+
 def tiff(folder: Path) -> Example:
     tifffile.imwrite(folder / "a.tif", COUNTS, photometric="minisblack", compression="zlib")
     return Example(folder / "a.tif", COUNTS)
@@ -51,10 +68,13 @@ def matlab_7(folder: Path) -> Example:
     return Example(save_mat73(folder / "a.mat", counts=COUNTS.transpose(1, 2, 0)), COUNTS)
 
 
+MAKERS = [nexus, hdf5_of_its_own, spc3, spad512, npy, npy_in_fortran_order, npz, tiff, matlab_5, matlab_7]
+
+
 class TestFormats(FormatContract):
     """The formats of this package."""
 
-    @pytest.fixture(params=[nexus, spc3, spad512, npy, tiff, matlab_5, matlab_7], ids=lambda make: make.__name__)
+    @pytest.fixture(params=MAKERS, ids=lambda make: make.__name__)
     def example(self, request: pytest.FixtureRequest, tmp_path: Path) -> Example:
         make: Callable[[Path], Example] = request.param
         return make(tmp_path)

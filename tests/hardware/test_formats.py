@@ -4,8 +4,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
+import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_files import png, save_mat5, save_mat73, save_pngs, save_raw, save_spc3, save_text
@@ -180,7 +182,9 @@ class TestPng:
         image[45] ^= 1
         lie.write_bytes(image)
         refused(lie, "damaged")
-        lie.write_bytes(png(8, 8, 8, b"\1" * 72).replace(b"\x08\x00\x00\x00\x00", b"\x08\x02\x00\x00\x00"))
+        lie.write_bytes(png(8, 8, 8, b"\1" * 72).replace(b"\x08\x00\x00\x00\x00", b"\x08\x03\x00\x00\x00"))
+        refused(lie, "in colour")  # of a palette
+        cv2.imwrite(str(lie), counts(8, 8, 3, dtype=np.uint8))
         refused(lie, "in colour")
 
 
@@ -196,6 +200,22 @@ class TestPhotonCube:
         with open_capture(path, layout="counts") as capture:
             assert capture.shape == (9, 64, 12)
 
+    @pytest.mark.parametrize("axis", [1, 2])
+    @pytest.mark.parametrize("channels", [0, 1, 3])
+    def test_cubes_packed_either_way_with_channels(self, save: Any, axis: int, channels: int) -> None:
+        frames = counts(9, 64, 96, max(channels, 1), largest=1)
+        cube = np.packbits(frames, axis=axis)
+        path = save("a.npy", cube if channels else cube[..., 0])
+        for layout in (None, "packed" if axis == 2 else "packed-rows"):
+            for channel in range(channels) if channels > 1 else [None]:
+                name = None if channel is None else str(channel + 1)
+                with open_capture(path, layout=layout, array=name) as capture:
+                    assert (capture.settings.counter_bits, capture.exposure.cycles) == (1, 1)
+                    np.testing.assert_array_equal(whole(capture, 4), frames[..., channel or 0])
+        if channels == 3:
+            refused(path, "images of 3 channels; choose 1 or 2 or 3")
+            refused(path, "images of 3 channels; choose 1 or 2 or 3", array="4")
+
     @pytest.mark.parametrize("rate", [0.003, 0.1, 0.5, 0.95])
     def test_a_cube_is_told_from_counts(self, save: Any, rate: float) -> None:
         rng = np.random.default_rng(2)
@@ -207,6 +227,7 @@ class TestPhotonCube:
 
     def test_only_bytes_can_be_packed(self, save: Any) -> None:
         refused(save("a.npy", counts(2, 64, 8, dtype=np.uint16)), "packed frames are uint8", layout="packed")
+        refused(save("a.npy", counts(2, 8, 64, dtype=np.uint16)), "packed frames are uint8", layout="packed-rows")
         refused(save("a.tif", counts(2, 64, 8)), "layout packed is none of a TIFF stack", layout="packed")
         refused(save("a.tif", counts(2, 64, 8)), "holds one array", array="a")
 
@@ -234,7 +255,59 @@ class TestSpad512:
     @pytest.mark.parametrize("size", [1, 4, 512 * 64 + 3, 512 * 64 - 1])
     def test_other_sizes_are_refused(self, tmp_path: Path, size: int) -> None:
         (tmp_path / "RAW.bin").write_bytes(bytes(size))
-        refused(tmp_path / "RAW.bin", "expected whole images")
+        refused(
+            tmp_path / "RAW.bin", "expected whole images.*give the size of another array as layout ROWSxCOLUMNSxBITS"
+        )
+
+    @pytest.mark.parametrize(("bits", "dtype"), [(1, "u1"), (8, "u1"), (16, "<u2"), (32, "<u4")])
+    def test_another_array_or_depth_is_read_as_it_is_said(self, tmp_path: Path, bits: int, dtype: str) -> None:
+        held = counts(5, 24, 16, largest=1 if bits == 1 else 200, dtype=dtype)
+        stored = np.packbits(held, axis=-1) if bits == 1 else held
+        (tmp_path / "a.bin").write_bytes(stored.tobytes())
+        with open_capture(tmp_path / "a.bin", layout=f"24x16x{bits}") as capture:
+            np.testing.assert_array_equal(whole(capture, 2), held)
+            assert capture.settings.counter_bits == 1
+        refused(tmp_path / "a.bin", "expected 1, 8, 16, 32 bits", layout="24x16x12")
+        refused(tmp_path / "a.bin", "images of 0 x 16", layout="0x16x8")
+        refused(tmp_path / "a.bin", "layout 24x16 is none of", layout="24x16")
+
+    def test_counts_of_eight_bits_are_refused_and_read_when_told(self, tmp_path: Path) -> None:
+        seen = 0.02 + 0.2 * (np.add.outer(np.arange(512) // 64, np.arange(512) // 64) % 2)
+        image = np.random.default_rng(0).binomial(255, seen).astype(np.uint8)
+        image.tofile(tmp_path / "a.bin")
+        refused(tmp_path / "a.bin", "look like counts, not like packed frames of 1 bit")
+        with open_capture(tmp_path / "a.bin", layout="512x512x8") as capture:
+            np.testing.assert_array_equal(whole(capture), image[None])
+        with open_capture(tmp_path / "a.bin", layout="spad512") as capture:
+            assert capture.shape == (8, 512, 512)
+
+    @pytest.mark.parametrize(("rows", "columns"), [(256, 512), (240, 320), (256, 256)])
+    def test_frames_of_another_array_are_doubted(self, tmp_path: Path, rows: int, columns: int) -> None:
+        rng = np.random.default_rng(0)
+        seen = 0.4 * np.exp(-np.add.outer((np.arange(rows) - 80) ** 2, (np.arange(columns) - 90) ** 2) / 5000)
+        images = 75 if rows == 240 else 16
+        frames = [np.packbits(rng.random((rows, columns)) < seen, axis=-1) for _ in range(images)]
+        whole_frames = np.stack(frames).tobytes()
+        (tmp_path / "a.bin").write_bytes(whole_frames[: len(whole_frames) // 32768 * 32768])
+        with open_capture(tmp_path / "a.bin") as capture:
+            assert f"as those of frames of {rows} x {columns} pixels" in capture.assumptions[1]
+
+    @pytest.mark.parametrize("images", [1, 3, 20])
+    @pytest.mark.parametrize("scene", ["flat", "dark", "slit", "lamp", "vignette", "columns"])
+    def test_its_own_frames_are_not_doubted(self, tmp_path: Path, scene: str, images: int) -> None:
+        rng, (y, x) = np.random.default_rng(1), np.mgrid[:512, :512]
+        seen = {
+            "flat": np.full((512, 512), 0.3),
+            "dark": np.where(rng.random((512, 512)) < 0.02, rng.random((512, 512)), 1e-4),
+            "slit": np.where(abs(y - 301) < 2, 0.9, 5e-4),  # along the columns as they are sent
+            "lamp": 0.5 * np.exp(-((y - 100) ** 2 + (x - 300) ** 2) / 3000),
+            "vignette": 0.5 * np.exp(-((y - 256) ** 2 + (x - 256) ** 2) / 45000),
+            "columns": 0.15 * (1 + np.sin(y / 20)),
+        }[scene]
+        frames = (rng.random((images, 512, 512)) < seen).astype(np.uint8)
+        with open_capture(save_raw(tmp_path / "a.bin", frames)) as capture:
+            assert [each for each in capture.assumptions if "alike" in each] == []
+            assert capture.shape == frames.shape
 
 
 @pytest.mark.parametrize("version", ["5", "5 packed", "7.3"])
@@ -263,12 +336,31 @@ class TestMat:
         with open_capture(path, array="flat") as capture:
             np.testing.assert_array_equal(whole(capture)[0], arrays["flat"])
 
-    @pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1e300])
+    @pytest.mark.parametrize("value", [0.5, np.inf, 1e300])
     def test_numbers_that_are_not_counts(self, tmp_path: Path, version: str, value: float) -> None:
         array = np.ones((4, 5))
         array[2, 3] = value
         refused(self.saved(tmp_path / "a.mat", version, rate=array), "not whole")
         refused(self.saved(tmp_path / "b.mat", version, rate=np.array([[value]])), "no numeric array")
+
+
+def test_matlab_4(tmp_path: Path) -> None:
+    path, held = tmp_path / "a.mat", counts(6, 5)
+    for dtype in (np.float64, np.uint8, np.int16, np.float32, np.int32, np.uint16):
+        scipy.io.savemat(path, {"note": "words", "counts": held.astype(dtype)}, format="4")
+        with open_capture(path) as capture:
+            np.testing.assert_array_equal(whole(capture), held[None])
+    scipy.io.savemat(path, {"dark": held, "flat": held[1:]}, format="4")
+    refused(path, "2 arrays; choose one of dark, flat")
+    with open_capture(path, array="flat") as capture:
+        np.testing.assert_array_equal(whole(capture), held[None, 1:])
+    path.write_bytes(path.read_bytes()[:-3])
+    refused(path, "damaged")
+
+
+def test_octave_files_say_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a.mat").write_text("# Created by Octave 8.4.0\n# name: counts\n# type: matrix\n 1 2\n 3 4\n")
+    refused(tmp_path / "a.mat", "Octave's own format; save it with")
 
 
 def test_matlab_files_cut_off(tmp_path: Path) -> None:
@@ -284,7 +376,37 @@ def test_text(tmp_path: Path, separator: str) -> None:
         np.testing.assert_array_equal(whole(capture)[0], image)
     refused(save_text(tmp_path / "difference.out", image.astype(int) - 1000), "holds the count -")
     (tmp_path / "ragged.out").write_text("1 2 3\n4 5\n")
-    refused(tmp_path / "ragged.out", "damaged or not a readable text image")
+    refused(tmp_path / "ragged.out", "damaged or not a readable text image: line 2 has 2 numbers")
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "frame.007"])
+@pytest.mark.parametrize("separator", [" ", "\t", ",", ", ", ";"])
+@pytest.mark.parametrize("style", ["%d", "%.18e", "%g", "%.1f"])
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16"])
+def test_numbers_however_they_are_written(tmp_path: Path, name: str, separator: str, style: str, mark: str) -> None:
+    if mark == "utf-16" and name == "frame.007":
+        return  # as many zeros as numbers do not look like text
+    image, path = counts(6, 5, largest=3000, dtype=np.uint16), tmp_path / name
+    np.savetxt(path, image, style, separator, header="exposure 10 us, 16 frames", newline="\r\n")
+    path.write_bytes(path.read_text("utf-8").encode(mark))
+    with open_capture(path) as capture:
+        assert capture.format == "text image"
+        np.testing.assert_array_equal(whole(capture)[0], image)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("row,a,b\n1,2,3\n", "line 1 holds 'row'"),
+        (",0,1\n0,5,6\n", "line 1 holds ''"),
+        ("1 2\n\n3 4.5\n", "image 0 holds 4.5, which is not whole"),
+        ("# only words\n", "without numbers"),
+        ("\n".join(["0,1,2,3,4,5,6,7", "5,0,0,2,1,1,0,0"]), "0, 1, 2, ...: numbers of a table"),
+    ],
+)
+def test_text_that_is_no_image(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "a.csv").write_text(content)
+    refused(tmp_path / "a.csv", words)
 
 
 def test_gaps_between_sequence_numbers_are_losses(tmp_path: Path) -> None:
@@ -306,8 +428,7 @@ def test_counters_that_begin_again_go_on(tmp_path: Path, bits: int) -> None:
         writer.append(np.ones((images, 2, 2), np.uint8), sequence_number=numbers % (1 << bits))
     with open_capture(path) as capture:
         assert capture.lost == 35
-        times = int(numbers[-1] >> bits)
-        said = f"sequence numbers begin again after {(1 << bits) - 1}, {times} times; they are taken to go on"
+        said = f"sequence numbers begin again from 0 after {(1 << bits) - 1}; they are taken to go on"
         assert capture.assumptions == (said, "35 images were lost while recording (sequence numbers)")
         np.testing.assert_array_equal(capture.sequence_number(0, images), numbers)
         np.testing.assert_array_equal(capture.sequence_number(195, 205), numbers[195:205])
@@ -324,8 +445,8 @@ def test_sequence_numbers_that_go_back(tmp_path: Path, numbers: list[int], words
 
 #: What is no recording of counts, and why.
 NOT_COUNTS = {
-    "alligator_layout_8_gates.h5": "without counts",  # a dataset for every gate
-    "darkcounts.jld2": "without counts",  # -log(1 - mean)
+    "alligator_layout_8_gates.h5": "without counts",  # a dataset for every gate: they must be asked for
+    "darkcounts.jld2": "not whole",  # -log(1 - mean)
     "nl_frame.mat": "not whole",  # averages
     "diff.out": "count -6",  # differences
     "diff2.out": "count -1",

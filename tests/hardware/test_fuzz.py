@@ -1,6 +1,7 @@
-"""Damaged and hostile files of every format: read or refused, at once, in little memory, and nothing else opened.
+"""Damaged and hostile files of every kind: read or refused, at once, in little memory, and nothing else opened.
 
-2,000 mutants of every format; as many as the environment variable SPADSR_MUTANTS says for a longer run.
+2,000 mutants of every capture format and a quarter of that of other files; as many as the environment variable
+SPADSR_MUTANTS says for a longer run.
 """
 
 import json
@@ -15,7 +16,12 @@ import pytest
 from hardware.formats.registry import BUILT_IN
 
 MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
-FORMATS = ["hdf5", "spc3", "tiff", "png", "png folder", "npy", "spad512", "mat 5", "mat 7.3", "text"]
+FORMATS = [
+    *("hdf5", "hdf5 of its own", "spc3", "tiff", "tiff folder", "png", "png folder", "npy", "npz", "spad512"),
+    *("mat 5", "mat 7.3", "mat 4", "text", "csv"),
+]
+OWN = ["sensor", "sensor maps", "simulation recipe", "training recipe", "override", "weights", "checkpoint", "shard"]
+OWN += ["manifest", "result"]
 
 pytestmark = pytest.mark.timeout(max(900, MUTANTS // 5))
 
@@ -35,13 +41,15 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]
     return {line["format"]: line for line in lines}
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", [*FORMATS, *OWN])
 def test_every_file_is_read_or_refused(found: dict[str, dict[str, Any]], name: str) -> None:
     said = found[name]
     assert said["wrong"] == []
-    assert said["read"] + said["refused"] > MUTANTS
-    assert min(said["read"], said["refused"]) > MUTANTS // 200
+    assert said["read"] + said["refused"] > said["mutants"]
+    assert min(said["read"], said["refused"]) > said["mutants"] // 200
 
 
-def test_no_format_is_left_out() -> None:
-    assert len(FORMATS) == len(BUILT_IN) + 2  # PNG images and MATLAB files are of two kinds each
+def test_no_format_is_left_out(found: dict[str, dict[str, Any]]) -> None:
+    assert [*found] == [*FORMATS, *OWN]
+    # Three kinds of MATLAB files, two of TIFF and PNG images, HDF5 files and texts.
+    assert len(FORMATS) == len(BUILT_IN) + 6

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from hardware.captures.capture import open_capture
@@ -20,13 +22,13 @@ READ = {
 
 #: Files that hold no counts, and what is said of them.
 REFUSED = {
-    "alligator_layout_8_gates.h5": "HDF5 without counts; expected the dataset /entry/instrument/detector/data",
-    "quanticam_320x240/nl_frame.mat": "nl_frame holds numbers that are not whole; expected counts, not rates",
+    "alligator_layout_8_gates.h5": "HDF5 without counts at /entry/instrument/detector/data; choose one of: Gate",
+    "quanticam_320x240/nl_frame.mat": "image 0 holds 90.6667, which is not whole; expected counts, not rates",
     "slac_spc3/diff.out": "image 0 holds the count -6; expected counts of 0 and more",
     "slac_spc3/diff2.out": "image 0 holds the count -1; expected counts of 0 and more",
     "slac_spc3/diff2m1.out": "image 0 holds the count -3; expected counts of 0 and more",
     "slac_spc3/sig-ref.out": "image 0 holds the count -4; expected counts of 0 and more",
-    "spad512/darkcounts.jld2": "HDF5 without counts; expected the dataset /entry/instrument/detector/data",
+    "spad512/darkcounts.jld2": "image 0 holds 0.000653808, which is not whole; expected counts, not rates",
 }
 
 
@@ -58,6 +60,14 @@ def test_files_without_counts_are_refused(shared: Path, name: str) -> None:
         list(capture.blocks())
     assert str(refused.value).startswith(f"{path}: {REFUSED[name]}")
     assert "\n" not in str(refused.value)
+
+
+def test_gates_in_a_dataset_each_are_a_stack_when_asked_for(shared: Path) -> None:
+    path = shared / "data/real/alligator_layout_8_gates.h5"
+    with open_capture(path, array="Gate Images", cycles=255) as capture, h5py.File(path) as file:
+        assert capture.shape == (8, 512, 512)
+        for number, image in enumerate(capture.read(0, 8), 1):
+            np.testing.assert_array_equal(image, file[f"Gate Images/Gate {number}"])
 
 
 def test_no_file_is_left_out(shared: Path) -> None:

@@ -72,6 +72,17 @@ def test_a_set_is_written_by_one_process(tmp_path: Path) -> None:
     }
 
 
+def test_attributes_of_other_types_are_refused(tmp_path: Path) -> None:
+    """HDF5 itself crashes over some of them where they are damaged."""
+    list(small_set(tmp_path / "set", scenes=1).write())
+    with h5py.File(tmp_path / "set" / "shard-00000.h5", "r+") as file:
+        lists = np.empty(1, object)
+        lists[0] = np.ones(3, np.uint8)
+        file["sensor"].attrs.create("source", lists, dtype=h5py.vlen_dtype(np.uint8))
+    with pytest.raises(InputError, match="attribute source of /sensor is damaged"):
+        PairDataset(tmp_path / "set", 4)
+
+
 def test_layout_of_a_shard(made: SimulatedSet) -> None:
     files = list(shards(made))
     assert len(files) == 4

@@ -110,3 +110,23 @@ def test_a_photograph_that_vanishes_is_named(folder: Path) -> None:
         path.unlink()
     with pytest.raises(InputError, match="no longer a readable image"):
         source.scene(0, (32, 32))
+
+
+def test_photographs_of_more_bits_are_as_bright_as_of_eight(tmp_path: Path) -> None:
+    y, x = np.mgrid[:80, :80]
+    scene = 0.5 + 0.45 * np.sin(x / 9) * np.cos(y / 13)
+    found = []
+    for name, image in (("8", (scene * 255).astype(np.uint8)), ("12", (scene * 4095).astype(np.uint16))):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "a.png"), image)
+        found.append(photographs(tmp_path / name, seed=1)[0].scene(0, (80, 80)))
+    assert np.abs(found[0] - found[1]).max() < 2 / 255
+    assert len(np.unique(found[1])) > 4 * len(np.unique(found[0]))
+
+
+def test_what_a_mac_leaves_is_no_photograph(folder: Path) -> None:
+    (folder / "__MACOSX").mkdir()
+    for name in ("._a.png", "sub/._e.png", "__MACOSX/e.png"):
+        (folder / name).write_bytes(b"\0\5\x16\7" + bytes(60))
+    source, corrupt = photographs(folder, seed=1)
+    assert (len(source.paths), corrupt) == (5, [])

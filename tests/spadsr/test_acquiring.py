@@ -67,7 +67,8 @@ def test_a_recording_recorded_again_keeps_its_largest_count(tmp_path: Path, spad
         assert capture.settings.saturation_value == 9
 
 
-def test_ctrl_c_closes_the_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_requests_to_stop_close_the_file(tmp_path: Path, how: signal.Signals) -> None:
     path = tmp_path / "a.h5"
     command = [sys.executable, "-c", "from spadsr.cli import main; main()", "acquire", *FAST, "-o", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
@@ -75,7 +76,7 @@ def test_ctrl_c_closes_the_file(tmp_path: Path) -> None:
         while not (tmp_path / "a.part.h5").exists() and time.monotonic() < patience:
             time.sleep(0.05)
         time.sleep(0.5)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(how)
         _, said = running.communicate(timeout=300)
     assert running.returncode == 0, said
     with open_capture(path) as capture:

@@ -234,6 +234,16 @@ def test_shells_complete_commands() -> None:
     assert outside(sys.executable, "-m", "spadsr", env=environment).stdout.split() == ["infer", "info"]
 
 
+@pytest.mark.parametrize(("command", "option"), [(["evaluate"], "methods"), (["bench", "quality"], "baselines")])
+def test_defaults_need_no_extra(command: list[str], option: str) -> None:
+    """What is measured without being asked for runs on the plain install."""
+    found: Any = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]
+    [default] = [each.default for each in found.params if each.name == option]
+    assert set(default.split(",")) <= {"bicubic", "nlm", "tv", "spadsr"}
+
+
 def test_long_work_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Once, from what was done since the first report; short work never."""
     clock = iter([0.0, 0.0, 1.0, 4.0, 5.0, 0.0, 0.0, 4.0])
@@ -318,6 +328,13 @@ def test_bad_captures(
         (["--cycles", "17"], "the file says cycles = 16"),
         (["--count-time", "nan"], "count_time"),
         (["--count-time", "-1"], "count_time"),
+        (["--count-time", "1e-320"], "count_time is 1e-320; expected 1e-12 to 1e+06 s"),
+        (["--dead-time", "1e-300"], "dead_time is 1e-300; expected 0, or 1e-12 to 1e+06 s"),
+        (["--cycles", "9" * 25], "expected 1 to 4294967295"),
+        (["--scale", "9" * 25], "not available; choose one of 1, 2, 4, 8, 16"),
+        (["--sum", "9" * 25], "sums of 9999999999999999999999999"),
+        (["--device", "meta"], "choose cpu"),
+        (["--device", "mps"], "choose cpu"),
         (["--weights", "none.safetensors"], "no such file"),
     ],
 )
@@ -328,6 +345,43 @@ def test_bad_options(
     before = files(path.parent)
     refused(spadsr("infer", path, "--weights", small_weights, *options), words)
     assert files(path.parent) == before
+
+
+@pytest.mark.parametrize("command", commands(), ids=" ".join)
+def test_every_number_has_a_stated_range(command: list[str]) -> None:
+    """By the range of its type, which the help shows, or in words."""
+    found = typer.main.get_command(app)
+    for name in command:
+        found = found.commands[name]  # type: ignore[attr-defined]
+    for option in found.params:
+        kind: Any = option.type_descriptor
+        if kind.annotation in (int, float):
+            bounded = None not in (kind.parameter_info.min, kind.parameter_info.max)
+            assert bounded or re.search(r"\b\d", option.help or ""), option.name  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["export", "--bits", "8", "--dead-time", "nan"], "dead_time is nan"),
+        (["export", "--bits", "9" * 25], "counter_bits is 9999999999999999999999999; expected 1 to 16"),
+        (["evaluate", "pictures", "--flux", "nan"], "nan: expected numbers from 0 to 1000000"),
+        (["evaluate", "pictures", "--bits", "99"], "--bits 99: expected 0 to 16"),
+        (["evaluate", "pictures", "--frames", "1e400"], "expected numbers"),
+        (["info", "a" * 5000], "File name too long"),
+        (["simulate", "--sensor", "a" * 5000], "File name too long"),
+    ],
+)
+def test_extreme_options(spadsr: Callable[..., Said], arguments: list[str], words: str) -> None:
+    refused(spadsr(*arguments), words)
+
+
+@pytest.mark.parametrize("option", ["--rate", "--calibration"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "1e300"])
+def test_an_emulator_of_no_numbers(spadsr: Callable[..., Said], option: str, value: str) -> None:
+    said = spadsr("emulate", "spad512", f"{option}={value}")
+    assert said.code == 2
+    assert "Usage: spadsr" in said.err
 
 
 def test_weights_that_are_none(spadsr: Callable[..., Said], recorded: Record, tmp_path: Path) -> None:

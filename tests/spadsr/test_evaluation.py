@@ -182,6 +182,16 @@ def test_means_and_their_errors_by_hand() -> None:
     assert screen_row(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
 
 
+def test_the_spread_of_coverage_over_pictures() -> None:
+    """Shares of 0.00, 0.01, ... 1.00 in 101 pictures: the 10th and 90th percentiles are 0.1 and 0.9."""
+    rows = [Row(str(i), NORMAL, "good", 20.0, 0.7, 1.0, i / 100, 0.9, 0.05) for i in range(101)]
+    [summary] = summarised(Evaluation(rows, {(NORMAL, "good"): invented().radiometry[NORMAL, "good"]}))
+    assert summary.within_68_of_pictures == pytest.approx((0.1, 0.9))
+    assert "| 10 to 90 |" in markdown([summary], {})
+    bad, _ = summarised(invented())
+    assert bad.within_68_of_pictures is None
+
+
 def test_the_table_fits_a_narrow_screen() -> None:
     """80 columns, at the longest the cells get in practice; a column takes its text, two spaces and a border."""
     bad, _ = summarised(invented())

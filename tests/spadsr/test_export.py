@@ -76,7 +76,7 @@ def test_a_difference_is_seen(counting_file: Exported, counting: Sensor, restore
     """Each answer counts, and so does one that is not a number."""
     capture = captures(counting, Exposure(10.4e-6, 4))[0]
     exact = Float32Restorer(**vars(restorer))
-    rate, uncertainty, factor = exact.answer(capture.counts, capture.model, 4)
+    rate, uncertainty, factor = exact.network_answer(capture.counts, capture.model, 4)
     right = [rate[:, None].numpy(), uncertainty[:, None].numpy(), factor.numpy()]
     assert difference(right, capture, restorer, 4) == 0
     for place in range(3):

@@ -456,14 +456,59 @@ def test_impossible_rates_are_refused(rate: Any, words: str) -> None:
         spadsr.simulate(rate, exposure=EXPOSURE, sensor="spc3")
 
 
-def test_a_map_of_cycles_is_simulated_but_not_restored() -> None:
-    """Captures, which restoring goes through, have one number of frames."""
+def test_a_map_of_cycles_is_simulated() -> None:
     cycles = torch.tensor([[0, 4], [16, 64]])
     sensor = spadsr.Sensor("ideal", torch.ones(2, 2), torch.zeros(2, 2), 0.0, 1)
     counts = spadsr.simulate(np.full((2, 2), 1e9), exposure=spadsr.Exposure(10e-6, cycles), sensor=sensor)
     assert (counts == cycles.numpy()).all()
-    with pytest.raises(spadsr.InputError, match="cycles is a map; expected one number"):
-        spadsr.restore(counts, exposure=spadsr.Exposure(10e-6, cycles))
+
+
+def test_a_map_of_one_number_is_restored_as_that_number(small_weights: Path) -> None:
+    counts = np.random.default_rng(0).integers(0, 17, (2, 12, 9))
+    plain = spadsr.restore(counts, exposure=spadsr.Exposure(1e-5, 16), weights=small_weights)
+    for cycles in (np.full((12, 9), 16), np.full((2, 12, 9), 16)):
+        mapped = spadsr.restore(counts, exposure=spadsr.Exposure(1e-5, cycles), weights=small_weights)  # type: ignore[arg-type]
+        np.testing.assert_allclose(mapped.rate, plain.rate, rtol=0.02, atol=0.01 * plain.rate.mean())  # bfloat16
+        np.testing.assert_allclose(mapped.residual, plain.residual, rtol=0.02, atol=0.05)
+        assert mapped.settings == plain.settings
+        assert mapped.cycles is not None
+        assert mapped.cycles.shape == (2, 12, 9)
+    assert plain.cycles is None
+
+
+def test_images_with_maps_of_their_own_are_restored_as_if_alone(small_weights: Path, tmp_path: Path) -> None:
+    """And the maps are kept in results, one by one."""
+    rng = np.random.default_rng(0)
+    cycles = rng.integers(0, 65, (3, 12, 9))
+    counts = rng.binomial(cycles, 0.3)
+    together = spadsr.restore(counts, exposure=spadsr.Exposure(1e-5, cycles), weights=small_weights)  # type: ignore[arg-type]
+    for image in range(3):
+        exposure = spadsr.Exposure(1e-5, torch.from_numpy(cycles[image]))
+        alone = spadsr.restore(counts[image], exposure=exposure, weights=small_weights)
+        np.testing.assert_allclose(together[image].rate, alone.rate, rtol=0.02, atol=0.01 * alone.rate.mean())
+        assert together[image].cycles is not None
+        assert (together[image].cycles == cycles[image]).all()
+        assert (alone.exposure.map == torch.from_numpy(cycles[image])).all()
+    together.save(tmp_path / "a.sr.h5")
+    together.save(tmp_path / "a.png")
+    with spadsr.read_result(tmp_path / "a.sr.h5") as result:
+        assert (result.read(0, 3).cycles == cycles).all()
+        assert result[1].settings.cycles == cycles.max()
+
+
+@pytest.mark.parametrize(
+    ("cycles", "words"),
+    [
+        (np.full((8, 7), 16), r"cycles of shape \(8, 7\): expected one for each pixel, \(8, 8\)"),
+        (np.full((8, 8), 1.5), r"cycles\[0, 0\] is 1.5: expected whole numbers"),
+        (np.full((8, 8), -1), r"cycles\[0, 0\] is -1: expected whole numbers"),
+        (np.full((8, 8), 4), r"counts\[0, 0\] is 5: expected 4 at most"),
+        (np.zeros((8, 8)), "cycles is 0"),
+    ],
+)
+def test_maps_of_cycles_that_cannot_be(cycles: np.ndarray, words: str) -> None:
+    with pytest.raises(spadsr.InputError, match=words):
+        spadsr.restore(COUNTS, exposure=spadsr.Exposure(1e-5, cycles))  # type: ignore[arg-type]
 
 
 COUNTS = np.full((8, 8), 5)

@@ -98,8 +98,8 @@ def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer)
 class Doubling(Restorer):
     """Says twice the rate in every image."""
 
-    def answer(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        rate, sd, factor = super().answer(*how)
+    def network_answer(self, *how: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rate, sd, factor = super().network_answer(*how)
         return 2 * rate, sd, factor
 
 

@@ -106,6 +106,18 @@ def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
     assert (trained, held_out) == ({1, 2, 3, 4, 6, 7, 8, 9}, {0, 5})
 
 
+@pytest.mark.parametrize(("bits", "kind"), [(8, torch.uint8), (12, torch.float32)])
+def test_photographs_keep_their_levels(tmp_path: Path, bits: int, kind: torch.dtype) -> None:
+    ramp = np.rint(np.linspace(0, (1 << bits) - 1, 64 * 64)).reshape(64, 64)
+    cv2.imwrite(str(tmp_path / "ramp.png"), ramp.astype(np.uint8 if bits == 8 else np.uint16))
+    settled = recipe(scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
+    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    assert bank.trained.photos[0][0].dtype == kind
+    crop = bank.crops(1, 64, torch.Generator(), held_out=False)
+    assert len(torch.unique(crop)) == min(1 << bits, 64 * 64)
+    assert crop.max() == 1
+
+
 def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
     settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
@@ -114,6 +126,20 @@ def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> 
     assert torch.equal(measured, torch.full_like(measured, 0.8))
     even = (trained == 0.8).flatten(1).all(dim=1)
     assert 30 < int(even.sum()) < 70  # of a hundred, each with a chance of one half
+
+
+def test_photographs_are_seen_at_several_zooms(tmp_path: Path) -> None:
+    """A ramp of one grey level a pixel: shrunk twice its steps are twice as steep, enlarged twice half as steep.
+
+    Shrunk four times it is continued by its mirror image; shrunk eight times it is too small for a crop of 100.
+    """
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
+    cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
+    scenes = {"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1, "zooms": (0.5, 1, 2, 4, 8)}
+    bank = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, CPU, quiet)
+    crops = 255 * bank.crops(60, 100, torch.Generator().manual_seed(0), held_out=False)
+    steps = torch.stack([crops.diff(dim=dim).abs().mean(dim=(1, 2)) for dim in (1, 2)]).amax(dim=0)
+    assert set((2 * steps).round().div(2).tolist()) == {0.5, 1.0, 2.0, 4.0}
 
 
 @pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])

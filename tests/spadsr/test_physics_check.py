@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
 from noise_model.moments import moments
 from noise_model.sensor import HOT, Exposure, Sensor
 from simulate.procedural import procedural_scene
 from spadsr.restoration.hot_pixels import stands_out
-from spadsr.restoration.physics_check import CheckSummary, PhysicsCheck, physics_check, summary
+from spadsr.restoration.physics_check import MODEL_ERROR, CheckSummary, PhysicsCheck, physics_check, summary
 
 SECONDS = 10e-6
 SIZE = (48, 40)
@@ -46,6 +47,16 @@ def answered(model: ForwardModel, white: float) -> tuple[Tensor, Tensor]:
     return model.sample(native, torch.Generator().manual_seed(1)).long(), rate
 
 
+def share_of_counts(rate: Tensor, model: ForwardModel) -> Floats:
+    """(n,) share of the weighted variance that the counts have if the rates at x2 are true."""
+    native = F.avg_pool2d(rate[:, None], 2)
+    around = F.avg_pool2d(native, 5, stride=1, padding=2, count_include_pad=False)[:, 0]
+    mean, shot, _ = model.moments(native[:, 0])
+    error = model.moments(native[:, 0] + MODEL_ERROR * around)[0] - mean
+    weight = 1 / (shot + error**2 + 1)
+    return np.asarray((shot * weight).sum(axis=(1, 2)) / ((shot + error**2) * weight).sum(axis=(1, 2)))
+
+
 @settings(max_examples=25)
 @given(st.integers(1, 300), st.floats(1e-3, 3))
 def test_moments_of_a_binary_array_are_binomial(n: int, x: float) -> None:
@@ -67,17 +78,20 @@ def test_moments_without_dead_time_are_those_of_poisson(n: int, x: float) -> Non
 
 
 def test_chi_squared_is_that_of_the_definition() -> None:
-    """Binomial counts of a uniform rate: weights are equal, and nothing but the definition is left."""
+    """Binomial counts of a uniform rate: weights are equal, and nothing but the definition is left. The variance is
+    that of the counts, and of rates that are 5 % off."""
     n, p = 64, 0.3
+    shot = n * p * (1 - p)
+    variance = shot + (n * ((1 - p) - (1 - p) ** (1 + MODEL_ERROR))) ** 2
     k = torch.from_numpy(np.random.default_rng(0).binomial(n, p, (3, *SIZE)))
     rate = torch.full((3, 4 * SIZE[0], 4 * SIZE[1]), -np.log(1 - p) / SECONDS)
     check = physics_check(k, rate, ForwardModel(flat(), Exposure(SECONDS, n)))
-    pearson = ((k - n * p).square() / (n * p * (1 - p))).mean(dim=(1, 2))
+    pearson = ((k - n * p).square() / variance).mean(dim=(1, 2))
     np.testing.assert_allclose(check.chi_squared, pearson, rtol=1e-3)
     np.testing.assert_allclose(check.balance, k.double().mean(dim=(1, 2)) / (n * p), rtol=1e-4)
     kurtosis = (1 - 6 * p * (1 - p)) / (n * p * (1 - p))
-    np.testing.assert_allclose(check.spread, np.sqrt((2 + kurtosis) / k[0].numel()), rtol=1e-3)
-    expected_residual = (k - n * p) / np.sqrt(n * p * (1 - p) + 1)
+    np.testing.assert_allclose(check.spread, np.sqrt((2 + kurtosis) / k[0].numel()) * shot / variance, rtol=1e-3)
+    expected_residual = (k - n * p) / np.sqrt(variance + 1)
     np.testing.assert_allclose(check.residual, expected_residual, atol=1e-2)
 
 
@@ -95,14 +109,16 @@ def test_chi_squared_is_that_of_the_definition() -> None:
     ],
 )
 def test_the_truth_explains_its_counts(sensor: Sensor, cycles: int, white: float) -> None:
-    """Mean over 32 images of chi-squared and of balance: within 4 of their own standard errors of 1 (chance: 6e-5
-    each), saturated pixels and all. They scatter as they say: of 32 normal numbers the standard deviation is known to
-    0.125, four times which is allowed. No image is called a contradiction."""
+    """Mean over 32 images of chi-squared and of balance: within 4 of their own standard errors (chance: 6e-5 each) of
+    1, or for chi-squared of the share of the variance that is not of the rates' error, saturated pixels and all. They
+    scatter as they say: of 32 normal numbers the standard deviation is known to 0.125, four times which is allowed. No
+    image is called a contradiction."""
     model = ForwardModel(sensor, Exposure(SECONDS, cycles))
-    check = physics_check(*answered(model, white), model)
-    for value, spread in ((check.chi_squared, check.spread), (check.balance, check.balance_spread)):
-        assert abs(value.mean() - 1) < 4 * np.sqrt((spread**2).sum()) / len(value)
-        assert 0.5 < np.std((value - 1) / spread) < 1.5
+    counts, rate = answered(model, white)
+    check, share = physics_check(counts, rate, model), share_of_counts(rate, model)
+    for value, spread, one in ((check.chi_squared, check.spread, share), (check.balance, check.balance_spread, 1)):
+        assert abs((value - one).mean()) < 4 * np.sqrt((spread**2).sum()) / len(value)
+        assert 0.5 < np.std((value - one) / spread) < 1.5
     assert not check.contradicts.any()
 
 
@@ -161,6 +177,17 @@ def test_points_stand_out_and_a_fixed_pattern_does_not() -> None:
     assert stands_out(counts, good, times=1.5).sum() == 0
     counts[0, 0, 0] *= 2
     assert stands_out(counts, good, times=1.5)[0, 0, 0]
+
+
+@pytest.mark.parametrize("error", [0.0, 0.03, 0.3])
+def test_a_bright_image_is_contradicted_by_rates_that_are_far_off(error: float) -> None:
+    """80,000 counts a pixel, each off by as much as efficiencies differ, are no contradiction; by ten times as much,
+    they are."""
+    model = ForwardModel(flat(bits=16), Exposure(SECONDS, 6400))
+    rate = torch.full((4, *SIZE), 12.5 / SECONDS)
+    off = 1 + error * torch.randn(rate.shape, generator=torch.Generator().manual_seed(3))
+    counts = model.sample(rate * off.clamp(min=0), torch.Generator().manual_seed(4)).long()
+    assert (physics_check(counts, rate, model).contradicts == (error > 0.1)).all()
 
 
 @pytest.mark.parametrize("rate", [0.0, 1e12])

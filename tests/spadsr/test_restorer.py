@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor import USER, Exposure, Sensor
 from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.measurement import SCALES
 from spadsr.networks.orientations import ORIENTATIONS, turned, turned_back
@@ -39,7 +40,7 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
+def test_round_trip_to_the_bit_of_float16(tmp_path: Path, random_network: Make) -> None:
     network, path = random_network(SMALL), tmp_path / "mine.safetensors"
     save_weights(path, network, Intervals(), {"steps": 7, "command": "spadsr train"})
     restorer = load_restorer(path)
@@ -50,7 +51,19 @@ def test_round_trip_to_the_bit(tmp_path: Path, random_network: Make) -> None:
     assert not restorer.network.training
     loaded = restorer.network.state_dict()
     assert loaded.keys() == network.state_dict().keys()
-    assert all(loaded[name].equal(tensor) for name, tensor in network.state_dict().items())
+    assert all(loaded[name].equal(tensor.half().float()) for name, tensor in network.state_dict().items())
+    tensors, metadata = contents(path)
+    assert {tensor.dtype for tensor in tensors.values()} == {torch.float16}
+    assert metadata["stored_as"] == "float16"
+
+
+@pytest.mark.parametrize("value", [1e5, float("nan")])
+def test_parameters_that_float16_cannot_hold(tmp_path: Path, random_network: Make, value: float) -> None:
+    network = random_network(SMALL)
+    next(network.parameters()).data.fill_(value)
+    with pytest.raises(ValueError, match="too large for float16"):
+        save_weights(tmp_path / "a.safetensors", network, Intervals(), {})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -270,3 +283,54 @@ def test_the_shipped_weights_keep_the_total_rate(shipped_answers: Any) -> None:
 def test_the_error_bars_of_the_shipped_weights_are_honest(shipped_answers: Any) -> None:
     inside = [((rate - truth).abs() <= 1.96 * sd).float().mean().item() for truth, _, rate, sd in shipped_answers]
     assert 0.88 <= sum(inside) / len(inside) <= 0.99, inside
+
+
+COUNTS = torch.from_numpy(np.random.default_rng(5).binomial(16, 0.2, (2, 16, 16)))
+ALL = torch.full((16, 16), USER, dtype=torch.int32)
+
+
+@pytest.mark.parametrize(
+    ("counts", "change", "words"),
+    [
+        (-COUNTS, {}, "expected whole numbers from 0 to 16"),
+        (COUNTS * float("nan"), {}, "expected whole numbers from 0 to 16"),
+        (COUNTS * float("inf"), {}, "expected whole numbers from 0 to 16"),
+        (COUNTS + 0.5, {}, "expected whole numbers from 0 to 16"),
+        (COUNTS + 16, {}, "expected whole numbers from 0 to 16"),
+        (COUNTS[0], {}, "counts 16 x 16: expected one image or more of 16 x 16"),
+        (COUNTS[:0], {}, "counts 0 x 16 x 16: expected one image or more"),
+        (COUNTS[:, :8], {}, "counts 2 x 8 x 16: expected one image or more of 16 x 16"),
+        (COUNTS, {"pixel_mask": ALL}, "no good pixel is left"),
+        (COUNTS, {"pde": torch.zeros(16, 16)}, "ideal: pixels with a PDE of 0"),
+    ],
+)
+def test_what_no_sensor_counts_is_refused(
+    small_weights: Path, counts: torch.Tensor, change: dict[str, Any], words: str
+) -> None:
+    model = ForwardModel(replace(ideal((16, 16)), **change), EXPOSURE)
+    restorer = load_restorer(small_weights)
+    for ask in (restorer.answer, restorer.restore):
+        with pytest.raises(InputError, match=words):
+            ask(counts, model, 2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (2, 2)])
+@pytest.mark.parametrize("level", [0, 3, 16])
+def test_the_smallest_images_have_sensible_answers(shape: tuple[int, int], level: int) -> None:
+    """Within four uncertainties of the rate of the counts, with more uncertainty than a whole frame would leave."""
+    counts = torch.full((1, *shape), level)
+    restored = load_restorer().restore(counts, ForwardModel(ideal(shape), EXPOSURE), 2)
+    rate = -np.log1p(-min(level, 15.5) / 16) / EXPOSURE.count_time
+    assert np.isfinite(restored.rate).all()
+    assert (restored.uncertainty > 0).all()
+    if level < 16:  # a full pixel says no more than a lower limit
+        assert (abs(restored.rate - rate) < 4 * restored.uncertainty).mean() > 0.9
+
+
+def test_a_single_good_pixel_speaks_for_all() -> None:
+    mask = ALL.clone()
+    mask[8, 8] = 0
+    restored = load_restorer().restore(COUNTS, ForwardModel(replace(ideal((16, 16)), pixel_mask=mask), EXPOSURE), 2)
+    assert np.isfinite(restored.rate).all()
+    far, near = restored.uncertainty[:, :4, :4].mean(), restored.uncertainty[:, 16:18, 16:18].mean()
+    assert far > 0.5 * near

@@ -1,6 +1,7 @@
 """Training: it learns, goes on to the same weights after any interruption, and says in one line what is wrong."""
 
 import csv
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
@@ -325,9 +326,32 @@ def test_the_validation_batch_is_always_the_same(source: PairSource) -> None:
     assert set(one.targets) == {4, 2, 1}
 
 
+def test_no_moving_array_among_the_validation_captures(source: PairSource) -> None:
+    moving = source_of(recipe(pairs={"moving_share": 1.0, "mapped_share": 1.0}))
+    assert moving.validation().counts.equal(source.validation().counts)
+
+
 def test_no_points_of_light_among_the_validation_captures(source: PairSource) -> None:
     """Beside them whatever else is in a picture counts for nothing, and the gain would depend on the seed."""
     starred = source_of(recipe(pairs={"starred_share": 1.0}))
     assert starred.validation().counts.equal(source.validation().counts)
     brightest = max(float(target.max()) for target in starred.validation().targets.values())
     assert brightest < 0.25  # white, 0.2, and dark counts
+
+
+def test_the_learning_rate_is_constant_before_it_falls(tmp_path: Path) -> None:
+    """Warm-up of 2 steps, constant to the half of 8, then a cosine to a hundredth."""
+    run(tmp_path / "run", "steps=8", "warm_up=2", "constant=0.5", "learning_rate=1e-3", "record_every=1")
+    with (tmp_path / "run" / "curves.csv").open() as file:
+        rates = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    cosine = [1e-3 * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done / 4))) for done in range(5)]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, *cosine])
+
+
+def test_training_on_moving_arrays(tmp_path: Path) -> None:
+    """The parameters of their places are learnt from them, and from nothing else."""
+    small = "network={kind: multi_resolution, widths: [8, 16], encoder: [1, 1], decoder: [1], heads: 2, detail: 4}"
+    for share in (0.0, 1.0):
+        finished = run(tmp_path / str(share), small, f"pairs.moving_share={share}")
+        places = load_restorer(finished.weights).network.state_dict()["phase_stem.weight"]
+        assert bool(places.any()) == (share > 0)

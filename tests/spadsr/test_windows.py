@@ -43,12 +43,12 @@ if __name__ == "__main__":
         try:
             main()
         except SystemExit as end:
-            if end.code:
+            if end.code not in (None, 0, 3):  # 3: a busy machine loses images
                 sys.exit(f"{line}: exit code {end.code}")
 """
 
 COMMANDS = """
-acquire --camera simulated -o run.h5 --frames 20000 --infer --sum 64 --weights tiny
+acquire --camera simulated -o run.h5 --frames 500 --frame-time 1e-3 --infer --sum 64 --weights tiny
 info run.h5
 acquire --camera replay:run.h5,speed=inf -o again.h5 --compression gzip
 convert run.h5 run.npy

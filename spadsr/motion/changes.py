@@ -1,0 +1,151 @@
+"""Whether a scene changes within a sum: from the counts alone, in a moment, without a picture of it.
+
+At rest the counts of a pixel vary over time by chance alone, whose size is known. Residuals against the pixel's own
+mean are gathered over neighbours (a Gaussian) and over slow waves in time (cosines): motion moves them together, chance
+does not. A lamp that flickers changes all pixels by one factor, which is taken out; a pixel that blinks alone is the
+sensor's and is left out.
+
+Source: Pearson's test of homogeneity, Phil. Mag. 50 (1900) 157.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+
+from noise_model.arrays import Floats
+from noise_model.moments import moments
+from spadsr.motion.blocks import Blocks
+
+_MOST_BLOCKS, _FEWEST_BLOCKS = 32, 4
+_WIDTH = 1.5  # native pixels, of the Gaussian over neighbours
+_WAVES = (2, 8, 31)  # how many of the slowest waves are looked at together
+_STANDARD_ERRORS = 4.0
+_LEAST_CHANGE, _LEAST_SHIFT = 0.02, 0.15
+_TANGENT = 0.8  # native pixels, of the picture whose slopes say what a shift changes
+_ALONE = 3.0  # times as much as its neighbours
+
+
+@dataclass(frozen=True)
+class Change:
+    """How much a scene changes within a recording.
+
+    Attributes:
+        errors: how far the variation of neighbouring pixels over time is above what chance explains, standard errors.
+        share: rms change of what a few neighbouring pixels count, over their counts.
+        shift_errors: the same, of that part of the variation that a shift or turn of the whole scene makes.
+        shift: rms shift of the whole scene that it stands for, native pixels.
+    """
+
+    errors: float = 0.0
+    share: float = 0.0
+    shift_errors: float = 0.0
+    shift: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether the sum of the recording is not that of a scene at rest."""
+        changed = self.errors > _STANDARD_ERRORS and self.share > _LEAST_CHANGE
+        return changed or (self.shift_errors > _STANDARD_ERRORS and self.shift > _LEAST_SHIFT)
+
+    def sentence(self) -> str:
+        """What the user should know of a scene that moves."""
+        how = (
+            f"by {self.shift:.1f} native pixels as a whole"
+            if self.shift_errors > self.errors
+            else f"the counts of neighbouring pixels by {self.share:.0%}"
+        )
+        return (
+            f"the scene moves within the sum ({how}, {max(self.errors, self.shift_errors):.0f} standard errors above"
+            " chance): the restored image is blurred, and its uncertainty does not know"
+        )
+
+
+def change_within(blocks: Blocks) -> Change:
+    """How much the scene changes from block to block."""
+    blocks = blocks.joined(-(-len(blocks) // _MOST_BLOCKS))
+    good = blocks.good
+    total = blocks.counts.sum(axis=0, dtype=np.int64) * good
+    if len(blocks) < _FEWEST_BLOCKS or not total.any():
+        return Change()
+    whole = blocks.counts[:, good].sum(axis=1, dtype=np.int64)
+    variance = _variance(blocks, total)
+    residual = blocks.counts * good - total * (whole / whole.sum())[:, None, None]
+    waves = dct(residual / np.sqrt(np.maximum(whole / whole.mean(), 0.1))[:, None, None], axis=0, norm="ortho")[1:]
+    used = good & ~_blinking(waves, variance)
+    mean = total / len(blocks)
+    return Change(*_of_neighbours(waves, variance, mean, used), *_of_all(waves, variance, mean, used))
+
+
+def _of_neighbours(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bool_]) -> tuple[float, float]:
+    """Standard errors above chance, and rms change, of what neighbours count together."""
+    noise = _gathered(variance * used, _WIDTH / np.sqrt(2)) / (4 * np.pi * _WIDTH**2)  # a Gaussian squared is narrower
+    energy = np.square([_gathered(wave * used, _WIDTH) for wave in waves])
+    square = energy[:, used] / np.maximum(noise[used], 1e-9)
+    level = float(np.square(_gathered(counts * used, _WIDTH))[used].sum())
+    independent = used.sum() / (2 * np.pi * _WIDTH**2)
+    found = 0.0, 0.0
+    for slowest in _WAVES:
+        some = square[:slowest]
+        errors = _standard_errors(float(some.mean()), len(some) * independent)
+        power = float((energy[:slowest, used] - noise[used]).sum() / (len(waves) + 1) / level)
+        found = max(found, (errors, float(np.sqrt(max(power, 0)))))
+    return found
+
+
+def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bool_]) -> tuple[float, float]:
+    """Standard errors above chance, and rms shift in pixels, of what a shift or turn of the whole scene explains."""
+    picture = _gathered(counts * used, _TANGENT) / np.maximum(_gathered(used.astype(np.float64), _TANGENT), 1e-3)
+    down, right = np.gradient(picture)
+    row, column = np.indices(picture.shape)
+    turned = right * (row + 0.5 - picture.shape[0] / 2) - down * (column + 0.5 - picture.shape[1] / 2)
+    inner = used.copy()
+    inner[[0, -1]] = inner[:, [0, -1]] = False
+    tangents = np.stack([down, right, turned])[:, inner]
+    noise = np.maximum(variance[inner], 1e-3)
+    information = (tangents / noise) @ tangents.T + 1e-6 * np.eye(len(tangents))
+    slopes = (waves[:, inner] / noise) @ tangents.T
+    moved = np.linalg.solve(information, slopes.T).T
+    square = (slopes * moved).sum(axis=1)
+    chance = np.linalg.inv(information).diagonal()[:2].sum()
+    found = 0.0, 0.0
+    for slowest in _WAVES:
+        some = square[:slowest]
+        errors = _standard_errors(float(some.mean()) / len(tangents), len(tangents) * len(some))
+        power = float((np.square(moved[:slowest, :2]).sum(axis=1) - chance).sum() / (len(waves) + 1))
+        found = max(found, (errors, float(np.sqrt(max(power, 0)))))
+    return found
+
+
+def _standard_errors(mean_square: float, degrees: float) -> float:
+    """How far a mean of squares of normal numbers is above 1, as a normal number would be.
+
+    Source: Wilson and Hilferty, PNAS 17 (1931) 684.
+    """
+    spread = 2 / (9 * degrees)
+    return float((np.cbrt(mean_square) - (1 - spread)) / np.sqrt(spread))
+
+
+def _variance(blocks: Blocks, total: NDArray[np.int64]) -> Floats:
+    """Variance (H, W) of the counts of a mean block, by the law of counts with the mean that was counted."""
+    frames = int(blocks.frames.mean())
+    table = moments(blocks.model(frames).process, 4 * float(total.max()) / float(blocks.frames.sum()))
+    mean = total / len(blocks)
+    return np.asarray(np.interp(mean, table.mean, table.variance))
+
+
+def _blinking(waves: Floats, variance: Floats) -> NDArray[np.bool_]:
+    """Pixels that vary by more than chance while at most one of their neighbours does as much."""
+    own = np.square(waves).sum(axis=0) / np.maximum(variance, 0.5)
+    height, width = own.shape
+    wide = np.pad(own, 1, mode="reflect")
+    around = np.stack([wide[i : i + height, j : j + width] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
+    second = np.sort(around, axis=0)[-2]
+    degrees = len(waves)
+    return np.asarray((own > degrees + _STANDARD_ERRORS * np.sqrt(2 * degrees)) & (own > _ALONE * second))
+
+
+def _gathered(values: Floats, width: float) -> Floats:
+    return np.asarray(cv2.GaussianBlur(values, (0, 0), width, borderType=cv2.BORDER_CONSTANT))

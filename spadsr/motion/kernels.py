@@ -1,0 +1,333 @@
+"""The inner loops of motion, compiled: scores of blocks under a picture, counts moved to a grid, lines through time.
+
+They share a file because numba takes code on disk for current as long as the file of its function is.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from noise_model.arrays import Floats
+from noise_model.kernels import compiled
+
+
+class Law(NamedTuple):
+    """How counts of a hardware frame follow from its light x, over a grid even in the square root of x.
+
+    With it a count k of n frames has the quasi-likelihood k (log mean + above) - n below.
+
+    Attributes:
+        rows: grid rows for each unit of the square root.
+        mean, slope: counts of a frame, and their derivative.
+        spread: variance over mean, of the counts of a block.
+        above, below: integrals of (1 / spread - 1) / mean and of 1 / spread over the mean.
+    """
+
+    rows: float
+    mean: Floats
+    slope: Floats
+    spread: Floats
+    above: Floats
+    below: Floats
+
+
+class Pixels(NamedTuple):
+    """The pixels that are used, P of them.
+
+    Attributes:
+        row, column: of their centres, from that of the array, native pixels.
+        gain, dark: efficiency over the mean, and dark light in a frame.
+        height, width: of the array.
+    """
+
+    row: Floats
+    column: Floats
+    gain: Floats
+    dark: Floats
+    height: int
+    width: int
+
+
+class Seen(NamedTuple):
+    """What a native pixel of mean efficiency sees of a scene, centred anywhere.
+
+    Attributes:
+        light: (h, w) of a frame, for centres at ((i, j) + origin) / scale native pixels from the corner; NaN where the
+            scene was not seen.
+        width: by which it was smoothed, native pixels.
+    """
+
+    light: Floats
+    scale: int
+    origin: float
+    width: float
+
+
+class Scores(NamedTuple):
+    """What the quasi-likelihood of n blocks says of pose and brightness.
+
+    Attributes:
+        slopes, information: (n, 4) and (n, 4, 4), its first derivatives and Fisher's information.
+        misfit: (n,), mean of (count - mean)^2 / variance: about 1 where the picture explains the block.
+    """
+
+    slopes: Floats
+    information: Floats
+    misfit: Floats
+
+
+class Explained(NamedTuple):
+    """Mean and variance (P,) of counts under a picture, and their quasi-likelihood."""
+
+    mean: Floats
+    variance: Floats
+    likelihood: Floats
+
+
+_SMOOTHER = 0.6  # by interpolation half way between pixels, of counts smoothed by a Gaussian of 1 pixel
+_SMOOTHED_VARIANCE = 1 / (4 * math.pi)  # of such counts, over that before
+_LEAST_LIGHT = 1e-6  # of a frame: a count anywhere must remain possible
+
+
+@compiled
+def _where(pixels: Pixels, seen: Seen, pixel: int, pose: Floats, sine: float, cosine: float) -> tuple[float, float]:
+    """Where a pixel looks, in rows and columns of the picture."""
+    row, column = pixels.row[pixel], pixels.column[pixel]
+    y = cosine * row - sine * column + 0.5 * pixels.height + pose[0]
+    x = sine * row + cosine * column + 0.5 * pixels.width + pose[1]
+    return y * seen.scale - seen.origin, x * seen.scale - seen.origin
+
+
+@compiled
+def _sample(seen: Seen, y: float, x: float) -> tuple[float, float, float]:
+    """The picture at a place between its points, and its slopes along rows and columns."""
+    top, left = int(y), int(x)
+    down, across = y - top, x - left
+    a, b = seen.light[top, left], seen.light[top, left + 1]
+    c, d = seen.light[top + 1, left], seen.light[top + 1, left + 1]
+    upper, lower = a + (b - a) * across, c + (d - c) * across
+    return upper + (lower - upper) * down, lower - upper, (b - a) + ((d - c) - (b - a)) * down
+
+
+@compiled
+def _within(seen: Seen, y: float, x: float) -> bool:
+    return y >= 0 and x >= 0 and y < seen.light.shape[0] - 1 and x < seen.light.shape[1] - 1
+
+
+@compiled
+def _row(law: Law, light: float) -> tuple[int, float]:
+    """The row of the law below some light, and how far the light is from it to the next."""
+    place = law.rows * math.sqrt(max(light, _LEAST_LIGHT))
+    row = min(int(place), law.mean.size - 2)
+    return row, min(place - row, 1.0)
+
+
+@compiled
+def _between(values: Floats, row: int, part: float) -> float:
+    return float(values[row] + (values[row + 1] - values[row]) * part)
+
+
+@compiled
+def score_blocks(
+    counts: NDArray[np.float32],
+    frames: NDArray[np.int64],
+    pixels: Pixels,
+    seen: Seen,
+    law: Law,
+    poses: Floats,
+    brightness: Floats,
+    which: NDArray[np.int64],
+    scores: Scores,
+) -> None:
+    """Fills in how the quasi-likelihood of blocks depends on pose (rows, columns, radians) and log brightness.
+
+    Args:
+        counts: (G, P).
+        poses, brightness: (G, 3) and (G,).
+        which: the blocks, n of them.
+    """
+    change = np.empty(4)
+    for n in range(which.size):
+        block = which[n]
+        pose, bright, cycles = poses[block], brightness[block], frames[block]
+        sine, cosine = math.sin(pose[2]), math.cos(pose[2])
+        slopes, information = scores.slopes[n], scores.information[n]
+        slopes[:] = 0
+        information[:] = 0
+        misfit, seen_by = 0.0, 0
+        for pixel in range(pixels.row.size):
+            y, x = _where(pixels, seen, pixel, pose, sine, cosine)
+            if not _within(seen, y, x):
+                continue
+            light, by_row, by_column = _sample(seen, y, x)
+            if math.isnan(light):
+                continue
+            gain = pixels.gain[pixel] * bright
+            row, part = _row(law, gain * light + pixels.dark[pixel])
+            mean, slope = _between(law.mean, row, part), _between(law.slope, row, part)
+            by_row, by_column = by_row * gain * seen.scale, by_column * gain * seen.scale
+            along, across = pixels.row[pixel], pixels.column[pixel]
+            change[0], change[1], change[3] = by_row, by_column, gain * light
+            change[2] = by_column * (cosine * along - sine * across) - by_row * (sine * along + cosine * across)
+            weight = slope / (mean * _between(law.spread, row, part))
+            off = counts[block, pixel] - cycles * mean
+            misfit += off * off / (cycles * mean * _between(law.spread, row, part))
+            seen_by += 1
+            excess, known = off * weight, cycles * slope * weight
+            for i in range(4):
+                slopes[i] += excess * change[i]
+                for j in range(i + 1):
+                    information[i, j] += known * change[i] * change[j]
+        for i in range(4):
+            for j in range(i):
+                information[j, i] = information[i, j]
+        scores.misfit[n] = misfit / max(seen_by, 1)
+
+
+@compiled
+def explain_counts(
+    counts: NDArray[np.float32],
+    cycles: int,
+    pixels: Pixels,
+    seen: Seen,
+    law: Law,
+    pose: Floats,
+    bright: float,
+    explained: Explained,
+) -> None:
+    """Fills in how a picture explains the counts (P,) of a block; all is 0 for pixels that look beyond the picture."""
+    sine, cosine = math.sin(pose[2]), math.cos(pose[2])
+    for pixel in range(pixels.row.size):
+        y, x = _where(pixels, seen, pixel, pose, sine, cosine)
+        explained.mean[pixel], explained.variance[pixel], explained.likelihood[pixel] = 0.0, 0.0, 0.0
+        if _within(seen, y, x):
+            light, _, _ = _sample(seen, y, x)
+            if math.isnan(light):
+                continue
+            row, part = _row(law, pixels.gain[pixel] * bright * light + pixels.dark[pixel])
+            mean = _between(law.mean, row, part)
+            explained.mean[pixel] = cycles * mean
+            explained.variance[pixel] = cycles * mean * _between(law.spread, row, part)
+            explained.likelihood[pixel] = counts[pixel] * (math.log(mean) + _between(law.above, row, part))
+            explained.likelihood[pixel] -= cycles * _between(law.below, row, part)
+
+
+@compiled
+def move_counts(
+    counts: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    pixels: Pixels,
+    efficiency: Floats,
+    poses: Floats,
+    scale: int,
+    summed: NDArray[np.int64],
+    looked: NDArray[np.int64],
+    gains: Floats,
+    darks: Floats,
+) -> None:
+    """Adds the counts (G, P) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at.
+
+    The frames that looked there are added to `looked`, and efficiency and dark light times these frames to the last
+    two.
+    """
+    height, width = summed.shape
+    for block in range(len(counts)):
+        pose, cycles = poses[block], frames[block]
+        sine, cosine = math.sin(pose[2]), math.cos(pose[2])
+        for pixel in range(pixels.row.size):
+            along, across = pixels.row[pixel], pixels.column[pixel]
+            y = math.floor((cosine * along - sine * across + 0.5 * pixels.height + pose[0]) * scale)
+            x = math.floor((sine * along + cosine * across + 0.5 * pixels.width + pose[1]) * scale)
+            if 0 <= y < height and 0 <= x < width:
+                summed[y, x] += counts[block, pixel]
+                looked[y, x] += cycles
+                gains[y, x] += cycles * efficiency[pixel]
+                darks[y, x] += cycles * pixels.dark[pixel]
+
+
+@compiled
+def line_sums(
+    light: Floats,
+    times: Floats,
+    down: float,
+    right: float,
+    windows: NDArray[np.int64],
+    level: float,
+    dispersion: float,
+    chi_squared: Floats,
+) -> None:
+    """Fills in chi-squared (n, H, W) of smoothed counts (G, H, W) along lines of one velocity, for windows (n, 2).
+
+    The variance of the counts is `dispersion` times their mean, which is taken for `level` or more.
+    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match. A line
+    that leaves the array keeps its last value.
+    """
+    blocks, height, width = light.shape
+    sums, squares, weights = np.zeros(blocks + 1), np.zeros(blocks + 1), np.zeros(blocks + 1)
+    for row in range(height):
+        for column in range(width):
+            for block in range(blocks):
+                y = min(max(row + down * times[block], 0.0), height - 1.0)
+                x = min(max(column + right * times[block], 0.0), width - 1.0)
+                top, left = min(int(y), height - 2), min(int(x), width - 2)
+                below, across = y - top, x - left
+                upper = light[block, top, left] * (1 - across) + light[block, top, left + 1] * across
+                lower = light[block, top + 1, left] * (1 - across) + light[block, top + 1, left + 1] * across
+                value = upper * (1 - below) + lower * below
+                less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
+                sums[block + 1] = sums[block] + value / less
+                squares[block + 1] = squares[block] + value * value / less
+                weights[block + 1] = weights[block] + 1 / less
+            for n in range(len(windows)):
+                first, last = windows[n, 0], windows[n, 1]
+                total, weight = sums[last] - sums[first], weights[last] - weights[first]
+                mean = total / weight
+                excess = max(squares[last] - squares[first] - total * mean, 0.0)
+                chi_squared[n, row, column] = excess / (max(mean, level) * dispersion * _SMOOTHED_VARIANCE)
+
+
+@compiled
+def gather_counts(
+    counts: NDArray[np.int64],
+    frames: NDArray[np.int64],
+    times: Floats,
+    place: NDArray[np.int64],
+    efficiency: Floats,
+    dark: Floats,
+    poses: Floats,
+    velocity: Floats,
+    first: NDArray[np.int64],
+    last: NDArray[np.int64],
+    summed: NDArray[np.int64],
+    looked: NDArray[np.int64],
+    gains: Floats,
+    darks: Floats,
+) -> None:
+    """Adds up, for each pixel of the scene, the counts (G, P) of the pixels that looked at it along its line.
+
+    Args:
+        place: (H, W), the index of each pixel among the P used, -1 for others.
+        velocity: (2, H, W), over the whole recording; `first` and `last` are the windows of blocks.
+        summed, looked, gains, darks: (H, W), as for `move_counts`.
+    """
+    height, width = place.shape
+    for block in range(len(counts)):
+        sine, cosine = math.sin(poses[block, 2]), math.cos(poses[block, 2])
+        for row in range(height):
+            for column in range(width):
+                if not first[row, column] <= block < last[row, column]:
+                    continue
+                down = row + 0.5 + velocity[0, row, column] * times[block] - 0.5 * height - poses[block, 0]
+                right = column + 0.5 + velocity[1, row, column] * times[block] - 0.5 * width - poses[block, 1]
+                y = math.floor(cosine * down + sine * right + 0.5 * height)
+                x = math.floor(cosine * right - sine * down + 0.5 * width)
+                if not (0 <= y < height and 0 <= x < width):
+                    continue
+                pixel = place[y, x]
+                if pixel >= 0:
+                    summed[row, column] += counts[block, pixel]
+                    looked[row, column] += frames[block]
+                    gains[row, column] += frames[block] * efficiency[pixel]
+                    darks[row, column] += frames[block] * dark[pixel]

@@ -1,0 +1,278 @@
+"""Paths: where an array looked, block by block, found by the likelihood of its counts under a picture of the scene.
+
+From the centre of the recording outward: what is merged so far becomes a picture; the blocks within and beside it are
+fitted to it by Fisher scoring, those that are new from coarse to fine; the path is smoothed; the window doubles.
+Efficiencies, dark counts and a lamp that flickers are part of the fit. Nothing is aligned to noise: block sums
+are never compared with block sums.
+
+Sources: Fisher scoring: Osborne, Int. Stat. Rev. 60 (1992) 99. From coarse to fine: Lucas and Kanade, IJCAI (1981) 674.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
+
+from noise_model.arrays import Floats
+from noise_model.progress import Report, silent
+from spadsr.motion.blocks import Blocks
+from spadsr.motion.kernels import Law, Pixels, Scores, Seen, score_blocks
+from spadsr.motion.law import law_of
+from spadsr.motion.merging import pixels_of
+from spadsr.motion.seen import Painter, at_rest, smoothed, softened
+from spadsr.motion.smoothness import smooth_path
+
+_COUNTS = 0.3  # in a pixel of a block, at least: fewer leave a pose to chance
+_FEWEST_BLOCKS, _MOST_BLOCKS = 8, 128
+_PICTURE_COUNTS = 2.0  # in a pixel of the first picture
+_NEW, _KNOWN = (1.0, 0.5, 0.25, 0.0), (0.25, 0.0)  # blur of the picture in each step, native pixels
+_LONGEST_STEP = 1.0  # native pixels
+_BRIGHTNESS_SD = 0.3  # of the logarithm: lamps flicker by less
+_LEAST_INFORMATION = 0.25  # of a block on a shift, native pixels^-2
+_SURE = 2.0  # standard deviations of that information, by chance
+_EDGE = 3  # native pixels
+_MISFIT = 0.2  # above the median: blocks that a picture explains no better do not see it
+_PREDICTION = 0.5  # pixels: how far a block may lie from where the path before it leads
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """Where an array looked in each of G blocks, with respect to the centre of the recording.
+
+    Attributes:
+        poses: (G, 3) rows down and columns right in native pixels, and radians about the centre of the array.
+        sd: (G, 3) their standard deviations.
+        brightness: (G,) of the scene over its mean.
+        directions: along how many directions the scene has features that tell shifts, 0 to 2; the path has none along
+            others.
+        size: blocks that were joined to one before they were fitted.
+    """
+
+    poses: Floats
+    sd: Floats
+    brightness: Floats
+    directions: int = 2
+    size: int = 1
+
+    @classmethod
+    def still(cls, blocks: Blocks) -> "Path":
+        """The path of an array that does not move."""
+        count = len(blocks)
+        return cls(np.zeros((count, 3)), np.zeros((count, 3)), np.ones(count))
+
+
+def estimate_path(
+    blocks: Blocks, *, turning: bool = True, painter: Painter = smoothed, progress: Report = silent
+) -> Path:
+    """The path of an array over a scene, from its counts.
+
+    Args:
+        turning: whether the array may also turn about its centre.
+        painter: makes the picture to which the whole path is aligned at last; until then counts are smoothed, which is
+            faster.
+        progress: called with the blocks fitted and their number.
+    """
+    size = _joined_size(blocks)
+    fit = _Fit(blocks.joined(size), turning)
+    first, last = fit.first_window()
+    while last - first < len(fit.blocks):
+        fit.refine(first, last)
+        width = last - first
+        start, stop = max(0, first - (width + 1) // 2), min(len(fit.blocks), last + (width + 1) // 2)
+        fit.follow(first, last, start, stop)
+        first, last = start, stop
+        progress(last - first, len(fit.blocks))
+    fit.refine(first, last)
+    fit.painter = painter
+    fit.refine(first, last)
+    return _at_times(fit.path(), fit.blocks.times, blocks.times, size)
+
+
+def _joined_size(blocks: Blocks) -> int:
+    """Blocks to join, so that each has counts enough."""
+    counts = blocks.mean * float(np.median(blocks.frames))
+    enough = int(np.ceil(_COUNTS / max(counts, 1e-9)))
+    return max(1, min(enough, len(blocks) // _FEWEST_BLOCKS), -(-len(blocks) // _MOST_BLOCKS))
+
+
+def _at_times(path: Path, known: Floats, times: Floats, size: int) -> Path:
+    """The path between the blocks that were fitted."""
+    if len(known) == len(times):
+        return path
+    curve = CubicSpline(known, path.poses, bc_type="natural")(times) if len(known) > 2 else None
+    return replace(
+        path,
+        poses=_linear(times, known, path.poses) if curve is None else np.asarray(curve),
+        sd=_linear(times, known, path.sd),
+        brightness=np.interp(times, known, path.brightness),
+        size=size,
+    )
+
+
+def _linear(times: Floats, known: Floats, values: Floats) -> Floats:
+    return np.stack([np.interp(times, known, column) for column in values.T], axis=1)
+
+
+class _Fit:
+    """A path as it grows from the centre of the blocks, and the picture that its counts make."""
+
+    def __init__(self, blocks: Blocks, turning: bool) -> None:
+        self.blocks = blocks
+        self.painter: Painter = smoothed
+        self.pixels: Pixels = pixels_of(blocks)
+        self.rim = min(blocks.sensor.shape) / 2  # turns are measured there
+        self.units = np.array([1.0, 1.0, 1 / self.rim][: 3 if turning else 2])
+        self.counts = np.ascontiguousarray(blocks.counts[:, blocks.good], np.float32)
+        self.poses, self.sd = np.zeros((len(blocks), 3)), np.zeros((len(blocks), 3))
+        self.brightness = np.ones(len(blocks))
+        self.misfit = np.ones(len(blocks))
+        self.bend = 0.1
+        self.turn, self.known = np.eye(len(self.units)), np.ones(len(self.units), bool)  # coordinates; which are known
+
+    def first_window(self) -> tuple[int, int]:
+        """The blocks about the centre whose counts make the first picture."""
+        blocks = len(self.blocks)
+        counts = self.blocks.mean * float(np.median(self.blocks.frames))
+        half = max(1, blocks // 32, round(_PICTURE_COUNTS / max(counts, 1e-9) / 2))
+        half = min(half, (blocks + 1) // 2)
+        return max(0, blocks // 2 - half), min(blocks, blocks // 2 + half)
+
+    def path(self) -> Path:
+        """The path with respect to the centre of the recording."""
+        centre = _linear(np.zeros(1), self.blocks.times, self.poses)[0]
+        light = self.brightness / self.brightness.mean()
+        return Path(_from(self.poses, centre), self.sd, light, int(self.known[:2].sum()))
+
+    def refine(self, first: int, last: int) -> None:
+        """Fits the blocks of a window anew, all together, to the picture that they make."""
+        which = np.arange(first, last)
+        self._paint(first, last)
+        if len(which) >= _FEWEST_BLOCKS:
+            self._find_directions(first, last)
+        for width in _KNOWN:
+            slopes, information = self._scores(softened(self.picture, width), which)
+            explained = self.misfit[which] < np.median(self.misfit[which]) + _MISFIT
+            self._smooth(which, slopes * explained[:, None], information * explained[:, None, None])
+        centre = self.poses[which].mean(axis=0)
+        self.poses[which] = _from(self.poses[which], centre)
+
+    def _smooth(self, which: NDArray[np.int64], slopes: Floats, information: Floats) -> None:
+        """Moves blocks to the path that their scores and its smoothness make most probable.
+
+        It is found in coordinates along the directions in which shifts are known least and best.
+        """
+        size, turn, known = len(self.units), self.turn, self.known
+        start = self.poses[which, :size] / self.units @ turn.T
+        slopes, information = _of_known(slopes @ turn.T, turn @ information @ turn.T, known)
+        found = smooth_path(start, slopes, information)
+        step = (found.path - start) * known @ turn * self.units
+        self.poses[which, :size] += self._bounded(step)
+        self.sd[which, :size] = np.sqrt(np.square(found.sd) @ np.square(turn)) * self.units
+        self.bend = float(found.bends[known].max(initial=0))
+
+    def _find_directions(self, first: int, last: int) -> None:
+        """Finds the directions along which the scene has features that tell shifts.
+
+        The slopes of two pictures, each of every other block, are multiplied: their noise has no say.
+        """
+        which = np.arange(first, last)
+        halves, width = (which[::2], which[1::2]), self.picture.width or None
+        pictures = [smoothed(self.blocks.only(half), self.poses[half], width) for half in halves]
+        light, law = [at_rest(picture) for picture in pictures], block_law(self.blocks, pictures[0])
+        rows = np.sqrt((light[0] + light[1]) / 2) * law.rows
+        mean, spread, slope = (
+            np.interp(rows, np.arange(len(law.mean)), each) for each in (law.mean, law.spread, law.slope)
+        )
+        weight = np.square(slope) / np.maximum(mean * spread, 1e-9) * np.median(self.blocks.frames)
+        inner = np.zeros(weight.shape, bool)
+        inner[_EDGE:-_EDGE, _EDGE:-_EDGE] = True  # smoothing bends what lies beside the edges, alike in both
+        tangents = [self._tangents(one) for one in light]
+        inner &= np.isfinite(weight + tangents[0] + tangents[1]).all(axis=0)
+        a, b = (each[:, inner] for each in tangents)
+        area = inner.size / max(inner.sum(), 1)
+        both, own = area * (a * weight[inner]) @ b.T, [area * (each * weight[inner]) @ each.T for each in (a, b)]
+        size = len(self.units)
+        self.turn[:2, :2] = np.linalg.eigh((both + both.T)[:2, :2] / 2)[1].T
+        along = np.eye(3)
+        along[:2, :2] = self.turn[:2, :2]
+        information, first_own, second_own = (np.diag(along @ each @ along.T)[:size] for each in (both, *own))
+        independent = max(inner.sum() / (4 * np.pi * self.picture.width**2), 1) if self.picture.width else inner.sum()
+        chance = np.sqrt(first_own * second_own / independent)
+        self.known = information > np.maximum(_LEAST_INFORMATION, _SURE * chance)
+        free = (self.turn.T * self.known) @ self.turn
+        self.poses[:, :size] = self.poses[:, :size] / self.units @ free * self.units
+
+    def _tangents(self, light: Floats) -> Floats:
+        """What a shift along rows and columns and a turn change in the light of each pixel, (3, H, W)."""
+        down, right = np.gradient(light)
+        row, column = (np.arange(size) + 0.5 - size / 2 for size in light.shape)
+        return np.stack([down, right, (right * row[:, None] - down * column) / self.rim])
+
+    def follow(self, first: int, last: int, start: int, stop: int) -> None:
+        """Fits the blocks beside a window one after the other, each from where the path before it leads."""
+        self._paint(first, last)
+        levels = [softened(self.picture, width) for width in _NEW]
+        for block in [*range(first - 1, start - 1, -1), *range(last, stop)]:
+            inward = 1 if block < first else -1
+            before = self.poses[block + inward]
+            further = self.poses[block + 2 * inward] if last - first > 1 else before
+            predicted = 2 * before - further
+            self.poses[block], self.brightness[block] = predicted, self.brightness[block + inward]
+            self._fit_one(block, predicted, levels)
+            if self.misfit[block] > np.median(self.misfit[first:last]) + _MISFIT:
+                self.poses[block] = predicted
+
+    def _fit_one(self, block: int, predicted: Floats, levels: list[Seen]) -> None:
+        known = len(self.units)
+        free = (self.turn.T * self.known) @ self.turn
+        prior = np.eye(known) / (_PREDICTION**2 + 6 * self.bend**2)
+        for level in levels:
+            slopes, information = self._scores(level, np.array([block]))
+            away = (predicted[:known] - self.poses[block, :known]) / self.units
+            step = free @ np.linalg.solve(free @ information[0] @ free + prior, free @ slopes[0] + prior @ away)
+            step = step * self.units
+            self.poses[block, :known] += self._bounded(step[None])[0]
+
+    def _bounded(self, step: Floats) -> Floats:
+        longest = np.abs(step / self.units).max(axis=1, keepdims=True)
+        return np.asarray(step * np.minimum(1, _LONGEST_STEP / np.maximum(longest, 1e-9)))
+
+    def _paint(self, first: int, last: int) -> None:
+        """Makes the picture of the blocks of a window."""
+        part = self.blocks.only(slice(first, last))
+        self.picture = self.painter(part, self.poses[first:last])
+        self.law = block_law(self.blocks, self.picture)
+
+    def _scores(self, seen: Seen, which: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Slopes (n, d) and information (n, d, d) on poses, brightness fitted beside them."""
+        n, known = len(which), len(self.units)
+        scores = Scores(np.zeros((n, 4)), np.zeros((n, 4, 4)), np.zeros(n))
+        score_blocks(
+            self.counts, self.blocks.frames, self.pixels, seen, self.law, self.poses, self.brightness, which, scores
+        )
+        own = scores.information[:, 3, 3] + 1 / _BRIGHTNESS_SD**2
+        away = scores.slopes[:, 3] - np.log(self.brightness[which]) / _BRIGHTNESS_SD**2
+        shared = scores.information[:, :3, 3]
+        information = scores.information[:, :3, :3] - shared[:, :, None] * shared[:, None, :] / own[:, None, None]
+        slopes = scores.slopes[:, :3] - shared * (away / own)[:, None]
+        self.brightness[which] *= np.exp(np.clip(away / own, -0.5, 0.5))
+        self.misfit[which] = scores.misfit
+        return slopes[:, :known] * self.units, information[:, :known, :known] * self.units[:, None] * self.units
+
+
+def _of_known(slopes: Floats, information: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    """What the data say of the coordinates that are known."""
+    return slopes * known, information * known * known[:, None]
+
+
+def block_law(blocks: Blocks, seen: Seen) -> Law:
+    """The law of the counts of these blocks under a picture."""
+    return law_of(blocks.model(int(np.median(blocks.frames))), 2 * float(np.nanmax(seen.light)))
+
+
+def _from(poses: Floats, centre: Floats) -> Floats:
+    """Poses as they are with respect to a pose among them."""
+    sine, cosine = np.sin(centre[2]), np.cos(centre[2])
+    row, column = poses[:, 0] - centre[0], poses[:, 1] - centre[1]
+    return np.stack([cosine * row + sine * column, cosine * column - sine * row, poses[:, 2] - centre[2]], axis=1)

@@ -1,0 +1,162 @@
+"""What can be said of an estimated path from the counts alone: whether to move, where not to, and what is left.
+
+The picture of the merged counts explains the blocks along the path, that of the plain sum explains them at rest: the
+difference of their quasi-likelihoods is what the path gains. Residuals over 5 x 5 pixels, squared and over their
+variance, are 1 on average where the path explains all: more is motion that is not that of the whole scene.
+"""
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from noise_model.arrays import Floats
+from spadsr.motion.blocks import Blocks
+from spadsr.motion.kernels import Explained, Seen, explain_counts
+from spadsr.motion.merging import pixels_of
+from spadsr.motion.path import Path, block_law
+from spadsr.motion.seen import at_rest, smoothed
+
+_LEAST_GAIN = 30.0  # of log likelihood
+_LOCAL_MOTION = 1.1  # chi-squared
+_LOST = 0.5  # share of the pixels that must still look at the scene
+_OFF = 5.0  # standard errors of a block's chi-squared above that of the median block
+_SUMS = 5  # pixels on a side
+_REPEAT_REACH, _REPEAT_LEAST, _REPEAT_GAIN = 8, 2, 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What the counts say of an estimated path.
+
+    Attributes:
+        path: the one to merge along: the estimate but for what is not known, or none.
+        gain: log likelihood of the counts along the estimated path over that at rest.
+        chi_squared_still, chi_squared: per block of 5 x 5 pixels, at rest and along `path`; about 1 where it explains
+            all.
+        unknown: number of directions along which shifts are not known, 0 to 2.
+        used: (G,) blocks to merge; those that lost the scene or stay unexplained are left out.
+        repeats: the scene repeats, so that a path that is off by a period explains the counts as well.
+    """
+
+    path: Path
+    gain: float
+    chi_squared_still: float
+    chi_squared: float
+    unknown: int
+    used: NDArray[np.bool_]
+    repeats: bool
+
+    @property
+    def moves(self) -> bool:
+        """Whether the whole scene moves, as far as the counts tell."""
+        return bool(np.any(self.path.poses))
+
+    @property
+    def local(self) -> bool:
+        """Whether parts of the scene move that the path does not explain."""
+        return self.chi_squared > _LOCAL_MOTION
+
+    def sentences(self) -> list[str]:
+        """What the user should know, a line each."""
+        said = []
+        if self.unknown == 1 and self.moves:
+            said.append("shifts along one direction of the scene cannot be seen and are not made (stripes, or an edge)")
+        if self.repeats and self.moves:
+            said.append("the scene repeats: a path that is off by a period explains the counts as well")
+        if not self.used.all():
+            said.append(f"{(~self.used).sum()} of {len(self.used)} blocks are left out: the path does not explain them")
+        if self.local:
+            said.append(f"parts of the scene move by themselves (chi-squared {self.chi_squared:.2f}, expected is 1)")
+        return said
+
+
+def judge(blocks: Blocks, path: Path) -> Verdict:
+    """Decides how far an estimated path is to be followed.
+
+    Args:
+        path: as `estimate_path` found it for these blocks.
+    """
+    unknown = 2 - path.directions
+    still = replace(Path.still(blocks), brightness=path.brightness, size=path.size)
+    moved = _explained(blocks, path, None)
+    resting = _explained(blocks, still, moved.picture.width)  # smoothed alike, both fit their own noise alike
+    both = (resting.variance > 0) & (moved.variance > 0)
+    gain = float((moved.likelihood - resting.likelihood)[both].sum())
+    follow = gain > _LEAST_GAIN and unknown < 2 and bool((moved.within > _LOST).mean() > 0.5)
+    chosen, of = (path, moved) if follow else (still, resting)
+    used = np.repeat(_used(of), path.size)[: len(blocks)]
+    repeats = follow and _repeats(blocks, of.picture, path.size)
+    return Verdict(
+        chosen, gain, float(resting.chi_squared.mean()), float(of.chi_squared.mean()), unknown, used, repeats
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Explanation:
+    """How blocks are explained along a path: (G, H, W) likelihood and variance, (G,) chi-squared and its error."""
+
+    picture: Seen
+    likelihood: Floats
+    variance: Floats
+    chi_squared: Floats
+    error: Floats
+    within: Floats
+
+
+def _explained(blocks: Blocks, path: Path, width: float | None) -> _Explanation:
+    picture = smoothed(blocks, path.poses, width)
+    joined, good = blocks.joined(path.size), blocks.good
+    starts = np.arange(0, len(blocks), path.size)
+    poses = np.add.reduceat(path.poses, starts) / np.diff(np.append(starts, len(blocks)))[:, None]
+    brightness = np.add.reduceat(path.brightness, starts) / np.diff(np.append(starts, len(blocks)))
+    pixels, law = pixels_of(blocks), block_law(joined, picture)
+    likelihood, variance, residual = (np.zeros(joined.counts.shape) for _ in range(3))
+    each = Explained(*(np.zeros(len(pixels.row)) for _ in range(3)))
+    for block, counts in enumerate(joined.counts[:, good].astype(np.float32)):
+        cycles = int(joined.frames[block])
+        explain_counts(counts, cycles, pixels, picture, law, poses[block], float(brightness[block]), each)
+        likelihood[block][good], variance[block][good] = each.likelihood, each.variance
+        residual[block][good] = np.where(each.variance > 0, counts - each.mean, 0)
+    squares = np.square(_sums(residual))
+    expected = _sums(variance)
+    known = expected > 0
+    number = np.maximum(known.sum(axis=(1, 2)), 1)
+    chi_squared = (np.where(known, squares / np.where(known, expected, 1), 0)).sum(axis=(1, 2)) / number
+    error = np.sqrt(2 * _SUMS**2 / number)
+    within = (variance > 0).sum(axis=(1, 2)) / max(len(pixels.row), 1)
+    return _Explanation(picture, likelihood, variance, chi_squared, error, within)
+
+
+def _sums(values: Floats) -> Floats:
+    """Sums over 5 x 5 pixels that lie wholly on the array."""
+    edge = _SUMS // 2
+    sums = [cv2.boxFilter(value, -1, (_SUMS, _SUMS), normalize=False)[edge:-edge, edge:-edge] for value in values]
+    return np.asarray(sums)
+
+
+def _used(found: _Explanation) -> NDArray[np.bool_]:
+    """Joined blocks that look at the scene and are explained about as well as others."""
+    usual = float(np.median(found.chi_squared))
+    return np.asarray((found.within > _LOST) & (found.chi_squared < usual + _OFF * usual * found.error))
+
+
+def _repeats(blocks: Blocks, picture: Seen, size: int) -> bool:
+    """Whether a picture moved by some pixels explains the counts of a block nearly as well."""
+    cycles = float(np.median(blocks.frames)) * size
+    mean, edge = np.maximum(at_rest(picture), 1e-6), _REPEAT_REACH
+    inner = mean[edge:-edge, edge:-edge]
+    if inner.size == 0:
+        return False
+    share = mean.size / inner.size
+    height, width = inner.shape
+    for down in range(_REPEAT_REACH + 1):
+        for right in range(-_REPEAT_REACH, _REPEAT_REACH + 1):
+            if max(down, abs(right)) < _REPEAT_LEAST or (down == 0 and right < 0):
+                continue
+            moved = mean[edge + down : edge + down + height, edge + right : edge + right + width]
+            worse = cycles * share * float(np.nansum(np.square(moved - inner) / inner)) / 2
+            if worse < _REPEAT_GAIN:
+                return True
+    return False

@@ -1,0 +1,89 @@
+"""Merged captures, whose pixels or places within pixels have hardware frames of their own, through the product."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from command import Said
+from numpy.typing import NDArray
+
+import spadsr as face
+from hardware.captures.capture import open_capture
+from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
+from noise_model.errors import InputError
+from noise_model.sensor import PLACES
+
+ROWS, COLUMNS, MOST = 12, 10, 64
+
+
+def merged(path: Path, places: int, images: int = 3) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Writes a capture of random frames in every pixel or place; their counts and frames in pixels."""
+    rng, most = np.random.default_rng(0), MOST // places**2
+    shape = (ROWS * places, COLUMNS * places)
+    cycles = rng.integers(0, most + 1, (images, *shape))
+    counts = rng.binomial(cycles, 0.2).astype(np.uint8)
+    with CaptureWriter(path, shape, "u1", Settings(1e-5, MOST), places=places) as writer:
+        writer.append(counts, cycles=cycles)
+    native = (images, ROWS, places, COLUMNS, places)
+    return tuple(each.reshape(native).sum(axis=(2, 4), dtype=np.int64) for each in (counts, cycles))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("places", [1, PLACES])
+def test_a_merged_capture_is_restored_as_its_pixels(tmp_path: Path, small_weights: Path, places: int) -> None:
+    """By a network that makes nothing of places: as counts and frames of pixels, given to the face."""
+    counts, cycles = merged(tmp_path / "a.h5", places)
+    with face.open(tmp_path / "a.h5") as capture:
+        restored = list(face.restore_all(capture, weights=small_weights, scale=2))
+        third = face.restore(capture, weights=small_weights, scale=2, image=2)
+        summed = face.restore(capture, weights=small_weights, scale=2, sum=3)
+    exposure = face.Exposure(1e-5, cycles)  # type: ignore[arg-type]
+    expected = face.restore(counts, exposure=exposure, weights=small_weights, scale=2)
+    for image, one in enumerate((*restored, third)):
+        other = expected[min(image, 2)]
+        assert one.rate.shape == (2 * ROWS, 2 * COLUMNS)
+        np.testing.assert_allclose(one.rate, other.rate, rtol=0.02, atol=0.01 * other.rate.mean())  # bfloat16
+        assert one.counts is not None
+        assert one.cycles is not None
+        assert other.counts is not None
+        assert other.cycles is not None
+        assert (one.counts == other.counts).all()
+        assert (one.cycles == other.cycles).all()
+        assert one.settings.cycles == MOST
+    assert summed.cycles is not None
+    assert (summed.cycles == cycles.sum(axis=0)).all()
+
+
+@pytest.mark.parametrize("places", [1, PLACES])
+def test_merged_captures_on_the_command_line(
+    tmp_path: Path, small_weights: Path, spadsr: Callable[..., Said], places: int
+) -> None:
+    path = tmp_path / "a.h5"
+    counts, cycles = merged(path, places)
+    said = spadsr("info", path)
+    assert said.code == 0
+    words = " ".join(said.out.split())
+    assert "x 10 us for each pixel" in words
+    assert ("counts of 4 x 4 places within each pixel kept apart" in words) == (places > 1)
+    said = spadsr("infer", path, "--weights", small_weights)
+    assert said.code == 0, said.err
+    with face.read_result(tmp_path / "a.sr.h5") as result:
+        assert result.shape == (3, 4 * ROWS, 4 * COLUMNS)
+        assert (result.read(0, 3).cycles == cycles).all()
+    said = spadsr("convert", path, tmp_path / "a.npy")
+    assert said.code == 2
+    assert "only .h5 keeps the hardware frames of each pixel" in " ".join(said.err.split())
+    assert spadsr("convert", path, tmp_path / "b.h5").code == 0
+    with open_capture(tmp_path / "b.h5") as copy:
+        assert (copy.mapped, copy.places) == (True, places)
+    assert counts.shape == (3, ROWS, COLUMNS)
+
+
+def test_merged_captures_are_not_calibrated_from(tmp_path: Path, spadsr: Callable[..., Said]) -> None:
+    merged(tmp_path / "a.h5", 1, images=40)
+    with pytest.raises(InputError, match="pixels have different numbers of hardware frames"):
+        face.calibrate(dark=tmp_path / "a.h5")
+    said = spadsr("calibrate", "--check", "spc3", tmp_path / "a.h5")
+    assert said.code == 2

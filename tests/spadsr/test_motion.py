@@ -1,0 +1,251 @@
+"""Motion: paths from counts, counts merged whole, and what is said of a scene that moves within a sum."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from moving_scenes import (
+    SECONDS,
+    SHAPE,
+    MovingScene,
+    binary_array,
+    counted,
+    counting_array,
+    crossing,
+    drawn,
+    drift,
+    flow,
+    moving,
+    seen_along,
+    shake,
+)
+from scipy import stats
+
+from noise_model.sensor import Sensor
+from spadsr.motion.blocks import Blocks
+from spadsr.motion.changes import change_within
+from spadsr.motion.kernels import Explained, explain_counts
+from spadsr.motion.merging import merge, pixels_of
+from spadsr.motion.path import Path, block_law, estimate_path
+from spadsr.motion.seen import at_rest, seen_of, smoothed
+from spadsr.motion.smoothness import smooth_path
+from spadsr.motion.sweep import find_lines, gather
+from spadsr.motion.verdict import judge
+
+REST = drift(0, 0, 0)
+
+
+def error(path: Path, scene: MovingScene) -> float:
+    """Root mean square error of the shifts, native pixels."""
+    return float(np.sqrt(np.square(path.poses - scene.path)[:, :2].mean()))
+
+
+@pytest.mark.parametrize("white", [0.02, 0.2])
+def test_the_scene_at_rest_gives_no_warning(white: float) -> None:
+    for seed in range(25):
+        light = np.repeat(seen_along(drawn(seed), REST[:1]), len(REST), axis=0)
+        change = change_within(counted(light, white, binary_array(seed), seed))
+        assert not change.moves, (seed, change)
+
+
+@pytest.mark.parametrize("white", [0.02, 0.2])
+@pytest.mark.parametrize("seed", range(3))
+def test_motion_within_the_sum_is_always_seen(white: float, seed: int) -> None:
+    sensor = binary_array(seed)
+    shaken = seen_along(drawn(seed), shake(2, seed))
+    for light in (shaken, crossing(drawn(seed), 12), flow(seed, 20)):
+        assert change_within(counted(light, white, sensor, seed)).moves
+
+
+def test_a_lamp_that_flickers_and_a_pixel_that_blinks_are_no_motion() -> None:
+    rng, light = np.random.default_rng(0), np.repeat(seen_along(drawn(1), REST[:1]), len(REST), axis=0)
+    light = light * rng.uniform(0.8, 1.2, len(REST))[:, None, None]
+    light[:40, 20, 10] = 3
+    assert not change_within(counted(light, 0.1, binary_array(1), 2)).moves
+
+
+def test_too_few_blocks_or_counts_say_nothing() -> None:
+    sensor = binary_array()
+    assert not change_within(Blocks.consecutive(np.zeros((128, *SHAPE), np.uint8), 1, sensor, SECONDS)).moves
+    assert not change_within(counted(seen_along(drawn(0), shake(8, 0))[:2], 0.2, sensor, 0)).moves
+
+
+@pytest.mark.parametrize(("white", "largest"), [(0.02, 0.35), (0.2, 0.1)])
+@pytest.mark.parametrize("kind", ["shake", "drift", "turn"])
+def test_the_path_is_found(kind: str, white: float, largest: float) -> None:
+    path = {"shake": shake(4, 5), "drift": drift(6, -5, 0), "turn": drift(0, 0, np.radians(20))}[kind]
+    scene = moving(path, white, 1)
+    found = estimate_path(scene.blocks)
+    assert error(found, scene) < largest
+    assert np.abs(found.poses - path)[:, 2].max() < np.radians(10 * largest)
+    inside = np.abs(found.poses - found.poses.mean(axis=0) - path + path.mean(axis=0)) < 4 * found.sd + 0.02
+    assert inside.mean() > 0.9
+
+
+def test_a_counting_array_is_aligned_as_well() -> None:
+    scene = moving(shake(4, 5), 2.0, 1, counting_array(1))
+    assert error(estimate_path(scene.blocks), scene) < 0.1
+
+
+def test_dropped_frames_and_a_flickering_lamp_do_not_lead_the_path_astray() -> None:
+    path, rng = shake(4, 5), np.random.default_rng(0)
+    light = seen_along(drawn(1), path) * rng.uniform(0.8, 1.2, len(path))[:, None, None]
+    kept = np.delete(np.arange(len(path)), np.r_[20:25, 90])
+    blocks = counted(light, 0.1, binary_array(1), 1).only(np.isin(np.arange(len(path)), kept))
+    found = estimate_path(blocks)
+    assert np.sqrt(np.square(found.poses - path[kept])[:, :2].mean()) < 0.2
+    assert abs(np.corrcoef(found.brightness, light.mean(axis=(1, 2))[kept])[0, 1]) > 0.9
+
+
+def test_a_scene_at_rest_is_summed_plainly_and_one_without_features_too() -> None:
+    flat = np.full_like(drawn(0), 0.5)
+    for picture, path in ((drawn(1), REST), (flat, shake(4, 5))):
+        scene = moving(path, 0.1, 2, picture=picture)
+        verdict = judge(scene.blocks, estimate_path(scene.blocks))
+        assert not verdict.moves
+        merged = merge(scene.blocks, verdict.path.poses)
+        good = scene.blocks.good
+        assert np.array_equal(merged.counts[good], scene.blocks.counts.sum(axis=0)[good])
+
+
+def test_stripes_are_followed_across_and_not_along() -> None:
+    columns = np.arange(drawn(0).shape[1])
+    stripes = np.broadcast_to((0.5 + 0.4 * np.sin(columns / 6)).astype(np.float32), drawn(0).shape).copy()
+    scene = moving(shake(4, 5), 0.1, 2, picture=stripes)
+    verdict = judge(scene.blocks, estimate_path(scene.blocks))
+    off = verdict.path.poses - scene.path
+    assert verdict.unknown == 1
+    assert np.abs(verdict.path.poses[:, 0]).max() < 0.05
+    assert np.sqrt(np.square(off[:, 1]).mean()) < 0.1
+    assert verdict.repeats
+    assert any("one direction" in each for each in verdict.sentences())
+
+
+def test_the_verdict_tells_motion_of_all_from_motion_of_parts() -> None:
+    shaken = moving(shake(4, 5), 0.1, 1)
+    whole = judge(shaken.blocks, estimate_path(shaken.blocks))
+    assert whole.moves
+    assert not whole.local
+    assert whole.used.all()
+    assert whole.sentences() == []
+    crossed = counted(crossing(drawn(1), 12), 0.1, binary_array(1), 4)
+    part = judge(crossed, estimate_path(crossed))
+    assert part.local
+    assert any("parts of the scene" in each for each in part.sentences())
+
+
+def test_blocks_that_show_another_scene_are_left_out() -> None:
+    scene = moving(shake(4, 5), 0.1, 1)
+    other = counted(seen_along(drawn(9), REST[:6]), 0.1, binary_array(1), 5)
+    counts = scene.blocks.counts.copy()
+    counts[90:96] = other.counts
+    blocks = replace(scene.blocks, counts=counts)
+    verdict = judge(blocks, estimate_path(blocks))
+    assert not verdict.used[90:96].any()
+    assert verdict.used.sum() > 110
+
+
+@pytest.mark.parametrize("scale", [1, 4])
+def test_merged_counts_of_a_flat_scene_are_binomial_and_independent(scale: int) -> None:
+    """Chi-squared of the counts over 1,000 merges, of all cells, and of neighbouring cells beside each other."""
+    sensor = replace(Sensor.load("spad512").uniform((12, 10)), dark_count_rate=torch.zeros(12, 10))
+    sensor = replace(sensor, crosstalk=torch.zeros(1, 1), afterpulse_probability=0.0)
+    path, white, merges = shake(3, 1, 16) + drift(0, 0, 0.3, 16), 0.15, 1000
+    light = np.ones((16 * merges, 12, 10), np.float32)
+    blocks = counted(light, white, sensor, 7, frames=8)
+    merged = [merge(blocks.only(slice(16 * i, 16 * i + 16)), path, scale) for i in range(merges)]
+    counts, frames = np.stack([each.counts for each in merged]).astype(np.int64), merged[0].frames.astype(np.int64)
+    assert counts.sum() > 0.7 * blocks.counts.sum()
+    assert (frames % 8 == 0).all()
+    looked = frames > 0
+    standard = (counts - frames * white)[:, looked] / np.sqrt(frames * white * (1 - white))[looked]
+    kurtosis = (1 - 6 * white * (1 - white)) / (frames * white * (1 - white))[looked]
+    spread = np.sqrt((2 + kurtosis).sum() * merges)
+    assert abs(np.square(standard).sum() - standard.size) < 4 * spread
+    upper = np.full(frames.shape, np.nan)
+    z = np.where(looked, (counts - frames * white) / np.sqrt(np.maximum(frames, 1) * white * (1 - white)), upper)
+    for product in (z[:, 1:] * z[:, :-1], z[:, :, 1:] * z[:, :, :-1]):
+        pairs = product[np.isfinite(product)]
+        assert abs(pairs.mean()) < 4 / np.sqrt(pairs.size)
+    several = frames.max() == frames
+    cell = counts[:, several].ravel()
+    law = stats.binom(int(frames.max()), white).pmf(np.arange(frames.max() + 1)) * cell.size
+    common = law >= 5
+    seen = np.bincount(cell, minlength=len(law))[: len(law)]
+    assert stats.chisquare(seen[common], law[common] / law[common].sum() * seen[common].sum()).pvalue > 1e-4
+
+
+def test_merging_moves_whole_counts_to_the_cells_that_were_looked_at() -> None:
+    sensor = replace(binary_array(0, (8, 6)), pixel_mask=None)
+    counts = np.arange(2 * 48, dtype=np.uint16).reshape(2, 8, 6)
+    blocks = Blocks.consecutive(counts, 100, sensor, SECONDS)
+    merged = merge(blocks, np.array([[0.0, 0, 0], [1.2, -0.8, 0]]))
+    expected = counts[0].astype(np.int64)
+    expected[1:, :-1] += counts[1][:-1, 1:]
+    assert np.array_equal(merged.counts, expected)
+    assert merged.frames[0, 0] == 100
+    assert merged.frames[4, 3] == 200
+    pde = sensor.pde.numpy()
+    assert merged.sensor.pde[4, 3] == pytest.approx((pde[4, 3] + pde[3, 4]) / 2)
+    fine = merge(blocks, np.array([[0.0, 0, 0], [0.3, 0, 0]]), 4)
+    assert fine.counts[2, 2] == counts[0, 0, 0]
+    assert fine.counts[3, 6] == counts[1, 0, 1]
+    assert fine.counts.sum() == counts.sum()
+
+
+def test_the_quasi_likelihood_of_a_binary_array_is_the_binomial_one() -> None:
+    sensor = replace(binary_array(2), crosstalk=torch.zeros(1, 1), afterpulse_probability=0.0)
+    picture = drawn(2)
+    blocks = counted(seen_along(picture, REST[:2]), 0.2, sensor, 3, frames=64)
+    light = -np.log1p(-0.2) * picture[64:-64, 64:-64]
+    seen, pixels = seen_of(light, 4), pixels_of(blocks)
+    counts = blocks.counts[0][blocks.good]
+    explained = Explained(*(np.zeros(counts.size) for _ in range(3)))
+    explain_counts(counts.astype(np.float32), 64, pixels, seen, block_law(blocks, seen), np.zeros(3), 1.0, explained)
+    inside = explained.variance > 0
+    native = light.reshape(64, 4, 32, 4).mean(axis=(1, 3))[blocks.good]
+    p = -np.expm1(-(native * pixels.gain + pixels.dark))
+    binomial = counts * np.log(p) + (64 - counts) * np.log1p(-p)
+    np.testing.assert_allclose(explained.mean[inside], 64 * p[inside], rtol=1e-3)
+    np.testing.assert_allclose(explained.variance[inside], (64 * p * (1 - p))[inside], rtol=2e-3)
+    difference = (explained.likelihood - binomial)[inside]
+    assert np.ptp(difference) < 0.02 * np.ptp(binomial)
+
+
+def test_smoothing_finds_the_path_of_known_data_and_its_error() -> None:
+    rng, sd = np.random.default_rng(0), 0.4
+    truth = rng.normal(0, 0.05, (80, 2)).cumsum(axis=0).cumsum(axis=0)
+    covered = []
+    for _ in range(20):
+        data = truth + rng.normal(0, sd, truth.shape)
+        found = smooth_path(data, np.zeros_like(data), np.tile(np.eye(2) / sd**2, (80, 1, 1)))
+        covered.append(np.abs(found.path - truth) < found.sd)
+        assert np.square(found.path - truth).mean() < 0.35 * sd**2
+    assert 0.6 < np.mean(covered) < 0.76
+
+
+def test_a_smoothed_picture_of_many_counts_is_the_scene() -> None:
+    sensor = replace(binary_array(1), afterpulse_probability=0.0)
+    blocks = counted(np.repeat(seen_along(drawn(1), REST[:1]), 64, axis=0), 0.2, sensor, 2, frames=512)
+    seen = smoothed(blocks, np.zeros((64, 3)))
+    light = seen_along(drawn(1), REST[:1])[0] * -np.log1p(-0.2)
+    assert np.abs(at_rest(seen) - light)[4:-4, 4:-4].mean() < 0.15 * light.mean()
+
+
+def test_counts_of_a_flow_are_gathered_along_it_and_those_at_rest_summed() -> None:
+    still = counted(np.repeat(seen_along(drawn(1), REST[:1]), len(REST), axis=0), 0.1, binary_array(1), 1)
+    lines = find_lines(still, (6, 2))
+    assert lines.moving < 0.05
+    assert (lines.last - lines.first == len(still)).mean() > 0.9
+    flowing = counted(flow(5, 20), 0.1, binary_array(5), 1)
+    lines = find_lines(flowing, (24, 2))
+    middle = lines.velocity[0][:, 12:20]
+    assert abs(np.median(middle[middle != 0]) - 19) < 3
+    gathered = gather(flowing, lines)
+    assert gathered.frames.max() <= flowing.frames.sum()
+    truth = flow(5, 20)[63] * -np.log1p(-0.1)
+    looked = gathered.frames > 0
+    error = gathered.counts / np.maximum(gathered.frames, 1) - truth
+    plain = flowing.counts.sum(axis=0) / flowing.frames.sum() - truth
+    assert np.square(error[looked]).mean() < 0.5 * np.square(plain[looked]).mean()
