@@ -44,6 +44,20 @@ class Block:
         return self.first + len(self.counts)
 
 
+@dataclass(frozen=True)
+class Offer:
+    """What a camera offers for one of its settings: a range, or a list.
+
+    Attributes:
+        low, high: the smallest and the largest value, in the unit of the setting.
+        values: all values, where there are few; empty for a range.
+    """
+
+    low: float
+    high: float
+    values: tuple[float, ...] = ()
+
+
 class Camera(Protocol):
     """A camera: a context manager, opened on entry and released on exit.
 
@@ -89,6 +103,12 @@ class Camera(Protocol):
 
     def stop(self) -> None:
         """Ends `blocks` soon; from any thread, any number of times."""
+
+    def choices(self) -> dict[str, Offer]:
+        """What `configure` can be asked for, by the name of the setting; a setting that is not there cannot be chosen.
+
+        It is known once the camera is opened. Settings can exclude each other: what `configure` returns is what holds.
+        """
 
     def identity(self) -> dict[str, str]:
         """Texts for the file: `description`, `serial_number`, `firmware`, `software` as far as known, and remarks."""

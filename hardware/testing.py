@@ -9,7 +9,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +71,17 @@ class CameraContract:
         with camera:
             applied = camera.configure(settings)
             assert camera.configure(applied) == applied, "what was applied is changed when it is asked for"
+
+    def test_choices_can_be_applied(self, camera: Camera, settings: Settings) -> None:
+        known = {field.name for field in fields(Settings)}
+        with camera:
+            applied = camera.configure(settings)
+            for name, choice in camera.choices().items():
+                assert name in known, f"{name} is no setting"
+                assert choice.low <= choice.high, f"{name}: the smallest value is above the largest"
+                assert not choice.values or (choice.low, choice.high) == (min(choice.values), max(choice.values))
+                now = getattr(applied, name)
+                assert now is None or choice.low <= now <= choice.high, f"{name} {now} is applied, and not offered"
 
     def test_the_receiver_owns_the_counts(self, camera: Camera, settings: Settings) -> None:
         with camera:

@@ -50,9 +50,16 @@ def test_commands_parse(page: str, line: str) -> None:
 
 
 def test_there_are_commands_on_the_pages_of_commands() -> None:
-    assert {"README.md", "restore.md", "acquire.md", "calibrate.md", "dataset.md", "train.md", "evaluate.md"} <= {
-        page for page, _ in commands()
-    }
+    assert {
+        "README.md",
+        "restore.md",
+        "acquire.md",
+        "calibrate.md",
+        "dataset.md",
+        "train.md",
+        "evaluate.md",
+        "live.md",
+    } <= {page for page, _ in commands()}
     assert len(set(commands())) > 50
 
 
@@ -79,8 +86,8 @@ BEFORE = {
     "python.md": ["acquire --camera simulated -o capture.h5 --frames 200"],
 }
 
-#: Pages whose Python is files of a package, which another test builds and uses.
-BUILT = {"extend.md"}
+#: Pages whose Python another test runs: files of a package, which it builds and uses; a client of a live view.
+BUILT = {"extend.md", "live.md"}
 
 
 def python_of(page: Path) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, saturated_share
+from hardware.camera import Block, CameraError, Offer, saturated_share
 from hardware.captures.capture import Capture, open_capture
 from hardware.settings import Settings
 
@@ -81,6 +81,10 @@ class ReplayCamera:
     def stop(self) -> None:
         """Ends `blocks`."""
         self._stopped.set()
+
+    def choices(self) -> dict[str, Offer]:
+        """Nothing: the settings are those of the recording."""
+        return {}
 
     def identity(self) -> dict[str, str]:
         """The identity of the recorded camera, as far as the recording says, and what is played."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, saturated_share, smallest_dtype
+from hardware.camera import Block, CameraError, Offer, saturated_share, smallest_dtype
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.forward_model import ForwardModel
@@ -141,8 +141,11 @@ class SimulatedCamera:
 
         Draws some images to find out how fast that is, which takes a moment.
         """
-        if not (0 < settings.count_time < 1e3 and 1 <= settings.cycles <= 65534 and 1 <= settings.counter_bits <= 16):
-            raise CameraError(f"simulated: cannot apply {settings}; expected 1 to 65534 cycles and 1 to 16 bits")
+        for name, choice in self.choices().items():
+            value = getattr(settings, name)
+            if value is not None and name != "frame_time" and not choice.low <= value <= choice.high:
+                expected = f"expected {choice.low:g} to {choice.high:g}"
+                raise CameraError(f"simulated: cannot apply {name} {value:g}; {expected}", name)
         shortest = max(settings.cycles * settings.count_time, SHORTEST_PERIOD)
         self._applied = Settings(
             count_time=settings.count_time,
@@ -164,6 +167,12 @@ class SimulatedCamera:
     def stop(self) -> None:
         """Ends `blocks`."""
         self._stopped.set()
+
+    def choices(self) -> dict[str, Offer]:
+        """Count time, cycles and frame time, and counter bits of a counting sensor."""
+        bits = {} if self._sensor.binary else {"counter_bits": Offer(1, 16)}
+        times = {"count_time": Offer(1e-9, 1e3), "frame_time": Offer(SHORTEST_PERIOD, 1e6)}
+        return {**times, "cycles": Offer(1, 65534), **bits}
 
     def identity(self) -> dict[str, str]:
         """The sensor that is simulated, and how the images are made.

@@ -62,7 +62,6 @@ class DiskSide:
             self.error = error
         finally:
             self._pipe.ending.set()
-            self._camera.stop()
             self._pipe.done.set()
 
     def _record(self, block: Block) -> None:

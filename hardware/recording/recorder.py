@@ -1,14 +1,10 @@
 """Recording every image that a camera hands over, in a file that survives whatever ends the recording."""
 
 from collections.abc import Callable
-from threading import Thread
 
-from hardware.camera import Camera, smallest_dtype
-from hardware.hdf5.nexus_tree import unfinished_name
-from hardware.recording.camera_side import CameraSide
-from hardware.recording.disk_side import DiskSide
-from hardware.recording.order import Onlooker, Order, Pipe, Progress
-from noise_model.files import require_room
+from hardware.camera import Camera
+from hardware.recording.order import Onlooker, Order, Progress
+from hardware.recording.session import Session
 from noise_model.interrupts import noted_signals
 
 #: s between two looks at a recording.
@@ -38,29 +34,19 @@ def record(
     Raises:
         InputError: nothing could be recorded, or the disk has no room for the images ordered.
     """
-    unfinished_name(order.path)
-    pipe, applied = Pipe(), camera.configure(order.settings)
-    if order.images is not None and order.compression == "none":
-        pixels = camera.shape[0] * camera.shape[1] * smallest_dtype(applied.saturation_value).itemsize
-        require_room(order.path, order.images * pixels)
+    session = Session(camera, order.settings, reconnect=order.reconnect)
     if onlooker is not None:
-        onlooker.begin(applied)
-    source, disk = CameraSide(camera, applied, order, pipe, onlooker), DiskSide(camera, applied, order, pipe)
-    threads = [Thread(target=each.run, daemon=True) for each in (source, disk)]
+        session.attach(onlooker)
+    recording = session.record(order, and_end=True)
     with noted_signals() as interrupted:
-        for thread in threads:
-            thread.start()
+        session.start()
         try:
-            while not (pipe.done.wait(LOOK_PERIOD) or interrupted()):
-                look(disk.progress())
-            pipe.interrupted = bool(interrupted())
+            while not (recording.wait(LOOK_PERIOD) or interrupted()):
+                look(recording.progress())
+            if interrupted():
+                recording.end()
         except KeyboardInterrupt:  # outside the main thread, which alone may note signals, or out of `look`
-            pipe.interrupted = True
+            recording.end()
         finally:  # even where the terminal that `look` writes to is gone
-            pipe.ending.set()
-            camera.stop()
-            for thread in threads:
-                thread.join()
-    if disk.error is not None:
-        raise disk.error
-    return disk.progress()
+            session.stop()
+    return recording.outcome()

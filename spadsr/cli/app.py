@@ -14,6 +14,7 @@ from spadsr.cli.cameras import acquire, cameras, emulate
 from spadsr.cli.console import plain_errors, say, take_any_character
 from spadsr.cli.evaluate import evaluate
 from spadsr.cli.export import export
+from spadsr.cli.live import live
 from spadsr.cli.options import ManyFlats
 from spadsr.cli.restore import convert, demo, infer, info
 from spadsr.cli.train import simulate, train
@@ -49,6 +50,7 @@ app.command(rich_help_panel=_RECORDINGS)(info)
 app.command(rich_help_panel=_RECORDINGS)(convert)
 app.command(rich_help_panel=_CAMERAS)(cameras)
 app.command(rich_help_panel=_CAMERAS)(acquire)
+app.command(rich_help_panel=_CAMERAS)(live)
 app.add_typer(emulate, name="emulate", rich_help_panel=_CAMERAS)
 app.command(cls=ManyFlats, rich_help_panel=_SENSORS)(calibrate)
 app.command(rich_help_panel=_NETWORKS)(simulate)

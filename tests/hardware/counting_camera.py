@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from hardware.camera import Block, CameraError
+from hardware.camera import Block, CameraError, Offer
 from hardware.settings import Settings
 
 SHAPE = (64, 32)
@@ -58,6 +58,9 @@ class CountingCamera:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def choices(self) -> dict[str, Offer]:
+        return {}
 
     def identity(self) -> dict[str, str]:
         return {"serial_number": "C7"}

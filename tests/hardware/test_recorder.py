@@ -23,7 +23,7 @@ from hardware.captures import writer
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import DETECTOR
-from hardware.recording import camera_side as recorder_source
+from hardware.recording import recording as recorder_source
 from hardware.recording.order import Order, Progress
 from hardware.recording.recorder import record
 from hardware.settings import Settings
@@ -204,7 +204,7 @@ class FlappingCamera(CountingCamera):
 def test_a_camera_that_is_lost_again_and_again_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patience: float, seconds: float | None
 ) -> None:
-    monkeypatch.setattr(recorder_source, "PATIENCE", patience)
+    monkeypatch.setattr("hardware.recording.session.PATIENCE", patience)
     began = time.monotonic()
     with FlappingCamera(9) as camera:
         done = record(camera, Order(tmp_path / "a.h5", ASKED, seconds=seconds, reconnect=True))

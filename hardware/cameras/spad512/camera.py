@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, saturated_share
+from hardware.camera import Block, CameraError, Offer, saturated_share
 from hardware.cameras.spad512.link import Link, readable
 from hardware.formats.spad512 import BYTES_PER_ROW, ROWS, upright
 from hardware.settings import Settings
@@ -136,6 +136,11 @@ class Spad512:
     def stop(self) -> None:
         """Ends `blocks`; the camera may have to be asked again for what it was doing."""
         self._stopped.set()
+
+    def choices(self) -> dict[str, Offer]:
+        """Cycles, of which the bit depth is made, and the count time of a binary frame."""
+        cycles = tuple(float((1 << depth) - 1) for depth in DEPTHS)
+        return {"count_time": Offer(1e-9, 10.0), "cycles": Offer(cycles[0], cycles[-1], cycles)}
 
     def identity(self) -> dict[str, str]:
         """Serial numbers and versions; temperatures and bias as they were when the camera was configured."""

@@ -16,7 +16,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.camera import Block, CameraError, saturated_share
+from hardware.camera import Block, CameraError, Offer, saturated_share
 from hardware.cameras.spc3.library import EMPTY, Library, checked
 from hardware.settings import Settings
 
@@ -120,6 +120,11 @@ class Spc3:
     def stop(self) -> None:
         """Ends `blocks`; a snap under way is waited for."""
         self._stopped.set()
+
+    def choices(self) -> dict[str, Offer]:
+        """Count time and cycles; the frame time in live mode only, elsewhere it follows from these."""
+        live = {"frame_time": Offer(LIVE_PERIOD, 1e6)} if self._live else {}
+        return {"count_time": Offer(UNIT, MOST * UNIT), "cycles": Offer(1, MOST), **live}
 
     def identity(self) -> dict[str, str]:
         """Serial number and versions, and how lost images show."""

@@ -1,0 +1,62 @@
+// The connection to the server: images, states, orders and their answers; it comes back by itself.
+
+const FIRST_WAIT = 250;
+const LONGEST_WAIT = 5000;
+
+export class Connection {
+  /** `on` {image(buffer), state(state), open(), lost()}. */
+  constructor(on) {
+    this.on = on;
+    this.wait = FIRST_WAIT;
+    this.pending = new Map();
+    this.number = 0;
+    this.connect();
+  }
+
+  connect() {
+    const scheme = location.protocol === "https:" ? "wss" : "ws";
+    this.socket = new WebSocket(`${scheme}://${location.host}/images`);
+    this.socket.binaryType = "arraybuffer";
+    this.socket.onopen = () => {
+      this.wait = FIRST_WAIT;
+      this.on.open();
+    };
+    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.hear(JSON.parse(data)) : this.on.image(data));
+    this.socket.onclose = () => {
+      this.pending.forEach(({ reject }) => reject(new Error("the connection was lost")));
+      this.pending.clear();
+      this.on.lost();
+      setTimeout(() => this.connect(), this.wait);
+      this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
+    };
+  }
+
+  hear(said) {
+    if (said.state) {
+      this.on.state(said.state, said.page);
+      return;
+    }
+    const { resolve, reject } = this.pending.get(said.answer) ?? {};
+    this.pending.delete(said.answer);
+    if (said.error) reject?.(new Error(said.error));
+    else resolve?.(said);
+  }
+
+  /** Says something that has no answer. */
+  say(what) {
+    if (this.socket.readyState === WebSocket.OPEN) this.socket.send(JSON.stringify(what));
+  }
+
+  /** Orders something; the promise is kept when it is done, or broken with the reason. */
+  order(name, what = {}) {
+    return new Promise((resolve, reject) => {
+      if (this.socket.readyState !== WebSocket.OPEN) {
+        reject(new Error("there is no connection"));
+        return;
+      }
+      this.number += 1;
+      this.pending.set(this.number, { resolve, reject });
+      this.say({ do: name, id: this.number, ...what });
+    });
+  }
+}

@@ -1,0 +1,294 @@
+// The controls: they show what the camera has applied, and offer only what it says it has.
+
+import { inBytes, inSeconds, inWords, secondsFrom } from "./words.js";
+
+const byId = (id) => document.getElementById(id);
+const TIMES = ["count_time", "frame_time"];
+const SETTINGS = ["count_time", "cycles", "counter_bits", "frame_time"];
+
+export class Controls {
+  /** `act` does what needs no server: tone, zoom, move, reset, contrast, snapshot, clearRegion, forget. */
+  constructor(connection, act) {
+    this.connection = connection;
+    this.act = act;
+    this.editing = new Set();
+    for (const name of SETTINGS) this.onChange(name, () => this.expose());
+    this.onChange("images", () => this.order("sum", { images: Number(byId("images").value) }));
+    this.onChange("scale", () => this.order("restore", { scale: Number(byId("scale").value) }));
+    this.onChange("weights", () => this.order("restore", { weights: byId("weights").value }));
+    this.onChange("subtract", () => this.order("correct", { subtract: byId("subtract").checked }));
+    this.onChange("mask", () => this.order("correct", { mask: byId("mask").checked }));
+    this.onChange("recordings", () => this.play());
+    this.onChange("low", () => this.limits());
+    this.onChange("high", () => this.limits());
+    byId("time").addEventListener("input", () => this.order("seek", { image: Number(byId("time").value) }));
+    byId("colours").addEventListener("change", () => act.tone({ colours: byId("colours").value }));
+    byId("logarithmic").addEventListener("change", () => {
+      act.tone({ logarithmic: byId("logarithmic").checked });
+      act.contrast();
+    });
+    byId("contrast").addEventListener("click", () => act.contrast());
+    byId("run").addEventListener("click", () => this.run());
+    byId("snapshot").addEventListener("click", () => this.snapshot());
+    byId("dark").addEventListener("click", () => this.order("dark"));
+    byId("find").addEventListener("click", () => this.order("find_hot"));
+    byId("record").addEventListener("click", () => this.record());
+    document.addEventListener("keydown", (event) => this.key(event));
+    byId("side").addEventListener("submit", (event) => event.preventDefault());
+  }
+
+  onChange(id, act) {
+    const input = byId(id);
+    input.addEventListener("focus", () => this.editing.add(id));
+    input.addEventListener("blur", () => this.editing.delete(id));
+    input.addEventListener("change", () => {
+      this.editing.delete(id);
+      act();
+    });
+  }
+
+  /** Orders something, and says why not where it is refused. */
+  async order(name, what = {}) {
+    byId("refused").textContent = "";
+    try {
+      return await this.connection.order(name, what);
+    } catch (error) {
+      byId("refused").textContent = error.message;
+      return null;
+    }
+  }
+
+  expose() {
+    const asked = {};
+    for (const name of SETTINGS) {
+      const text = byId(name).value.trim();
+      if (text !== "") asked[name] = TIMES.includes(name) ? secondsFrom(text) : Number(text);
+      if (Number.isNaN(asked[name])) {
+        byId("refused").textContent = `${text}: expected a number${TIMES.includes(name) ? " with a unit, as 10.4 us" : ""}`;
+        return;
+      }
+    }
+    this.order("expose", asked);
+  }
+
+  limits() {
+    const [low, high] = ["low", "high"].map((id) => Number(byId(id).value));
+    if (high > low) this.act.tone({ low, high });
+    else byId("refused").textContent = `from ${low} to ${high}: expected a smaller and a larger rate`;
+  }
+
+  run() {
+    this.order(this.state?.camera.running ? "stop" : "start");
+  }
+
+  async snapshot() {
+    this.act.snapshot();
+    const taken = await this.order("snapshot");
+    if (taken?.name) save(`snapshot/${taken.name}`, taken.name);
+  }
+
+  record() {
+    if (this.state?.recording?.running) this.order("end");
+    else {
+      const seconds = byId("seconds").value.trim();
+      this.order("record", { name: byId("name").value.trim(), seconds: seconds === "" ? null : Number(seconds), kind: Number(byId("kind").value) });
+    }
+  }
+
+  async play() {
+    this.act.forget();
+    await this.order("play", { name: byId("recordings").value });
+  }
+
+  key(event) {
+    if (event.target.matches("input:not([type=checkbox]):not([type=range]), select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    const { act } = this;
+    const step = 0.1;
+    const keys = {
+      " ": () => this.run(),
+      s: () => this.snapshot(),
+      r: () => this.record(),
+      a: () => act.contrast(),
+      l: () => byId("logarithmic").click(),
+      c: () => this.nextColours(),
+      "+": () => act.zoom(1.25),
+      "-": () => act.zoom(0.8),
+      0: () => act.reset(),
+      ArrowLeft: () => act.move(-step, 0),
+      ArrowRight: () => act.move(step, 0),
+      ArrowUp: () => act.move(0, -step),
+      ArrowDown: () => act.move(0, step),
+      Escape: () => act.clearRegion(),
+    };
+    if (!keys[event.key] || (event.key === " " && event.target.matches("button"))) return;
+    event.preventDefault();
+    keys[event.key]();
+  }
+
+  nextColours() {
+    const select = byId("colours");
+    select.selectedIndex = (select.selectedIndex + 1) % select.options.length;
+    select.dispatchEvent(new Event("change"));
+  }
+
+  showColours(names) {
+    byId("colours").replaceChildren(...names.map((name) => new Option(name, name, name === "viridis", name === "viridis")));
+  }
+
+  showTone({ low, high }) {
+    byId("low").value = Number(low.toPrecision(3));
+    byId("high").value = Number(high.toPrecision(3));
+  }
+
+  showRegion(region, rows, columns) {
+    const size = `${Math.ceil(region.width * columns)} x ${Math.ceil(region.height * rows)}`;
+    byId("corrections").dataset.region = size;
+  }
+
+  lost() {
+    banners([{ bad: true, line: "no connection to spadsr; it is tried again" }]);
+  }
+
+  /** Shows the state of the server, and this page's part in it. */
+  show(state, page) {
+    this.state = state;
+    byId("camera").textContent = `${state.camera.name}: ${state.camera.shape.join(" x ")} pixels`;
+    numbers(state, page);
+    this.showSettings(state);
+    this.showDisplay(state);
+    this.showRecording(state);
+    this.showControl(page);
+    const lines = state.banners.map((banner) => ({ ...banner }));
+    banners(lines, (name) => this.order(name));
+    for (const input of byId("side").elements) {
+      const mine = ["colours", "low", "high", "logarithmic", "contrast", "snapshot"].includes(input.id);
+      if (!mine && input.tagName !== "FIELDSET") input.disabled = !page.controls || (state.choices[input.id] === null && SETTINGS.includes(input.id));
+    }
+  }
+
+  showSettings({ settings, choices, camera }) {
+    for (const name of SETTINGS) {
+      const choice = choices[name];
+      const input = byId(name);
+      input.title = choice ? inChoice(choice, TIMES.includes(name)) : "this camera does not let it be chosen";
+      if (this.editing.has(name)) continue;
+      const value = settings[name];
+      input.value = value === null ? "" : TIMES.includes(name) ? inSeconds(value) : value;
+    }
+    byId("applied").textContent = `applied: ${inSeconds(settings.count_time)} x ${settings.cycles}, ${settings.counter_bits} bit${settings.counter_bits > 1 ? "s" : ""}`;
+    byId("run").textContent = camera.running ? "Stop" : "Start";
+    byId("run").classList.toggle("on", !camera.running);
+  }
+
+  showDisplay({ display }) {
+    if (!this.editing.has("images")) byId("images").value = display.images;
+    if (!this.editing.has("scale")) byId("scale").value = display.scale;
+    const weights = byId("weights");
+    if (weights.options.length !== display.networks.length) {
+      weights.replaceChildren(...display.networks.map((name) => new Option(name === "none" ? "none (raw only)" : fileName(name), name)));
+    }
+    if (!this.editing.has("weights")) weights.value = display.network;
+    byId("subtract").checked = display.subtract;
+    byId("mask").checked = display.mask;
+    const told = [];
+    if (display.dark_images) told.push(`dark of ${display.dark_images} images`);
+    if (display.masked) told.push(`${display.masked} pixels masked`);
+    byId("corrections").textContent = told.join(", ");
+  }
+
+  showRecording({ recording, recordings, playback, bytes_per_second: bytes }) {
+    const button = byId("record");
+    const running = recording?.running ?? false;
+    button.textContent = running ? "End" : "Record";
+    button.classList.toggle("recording", running);
+    const seconds = Number(byId("seconds").value);
+    byId("size").textContent = running
+      ? `${recording.images.toLocaleString("en")} images, ${recording.lost} lost`
+      : seconds > 0 ? `about ${inBytes(bytes * seconds)}` : `${inBytes(bytes)}/s`;
+    const select = byId("recordings");
+    if (select.dataset.names !== recordings.join("/")) {
+      select.dataset.names = recordings.join("/");
+      select.replaceChildren(new Option("the camera", ""), ...recordings.map((name) => new Option(name, name)));
+    }
+    if (!this.editing.has("recordings")) select.value = playback?.name ?? "";
+    const bar = byId("time");
+    bar.hidden = !playback;
+    if (playback) {
+      bar.max = Math.max(0, playback.images - 1);
+      if (document.activeElement !== bar) bar.value = playback.image;
+    }
+  }
+
+  showControl({ controls, pages }) {
+    const place = byId("control");
+    const others = pages > 1 ? `${pages} pages` : "";
+    if (place.dataset.said === `${controls} ${others}`) return;
+    place.dataset.said = `${controls} ${others}`;
+    place.replaceChildren(others);
+    if (!controls) {
+      const button = Object.assign(document.createElement("button"), { textContent: "Take control", id: "take" });
+      button.addEventListener("click", () => this.order("control"));
+      place.append("another page controls", button);
+    }
+  }
+}
+
+/** The name of a file without its folder and ending. */
+export function fileName(path) {
+  return path.split(/[\\/]/).pop().replace(/\.safetensors$/, "");
+}
+
+/** The numbers at the top: what came in, what was written, restored and drawn, and that they add up. */
+function numbers(state, page) {
+  const { acquired, restored, recording, disk } = state;
+  const whole = (value) => Math.round(value).toLocaleString("en");
+  const rows = [
+    ["acquired", `${whole(acquired.images)} (${inWords(acquired.rate)}/s)`],
+    ["lost", acquired.unknown ? `${whole(acquired.lost)} + ${acquired.unknown} gaps` : whole(acquired.lost)],
+    ["restored", `${whole(restored.images)} (${inWords(restored.rate)}/s)`],
+    ["skipped", whole(restored.skipped)],
+    ["restoring takes", restored.milliseconds ? `${inWords(restored.milliseconds)} ms` : "–"],
+    ["drawn", `${whole(page.drawn)} of ${whole(page.sent)}, ${whole(page.dropped)} dropped`],
+    ["written", recording ? `${whole(recording.images)}, ${whole(recording.lost)} lost` : "–"],
+    ["disk", `${inBytes(disk)} left`],
+  ];
+  byId("numbers").replaceChildren(
+    ...rows.map(([name, value]) => {
+      const pair = document.createElement("div");
+      pair.append(Object.assign(document.createElement("dt"), { textContent: name }));
+      pair.append(Object.assign(document.createElement("dd"), { textContent: value, id: `n-${name.replace(" ", "-")}` }));
+      return pair;
+    }),
+  );
+}
+
+let shownBanners = "";
+
+function banners(lines, order) {
+  const said = JSON.stringify(lines);
+  if (said === shownBanners) return;
+  shownBanners = said;
+  byId("banners").replaceChildren(
+    ...lines.map(({ line, bad, action }) => {
+      const row = Object.assign(document.createElement("p"), { textContent: line, className: bad ? "bad" : "" });
+      if (action && order) {
+        const button = Object.assign(document.createElement("button"), { textContent: action.text, id: action.name });
+        button.addEventListener("click", () => order(action.name));
+        row.append(button);
+      }
+      return row;
+    }),
+  );
+}
+
+function inChoice({ values, low, high }, time) {
+  const said = time ? inSeconds : String;
+  return values ? `one of ${values.map(said).join(", ")}` : `${said(low)} to ${said(high)}`;
+}
+
+function save(address, name) {
+  const link = Object.assign(document.createElement("a"), { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}

@@ -1,0 +1,268 @@
+// The page: what arrives is drawn once for each picture of the screen; what the user does is ordered or drawn at once.
+
+import { COLOURS, colourTable } from "./colours.js";
+import { Connection } from "./connection.js";
+import { Controls, fileName } from "./controls.js";
+import { PLAYBACK, RECORDED, unpacked } from "./message.js";
+import { Panel } from "./panel.js";
+import { Trace, drawHistogram } from "./plots.js";
+import { savePicture } from "./snapshot.js";
+import { inWords } from "./words.js";
+
+const HISTOGRAM_PERIOD = 100;
+const LOWEST = 0.005;
+const HIGHEST = 0.998;
+
+const byId = (id) => document.getElementById(id);
+const forceCanvas = new URLSearchParams(location.search).has("canvas");
+const panels = ["recorded", "restored", "uncertainty"].map((id) => new Panel(byId(id), { forceCanvas }));
+const trace = new Trace(byId("trace"));
+const view = { x: 0.5, y: 0.5, zoom: 1 };
+const tone = { low: 1, high: 1, logarithmic: false, table: colourTable("viridis"), empty: [0, 0, 0], set: false };
+const newest = [null, null]; // the newest image of each kind
+const waiting = [null, null]; // arrived and not drawn yet
+let cursor = null; // a place in the field
+let region = null; // {x, y, width, height}, shares of the field
+let state = null;
+let histogramAt = 0;
+let dirty = true;
+
+const connection = new Connection({
+  open() {
+    look();
+    dirty = true;
+  },
+  lost: () => controls.lost(),
+  state(now, page) {
+    state = now;
+    controls.show(now, page);
+  },
+  image(buffer) {
+    const image = unpacked(buffer);
+    const overtaken = waiting[image.kind];
+    if (overtaken) connection.say({ do: "drawn", serial: overtaken.serial, drawn: false });
+    waiting[image.kind] = image;
+  },
+});
+
+const controls = new Controls(connection, {
+  contrast: () => setContrast(),
+  snapshot: () => savePicture(panels, view, tone, legend()),
+  tone(changes) {
+    const { colours, ...rest } = changes;
+    if (colours) tone.table = colourTable(colours);
+    Object.assign(tone, rest);
+    dirty = true;
+  },
+  zoom: (factor) => zoom(factor),
+  move: (x, y) => move(x, y),
+  reset() {
+    Object.assign(view, { x: 0.5, y: 0.5, zoom: 1 });
+    dirty = true;
+  },
+  clearRegion() {
+    region = null;
+    trace.clear();
+    dirty = true;
+  },
+  forget() {
+    newest[0] = newest[1] = null;
+    panels.forEach((panel) => panel.clear());
+    trace.clear();
+    dirty = true;
+  },
+});
+
+/** Says how fast images are wanted: none while nobody sees the page. */
+function look() {
+  connection.say({ do: "look", hidden: document.hidden, recorded: 60, restored: 30 });
+}
+
+function legend() {
+  const image = newest[RECORDED];
+  const parts = [
+    state?.display.restoring ? `Restored by a network: ${fileName(state.display.network)}` : "",
+    state?.camera.name,
+    image ? `to image ${image.last.toLocaleString("en")}, N = ${image.cycles.toLocaleString("en")}` : "",
+    `colours from ${inWords(tone.low)} to ${inWords(tone.high)} counts/s`,
+  ];
+  return parts.filter(Boolean).join(" · ");
+}
+
+function frame() {
+  for (const kind of [0, 1]) {
+    const image = waiting[kind];
+    if (!image) continue;
+    waiting[kind] = null;
+    take(image);
+    dirty = true;
+    draw();
+    connection.say({ do: "drawn", serial: image.serial, drawn: true });
+  }
+  if (dirty) draw();
+  requestAnimationFrame(frame);
+}
+
+function take(image) {
+  newest[image.kind] = image;
+  const [rows, columns] = [nativeRows(), nativeColumns()];
+  if (image.kind === RECORDED) {
+    panels[0].load(image.rate, image.rows, image.columns, image.rows, image.columns);
+    if (!tone.set) setContrast();
+    trace.add(performance.now() / 1000, mean(image.rate, image, null), region && mean(image.rate, image, region));
+  } else if (rows) {
+    panels[1].load(image.rate, image.rows, image.columns, rows, columns);
+    panels[2].load(image.uncertainty, image.rows, image.columns, rows, columns);
+  }
+}
+
+const nativeRows = () => newest[RECORDED]?.rows;
+const nativeColumns = () => newest[RECORDED]?.columns;
+
+/** Mean of the values in a region of the picture, or in all of it; values that are not finite are left out. */
+function mean(values, { rows, columns }, part) {
+  const { x, y, width, height } = part ?? { x: 0, y: 0, width: 1, height: 1 };
+  let [sum, number] = [0, 0];
+  for (let row = Math.floor(y * rows); row < Math.min(rows, Math.ceil((y + height) * rows)); row++) {
+    for (let column = Math.floor(x * columns); column < Math.min(columns, Math.ceil((x + width) * columns)); column++) {
+      const value = values[row * columns + column];
+      if (Number.isFinite(value)) {
+        sum += value;
+        number += 1;
+      }
+    }
+  }
+  return number ? sum / number : null;
+}
+
+/** Limits that hold from now on: percentiles of what is seen now, the restored picture if there is one. */
+function setContrast() {
+  const values = Float32Array.from((newest[1] ?? newest[0])?.rate ?? []).filter(Number.isFinite).sort();
+  if (!values.length) return;
+  const at = (share) => values[Math.round(share * (values.length - 1))];
+  tone.high = Math.max(at(HIGHEST), 1e-3);
+  tone.low = tone.logarithmic ? Math.max(at(LOWEST), tone.high / 1e4) : Math.min(at(LOWEST), 0.99 * tone.high);
+  tone.set = true;
+  controls.showTone(tone);
+  dirty = true;
+}
+
+function draw() {
+  dirty = false;
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  tone.empty = dark ? [10, 13, 18] : [228, 231, 236];
+  panels.forEach((panel) => panel.draw(view, tone));
+  drawScaleBar();
+  showCursor();
+  const image = newest[RECORDED];
+  if (image && performance.now() - histogramAt > HISTOGRAM_PERIOD) {
+    histogramAt = performance.now();
+    drawHistogram(byId("histogram"), image.counts, state ? state.settings.saturation_value * image.images : Infinity);
+    trace.draw();
+  }
+  byId("by").textContent = legend();
+}
+
+/** A bar of a round number of native pixels below the first panel. */
+function drawScaleBar() {
+  const canvas = byId("scale-bar");
+  const ratio = window.devicePixelRatio || 1;
+  Object.assign(canvas, { width: canvas.clientWidth * ratio, height: canvas.clientHeight * ratio });
+  if (!panels[0].picture) return;
+  const plain = canvas.getContext("2d");
+  const size = panels[0].magnification(view);
+  const pixels = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((number) => number * size > 60 * ratio) ?? 500;
+  plain.fillStyle = getComputedStyle(document.body).color;
+  plain.fillRect(2, canvas.height / 2, pixels * size, 3 * ratio);
+  plain.font = `${12 * ratio}px system-ui, sans-serif`;
+  plain.textBaseline = "middle";
+  plain.fillText(`${pixels} native pixel${pixels > 1 ? "s" : ""}`, pixels * size + 10 * ratio, canvas.height / 2);
+}
+
+function showCursor() {
+  const values = cursor ? panels.map((panel) => panel.value(cursor)) : [null, null, null];
+  values.forEach((value, index) => {
+    byId(`value${index}`).textContent = value === null ? "" : `${inWords(value)} counts/s`;
+  });
+  const image = newest[RECORDED];
+  if (values[0] === null || !image) {
+    byId("cursor").textContent = "";
+    return;
+  }
+  const [row, column] = [Math.floor(cursor.y * image.rows), Math.floor(cursor.x * image.columns)];
+  const counts = image.counts[row * image.columns + column];
+  const restored = values[1] === null ? "" : `, restored ${inWords(values[1])} ± ${inWords(values[2])} counts/s`;
+  byId("cursor").textContent = `row ${row}, column ${column}: ${inWords(counts)} counts, ${inWords(values[0])} counts/s${restored}`;
+}
+
+function zoom(factor, place = { x: view.x, y: view.y }) {
+  const before = view.zoom;
+  view.zoom = Math.min(Math.max(view.zoom * factor, 0.5), 64);
+  const share = 1 - before / view.zoom;
+  view.x += (place.x - view.x) * share;
+  view.y += (place.y - view.y) * share;
+  dirty = true;
+}
+
+function move(x, y) {
+  view.x = Math.min(Math.max(view.x + x / view.zoom, 0), 1);
+  view.y = Math.min(Math.max(view.y + y / view.zoom, 0), 1);
+  dirty = true;
+}
+
+for (const panel of panels) {
+  const { canvas } = panel;
+  let grip = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    if (!panel.picture) return;
+    canvas.setPointerCapture(event.pointerId);
+    grip = { place: panel.place(view, event.clientX, event.clientY), draws: event.shiftKey };
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!panel.picture) return;
+    const place = panel.place(view, event.clientX, event.clientY);
+    if (grip?.draws) {
+      region = {
+        x: Math.max(0, Math.min(grip.place.x, place.x)),
+        y: Math.max(0, Math.min(grip.place.y, place.y)),
+        width: Math.abs(place.x - grip.place.x),
+        height: Math.abs(place.y - grip.place.y),
+      };
+      controls.showRegion(region, nativeRows(), nativeColumns());
+    } else if (grip) {
+      view.x -= place.x - grip.place.x;
+      view.y -= place.y - grip.place.y;
+    }
+    cursor = panel.place(view, event.clientX, event.clientY);
+    dirty = true;
+  });
+  canvas.addEventListener("pointerup", () => {
+    grip = null;
+  });
+  canvas.addEventListener("pointerleave", () => {
+    cursor = null;
+    dirty = true;
+  });
+  canvas.addEventListener(
+    "wheel",
+    (event) => {
+      if (!panel.picture) return;
+      event.preventDefault();
+      zoom(event.deltaY < 0 ? 1.25 : 0.8, panel.place(view, event.clientX, event.clientY));
+    },
+    { passive: false },
+  );
+}
+
+document.addEventListener("visibilitychange", look);
+window.addEventListener("resize", () => {
+  dirty = true;
+});
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  dirty = true;
+});
+controls.showColours(COLOURS);
+requestAnimationFrame(frame);
+
+/** For tests of this page in a browser. */
+window.spadsr = { panels, view, tone, newest, connection, trace, PLAYBACK };

@@ -1,0 +1,164 @@
+"""Running a live view: the camera and the server from their start until Ctrl-C."""
+
+import asyncio
+import threading
+import webbrowser
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from hardware.cameras.registry import open_camera
+from hardware.settings import Settings
+from noise_model.errors import InputError
+from noise_model.interrupts import noted_signals
+from spadsr.live.live_session import LiveOptions, LiveSession
+from spadsr.live.message import Kind, Message
+from spadsr.live.server import address_of, application, listen, new_token, serve
+from spadsr.live.viewers import Viewers
+
+#: s between two looks whether Ctrl-C was pressed; that the server has to end.
+LOOK_PERIOD, FAREWELL = 0.2, 5.0
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Where and to whom the page is served.
+
+    Attributes:
+        address: of the network interface; 127.0.0.1 is for this machine only.
+        port: 0 takes a free one.
+        token: whether a secret is asked for.
+        browser: whether the page is opened.
+        most_on_way: the most images on their way to one page.
+    """
+
+    address: str = "127.0.0.1"
+    port: int = 8631
+    token: bool = True
+    browser: bool = False
+    most_on_way: int = 4
+
+
+def live_view(
+    address: str, settings: Settings, options: LiveOptions, serving: Serving, say: Callable[[str], None]
+) -> None:
+    """Serves the live view of a camera until the user interrupts (Ctrl-C, SIGTERM).
+
+    Args:
+        address: of the camera.
+        say: called with the address of the page.
+
+    Raises:
+        InputError: the camera, the sensor, the weights or the port cannot be used.
+    """
+    if not options.folder.is_dir():
+        raise InputError(f"{options.folder}: no such folder; create it, or choose another", "output")
+    with listen(serving.address, serving.port) as listening, open_camera(address) as camera, noted_signals() as stopped:
+        token = new_token() if serving.token else None
+        server = LiveServer(serving)
+        session = LiveSession(camera, settings, options, server.publish, server.forget)
+        try:
+            session.start()
+            server.start(session, listening, token)
+            page = address_of(listening, token)
+            say(page)
+            if serving.browser:
+                webbrowser.open(page)
+            while not stopped() and not server.ended.wait(LOOK_PERIOD):
+                pass
+        finally:
+            server.stop()
+            session.close()
+
+
+class LiveServer:
+    """The web server, in a thread and an event loop of its own.
+
+    Attributes:
+        ended: set when it no longer serves.
+    """
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        # Of all loops the selector's is the one that every system has; on Windows it is not the usual one.
+        self._loop = asyncio.SelectorEventLoop()
+        self._stop: asyncio.Event | None = None
+        self._viewers: Viewers | None = None
+        self._thread: threading.Thread | None = None
+        self.ended = threading.Event()
+
+    def start(self, session: LiveSession, listening: Any, token: str | None) -> None:
+        """Begins to serve."""
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(session, listening, token, ready), daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def publish(self, message: Message) -> None:
+        """Makes an image the newest for all pages; from any thread."""
+        self._call(lambda viewers: viewers.publish(message))
+
+    def forget(self, kind: Kind) -> None:
+        """Takes an image back that is no longer current; from any thread."""
+        self._call(lambda viewers: viewers.forget(kind))
+
+    def stop(self) -> None:
+        """Ends serving."""
+        if self._thread is None:
+            return
+        with suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._end)
+        self._thread.join(FAREWELL)
+
+    def _end(self) -> None:
+        if self._stop is not None:
+            self._stop.set()
+
+    def _call(self, act: Callable[[Viewers], None]) -> None:
+        if self._viewers is not None and not self._loop.is_closed():
+            viewers = self._viewers
+            with suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(act, viewers)
+
+    def _run(self, session: LiveSession, listening: Any, token: str | None, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+
+        async def command(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+            return await asyncio.to_thread(session.command, name, arguments)
+
+        async def snapshot(name: str) -> tuple[str, bytes]:
+            return name, session.snapshot(name)
+
+        async def main() -> None:
+            self._stop = asyncio.Event()
+            self._viewers = Viewers(command, session.state, self._serving.most_on_way)
+            hosts = frozenset({self._serving.address}) - {"0.0.0.0", "::"}
+            app = application(
+                self._viewers,
+                snapshot,
+                token=token,
+                port=listening.getsockname()[1],
+                hosts=hosts | _own_names(self._serving),
+            )
+            ready.set()
+            await serve(app, listening, self._stop)
+
+        try:
+            self._loop.run_until_complete(main())
+        finally:
+            ready.set()
+            self.ended.set()
+            self._loop.close()
+
+
+def _own_names(serving: Serving) -> frozenset[str]:
+    """Names of this machine, where it serves more than itself."""
+    import socket
+
+    if serving.address in ("127.0.0.1", "::1", "localhost"):
+        return frozenset()
+    name = socket.gethostname().lower()
+    with suppress(OSError):
+        return frozenset({name, socket.getfqdn().lower(), *socket.gethostbyname_ex(name)[2]})
+    return frozenset({name})
