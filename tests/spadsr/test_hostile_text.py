@@ -83,7 +83,9 @@ def test_logs_of_libraries_are_notes(capsys: pytest.CaptureFixture[str], monkeyp
     assert capsys.readouterr().err.startswith(r"note: tifffile: odd page \x1b[2J")
 
 
-@pytest.mark.parametrize("name", ["a $ 1$2 \\$ {x} $\\frac$ %", "$\\mathdefault{", "n\udcff\x07"])
+@pytest.mark.parametrize(
+    "name", ["a $ 1$2 \\$ {x} $\\frac$ %", "$\\mathdefault{", "n\udcff\x07"], ids=["formula", "word", "no text"]
+)
 def test_a_sheet_of_a_capture_of_any_name(name: str) -> None:
     model = ForwardModel(Sensor.load("spc3").uniform((8, 8)), Exposure(1e-5, 64))
     rate, file = np.linspace(1, 1e5, 256, dtype=np.float32).reshape(16, 16), BytesIO()
