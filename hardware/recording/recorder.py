@@ -49,4 +49,5 @@ def record(
             recording.end()
         finally:  # even where the terminal that `look` writes to is gone
             session.stop()
+            recording.wait()
     return recording.outcome()
