@@ -93,6 +93,8 @@ def read_hdf5(path: Path) -> h5py.File:
             return h5py.File(path, "r", **how)
         except OSError as error:
             failure = error
+        except RuntimeError as error:  # of a damaged root
+            raise OSError(str(error)) from error
     if _is_locked(path):
         raise InputError(f"{path}: another program is writing it; close it there, or wait") from failure
     if "already open for" in str(failure):
