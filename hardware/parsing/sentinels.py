@@ -67,4 +67,5 @@ def _a_patch(pixels: NDArray[np.bool_]) -> bool:
 
 def _negative(sample: Counts, same: NDArray[np.bool_]) -> NDArray[np.bool_]:
     marked = same & np.isin(sample[0], NEGATIVE)
-    return marked if len(sample) > 1 and (sample[:, ~marked] >= 0).all() else np.zeros_like(same)
+    found = len(sample) > 1 and not marked.all() and (sample[:, ~marked] >= 0).all()
+    return marked if found else np.zeros_like(same)

@@ -13,12 +13,16 @@ from spadsr.provenance import command_line
 
 def live(
     camera: Annotated[str, typer.Option(help="NAME, NAME:WHAT or NAME:WHAT,OPTION=VALUE,...; see `spadsr cameras`")],
-    count_time: Annotated[float, typer.Option(help="exposure of one hardware frame, s, to begin with")] = 10.4e-6,
-    cycles: Annotated[int, typer.Option(help="hardware frames in one image, to begin with")] = 1,
-    bits: Annotated[int, typer.Option(help="of the in-pixel counter; 1 = binary")] = 8,
-    dead_time: Annotated[float, typer.Option(help="s; 0 for a binary array")] = 50e-9,
-    frame_time: Annotated[float | None, typer.Option(help="s between images; default: as fast as it goes")] = None,
-    sum: Annotated[int, typer.Option(help="images added up before they are shown and restored")] = 1,
+    count_time: Annotated[
+        float, typer.Option(help="exposure of one hardware frame to begin with, 1e-12 to 1e6 s")
+    ] = 10.4e-6,
+    cycles: Annotated[int, typer.Option(help="hardware frames in one image to begin with, 1 to 2^32 - 1")] = 1,
+    bits: Annotated[int, typer.Option(help="of the in-pixel counter, 1 to 16; 1 = binary")] = 8,
+    dead_time: Annotated[float, typer.Option(help="0, or 1e-12 to 1e6 s")] = 50e-9,
+    frame_time: Annotated[
+        float | None, typer.Option(help="1e-12 to 1e6 s from image to image; default: as fast as it goes")
+    ] = None,
+    sum: Annotated[int, typer.Option(help="images added up before they are shown and restored, 1 or more")] = 1,
     scale: Annotated[int, typer.Option(help="resolution of the restored picture: 1, 2, 4, 8 or 16")] = 4,
     weights: Weights = None,
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor file, or a preset: spc3, spad512")] = None,

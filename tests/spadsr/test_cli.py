@@ -61,7 +61,7 @@ def test_the_commands_are_there() -> None:
 
 def test_help_lists_the_commands_in_the_order_of_their_use(spadsr: Callable[..., Said]) -> None:
     """By subject; a second name of a command is not a second line."""
-    words = "infer demo info convert cameras acquire emulate calibrate simulate train evaluate export bench"
+    words = "infer demo info convert cameras acquire live emulate calibrate simulate train evaluate export bench"
     listed = re.findall(r"^│ ([a-z]+) ", spadsr("--help").out, re.MULTILINE)
     assert listed == words.split()
     first, second = (spadsr(name, "--help").out.partition("Restore recordings")[2] for name in ("infer", "restore"))
@@ -293,12 +293,12 @@ BAD_CAPTURES: list[Any] = [
     (truncated, "damaged"),
     (directory, "a directory"),
     (counts(None), "without counts"),
-    (counts(np.full((3, 4, 4), 0.5)), "expected integer"),
-    (counts(np.full((3, 4, 4), np.nan)), "expected integer"),
+    (counts(np.full((3, 4, 4), 0.5)), "holds 0.5, which is not whole; expected counts"),
+    (counts(np.full((3, 4, 4), np.nan)), "all pixels are NaN; expected counts"),
     (counts(np.full((3, 4, 4), -1)), "expected counts of 0 and more"),
     (counts(np.full((3, 4, 4), 17, np.uint8)), "above the largest possible, 16"),
     (counts(np.zeros(4, np.uint8)), "expected (images, rows, columns)"),
-    (counts(np.zeros((1, 2, 3, 4), np.uint8)), "expected (images, rows, columns)"),
+    (counts(np.zeros((1, 2, 3, 4), np.uint8)), "images of 4 channels; choose 1 or 2 or 3 or 4"),
     (counts(np.zeros((0, 4, 4), np.uint8)), "0 images"),
 ]
 
