@@ -79,8 +79,8 @@ def test_metadata_is_shown_escaped(spadsr: Callable[..., Said], recorded: Record
 def test_logs_of_libraries_are_notes(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
     with plain_errors():
-        logging.getLogger("tifffile").warning("odd page %s", HOSTILE.encode("utf-8", "ignore").decode())
-    assert capsys.readouterr().err.startswith(r"note: tifffile: odd page \x1b[2J")
+        logging.getLogger("library").warning("odd page %s", HOSTILE.encode("utf-8", "ignore").decode())
+    assert capsys.readouterr().err.startswith(r"note: library: odd page \x1b[2J")
 
 
 @pytest.mark.parametrize(
