@@ -86,7 +86,7 @@ BEFORE = {
     "python.md": ["acquire --camera simulated -o capture.h5 --frames 200"],
 }
 
-#: Pages whose Python another test runs: files of a package, which it builds and uses; a client of a live view.
+#: Pages whose Python is files of a package, which another test builds and uses, or needs a live view that runs.
 BUILT = {"extend.md", "live.md"}
 
 

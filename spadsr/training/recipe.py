@@ -59,7 +59,7 @@ class TrainingRecipe(BaseModel):
         default=4, gt=0, le=1 << 16, description="different ones in a batch; processes share them out"
     )
     native: int = Field(default=32, ge=16, le=512, multiple_of=16, description="rows and columns of a training capture")
-    learning_rate: float = Field(default=2e-3, gt=0, le=10)
+    learning_rate: float = Field(default=2e-3, gt=0, le=1e38)
     warm_up: int = Field(default=200, ge=0, le=_MANY, description="steps")
     constant: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before the learning rate falls")
     weight_decay: float = Field(default=1e-4, ge=0, le=100)
