@@ -251,12 +251,13 @@ def _capture_of_array(counts: NDArray[Any], exposure: Exposure | None, sensor: S
     exposure = _checked(exposure)
     bits, dead_time = (1, 0.0) if sensor is None else (sensor.counter_bits, sensor.dead_time)
     settings = Settings(exposure.count_time, exposure.most_cycles, bits, dead_time)
-    images = counts.astype(np.uint32).reshape(-1, *counts.shape[-2:])
-    cycles = _cycles_of(exposure, images.shape)
+    shape = (counts.size // max(1, counts.shape[-2] * counts.shape[-1]), *counts.shape[-2:])
+    cycles = _cycles_of(exposure, shape)
     most = (exposure.most_cycles if cycles is None else cycles.reshape(counts.shape)) * ((1 << bits) - 1)
     given = f"{exposure.frames} hardware frames of a {bits}-bit counter"
     above = f"expected {np.max(most)} at most, from {given}; correct the exposure or sensor"
     _refuse(counts, counts > most, "counts", above)
+    images = counts.astype(np.uint32).reshape(shape)
     capture = capture_in_memory(Path("counts"), images, settings, None, cycles)
     return replace(capture, assumptions=(_BINARY_ASSUMED,)) if sensor is None else capture
 
