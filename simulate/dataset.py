@@ -224,11 +224,11 @@ class PairDataset(Dataset[Pair]):
         depth, flux = divmod(rest, len(self.white_rates))
         exposure, white = self.exposures[depth], self.white_rates[flux]
         counts, targets = self._read(scene, flux, depth)
+        rates = {scale: target.mul_(white)[None] for scale, target in targets.items()}
         if self.finer > 1:
             key = np.random.SeedSequence(self.seed, spawn_key=(scene, 2, self.finer, flux, depth))
             generator = torch.Generator().manual_seed(int(key.generate_state(1, np.uint64)[0]))
-            counts = ForwardModel(self.sensor, exposure).sample(targets[1] * white, generator)
-        rates = {scale: white * target[None] for scale, target in targets.items()}
+            counts = ForwardModel(self.sensor, exposure).sample(rates[1][0], generator)
         return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), exposure))
 
     def _read(self, scene: int, flux: int, depth: int) -> tuple[Tensor, dict[int, Tensor]]:

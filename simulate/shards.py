@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections import OrderedDict
-from collections.abc import Collection, Generator, Iterator
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +36,7 @@ _MOST_OPEN = 32
 _MOST_CYCLES = 1 << 16
 _SENSOR_MAPS = ("pde", "dark_count_rate", "crosstalk", "pixel_mask")
 _STORED = (4, 16)  # scales of the targets
-_OF_A_SCENE = ("counts", *(f"targets/x{scale}" for scale in _STORED))
+_OF_A_SCENE = {"counts": "counts"} | {f"x{scale}": f"targets/x{scale}" for scale in _STORED}
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "track_times": False}
 
 
@@ -83,22 +83,21 @@ def write_shard(path: Path, maker: SceneMaker, scenes: range) -> Generator[int]:
             file["counts"][row] = maker.counts(index, targets_of(targets[4][None], 4)[1][0]).numpy()
             for scale, target in targets.items():
                 file[f"targets/x{scale}"][row] = target.numpy()
-            file["digest"][row] = digest_of(file, row)
+            file["digest"][row] = digest_of({name: file[place][row] for name, place in _OF_A_SCENE.items()}).encode()
             yield index
 
 
-def digest_of(file: h5py.File, row: int) -> bytes:
-    """SHA-256 (64 hexadecimal digits) of the arrays of a scene, as they are read: independent of their compression.
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 (64 hexadecimal digits) of the arrays of a scene by name: independent of their compression.
 
     Each array's name, type and shape, and its numbers in little-endian order, row by row.
     """
     digest = hashlib.sha256()
-    for name in _OF_A_SCENE:
-        values = np.asarray(file[name][row])
+    for name, values in arrays.items():
         little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
         digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
         digest.update(little.tobytes())
-    return digest.hexdigest().encode()
+    return digest.hexdigest()
 
 
 def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
@@ -194,7 +193,8 @@ class Shard:
         place = f"targets/x{scale}"
         data = self._of_scenes(place, "f", row, (scale * shape[0], scale * shape[1]))
         target = torch.from_numpy(np.asarray(data[row])).float()
-        if not 0 <= float(target.min()) <= float(target.max()) < math.inf:
+        lowest, highest = target.aminmax()
+        if not 0 <= float(lowest) <= float(highest) < math.inf:
             raise ValueError(f"{place} holds flux that is negative or not finite")
         return target
 
@@ -206,12 +206,14 @@ class Shard:
         check_present(self.path, data)
         return [each.decode("ascii") for each in data[()].tolist()]
 
-    def digest(self, row: int, counts: tuple[int, int, int, int]) -> str:
-        """What `digest_of` says now of a scene; `counts` is the shape of its counts (fluxes, bit depths, H, W)."""
-        self._of_scenes("counts", "u", row, counts)
-        for scale in _STORED:
-            self._of_scenes(f"targets/x{scale}", "f", row, (scale * counts[2], scale * counts[3]))
-        return digest_of(self._file, row).decode()
+    def arrays(self, row: int, counts: tuple[int, int, int, int]) -> dict[str, NDArray[Any]]:
+        """What is stored of a scene, by name: counts, x4, x16; `counts` is the shape of the first."""
+        sides = {"counts": counts} | {f"x{scale}": (scale * counts[2], scale * counts[3]) for scale in _STORED}
+        kinds = {"counts": "u"}
+        return {
+            name: self._of_scenes(place, kinds.get(name, "f"), row, sides[name])[row]
+            for name, place in _OF_A_SCENE.items()
+        }
 
     def _of_scenes(self, place: str, kinds: str, row: int, shape: tuple[int, ...]) -> h5py.Dataset:
         """An array whose row of that number can be read, and has that shape."""

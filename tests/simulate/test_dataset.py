@@ -306,8 +306,8 @@ def test_checksums_are_of_contents_and_not_of_bytes(tmp_path: Path) -> None:
     list(made.write())
     with h5py.File(made.folder / "shard-00000.h5") as file:
         digest = hashlib.sha256()
-        for name in ("counts", "targets/x4", "targets/x16"):
-            values = file[name][1]
+        for name, place in (("counts", "counts"), ("x4", "targets/x4"), ("x16", "targets/x16")):
+            values = file[place][1]
             digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + values.tobytes())
     assert (made.folder / "scenes.sha256").read_text().split()[1] == digest.hexdigest()
 
