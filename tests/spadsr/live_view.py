@@ -74,7 +74,7 @@ def live_view(folder: Path, camera: str, *options: str) -> Iterator[Running]:
         yield Running(process, url)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
         process.communicate()
 
 
