@@ -135,11 +135,11 @@ class Client:
     """
 
     def __init__(self, running: Running, origin: str | None = None, port: int | None = None) -> None:
-        cookie = {"Cookie": f"spadsr_live_{running.port}={running.token}"}
-        url = f"ws://127.0.0.1:{port or running.port}/images"
+        self.cookie = {"Cookie": f"spadsr_live_{running.port}={running.token}"}
+        url, headers = f"ws://127.0.0.1:{port or running.port}/images", self.cookie
         self._open = ExitStack()
         self.socket: ClientConnection = self._open.enter_context(
-            connect(url, additional_headers=cookie, origin=origin, max_size=None, ping_interval=None, open_timeout=60)
+            connect(url, additional_headers=headers, origin=origin, max_size=None, ping_interval=None, open_timeout=60)
         )
         self.state: dict[str, Any] = {}
         self.page: dict[str, Any] = {}

@@ -291,6 +291,7 @@ def test_a_recording_outlives_its_pages(browser: Any, tmp_path: Path, numbered: 
 
 def test_tabs_that_are_closed_leave_nothing_behind(browser: Any, running: Running) -> None:
     context = browser.new_context()
+    context.set_default_timeout(1e3 * PATIENCE)
     tabs = [context.new_page() for _ in range(12)]
     for tab in tabs:
         tab.goto(running.url)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from live_view import SHAPE, Client, Running, children, counts_of, live_view, memory, numbered_recording
@@ -20,8 +21,10 @@ from slow_line import slow_line
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hardware.captures.capture import open_capture
+from hardware.hdf5.nexus_tree import NOTES
 from spadsr.live.flow import PATIENCE
 from spadsr.live.message import Kind
+from spadsr.restoration.result_file import read_result
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,21 @@ def test_control_is_given_on_when_a_page_goes_without_a_word(running: Running) -
         second.order("control")
         second.socket.socket.shutdown(socket.SHUT_RDWR)
         first.wait("control comes back", lambda state, page: page["controls"])
+
+
+def test_a_snapshot_says_what_it_is(running: Running, tmp_path: Path) -> None:
+    with Client(running) as client:
+        client.order("control")
+        client.image(Kind.RESTORED)
+        name = client.order("snapshot")["name"]
+        connection = http.client.HTTPConnection("127.0.0.1", running.port, timeout=60)
+        with closing(connection):
+            connection.request("GET", f"/snapshot/{name}", headers=client.cookie)
+            (tmp_path / name).write_bytes(connection.getresponse().read())
+    with h5py.File(tmp_path / name) as file:
+        assert file[NOTES].attrs["remark"] == "Restored by a network: tiny"
+        assert file[NOTES].attrs["camera"] == "replay"
+    assert read_result(tmp_path / name)[0].rate.shape == (4 * SHAPE[0], 4 * SHAPE[1])
 
 
 @pytest.mark.parametrize(
