@@ -31,7 +31,9 @@ from spadsr.cli.options import (
     DeadTime,
     Device,
     Each,
+    Every,
     First,
+    FollowMotion,
     JsonFile,
     Last,
     Layout,
@@ -41,6 +43,7 @@ from spadsr.cli.options import (
     Roi,
     Seed,
     Slice,
+    Sum,
     Weights,
     capture_options,
 )
@@ -59,7 +62,9 @@ def infer(
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")] = 1,
+    sum: Sum = 1,
+    every: Every = None,
+    motion: FollowMotion = "none",
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
     dark: Darks = None,
     mask: Mask = None,
@@ -88,16 +93,23 @@ def infer(
     Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image, or the
     file that `-o` names. Ctrl-C keeps what is done in `<stem>.sr.part.h5`; the same command goes on from there.
 
+    Sums of a moving scene are blurred, and a note says so. With `--motion` they are added up along its motion, and are
+    sharp pictures of the middle of each sum (docs/motion.md).
+
     Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/` ·
-    `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32`
+    `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32` ·
+    `spadsr infer run.h5 --sum 2048 --motion auto` ·
+    `spadsr infer run.h5 -o run.mp4 --sum 2048 --every 128 --motion auto`
     """
     from hardware.captures.capture import open_capture
     from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
+    from spadsr.motion.following import way_of
     from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
     from spadsr.restoration.weights import load_restorer
 
     distinct_results(captures, output)
+    way = way_of(motion)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
     options = capture_options(
@@ -111,10 +123,13 @@ def infer(
 
     def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
-            summed = capture.summed(sum) if mask is None else masked(capture.summed(sum), mask)
+            summed = capture.summed(sum, every)
+            summed = summed if mask is None else masked(summed, mask)
             summed = replace(summed, assumptions=(*summed.assumptions, *notes))
             _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale)
-            done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
+            done = restore_capture(
+                summed, restorer, scale, known, output, report, command_line(), each=each, motion=way
+            )
         if done.taken_over:
             remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
         summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
