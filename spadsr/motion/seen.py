@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from noise_model.arrays import Floats, Picture
-from spadsr.motion.blocks import Blocks
+from spadsr.motion.blocks import Blocks, dark_of, gain_of
 from spadsr.motion.kernels import Law, Seen
 from spadsr.motion.law import law_of, light_of
 from spadsr.motion.merging import merge
@@ -64,7 +64,8 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None) -> Seen:
         width = _WIDER * _best_width(frames, measured, law)
     share = np.maximum(_blurred(frames, width), 1e-9)
     light = light_of(law, _blurred(frames * measured, width) / share)
-    gain, dark = (_blurred(frames * each, width) / share for each in (merged.gain, merged.dark))
+    maps = gain_of(merged.sensor), dark_of(merged.sensor, merged.count_time)
+    gain, dark = (_blurred(frames * each, width) / share for each in maps)
     light = np.maximum(light - dark, 0) / np.maximum(gain, _LEAST_GAIN)
     return Seen(np.where(share > _LEAST_SHARE * share.mean(), light, np.nan), _FINER, 0.5, width)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 from noise_model.progress import Report, silent
-from spadsr.motion.blocks import Blocks
+from spadsr.motion.blocks import Blocks, dark_of, gain_of
 from spadsr.motion.kernels import gather_counts, line_sums
 from spadsr.motion.law import law_of
 from spadsr.motion.merging import Merged, merged_of, pixels_of
@@ -128,7 +128,8 @@ def _smoothed_light(blocks: Blocks, size: int, poses: Floats | None) -> Floats:
     Their unit is that of a count of a pixel of mean efficiency, so that their variance is their mean before smoothing.
     """
     good = blocks.good
-    gain, dark = np.where(good, blocks.gain, 0), np.where(good, blocks.dark, 0)
+    gain = np.where(good, gain_of(blocks.sensor), 0)
+    dark = np.where(good, dark_of(blocks.sensor, blocks.count_time), 0)
     starts = range(0, len(blocks), size)
     light = np.empty((len(starts), *good.shape))
     for number, start in enumerate(starts):

@@ -22,7 +22,9 @@ from moving_scenes import (
 )
 from scipy import stats
 
-from noise_model.sensor import Sensor
+from noise_model.forward_model import ForwardModel
+from noise_model.sensor import PLACES, Exposure, Sensor
+from simulate.moving import sample_moving
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
 from spadsr.motion.kernels import Explained, explain_counts
@@ -32,6 +34,7 @@ from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
+from spadsr.networks.measurement import measure
 
 REST = drift(0, 0, 0)
 
@@ -192,6 +195,41 @@ def test_merging_moves_whole_counts_to_the_cells_that_were_looked_at() -> None:
     assert fine.counts[2, 2] == counts[0, 0, 0]
     assert fine.counts[3, 6] == counts[1, 0, 1]
     assert fine.counts.sum() == counts.sum()
+
+
+def test_the_cells_of_merged_counts_are_the_places_that_networks_are_trained_with() -> None:
+    """A path of known parts of a pixel: the same frames are sampled for training, and merged as a recording is."""
+    steps = [(-0.5, 0.49), (0.0, 0.0), (0.1, -0.3), (0.25, -0.25), (-0.01, 0.2), (0.0, 0.0)]
+    sensor = replace(binary_array(3, (12, 10)), pixel_mask=None)
+    light = torch.from_numpy(drawn(3)[None, :48, :40] * np.float32(0.3 / SECONDS))
+    model = ForwardModel(sensor, Exposure(SECONDS, 16 * len(steps)))
+    trained, cycles = sample_moving(model, light, 4, steps, torch.Generator().manual_seed(1))
+    one, generator = replace(model, exposure=Exposure(SECONDS, 16)), torch.Generator().manual_seed(1)
+    native = [sample_moving(one, light, 4, [step], generator)[0].view(12, 4, 10, 4).sum((1, 3)) for step in steps]
+    blocks = Blocks.consecutive(np.stack(native).astype(np.uint16), 16, sensor, SECONDS)
+    poses = np.array([(*step, 0.0) for step in steps])
+    fine, coarse = merge(blocks, poses, PLACES), merge(blocks, poses)
+    assert np.array_equal(fine.counts, trained[0])
+    assert np.array_equal(fine.frames, cycles)
+    assert fine.model.exposure.map is not None
+    measured = measure(torch.from_numpy(fine.counts.astype(np.int64))[None], fine.model)
+    expected = measure(trained, replace(model, exposure=replace(model.exposure, cycles=cycles)))
+    torch.testing.assert_close(measured.phases, expected.phases, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(measured.statistics, expected.statistics, atol=1e-4, rtol=1e-4)
+    for mine, whole in ((fine.model.sensor, coarse.sensor), (coarse.model.sensor, sensor)):
+        torch.testing.assert_close(mine.pde, whole.pde)
+        torch.testing.assert_close(mine.dark_count_rate, whole.dark_count_rate)
+        assert mine.crosstalk.equal(sensor.crosstalk)
+
+
+def test_pixels_of_a_merged_grid_see_what_their_own_cells_saw() -> None:
+    """A shift by more than a pixel and a turn: x4 cells add up to the x1 merge, maps and all."""
+    scene = moving(shake(4, 5) + drift(0, 0, 0.3), 0.1, 1)
+    fine, coarse = merge(scene.blocks, scene.path, PLACES), merge(scene.blocks, scene.path)
+    for a, b in ((fine.counts, coarse.counts), (fine.frames, coarse.frames)):
+        assert np.array_equal(a.reshape(64, 4, 32, 4).sum(axis=(1, 3)), b)
+    torch.testing.assert_close(fine.model.sensor.pde, coarse.model.sensor.pde)
+    torch.testing.assert_close(fine.model.sensor.dark_count_rate, coarse.model.sensor.dark_count_rate)
 
 
 def test_the_quasi_likelihood_of_a_binary_array_is_the_binomial_one() -> None:
