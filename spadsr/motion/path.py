@@ -22,6 +22,7 @@ from spadsr.motion.law import law_of
 from spadsr.motion.merging import pixels_of
 from spadsr.motion.seen import Painter, at_rest, smoothed, softened
 from spadsr.motion.smoothness import smooth_path
+from spadsr.motion.standing import standing_out
 
 _COUNTS = 0.3  # in a pixel of a block, at least: fewer leave a pose to chance
 _FEWEST_BLOCKS, _MOST_BLOCKS = 8, 128
@@ -67,6 +68,8 @@ def estimate_path(
 ) -> Path:
     """The path of an array over a scene, from its counts.
 
+    Where the sensor is not known, pixels that stand out and stand still have no say.
+
     Args:
         turning: whether the array may also turn about its centre.
         painter: makes the picture to which the whole path is aligned at last; until then counts are smoothed, which is
@@ -74,7 +77,7 @@ def estimate_path(
         progress: called with the blocks fitted and their number.
     """
     size = _joined_size(blocks)
-    fit = _Fit(blocks.joined(size), turning)
+    fit = _Fit(blocks.without(standing_out(blocks)).joined(size), turning)
     first, last = fit.first_window()
     while last - first < len(fit.blocks):
         fit.refine(first, last)

@@ -262,7 +262,7 @@ def followed(blocks: Blocks, reach: tuple[int, int], restorer: Restorer) -> tupl
 
     path = estimate_path(blocks, painter=painted)
     verdict = judge(blocks, path)
-    poses = verdict.path.poses
+    poses, blocks = verdict.path.poses, blocks.without(verdict.hot)
     if reach != (0, 0):
         lines = find_lines(blocks, reach, poses if verdict.moves else None)
         return gather(blocks, lines, poses if verdict.moves else None), verdict, poses

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -32,6 +33,7 @@ from spadsr.motion.merging import merge, pixels_of
 from spadsr.motion.path import Path, block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
+from spadsr.motion.standing import standing_out
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
 from spadsr.networks.measurement import measure
@@ -42,6 +44,12 @@ REST = drift(0, 0, 0)
 def error(path: Path, scene: MovingScene) -> float:
     """Root mean square error of the shifts, native pixels."""
     return float(np.sqrt(np.square(path.poses - scene.path)[:, :2].mean()))
+
+
+def unknown(sensor: Sensor) -> Sensor:
+    """What is known of a sensor of that kind that was not measured."""
+    blank = sensor.uniform(SHAPE)
+    return replace(blank, dark_count_rate=torch.zeros(SHAPE), pixel_mask=None, measured=False)
 
 
 @pytest.mark.parametrize("white", [0.02, 0.2])
@@ -147,6 +155,34 @@ def test_blocks_that_show_another_scene_are_left_out() -> None:
     verdict = judge(blocks, estimate_path(blocks))
     assert not verdict.used[90:96].any()
     assert verdict.used.sum() > 110
+
+
+@pytest.mark.parametrize("white", [0.02, 0.2])
+def test_hot_pixels_of_an_unknown_sensor_are_found_and_lead_no_path_astray(white: float) -> None:
+    known = binary_array(1)
+    dark = known.dark_count_rate.numpy() * SECONDS
+    counts = moving(shake(4, 5), white, 1, replace(known, pixel_mask=None)).blocks.counts
+    blocks = Blocks.consecutive(counts, 16, unknown(known), SECONDS)
+    path = estimate_path(blocks)
+    assert np.sqrt(np.square(path.poses - shake(4, 5))[:, :2].mean()) < (0.3 if white < 0.1 else 0.1)
+    verdict = judge(blocks, path)
+    assert verdict.hot[dark > white].all()
+    assert not verdict.hot[dark < 0.003].any()
+    assert blocks.without(verdict.hot).good.sum() == blocks.good.sum() - verdict.hot.sum()
+    assert any("stand still" in each for each in verdict.sentences())
+
+
+def test_points_of_light_that_move_are_no_hot_pixels() -> None:
+    """Beads of 1.5 pixels at half height, on a dark ground: nothing else tells the path."""
+    picture, rng = np.zeros_like(drawn(0)), np.random.default_rng(4)
+    for row, column in rng.integers(0, [len(picture), picture.shape[1]], (150, 2)):
+        picture[row, column] = 1
+    picture = cv2.GaussianBlur(picture, (0, 0), 4 * 1.5 / 2.355)
+    scene = moving(shake(4, 5), 0.2, 1, unknown(binary_array(1)), 0.02 + picture / picture.max())
+    assert not standing_out(scene.blocks).any()
+    path = estimate_path(scene.blocks)
+    assert error(path, scene) < 0.15
+    assert not judge(scene.blocks, path).hot.any()
 
 
 @pytest.mark.parametrize("scale", [1, 4])
