@@ -16,7 +16,7 @@ from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.motion.blocks import Blocks, dark_of, gain_of
-from spadsr.motion.kernels import Pixels, move_counts
+from spadsr.motion.kernels import Pixels, Sums, move_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +46,6 @@ class Merged:
         frames = torch.from_numpy(self.frames.astype(np.int64))
         return ForwardModel(self._in_pixels(), Exposure(self.count_time, frames))
 
-    @property
-    def typical(self) -> ForwardModel:
-        """The sensor in an exposure of about as many frames as a cell that pixels looked at has in the mean.
-
-        They are a power of two: laws of few numbers of frames are needed, and kept.
-        """
-        looked = self.frames[self.frames > 0]
-        doubled = round(np.log2(looked.mean())) if looked.size else 0
-        return ForwardModel(self.sensor, Exposure(self.count_time, 1 << doubled))
-
-    @property
-    def mean(self) -> float:
-        """Mean counts in one hardware frame."""
-        return float(self.counts.sum(dtype=np.int64) / max(self.frames.sum(dtype=np.int64), 1))
-
     def _in_pixels(self) -> Sensor:
         """The sensor with its maps in native pixels, (H, W): means over those of their cells that looked."""
         looked = _in_boxes(self.frames.astype(np.float64), self.scale)
@@ -87,29 +72,28 @@ def merge(blocks: Blocks, poses: Floats, scale: int = 1) -> Merged:
     Args:
         poses: (G, 3), where the array looked: rows down, columns right (native pixels), and radians about its centre.
     """
+    return merged_of(blocks, summed(blocks, poses, scale), scale)
+
+
+def summed(blocks: Blocks, poses: Floats, scale: int) -> Sums:
+    """What the counts of good pixels add up to on a grid; arguments as of `merge`."""
     pixels, good = pixels_of(blocks), blocks.good
-    shape = (scale * pixels.height, scale * pixels.width)
-    counts, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    gains, darks = np.zeros(shape), np.zeros(shape)
+    sums = no_sums((scale * pixels.height, scale * pixels.width))
     efficiency = blocks.sensor.pde.double().numpy()[good]
     own = np.ascontiguousarray(blocks.counts[:, good], np.int64)
-    move_counts(
-        own, blocks.frames, pixels, efficiency, np.ascontiguousarray(poses), scale, counts, frames, gains, darks
-    )
-    return merged_of(blocks, counts, frames, gains, darks, scale)
+    move_counts(own, blocks.frames, pixels, efficiency, np.ascontiguousarray(poses), scale, sums)
+    return sums
 
 
-def merged_of(
-    blocks: Blocks,
-    counts: NDArray[np.int64],
-    frames: NDArray[np.int64],
-    gains: Floats,
-    darks: Floats,
-    scale: int,
-) -> Merged:
-    """Merged counts from the sums of a grid: of counts, of frames, and of efficiency and dark light times frames."""
-    sensor = _merged_sensor(blocks, gains, darks, frames)
-    return Merged(counts.astype(np.uint32), frames.astype(np.uint32), sensor, blocks.count_time, scale)
+def no_sums(shape: tuple[int, ...]) -> Sums:
+    """A grid of so many cells, all empty."""
+    return Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape))
+
+
+def merged_of(blocks: Blocks, sums: Sums, scale: int) -> Merged:
+    """Merged counts from what the counts of blocks add up to."""
+    sensor = _merged_sensor(blocks, sums)
+    return Merged(sums.counts.astype(np.uint32), sums.frames.astype(np.uint32), sensor, blocks.count_time, scale)
 
 
 def _in_boxes(values: Floats, side: int) -> Floats:
@@ -118,11 +102,11 @@ def _in_boxes(values: Floats, side: int) -> Floats:
     return values.reshape(height, side, width, side).transpose(0, 2, 1, 3).reshape(height, width, side**2)
 
 
-def _merged_sensor(blocks: Blocks, gains: Floats, darks: Floats, frames: NDArray[np.int64]) -> Sensor:
+def _merged_sensor(blocks: Blocks, sums: Sums) -> Sensor:
     """The sensor with its maps as the merged counts saw them; like a mean one where no pixel looked."""
-    looked, total = frames > 0, np.maximum(frames, 1)
-    pde = np.where(looked, gains / total, float(blocks.sensor.pde.mean()))
-    dark = np.where(looked, darks / total / blocks.count_time, float(blocks.sensor.dark_count_rate.median()))
+    looked, total = sums.frames > 0, np.maximum(sums.frames, 1)
+    pde = np.where(looked, sums.gains / total, float(blocks.sensor.pde.mean()))
+    dark = np.where(looked, sums.darks / total / blocks.count_time, float(blocks.sensor.dark_count_rate.median()))
     return replace(
         blocks.sensor,
         pde=torch.from_numpy(pde.astype(np.float32)),

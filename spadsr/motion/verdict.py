@@ -89,7 +89,7 @@ def judge(blocks: Blocks, path: Path) -> Verdict:
     still = replace(Path.still(blocks), brightness=path.brightness, size=path.size)
     moved = _explained(blocks, path, None)
     resting = _explained(blocks, still, moved.picture.width)  # smoothed alike, both fit their own noise alike
-    both = (resting.variance > 0) & (moved.variance > 0)
+    both = resting.seen & moved.seen
     gain = float((moved.likelihood - resting.likelihood)[both].sum())
     follow = gain > _LEAST_GAIN and unknown < 2 and bool((moved.within > _LOST).mean() > 0.5)
     chosen, of = (path, moved) if follow else (still, resting)
@@ -102,14 +102,14 @@ def judge(blocks: Blocks, path: Path) -> Verdict:
 
 @dataclass(frozen=True, eq=False)
 class _Explanation:
-    """How blocks are explained along a path: (G, H, W) likelihood and variance, (G,) chi-squared and its error.
+    """How blocks are explained along a path: (G, P) likelihood and whether seen, (G,) chi-squared and its error.
 
     `standing` are pixels (H, W) that count more than the scene along the path.
     """
 
     picture: Seen
     likelihood: Floats
-    variance: Floats
+    seen: NDArray[np.bool_]
     chi_squared: Floats
     error: Floats
     within: Floats
@@ -122,24 +122,24 @@ def _explained(blocks: Blocks, path: Path, width: float | None) -> _Explanation:
     starts = np.arange(0, len(blocks), path.size)
     poses = np.add.reduceat(path.poses, starts) / np.diff(np.append(starts, len(blocks)))[:, None]
     brightness = np.add.reduceat(path.brightness, starts) / np.diff(np.append(starts, len(blocks)))
-    pixels, law = pixels_of(blocks), block_law(joined, picture)
-    likelihood, variance, residual = (np.zeros(joined.counts.shape) for _ in range(3))
-    each = Explained(*(np.zeros(len(pixels.row)) for _ in range(3)))
-    for block, counts in enumerate(joined.counts[:, good].astype(np.float32)):
-        cycles = int(joined.frames[block])
-        explain_counts(counts, cycles, pixels, picture, law, poses[block], float(brightness[block]), each)
-        likelihood[block][good], variance[block][good] = each.likelihood, each.variance
-        residual[block][good] = np.where(each.variance > 0, counts - each.mean, 0)
+    counts, pixels = joined.counts[:, good].astype(np.float32), pixels_of(blocks)
+    found = Explained(*(np.zeros(counts.shape) for _ in range(3)))
+    law = block_law(joined, picture)
+    explain_counts(counts, joined.frames, pixels, picture, law, poses, brightness, found)
+    seen = found.variance > 0
+    off = np.where(seen, counts - found.mean, 0)
+    residual, variance = np.zeros(joined.counts.shape), np.zeros(joined.counts.shape)
+    residual[:, good], variance[:, good] = off, found.variance
     squares = np.square(_sums(residual))
     expected = _sums(variance)
     known = expected > 0
     number = np.maximum(known.sum(axis=(1, 2)), 1)
     chi_squared = (np.where(known, squares / np.where(known, expected, 1), 0)).sum(axis=(1, 2)) / number
     error = np.sqrt(2 * _SUMS**2 / number)
-    within = (variance > 0).sum(axis=(1, 2)) / max(len(pixels.row), 1)
-    mean = np.where(variance > 0, joined.counts - residual, 0).sum(axis=0)
-    standing = unexplained(residual.sum(axis=0), variance.sum(axis=0), mean)
-    return _Explanation(picture, likelihood, variance, chi_squared, error, within, standing)
+    within = seen.sum(axis=1) / max(counts.shape[1], 1)
+    standing = np.zeros(good.shape, bool)
+    standing[good] = unexplained(off.sum(axis=0), found.variance.sum(axis=0), found.mean.sum(axis=0))
+    return _Explanation(picture, found.likelihood, seen, chi_squared, error, within, standing)
 
 
 def _sums(values: Floats) -> Floats:

@@ -28,7 +28,7 @@ from noise_model.sensor import PLACES, Exposure, Sensor
 from simulate.moving import sample_moving
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
-from spadsr.motion.kernels import Explained, explain_counts
+from spadsr.motion.kernels import Explained, bend_evidence, explain_counts
 from spadsr.motion.merging import merge, pixels_of
 from spadsr.motion.path import Path, block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
@@ -274,9 +274,11 @@ def test_the_quasi_likelihood_of_a_binary_array_is_the_binomial_one() -> None:
     blocks = counted(seen_along(picture, REST[:2]), 0.2, sensor, 3, frames=64)
     light = -np.log1p(-0.2) * picture[64:-64, 64:-64]
     seen, pixels = seen_of(light, 4), pixels_of(blocks)
-    counts = blocks.counts[0][blocks.good]
-    explained = Explained(*(np.zeros(counts.size) for _ in range(3)))
-    explain_counts(counts.astype(np.float32), 64, pixels, seen, block_law(blocks, seen), np.zeros(3), 1.0, explained)
+    counts = blocks.counts[:1, blocks.good]
+    found = Explained(*(np.zeros(counts.shape) for _ in range(3)))
+    law, path = block_law(blocks, seen), Path.still(blocks)
+    explain_counts(counts.astype(np.float32), blocks.frames, pixels, seen, law, path.poses, path.brightness, found)
+    counts, explained = counts[0], Explained(*(each[0] for each in found))
     inside = explained.variance > 0
     native = light.reshape(64, 4, 32, 4).mean(axis=(1, 3))[blocks.good]
     p = -np.expm1(-(native * pixels.gain + pixels.dark))
@@ -297,6 +299,20 @@ def test_smoothing_finds_the_path_of_known_data_and_its_error() -> None:
         covered.append(np.abs(found.path - truth) < found.sd)
         assert np.square(found.path - truth).mean() < 0.35 * sd**2
     assert 0.6 < np.mean(covered) < 0.76
+
+
+def test_how_much_a_path_bends_is_judged_by_the_marginal_likelihood() -> None:
+    """A Gaussian integral: data d of information I, second differences D of standard deviation b, written out."""
+    rng = np.random.default_rng(0)
+    for blocks in (1, 2, 3, 4, 30):
+        information, data = rng.uniform(0.1, 3, blocks), rng.normal(size=blocks)
+        second = np.diff(np.eye(blocks), 2, axis=0)
+        for bend in (0.01, 1.0):
+            whole = np.diag(information) + second.T @ second / bend**2
+            towards = information * data
+            expected = 0.5 * towards @ np.linalg.solve(whole, towards) - 0.5 * np.linalg.slogdet(whole)[1]
+            expected -= len(second) * np.log(bend)
+            assert bend_evidence(information, towards, bend) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_smoothed_picture_of_many_counts_is_the_scene() -> None:
