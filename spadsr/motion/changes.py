@@ -18,6 +18,7 @@ from scipy.fft import dct
 from noise_model.arrays import Floats
 from noise_model.moments import moments
 from spadsr.motion.blocks import Blocks
+from spadsr.motion.standing import second_brightest
 
 _MOST_BLOCKS, _FEWEST_BLOCKS = 32, 4
 _FEWEST_COUNTS = 1.0  # of a pixel in all blocks: fewer vary by other laws than those of squares of normal numbers
@@ -144,12 +145,10 @@ def _variance(blocks: Blocks, total: NDArray[np.int64]) -> Floats:
 def _blinking(waves: Floats, variance: Floats) -> NDArray[np.bool_]:
     """Pixels that vary by more than chance while at most one of their neighbours does as much."""
     own = np.square(waves).sum(axis=0) / np.maximum(variance, 0.5)
-    height, width = own.shape
-    wide = np.pad(own, 1, mode="reflect")
-    around = np.stack([wide[i : i + height, j : j + width] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
-    second = np.sort(around, axis=0)[-2]
     degrees = len(waves)
-    return np.asarray((own > degrees + _STANDARD_ERRORS * np.sqrt(2 * degrees)) & (own > _ALONE * second))
+    return np.asarray(
+        (own > degrees + _STANDARD_ERRORS * np.sqrt(2 * degrees)) & (own > _ALONE * second_brightest(own))
+    )
 
 
 def _gathered(values: Floats, width: float) -> Floats:

@@ -78,8 +78,23 @@ class Scores(NamedTuple):
     misfit: Floats
 
 
+class Sums(NamedTuple):
+    """What counts add up to in the cells of a grid, (s H, s W) each.
+
+    Attributes:
+        counts: whole numbers.
+        frames: in which a pixel looked there.
+        gains, darks: efficiency and dark light of the pixels that looked, times these frames.
+    """
+
+    counts: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    gains: Floats
+    darks: Floats
+
+
 class Explained(NamedTuple):
-    """Mean and variance (P,) of counts under a picture, and their quasi-likelihood."""
+    """Mean and variance (G, P) of counts under a picture, and their quasi-likelihood."""
 
     mean: Floats
     variance: Floats
@@ -171,47 +186,52 @@ def score_blocks(
             along, across = pixels.row[pixel], pixels.column[pixel]
             change[0], change[1], change[3] = by_row, by_column, gain * light
             change[2] = by_column * (cosine * along - sine * across) - by_row * (sine * along + cosine * across)
-            weight = slope / (mean * _between(law.spread, row, part))
-            off = counts[block, pixel] - cycles * mean
-            misfit += off * off / (cycles * mean * _between(law.spread, row, part))
+            certainty = 1 / (mean * _between(law.spread, row, part))
+            off, weight = counts[block, pixel] - cycles * mean, slope * certainty
+            misfit += off * off * certainty
             seen_by += 1
             excess, known = off * weight, cycles * slope * weight
             for i in range(4):
                 slopes[i] += excess * change[i]
+                part = known * change[i]
                 for j in range(i + 1):
-                    information[i, j] += known * change[i] * change[j]
+                    information[i, j] += part * change[j]
         for i in range(4):
             for j in range(i):
                 information[j, i] = information[i, j]
-        scores.misfit[n] = misfit / max(seen_by, 1)
+        scores.misfit[n] = misfit / (cycles * max(seen_by, 1))
 
 
 @compiled
 def explain_counts(
     counts: NDArray[np.float32],
-    cycles: int,
+    frames: NDArray[np.int64],
     pixels: Pixels,
     seen: Seen,
     law: Law,
-    pose: Floats,
-    bright: float,
+    poses: Floats,
+    brightness: Floats,
     explained: Explained,
 ) -> None:
-    """Fills in how a picture explains the counts (P,) of a block; all is 0 for pixels that look beyond the picture."""
-    sine, cosine = math.sin(pose[2]), math.cos(pose[2])
-    for pixel in range(pixels.row.size):
-        y, x = _where(pixels, seen, pixel, pose, sine, cosine)
-        explained.mean[pixel], explained.variance[pixel], explained.likelihood[pixel] = 0.0, 0.0, 0.0
-        if _within(seen, y, x):
-            light, _, _ = _sample(seen, y, x)
+    """Fills in how a picture explains the counts (G, P) of blocks; all is 0 for pixels that look beyond the picture."""
+    for block in range(len(counts)):
+        cycles, sine, cosine = frames[block], math.sin(poses[block, 2]), math.cos(poses[block, 2])
+        for pixel in range(pixels.row.size):
+            y, x = _where(pixels, seen, pixel, poses[block], sine, cosine)
+            light = math.nan
+            if _within(seen, y, x):
+                light, _, _ = _sample(seen, y, x)
             if math.isnan(light):
+                explained.mean[block, pixel] = 0.0
+                explained.variance[block, pixel] = 0.0
+                explained.likelihood[block, pixel] = 0.0
                 continue
-            row, part = _row(law, pixels.gain[pixel] * bright * light + pixels.dark[pixel])
+            row, part = _row(law, pixels.gain[pixel] * brightness[block] * light + pixels.dark[pixel])
             mean = _between(law.mean, row, part)
-            explained.mean[pixel] = cycles * mean
-            explained.variance[pixel] = cycles * mean * _between(law.spread, row, part)
-            explained.likelihood[pixel] = counts[pixel] * (math.log(mean) + _between(law.above, row, part))
-            explained.likelihood[pixel] -= cycles * _between(law.below, row, part)
+            likelihood = counts[block, pixel] * (math.log(mean) + _between(law.above, row, part))
+            explained.mean[block, pixel] = cycles * mean
+            explained.variance[block, pixel] = cycles * mean * _between(law.spread, row, part)
+            explained.likelihood[block, pixel] = likelihood - cycles * _between(law.below, row, part)
 
 
 @compiled
@@ -222,17 +242,10 @@ def move_counts(
     efficiency: Floats,
     poses: Floats,
     scale: int,
-    summed: NDArray[np.int64],
-    looked: NDArray[np.int64],
-    gains: Floats,
-    darks: Floats,
+    sums: Sums,
 ) -> None:
-    """Adds the counts (G, P) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at.
-
-    The frames that looked there are added to `looked`, and efficiency and dark light times these frames to the last
-    two.
-    """
-    height, width = summed.shape
+    """Adds the counts (G, P) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at."""
+    height, width = sums.counts.shape
     for block in range(len(counts)):
         pose, cycles = poses[block], frames[block]
         sine, cosine = math.sin(pose[2]), math.cos(pose[2])
@@ -241,10 +254,10 @@ def move_counts(
             y = math.floor((cosine * along - sine * across + 0.5 * pixels.height + pose[0]) * scale)
             x = math.floor((sine * along + cosine * across + 0.5 * pixels.width + pose[1]) * scale)
             if 0 <= y < height and 0 <= x < width:
-                summed[y, x] += counts[block, pixel]
-                looked[y, x] += cycles
-                gains[y, x] += cycles * efficiency[pixel]
-                darks[y, x] += cycles * pixels.dark[pixel]
+                sums.counts[y, x] += counts[block, pixel]
+                sums.frames[y, x] += cycles
+                sums.gains[y, x] += cycles * efficiency[pixel]
+                sums.darks[y, x] += cycles * pixels.dark[pixel]
 
 
 @compiled
@@ -300,17 +313,14 @@ def gather_counts(
     velocity: Floats,
     first: NDArray[np.int64],
     last: NDArray[np.int64],
-    summed: NDArray[np.int64],
-    looked: NDArray[np.int64],
-    gains: Floats,
-    darks: Floats,
+    sums: Sums,
 ) -> None:
     """Adds up, for each pixel of the scene, the counts (G, P) of the pixels that looked at it along its line.
 
     Args:
         place: (H, W), the index of each pixel among the P used, -1 for others.
         velocity: (2, H, W), over the whole recording; `first` and `last` are the windows of blocks.
-        summed, looked, gains, darks: (H, W), as for `move_counts`.
+        sums: (H, W).
     """
     height, width = place.shape
     for block in range(len(counts)):
@@ -327,7 +337,39 @@ def gather_counts(
                     continue
                 pixel = place[y, x]
                 if pixel >= 0:
-                    summed[row, column] += counts[block, pixel]
-                    looked[row, column] += frames[block]
-                    gains[row, column] += frames[block] * efficiency[pixel]
-                    darks[row, column] += frames[block] * dark[pixel]
+                    sums.counts[row, column] += counts[block, pixel]
+                    sums.frames[row, column] += frames[block]
+                    sums.gains[row, column] += frames[block] * efficiency[pixel]
+                    sums.darks[row, column] += frames[block] * dark[pixel]
+
+
+@compiled
+def bend_evidence(information: Floats, towards: Floats, bend: float) -> float:
+    """The logarithm of the marginal likelihood, but for a constant, of a coordinate with second differences of `bend`.
+
+    The most probable path x (G,) solves A x = `towards`, where A is the information of the blocks (G,) on its diagonal
+    and that of the second differences. A is factored as L D L', with two diagonals of L below the first.
+    """
+    blocks, weight = len(towards), 1 / (bend * bend)
+    first, second, forward = np.zeros(blocks), np.zeros(blocks), np.zeros(blocks)
+    diagonal = np.zeros(blocks)
+    evidence = -max(blocks - 2, 0) * math.log(bend)
+    for i in range(blocks):
+        ahead, behind = i < blocks - 2, i >= 2
+        middle = 0 < i < blocks - 1
+        own = information[i] + weight * ((1.0 if ahead else 0.0) + (1.0 if behind else 0.0) + (4.0 if middle else 0.0))
+        value = towards[i]
+        if i >= 2:
+            second[i] = weight / diagonal[i - 2]
+            own -= second[i] * second[i] * diagonal[i - 2]
+            value -= second[i] * forward[i - 2]
+        if i >= 1 and blocks > 2:
+            beside = -2 * weight * ((1.0 if i >= 2 else 0.0) + (1.0 if i < blocks - 1 else 0.0))
+            if i >= 2:
+                beside -= second[i] * first[i - 1] * diagonal[i - 2]
+            first[i] = beside / diagonal[i - 1]
+            own -= first[i] * first[i] * diagonal[i - 1]
+            value -= first[i] * forward[i - 1]
+        diagonal[i], forward[i] = own, value
+        evidence += 0.5 * (value * value / own - math.log(own))
+    return evidence

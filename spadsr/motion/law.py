@@ -7,10 +7,14 @@ itself.
 Source: Wedderburn, Biometrika 61 (1974) 439.
 """
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
 from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
+from noise_model.laws import CountingProcess
 from noise_model.moments import moments
 from spadsr.motion.kernels import Law
 
@@ -23,8 +27,12 @@ def law_of(model: ForwardModel, brightest: float) -> Law:
     Args:
         model: its exposure says how many frames are summed in the counts whose variance is wanted.
     """
-    cycles = model.exposure.most_cycles
-    table = moments(model.process, brightest)
+    return _law(model.process, 2.0 ** math.ceil(math.log2(max(brightest, 1.0))))
+
+
+@lru_cache(maxsize=16)
+def _law(process: CountingProcess, brightest: float) -> Law:
+    cycles, table = process.cycles, moments(process, brightest)
     root, mean = np.sqrt(table.x), table.mean / cycles
     slope = np.gradient(mean, root)
     slope[1:] /= 2 * root[1:]

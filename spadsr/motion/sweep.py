@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 from noise_model.progress import Report, silent
-from spadsr.motion.blocks import Blocks
+from spadsr.motion.blocks import Blocks, dark_of, gain_of
 from spadsr.motion.kernels import gather_counts, line_sums
 from spadsr.motion.law import law_of
-from spadsr.motion.merging import Merged, merged_of, pixels_of
+from spadsr.motion.merging import Merged, merged_of, no_sums, pixels_of
 
 _BLOCKS = 32  # that time is divided into
 _SMOOTHED, _POOLED = 1.0, 2.0  # native pixels: of the counts, and of chi-squared
@@ -92,27 +92,21 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
     good, pixels = blocks.good, pixels_of(blocks)
     place = np.full(good.shape, -1, np.int64)
     place[good] = np.arange(good.sum())
-    counts, frames = np.zeros(good.shape, np.int64), np.zeros(good.shape, np.int64)
-    gains, darks = np.zeros(good.shape), np.zeros(good.shape)
-    own = np.ascontiguousarray(blocks.counts[:, good], np.int64)
-    efficiency = blocks.sensor.pde.double().numpy()[good]
+    sums = no_sums(good.shape)
     gather_counts(
-        own,
+        np.ascontiguousarray(blocks.counts[:, good], np.int64),
         blocks.frames,
         blocks.times,
         place,
-        efficiency,
+        blocks.sensor.pde.double().numpy()[good],
         pixels.dark,
         np.ascontiguousarray(poses, np.float64),
         lines.velocity,
         lines.first,
         lines.last,
-        counts,
-        frames,
-        gains,
-        darks,
+        sums,
     )
-    return merged_of(blocks, counts, frames, gains, darks, 1)
+    return merged_of(blocks, sums, 1)
 
 
 def _dispersion(blocks: Blocks, size: int) -> float:
@@ -128,7 +122,8 @@ def _smoothed_light(blocks: Blocks, size: int, poses: Floats | None) -> Floats:
     Their unit is that of a count of a pixel of mean efficiency, so that their variance is their mean before smoothing.
     """
     good = blocks.good
-    gain, dark = np.where(good, blocks.gain, 0), np.where(good, blocks.dark, 0)
+    gain = np.where(good, gain_of(blocks.sensor), 0)
+    dark = np.where(good, dark_of(blocks.sensor, blocks.count_time), 0)
     starts = range(0, len(blocks), size)
     light = np.empty((len(starts), *good.shape))
     for number, start in enumerate(starts):
