@@ -17,6 +17,7 @@ from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import Change, change_within
 from spadsr.motion.merging import Merged, merge
 from spadsr.motion.path import Path, estimate_path
+from spadsr.motion.standing import standing_out
 from spadsr.motion.sweep import Lines, find_lines, gather
 from spadsr.motion.verdict import Verdict, judge
 
@@ -64,14 +65,12 @@ class Followed:
     """A sum along the motion of its scene.
 
     Attributes:
-        merged: counts and frames of native pixels, and the sensor as they saw it.
-        places: the same counts kept apart by 4 x 4 places within each pixel; None where they have no places, as the
-            scene stood still or its parts moved by themselves.
+        merged: counts and frames, and the sensor as they saw it: of 4 x 4 places within each pixel; of whole pixels,
+            where parts moved by themselves; None where the sum is that of a scene at rest.
     """
 
     motion: Motion
-    merged: Merged
-    places: Merged | None = None
+    merged: Merged | None
 
 
 def way_of(name: str) -> Way:
@@ -103,25 +102,22 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     if len(blocks) < _LEAST_PARTS:
         raise InputError(f"sums of {len(blocks)} images: expected {_LEAST_PARTS} or more to follow a motion", "sum")
     first, second = (60, 40) if way == "auto" else (30, 70) if way == "local" else (100, 0)
+    blocks = blocks.without(standing_out(blocks))
     path = estimate_path(blocks, turning=way != "shift", progress=_part_of(progress, 0, first))
     verdict = judge(blocks, path)
+    blocks = blocks.without(verdict.hot)
     poses = np.ascontiguousarray(verdict.path.poses)
     if way == "local" or (way == "auto" and verdict.local):
         lines = find_lines(blocks, _reach(blocks), poses, _part_of(progress, first, second))
         if way == "local" or lines.moving > _FEW:
             return Followed(_motion(blocks, change, verdict, lines), gather(blocks, lines, poses))
-    motion = _motion(blocks, change, verdict, None, "shift" if way == "shift" else "rigid")
-    if not verdict.moves:
-        return Followed(motion, merge(blocks, np.zeros_like(poses)))
-    kept = blocks.only(verdict.used)
-    merged = [merge(kept, np.ascontiguousarray(poses[verdict.used]), scale) for scale in (1, PLACES)]
-    return Followed(motion, *merged)
+    motion, used = _motion(blocks, change, verdict, None, "shift" if way == "shift" else "rigid"), verdict.used
+    return Followed(motion, merge(blocks.only(used), poses[used], PLACES) if verdict.moves else None)
 
 
 def _plain(blocks: Blocks, change: Change) -> Followed:
     still = Path.still(blocks)
-    motion = Motion(change, "none", blocks.times, still.poses, still.sd, np.ones(len(blocks), bool))
-    return Followed(motion, merge(blocks, still.poses))
+    return Followed(Motion(change, "none", blocks.times, still.poses, still.sd, np.ones(len(blocks), bool)), None)
 
 
 def _motion(blocks: Blocks, change: Change, verdict: Verdict, lines: Lines | None, way: Way = "local") -> Motion:

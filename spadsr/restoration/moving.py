@@ -6,17 +6,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError, Note
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
-from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor import PLACES, Exposure, Sensor
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import Change, change_within
-from spadsr.motion.following import MOST_PARTS, Followed, Motion, Way, follow
-from spadsr.restoration.restorer import hot_in
+from spadsr.motion.following import MOST_PARTS, Motion, Way, follow
+from spadsr.networks.phases import gathered, native
 
 _WATCHED_PARTS = 32
 _BY_CHANCE = 1e-3  # share of the images at rest that may seem to move
@@ -68,7 +69,8 @@ class Takes:
             return self._followed(start, progress)
         model = replace(self.model, exposure=self.capture.exposure_of(start, stop))
         if self.capture.source.parts is None:
-            return Taken(torch.from_numpy(self.capture.read(start, stop).astype(np.int64)), model, ())
+            counts = torch.from_numpy(self.capture.read(start, stop).astype(np.int64))
+            return Taken(*(native(counts, model) if _at_rest(counts, model) else (counts, model)), ())
         sums, motion = [], []
         for image in range(start, stop):
             blocks = _blocks(self.capture, image, self.model.sensor, _WATCHED_PARTS)
@@ -76,25 +78,25 @@ class Takes:
             motion.append(Motion(change_within(blocks)))
         return Taken(torch.from_numpy(np.stack(sums)), model, tuple(motion))
 
-    def follow(self, image: int, progress: Report = silent) -> tuple[Followed, Blocks]:
-        """One image along the motion of its scene, and the blocks it was summed from."""
-        blocks = _blocks(self.capture, image, self.model.sensor, MOST_PARTS)
-        total = torch.from_numpy(blocks.counts.sum(axis=0, dtype=np.int64))[None]
-        hot = hot_in(total, self.model)[0] > 0
-        if hot.any() and not self.model.sensor.measured:
-            blocks = blocks.without(hot)  # they stand still, and would hold the path
-        return follow(blocks, self.way, progress), blocks
-
     def _followed(self, image: int, progress: Report) -> Taken:
-        followed, blocks = self.follow(image, progress)
-        time, motion, model = self.model.exposure.count_time, (followed.motion,), followed.merged.model
-        if followed.motion.followed == "none":
+        blocks = _blocks(self.capture, image, self.model.sensor, MOST_PARTS)
+        followed, time = follow(blocks, self.way, progress), self.model.exposure.count_time
+        if followed.merged is None:
             total = torch.from_numpy(blocks.counts.sum(axis=0, dtype=np.int64))[None]
             exposure = Exposure(time, torch.full(total.shape, self.model.exposure.most_cycles))
-            return Taken(total, replace(self.model, exposure=exposure), motion)
-        kept = followed.places or followed.merged
-        counts, frames = (torch.from_numpy(each.astype(np.int64))[None] for each in (kept.counts, kept.frames))
-        return Taken(counts, replace(model, exposure=Exposure(time, frames)), motion)
+            return Taken(total, replace(self.model, exposure=exposure), (followed.motion,))
+        merged = followed.merged
+        counts, frames = (torch.from_numpy(each.astype(np.int64))[None] for each in (merged.counts, merged.frames))
+        return Taken(counts, replace(merged.model, exposure=Exposure(time, frames)), (followed.motion,))
+
+
+def _at_rest(counts: Tensor, model: ForwardModel) -> bool:
+    """Whether counts that are kept apart by their places within pixels are all of one place in each."""
+    cycles = model.exposure.map
+    if cycles is None or not gathered(counts, model.sensor):
+        return False
+    looked = F.pixel_unshuffle((cycles[:, None] > 0).float(), PLACES).sum(dim=1)
+    return bool((looked <= 1).all())
 
 
 def change_of(capture: Capture, image: int) -> Change:

@@ -82,7 +82,8 @@ class Restoration:
     def block_size(self) -> int:
         """How many are restored at once."""
         rows, columns = self.capture.shape[1:]
-        return 1 if self.takes.way != "none" else max(1, _PIXELS_AT_ONCE // (rows * columns))
+        alone = self.takes.way != "none" or self.capture.places > 1
+        return 1 if alone else max(1, _PIXELS_AT_ONCE // (rows * columns))
 
     @property
     def provenance(self) -> Provenance:
