@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 from spadsr.motion.changes import Change
 from spadsr.motion.following import WAYS, Motion
 
+#: Where results and merged recordings hold them, and the note by which these say what they were merged from.
+MOTION, MERGED_FROM = "/entry/process/motion", "merged_from"
+
 #: The fields, and what they hold of each image; G parts of it were followed.
 FIELDS = {
     "followed": "what was followed: " + ", ".join(f"{number} {way}" for number, way in enumerate(WAYS[:-1])),

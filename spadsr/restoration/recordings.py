@@ -18,6 +18,7 @@ from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before
+from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import (
@@ -65,6 +66,12 @@ class Restoration:
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
+        if capture.mapped and MERGED_FROM in capture.notes and known.measured:
+            raise InputError(
+                f"{capture.path}: merged along the motion of its scene, so that the maps of a calibrated sensor do not"
+                " fit; restore the recording that it was made from, with this sensor, and follow motion there",
+                "sensor",
+            )
         self.model = ForwardModel(known, capture.settings.exposure)
         self.takes = Takes(capture, self.model, motion)
 
@@ -270,7 +277,8 @@ class _Job:
                 )
                 if part is not None:
                     part.close()  # it is replaced
-                stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
+                if self.done:
+                    stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
@@ -296,7 +304,8 @@ class _Job:
         """Progress within the next image."""
         units = self.restoration.units
         self.progress(self.done * units + done * units // total, self.restoration.images * units)
-        self._stop_if_asked()
+        if done < total:  # else it is about to be restored
+            self._stop_if_asked()
 
     def _stop_if_asked(self) -> None:
         if self.stopped() and self.done < self.restoration.images:

@@ -20,14 +20,13 @@ from noise_model.hdf5_files import read_hdf5
 from spadsr.motion.following import Motion
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
-from spadsr.restoration.motion_fields import FIELDS, motion_of
+from spadsr.restoration.motion_fields import FIELDS, MOTION, motion_of
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.result_writer import (
     CHECKS,
     COUNTS,
     COVERAGE_FACTOR,
-    MOTION,
     PHYSICS_CHECK,
     PROCESS,
     TABLES,

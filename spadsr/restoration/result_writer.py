@@ -31,11 +31,10 @@ from noise_model.hdf5_files import read_hdf5
 from noise_model.interrupts import Interrupted
 from spadsr.motion.following import Motion
 from spadsr.provenance import Provenance
-from spadsr.restoration.motion_fields import FIELDS, fields_of
+from spadsr.restoration.motion_fields import FIELDS, MOTION, fields_of
 
 PROCESS = "/entry/process"
 PHYSICS_CHECK = f"{PROCESS}/physics_check"
-MOTION = f"{PROCESS}/motion"
 UNITS = "counts/s"
 COVERAGE_FACTOR = "coverage_factor_95"
 
