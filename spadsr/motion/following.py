@@ -4,7 +4,7 @@ First the motion of the whole scene, if its counts tell of one; then that of the
 """
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from spadsr.motion.changes import Change, change_within
 from spadsr.motion.merging import Merged, merge
 from spadsr.motion.path import Path, estimate_path
 from spadsr.motion.standing import standing_out
-from spadsr.motion.sweep import Lines, find_lines, gather
+from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import Verdict, judge
 
 #: What may be followed: nothing; shifts of the whole scene; its turns as well; its parts as well; what moves.
@@ -41,23 +41,30 @@ class Motion:
         change: how much the scene changes within the sum.
         followed: what was followed.
         times: (G,) the middle of each part, in units of the sum's duration, 0 at its centre.
-        poses, sd: (G, 3) where the array looked in each part, as in `Path`, and how sure that is.
-        used: (G,) the parts that were merged.
-        chi_squared_still, chi_squared: as in `Verdict`; NaN where nothing was followed.
+        verdict: what the counts say of the path; None where none was looked for.
         velocity: (2, H, W) of each pixel's own motion, native pixels down and right over the sum; None without.
-        sentences: what the user should know of what was followed.
     """
 
     change: Change
     followed: Way = "none"
     times: Floats = field(default_factory=lambda: np.zeros(0))
-    poses: Floats = field(default_factory=lambda: np.zeros((0, 3)))
-    sd: Floats = field(default_factory=lambda: np.zeros((0, 3)))
-    used: NDArray[np.bool_] = field(default_factory=lambda: np.ones(0, bool))
-    chi_squared_still: float = np.nan
-    chi_squared: float = np.nan
+    verdict: Verdict | None = None
     velocity: NDArray[np.float32] | None = None
-    sentences: tuple[str, ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where the array looked in each part; the path of one at rest where none was looked for."""
+        parts = len(self.times)
+        return (
+            Path(np.zeros((parts, 3)), np.zeros((parts, 3)), np.ones(parts)) if not self.verdict else self.verdict.path
+        )
+
+    def sentences(self) -> list[str]:
+        """What the user should know of what was followed, a line each."""
+        if self.velocity is None:
+            return self.verdict.sentences() if self.verdict else []
+        moving = float(np.any(self.velocity != 0, axis=0).mean())
+        return [f"parts of the scene were followed by themselves ({moving:.0%} of the pixels)"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +105,7 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     """
     change = change_within(blocks)
     if way == "none" or (way == "auto" and not change.moves):
-        return _plain(blocks, change)
+        return Followed(Motion(change, "none", blocks.times), None)
     if len(blocks) < _LEAST_PARTS:
         raise InputError(f"sums of {len(blocks)} images: expected {_LEAST_PARTS} or more to follow a motion", "sum")
     first, second = (60, 40) if way == "auto" else (30, 70) if way == "local" else (100, 0)
@@ -110,38 +117,12 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     if way == "local" or (way == "auto" and verdict.local):
         lines = find_lines(blocks, _reach(blocks), poses, _part_of(progress, first, second))
         if way == "local" or lines.moving > _FEW:
-            return Followed(_motion(blocks, change, verdict, lines), gather(blocks, lines, poses))
-    motion, used = _motion(blocks, change, verdict, None, "shift" if way == "shift" else "rigid"), verdict.used
-    return Followed(motion, merge(blocks.only(used), poses[used], PLACES) if verdict.moves else None)
-
-
-def _plain(blocks: Blocks, change: Change) -> Followed:
-    still = Path.still(blocks)
-    return Followed(Motion(change, "none", blocks.times, still.poses, still.sd, np.ones(len(blocks), bool)), None)
-
-
-def _motion(blocks: Blocks, change: Change, verdict: Verdict, lines: Lines | None, way: Way = "local") -> Motion:
-    path = verdict.path
-    facts: dict[str, Any] = {} if lines is None else {"velocity": lines.velocity.astype(np.float32)}
-    return Motion(
-        change,
-        way if verdict.moves or lines is not None else "none",
-        blocks.times,
-        path.poses,
-        path.sd,
-        verdict.used if lines is None else np.ones(len(blocks), bool),
-        verdict.chi_squared_still,
-        verdict.chi_squared,
-        sentences=tuple(_sentences(verdict, lines)),
-        **facts,
-    )
-
-
-def _sentences(verdict: Verdict, lines: Lines | None) -> list[str]:
-    """What is to be said; of parts that were followed nothing more than how many of the pixels they are."""
-    if lines is None:
-        return verdict.sentences()
-    return [f"parts of the scene were followed by themselves ({lines.moving:.0%} of the pixels)"]
+            motion = Motion(change, "local", blocks.times, verdict, lines.velocity.astype(np.float32))
+            return Followed(motion, gather(blocks, lines, poses))
+    if not verdict.moves:
+        return Followed(Motion(change, "none", blocks.times, verdict), None)
+    motion = Motion(change, "shift" if way == "shift" else "rigid", blocks.times, verdict)
+    return Followed(motion, merge(blocks.only(verdict.used), poses[verdict.used], PLACES))
 
 
 def _reach(blocks: Blocks) -> tuple[int, int]:

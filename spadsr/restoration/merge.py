@@ -136,7 +136,7 @@ def _in_words(moved: list[Motion]) -> str:
     """What was followed, and how far the scenes moved."""
     ways = [each.followed for each in moved]
     parts = [f"{ways.count(way)} {way}" for way in dict.fromkeys(ways)]
-    reach = max((float(np.ptp(each.poses[:, :2], axis=0).max(initial=0)) for each in moved), default=0.0)
+    reach = max((float(np.ptp(each.path.poses[:, :2], axis=0).max(initial=0)) for each in moved), default=0.0)
     return f"{', '.join(parts) or 'nothing'} of {len(moved)} images, over up to {reach:.1f} native pixels"
 
 
@@ -150,8 +150,8 @@ def _write_path(path: Path, moved: list[Motion], duration: float) -> None:
 
 
 def _rows_of(motion: Motion, image: int, duration: float) -> NDArray[np.float64]:
-    poses, sd = motion.poses.copy(), motion.sd.copy()
-    poses[:, 2], sd[:, 2] = np.degrees(poses[:, 2]), np.degrees(sd[:, 2])
+    poses, sd = (each * [1, 1, 180 / np.pi] for each in (motion.path.poses, motion.path.sd))
+    used = np.ones(len(poses)) if motion.verdict is None else motion.verdict.used
     number = np.arange(len(poses))
     time = (image + 0.5 + motion.times) * duration
-    return np.column_stack([np.full(len(poses), image), number, time, poses, sd, motion.used])
+    return np.column_stack([np.full(len(poses), image), number, time, poses, sd, used])

@@ -128,7 +128,7 @@ class MotionWatch:
                 self._moving += 1
                 errors = max(change.errors, change.shift_errors)
                 self._worst = max(self._worst, (errors, self._images, change.sentence()))
-            for sentence in each.sentences:
+            for sentence in each.sentences():
                 key = _NUMBER.sub("", sentence)
                 images, first, said = self._said.get(key, (0, self._images, sentence))
                 self._said[key] = images + 1, first, said

@@ -34,6 +34,7 @@ from spadsr.restoration.result_writer import (
     is_result,
 )
 
+_COUNTS = f"{MOTION}/{COUNTS}"
 _Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
 
@@ -108,21 +109,21 @@ class ResultFile:
                 warnings=self.warnings,
                 source=self.source,
                 cycles=self.stacks[CYCLES](start, stop) if CYCLES in self.stacks else None,
-                counts=self.stacks[COUNTS](start, stop) if self.motion_followed else None,
+                counts=self.stacks[_COUNTS](start, stop) if self.motion_followed else None,
                 motion=self.motion(start, stop),
             )
 
     @property
     def motion_followed(self) -> bool:
         """Whether motion was looked for in the images."""
-        return COUNTS in self.stacks
+        return _COUNTS in self.stacks
 
     def motion(self, start: int, stop: int) -> tuple[Motion, ...]:
         """How the scenes of a range of images moved; empty where that was not looked for."""
         if not self.motion_followed:
             return ()
         with blaming(self.path, "result"):
-            return motion_of({name: self.stacks[name](start, stop) for name in FIELDS})
+            return motion_of({name: self.stacks[f"{MOTION}/{name}"](start, stop) for name in FIELDS})
 
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""
@@ -189,20 +190,22 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         file=file,
         stacks={name: _stack(path, file, f"{DETECTOR}/{name}", size) for name, size in shapes.items()}
         | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()}
-        | {name: _stack(path, file, f"{MOTION}/{name}", size) for name, size in motion.items()},
+        | {place: _stack(path, file, place, size) for place, size in motion.items()},
     )
 
 
 def _shapes_of_motion(path: Path, file: h5py.File, pixels: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    """The shapes that the fields of motion must have; none where motion was not looked for."""
+    """The shapes that the fields of motion must have, by their places; none where motion was not looked for."""
     time = _field(path, file, f"{MOTION}/time")
     if time is None:
         return {}
     parts = pixels[0], time.shape[-1] if time.ndim else 0
     shapes: dict[str, tuple[int, ...]] = dict.fromkeys(FIELDS, parts)
     shapes |= dict.fromkeys(("shift", "shift_sd"), (*parts, 2))
-    shapes |= dict.fromkeys(("followed", "chi_squared_still", "chi_squared"), pixels[:1])
-    return shapes | {"change": (pixels[0], 4), "velocity": (pixels[0], 2, *pixels[1:]), COUNTS: pixels}
+    ones = ("followed", "gain", "chi_squared_still", "chi_squared", "unknown", "repeats")
+    shapes |= dict.fromkeys(ones, pixels[:1]) | dict.fromkeys(("hot", COUNTS), pixels)
+    shapes |= {"change": (pixels[0], 4), "velocity": (pixels[0], 2, *pixels[1:])}
+    return {f"{MOTION}/{name}": shape for name, shape in shapes.items()}
 
 
 def _provenance(path: Path, file: h5py.File) -> Provenance:

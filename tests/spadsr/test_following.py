@@ -119,8 +119,9 @@ def test_a_shaken_scene_is_restored_along_its_path(restorer: Restorer) -> None:
     followed = face.restore(capture, sum=PARTS, weights=restorer, scale=1, motion="auto")
     [motion] = followed.motion
     assert motion.followed == "rigid"
-    assert np.sqrt(np.square(motion.poses - path)[:, :2].mean()) < 0.15
-    assert motion.chi_squared_still > 1.1 > motion.chi_squared
+    assert np.sqrt(np.square(motion.path.poses - path)[:, :2].mean()) < 0.15
+    assert motion.verdict is not None
+    assert motion.verdict.chi_squared_still > 1.1 > motion.verdict.chi_squared
     assert not [line for line in followed.warnings if MOVES in line]
     assert followed.cycles is not None
     assert followed.counts is not None
@@ -151,9 +152,15 @@ def test_the_result_file_holds_what_was_followed(
         both = list(face.restore_all(capture, sum=PARTS, motion="rigid", weights=small_weights))
         for one, other in zip(read, both, strict=True):
             [found], [expected] = one.motion, other.motion
-            for name in ("times", "poses", "sd", "used"):
-                np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-            assert (found.followed, found.change, found.chi_squared) == ("rigid", expected.change, expected.chi_squared)
+            assert found.verdict is not None
+            assert expected.verdict is not None
+            for name in ("poses", "sd"):
+                np.testing.assert_array_equal(getattr(found.path, name), getattr(expected.path, name))
+            for name in ("gain", "chi_squared_still", "chi_squared", "unknown", "used", "repeats", "hot"):
+                np.testing.assert_array_equal(getattr(found.verdict, name), getattr(expected.verdict, name))
+            assert (found.followed, found.change) == ("rigid", expected.change)
+            assert found.sentences() == expected.sentences()
+            np.testing.assert_array_equal(one.check.chi_squared, other.check.chi_squared)
             np.testing.assert_array_equal(one.cycles, other.cycles)
             np.testing.assert_array_equal(one.counts, other.counts)
     with h5py.File(result) as file:
