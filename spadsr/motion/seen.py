@@ -105,7 +105,8 @@ def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float
 def _blurred(width: float, *images: Floats | Singles) -> Singles:
     """Images (n, s H, s W) smoothed by a Gaussian of `width` of their own pixels."""
     together = np.stack(images, axis=-1).astype(np.float32, copy=False)
-    return np.moveaxis(cv2.GaussianBlur(together, (0, 0), width, borderType=cv2.BORDER_REFLECT), -1, 0)
+    blurred = np.asarray(cv2.GaussianBlur(together, (0, 0), width, borderType=cv2.BORDER_REFLECT), np.float32)
+    return np.moveaxis(blurred, -1, 0)
 
 
 def _own_share(width: float) -> float:
