@@ -45,6 +45,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def new_file(path: Path, text: str) -> None:
+    """Writes a text file whole, or not at all; what another process wrote there meanwhile stays.
+
+    Raises:
+        InputError: the folder cannot be written to.
+    """
+    partial = partial_file(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        allow_as_usual(partial)
+        with suppress(FileExistsError):
+            move_new(partial, path)
+    except OSError as error:
+        raise InputError(f"{path}: writing failed ({error.strerror or error}); check the disk and try again") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def partial_file(path: Path) -> Path:
     """Makes an empty hidden file beside `path`, whose name says which process writes it, and its folder if need be.
 

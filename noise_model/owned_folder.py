@@ -24,8 +24,10 @@ _LOG = logging.getLogger("spadsr")
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, part: str = "") -> Iterator[None]:
     """Holds a folder, which is made if need be, until the end of the block or of the process, however it ends.
+
+    Processes that name different parts of it hold it at the same time.
 
     On a file system without locks the owner's name alone holds it, which the log says: what was killed on another
     machine then has to be named by hand.
@@ -33,7 +35,7 @@ def owned(folder: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it, or it cannot be written to.
     """
-    path, made = folder / _NAME, not folder.exists()
+    path, made = folder / (f"{_NAME}-{part}" if part else _NAME), not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = _taken(path)

@@ -3,6 +3,7 @@
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,16 +17,21 @@ from torch.utils.data import Dataset
 
 from noise_model.config_files import checked_config, read_config
 from noise_model.errors import InputError
-from noise_model.files import require_room, whole_file
+from noise_model.files import new_file, require_room, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.owned_folder import owned
+from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
 from simulate.pairs import Pair
-from simulate.recipe import SCALES
+from simulate.recipe import SCALES, SimulationRecipe
 from simulate.shards import KIND, SceneMaker, Shard, is_shard, opened_shard
+from simulate.verification import verify, write_digests
 from simulate.workers import write_shards
 
 MANIFEST = "set.yaml"
+
+#: The one part of a set that is written by one run.
+WHOLE = (1, 1)
 
 _MOST_SCENES = 10_000_000
 
@@ -37,6 +43,12 @@ class _Sizes(BaseModel):
 
     scenes: int = Field(ge=1, le=_MOST_SCENES)
     scenes_per_shard: int = Field(ge=1, le=_MOST_SCENES)
+
+
+class _Made(BaseModel):
+    """What every scene of a set was made by."""
+
+    recipe: SimulationRecipe
 
 
 @dataclass(frozen=True)
@@ -62,41 +74,55 @@ class SimulatedSet:
         counts = len(recipe.white_rates) * len(recipe.bit_depths) * self.maker.count_type.itemsize
         return self.scenes * pixels * (counts + 2 * sum(scale**2 for scale in SCALES))
 
-    def write(self, resume: bool = False, workers: int = 1) -> Iterator[int]:
+    def write(
+        self, resume: bool = False, executor: Executor | None = None, part: tuple[int, int] = WHOLE
+    ) -> Iterator[int]:
         """Writes the shards that are missing; yields the number of finished scenes at the start and as it grows.
 
-        Closing the iterator, or an interrupt, leaves whole shards only. Two workers or more are processes of their
-        own (spawned: a script that asks for them needs its `if __name__ == "__main__"`).
+        Closing the iterator, or an interrupt, leaves whole shards only. Parts may be written at once, in any order, and
+        on any machine: together they are the set. A set that was begun with fewer scenes grows.
+
+        Args:
+            executor: writes the shards (`noise_model.executors`); without one this process does.
+            part: (k, n) for the k-th of n parts, from 1 on; scenes of the other parts are not counted.
 
         Raises:
-            InputError: the folder holds a set and `resume` is not given, or one that was begun with other values, or
-                it cannot be written to, or has no room for the shards after the first; another process writes to it; or
-                a photograph is gone.
+            InputError: the folder holds a set and neither `resume` nor a part is asked for, or one that was begun with
+                other values, or it cannot be written to, or has no room for the shards after the first; another process
+                writes the same part of it; or a photograph is gone.
+            SchedulerLost: as `noise_model.executors.results`.
         """
         if not 1 <= self.scenes <= _MOST_SCENES:
             raise InputError(f"{self.scenes} scenes: expected 1 to {_MOST_SCENES}", "scenes")
-        with owned(self.folder):
-            self._claim(resume)
-            missing = {path: part for path, part in self._shards().items() if not is_shard(path)}
-            done = self.scenes - sum(map(len, missing.values()))
+        mine = self._shards(part)
+        with owned(self.folder, "" if part == WHOLE else "part-{}-of-{}".format(*part)):
+            self._claim(resume or part != WHOLE)
+            missing = {path: scenes for path, scenes in mine.items() if not is_shard(path, len(scenes))}
+            done = sum(map(len, mine.values())) - sum(map(len, missing.values()))
             yield done
             began = False
-            with closing(write_shards(self.maker, missing, workers)) as steps:
+            with closing(write_shards(self.maker, missing, executor)) as steps:
                 for step in steps:
                     done += step
                     if not began and (began := any(path.exists() for path in missing)):
                         self._require_room(list(missing))
                     yield done
+            if all(path.exists() for path in self._shards(WHOLE)):
+                write_digests(self.folder, list(self._shards(WHOLE)))
+
+    def scenes_of(self, part: tuple[int, int]) -> int:
+        """Number of scenes of a part (k, n)."""
+        return sum(map(len, self._shards(part).values()))
 
     def _require_room(self, shards: list[Path]) -> None:
         """Refuses to go on, once a shard tells how large they are, where those that are missing have no room."""
         sizes = [path.stat().st_size for path in shards if path.exists()]
         require_room(self.folder / MANIFEST, (len(shards) - len(sizes)) * max(sizes))
 
-    def _shards(self) -> dict[Path, range]:
-        starts = range(0, self.scenes, self.scenes_per_shard)
-        parts = [range(start, min(start + self.scenes_per_shard, self.scenes)) for start in starts]
-        return {shard_path(self.folder, index): part for index, part in enumerate(parts)}
+    def _shards(self, part: tuple[int, int]) -> dict[Path, range]:
+        number, parts = part
+        shards = list(shards_of(self.folder, self.scenes, self.scenes_per_shard).items())
+        return dict(shards[number - 1 :: parts])
 
     def _manifest(self) -> dict[str, object]:
         """The values that decide the bytes of the set, for its manifest."""
@@ -112,23 +138,28 @@ class SimulatedSet:
 
     def _claim(self, resume: bool) -> None:
         path = self.folder / MANIFEST
-        if not path.exists():
-            with whole_file(path) as partial:
-                partial.write_text(yaml.safe_dump(self._manifest(), sort_keys=False))
-        elif not resume:
+        if path.exists() and not resume:
             raise InputError(
                 f"{self.folder}: holds a simulated set; resume it, or choose another folder", "resume", "output"
             )
-        self._compare(path)
-        for leftover in self.folder.glob(".shard-*.h5"):  # of a run that was killed
-            leftover.unlink()
-
-    def _compare(self, path: Path) -> None:
+        if not path.exists():
+            new_file(path, yaml.safe_dump(self._manifest(), sort_keys=False))
         found = read_manifest(path)
-        for name, value in self._manifest().items():
+        if self._begun_with(path, found) < self.scenes:
+            with whole_file(path) as partial:
+                partial.write_text(yaml.safe_dump(self._manifest(), sort_keys=False))
+
+    def _begun_with(self, path: Path, found: dict[str, object]) -> int:
+        """The number of scenes of the set that is there."""
+        begun = checked_config(_Sizes, found, path, "simulated set").scenes
+        wanted = self._manifest()
+        if begun < self.scenes:
+            found = found | {"scenes": self.scenes}
+        for name, value in wanted.items():
             if found.get(name) != value:
                 how = "resume with the values it was begun with, or choose another folder"
                 raise InputError(f"{path}: {name} is {found.get(name)}, here {value}; {how}", "output")
+        return begun
 
 
 class PairDataset(Dataset[Pair]):
@@ -234,6 +265,25 @@ def read_manifest(path: Path) -> dict[str, object]:
     if found.get("kind") != KIND:
         raise InputError(f"{path}: not the manifest of a simulated set; simulate one there first")
     return found
+
+
+def verify_set(folder: Path, progress: Report = silent) -> list[str]:
+    """What is wrong with a simulated set; arguments and errors as of `simulate.verification.verify`.
+
+    Raises:
+        InputError: the folder holds no set.
+    """
+    manifest = read_manifest(folder / MANIFEST)
+    sizes = checked_config(_Sizes, manifest, folder / MANIFEST, "simulated set")
+    recipe = checked_config(_Made, manifest, folder / MANIFEST, "simulated set").recipe
+    counts = (len(recipe.white_rates), len(recipe.bit_depths), *recipe.shape)
+    return verify(folder, shards_of(folder, sizes.scenes, sizes.scenes_per_shard), counts, progress)
+
+
+def shards_of(folder: Path, scenes: int, scenes_per_shard: int) -> dict[Path, range]:
+    """The shards of a set, and the scenes of each."""
+    parts = [range(start, min(start + scenes_per_shard, scenes)) for start in range(0, scenes, scenes_per_shard)]
+    return {shard_path(folder, index): part for index, part in enumerate(parts)}
 
 
 def shard_path(folder: Path, index: int) -> Path:

@@ -1,7 +1,8 @@
 """Shards of a simulated set: HDF5 files with some consecutive scenes each, laid out as in docs/dataset.md."""
 
+import hashlib
 import math
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ KIND = "spadsr pairs"
 
 _MOST_CYCLES = 1 << 16
 _SENSOR_MAPS = ("pde", "dark_count_rate", "crosstalk", "pixel_mask")
+_OF_A_SCENE = ("counts", *(f"targets/x{scale}" for scale in SCALES))
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "track_times": False}
 
 
@@ -77,7 +79,22 @@ def write_shard(path: Path, maker: SceneMaker, scenes: range) -> Generator[int]:
             file["counts"][row] = maker.counts(index, targets[1]).numpy()
             for scale, target in targets.items():
                 file[f"targets/x{scale}"][row] = target.numpy()
+            file["digest"][row] = digest_of(file, row)
             yield index
+
+
+def digest_of(file: h5py.File, row: int) -> bytes:
+    """SHA-256 (64 hexadecimal digits) of the arrays of a scene, as they are read: independent of their compression.
+
+    Each array's name, type and shape, and its numbers in little-endian order, row by row.
+    """
+    digest = hashlib.sha256()
+    for name in _OF_A_SCENE:
+        values = np.asarray(file[name][row])
+        little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
+        digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest().encode()
 
 
 def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
@@ -93,6 +110,7 @@ def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
             f"targets/x{scale}", (len(scenes), *shape), "f2", chunks=(1, *shape), **_COMPRESSED
         )
         target.attrs["units"] = "white_rate"
+    file.create_dataset("digest", len(scenes), "S64", track_times=False)
     exposure = file.create_group("exposure")
     exposure.attrs["count_time"] = recipe.count_time
     exposure["cycles"] = np.array([each.cycles for each in recipe.exposures])
@@ -155,13 +173,31 @@ class Shard:
             raise ValueError(f"targets/x{scale} holds flux that is negative or not finite")
         return target
 
+    def digests(self) -> list[str]:
+        """What `digest_of` said of every scene when it was written."""
+        data = self._array("digest", "S")
+        if data.shape != (self.scenes,) or data.dtype != np.dtype("S64") or data.chunks is not None:
+            raise ValueError(f"digest has shape {data.shape}")
+        check_present(self.path, data)
+        return [each.decode("ascii") for each in data[()].tolist()]
+
+    def digest(self, row: int, counts: tuple[int, ...], targets: Mapping[int, tuple[int, ...]]) -> str:
+        """What `digest_of` says now of a scene, whose arrays are expected to have these shapes."""
+        shapes = {"counts": counts} | {f"targets/x{scale}": shape for scale, shape in targets.items()}
+        for place, shape in shapes.items():
+            self._expect_row(self._array(place, "uf"), place, row, shape)
+        return digest_of(self._file, row).decode()
+
     def _row(self, place: str, kinds: str, row: int, shape: tuple[int, ...]) -> NDArray[Any]:
         data = self._array(place, kinds)
+        self._expect_row(data, place, row, shape)
+        return np.asarray(data[row])
+
+    def _expect_row(self, data: h5py.Dataset, place: str, row: int, shape: tuple[int, ...]) -> None:
         if data.shape != (self.scenes, *shape):
             raise ValueError(f"{place} has shape {data.shape}; expected {(self.scenes, *shape)}")
         check_present(self.path, data)
         bomb_check(self.path, data)(row, row + 1)
-        return np.asarray(data[row])
 
     def _small(self, place: str, kinds: str, dimensions: int) -> NDArray[Any]:
         data = self._array(place, kinds)
@@ -177,11 +213,11 @@ class Shard:
         return data
 
 
-def is_shard(path: Path) -> bool:
-    """Whether a file is a whole shard."""
+def is_shard(path: Path, scenes: int) -> bool:
+    """Whether a file is a whole shard of so many scenes."""
     try:
-        with opened_shard(path):
-            return True
+        with opened_shard(path) as shard:
+            return shard.scenes == scenes
     except InputError:
         return False
 

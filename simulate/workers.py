@@ -1,84 +1,61 @@
-"""Writing shards in this process, or in several."""
+"""Writing shards in this process, or by an executor."""
 
-import multiprocessing
-import os
 import pickle
-import signal
-import threading
 from collections.abc import Generator, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor
 from contextlib import contextmanager
-from multiprocessing.connection import wait
-from multiprocessing.synchronize import Event
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from noise_model.interrupts import ignored_signals, stop_at_signals
-from simulate.shards import SceneMaker, write_shard
+from noise_model.executors import results, stop_asked
+from simulate.shards import SceneMaker, is_shard, write_shard
 
 
-def write_shards(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Generator[int]:
+def write_shards(maker: SceneMaker, shards: dict[Path, range], executor: Executor | None) -> Generator[int]:
     """Writes shards; yields the number of scenes that each step finished.
 
     Closing the iterator, or an exception, leaves whole shards only.
+
+    Raises:
+        InputError: shards cannot be written; the others are.
+        SchedulerLost: as `noise_model.executors.results`.
     """
-    if workers < 2 or len(shards) < 2:
+    if executor is None:
         return _write_in_this_process(maker, shards)
-    return _write_in_processes(maker, shards, min(workers, len(shards)))
+    # Pickled here: handed over as it is, a tensor would travel as a handle to shared memory.
+    pickled = pickle.dumps(maker)
+    return results(executor, _write, ((pickled, path.absolute(), scenes) for path, scenes in shards.items()))
 
 
 def _write_in_this_process(maker: SceneMaker, shards: dict[Path, range]) -> Generator[int]:
     with one_thread():
         for path, scenes in shards.items():
+            if is_shard(path, len(scenes)):  # another process wrote it meanwhile
+                yield len(scenes)
+                continue
             for _ in write_shard(path, maker, scenes):
                 yield 1
 
 
-def _write_in_processes(maker: SceneMaker, shards: dict[Path, range], workers: int) -> Generator[int]:
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    # Pickled here: handed over as it is, a tensor would travel as a handle to shared memory.
-    arguments = (stop, pickle.dumps(maker))
-    with ProcessPoolExecutor(workers, context, _begin_worker, arguments) as pool:
-        with ignored_signals():
-            tasks = [pool.submit(_work, path, scenes) for path, scenes in shards.items()]
-        try:
-            for task in as_completed(tasks):
-                yield task.result()
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-
-
-_worker: tuple[Event, SceneMaker]
-
-
-def _begin_worker(stop: Event, maker: bytes) -> None:
-    """Prepares a worker process: Ctrl-C is left to its parent, which sets `stop`; it ends when its parent does."""
-    global _worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stop_at_signals()  # others, for which the parent would take an interrupted task
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+def _write(maker: bytes, path: Path, scenes: range) -> int:
+    """Writes a shard, unless another process did meanwhile; the number of its scenes."""
     torch.set_num_threads(1)
-    _worker = (stop, pickle.loads(maker))
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-
-def _work(path: Path, scenes: range) -> int:
-    stop, maker = _worker
-    steps = write_shard(path, maker, scenes)
+    if is_shard(path, len(scenes)):
+        return len(scenes)
+    steps = write_shard(path, _maker(maker), scenes)
     for _ in steps:
-        if stop.is_set():
+        if stop_asked():
             steps.close()
             return 0
     return len(scenes)
+
+
+@lru_cache(maxsize=1)
+def _maker(pickled: bytes) -> SceneMaker:
+    maker: SceneMaker = pickle.loads(pickled)
+    return maker
 
 
 @contextmanager

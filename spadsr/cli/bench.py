@@ -148,3 +148,40 @@ def bench_quality(
         table(title, head, rows)
     write_json(json_file, {"summaries": summaries, "costs": done.costs})
     say(output / "quality.md", output / "summary.png")
+
+
+@bench.command("merged")
+def bench_merged(
+    images: Annotated[Path, typer.Argument(help="folder of pictures to measure on")],
+    weights: Weights = None,
+    flux: Annotated[float, typer.Option(help="mean detections of a white pixel in one frame", min=1e-6)] = 0.05,
+    frames: Annotated[int, typer.Option(help="hardware frames of a plain sum, a multiple of 32", min=32)] = 2048,
+    limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1, max=1_000_000)] = None,
+    device: Device = "cpu",
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Pictures of merged counts, of pixels unequally long looked at or by parts of a pixel, beside plain sums.
+
+    Example: `spadsr bench merged pictures/ --limit 16 --flux 0.2`
+    """
+    from spadsr.bench.merged_quality import bars_left, mean_of, merged_quality
+    from spadsr.restoration.weights import load_restorer
+
+    restorer = load_restorer(weights, device)
+    with progress("measuring") as report:
+        rows = merged_quality(images, restorer, flux, frames, limit, seed, report)
+    means = mean_of(rows)
+    table(
+        f"PSNR at x4, dB, {len({row.image for row in rows})} pictures",
+        ["counts", "merged", "plain sum", "difference", "its standard error"],
+        [[m.case, f"{m.merged:.2f}", f"{m.plain:.2f}", f"{m.difference:+.2f}", f"{m.error:.2f}"] for m in means],
+    )
+    bars = bars_left(restorer, flux, frames, seed)
+    table(
+        "bars: amplitude left, and that of false ones, over the true one",
+        ["counts", "period, native pixels", "true", "false"],
+        [[bar.case, f"{bar.period:g}", f"{bar.true:.2f}", f"{bar.false:.2f}"] for bar in bars],
+    )
+    write_json(json_file, {"pictures": rows, "means": means, "bars": bars})

@@ -22,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from noise_model.errors import InputError, Note, out_of_memory
+from noise_model.executors import SchedulerLost
 from noise_model.files import whole_file
 from noise_model.interrupts import Interrupted
 from noise_model.plain_text import printable
@@ -216,14 +217,17 @@ def _option(argument: str) -> str:
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """Turns what a user can cause into one line and an exit code: 2 for bad input, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Turns what a user can cause into one line and an exit code.
+
+    2 for bad input, 3 for a scheduler that went away, 130 for Ctrl-C, 143 for SIGTERM.
+    """
     logging.basicConfig(handlers=[_Logs(logging.WARNING)])
     try:
         yield
     except InputError as error:
         fail_of(error)
         sys.exit(2)
-    except Interrupted as stop:
+    except (Interrupted, SchedulerLost) as stop:
         _tell("; ".join([str(stop), *getattr(stop, "__notes__", ())]), "yellow")
         sys.exit(stop.exit_code)
     except SystemExit as end:  # typer turns Ctrl-C into this

@@ -1,8 +1,11 @@
 """Options that commands share, and what is made of them."""
 
 import math
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -53,6 +56,11 @@ JsonFile = Annotated[
         help="also write what is found as JSON; - prints it, and nothing else",
     ),
 ]
+Workers = Annotated[int | None, typer.Option(help="processes; default: one a core", min=1, max=1024)]
+Scheduler = Annotated[
+    str | None, typer.Option(help="address or file of a Dask scheduler, whose workers do the work (docs/cluster.md)")
+]
+Part = Annotated[str, typer.Option(help="k/n: only the k-th of n parts, as an array of batch jobs does")]
 Quiet = Annotated[
     bool,
     typer.Option(
@@ -194,3 +202,35 @@ def frames_of(bits: str) -> list[int]:
     if max(depths) > _MOST_BITS:
         raise InputError(f"--bits {max(depths)}: expected 0 to {_MOST_BITS}")
     return [1 << depth for depth in depths]
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """The part (k, n) that a text such as 3/16 asks for.
+
+    Raises:
+        InputError: it is none.
+    """
+    found = re.fullmatch(r"0*([1-9]\d{0,5})/0*([1-9]\d{0,5})", text.strip())
+    if found is None or int(found[1]) > int(found[2]):
+        raise InputError(f"part {text}: expected k/n, such as 3/16 for the third of sixteen", "part")
+    return int(found[1]), int(found[2])
+
+
+@contextmanager
+def executor_for(workers: int | None, scheduler: str | None) -> Iterator[Executor | None]:
+    """Where work is done: on a cluster, in processes of this machine, or, where they would be one, in this process.
+
+    Raises:
+        InputError: as `noise_model.executors.cluster`.
+    """
+    from noise_model.executors import cluster, local_processes
+
+    number = workers or os.cpu_count() or 1
+    if scheduler is not None:
+        with cluster(scheduler) as executor:
+            yield executor
+    elif number > 1:
+        with local_processes(number) as executor:
+            yield executor
+    else:
+        yield None

@@ -1,18 +1,14 @@
 """Commands that make training pairs and train."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from noise_model.errors import InputError
 from noise_model.files import in_bytes
 from spadsr.cli.console import LARGE, progress, remark, say, warn
-from spadsr.cli.options import (
-    Device,
-    Quiet,
-    Seed,
-)
+from spadsr.cli.options import Device, Part, Quiet, Scheduler, Seed, Workers, executor_for, part_of
 
 
 def simulate(
@@ -23,16 +19,24 @@ def simulate(
     recipe: Annotated[str, typer.Option(help="simulation recipe YAML, or a shipped one by name")] = "default",
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="complete an interrupted set")] = False,
-    workers: Annotated[int | None, typer.Option(help="processes; default: one a core", min=1, max=1024)] = None,
+    part: Part = "1/1",
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    verify: Annotated[bool, typer.Option("--verify", help="look whether the set is whole and unchanged")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Make training pairs on disk: counts at ten bit depths and three fluxes, with targets at five resolutions.
 
     The layout is described in docs/dataset.md.
-    Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/`
+    Examples: `spadsr simulate --scenes 1000` · `spadsr simulate --images photos/ -o set/` ·
+    `spadsr simulate --scenes 17250 -o set/ --part 3/16` · `spadsr simulate --verify -o set/`
     """
+    if verify:
+        _verify(output)
+        return
+    from noise_model.executors import SchedulerLost
     from noise_model.sensor import Sensor
-    from simulate.dataset import SimulatedSet
+    from simulate.dataset import WHOLE, SimulatedSet
     from simulate.recipe import SimulationRecipe
     from simulate.scenes import ProceduralScenes, SceneSource, photographs
     from simulate.shards import SceneMaker
@@ -44,13 +48,30 @@ def simulate(
         source, skipped = photographs(images, seed, settled.squared_share)
     _say_skipped(skipped)
     maker = SceneMaker(source, settled, settled.sensor(Sensor.load(sensor)), seed)
-    made = SimulatedSet(output, maker, scenes)
+    made, wanted = SimulatedSet(output, maker, scenes), part_of(part)
     if made.most_bytes > LARGE:
         remark(f"{output}: {scenes:,} scenes take at most {in_bytes(made.most_bytes)}")
-    with progress("scenes") as report:
-        for done in made.write(resume, workers or os.cpu_count() or 1):
-            report(done, scenes)
-    say(f"{output}: {scenes} scenes")
+    total, done = made.scenes_of(wanted), 0
+    with executor_for(workers, scheduler) as executor, progress("scenes") as report:
+        try:
+            for done in made.write(resume, executor, wanted):
+                report(done, total)
+        except SchedulerLost as lost:
+            lost.add_note(f"{done} of {total} scenes are done; go on with --resume")
+            raise
+    say(f"{output}: {total} scenes" + (f" of part {part}" if wanted != WHOLE else ""))
+
+
+def _verify(folder: Path) -> None:
+    from simulate.dataset import verify_set
+
+    with progress("looking") as report:
+        wrong = verify_set(folder, report)
+    for sentence in wrong:
+        warn(sentence)
+    if wrong:
+        raise InputError(f"{folder}: {len(wrong)} faults; delete these files and resume, or simulate the set again")
+    say(f"{folder}: whole and unchanged")
 
 
 def train(

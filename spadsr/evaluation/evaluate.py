@@ -129,7 +129,7 @@ def evaluate(
     source, corrupt = photographs(folder, seed=0)
     result = Evaluation(skipped={str(path): "cannot be read as an image" for path in corrupt})
     paths = source.paths[:limit]
-    for path, picture in _usable(paths, result.skipped):
+    for path, picture in usable(paths, result.skipped):
         for condition in conditions:
             recording = _recorded(
                 encodable(path.relative_to(folder).as_posix()), picture, condition, white[condition], seed
@@ -159,7 +159,7 @@ def _recorded(name: str, picture: Picture, condition: Condition, white: float, s
     return RecordedPicture(name, condition, white, truth, model, model.sample(native * white, generator).numpy())
 
 
-def _usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Picture]]:
+def usable(paths: Sequence[Path], skipped: dict[str, str]) -> Iterator[tuple[Path, Picture]]:
     """Pictures as relative flux, one at a time; those that cannot be measured on are added to `skipped`."""
     for path in paths:
         grey = photograph(path).astype(np.float32)

@@ -1,5 +1,6 @@
 """Simulated sets: what is in them, the same bytes however they came about, and reading them back."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from noise_model.errors import InputError
 from noise_model.files import MARGIN
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Sensor
-from simulate.dataset import PairDataset, SimulatedSet, joined
+from simulate.dataset import PairDataset, SimulatedSet, joined, verify_set
 from simulate.recipe import SCALES, SimulationRecipe
 from simulate.scenes import ProceduralScenes
 from simulate.shards import SceneMaker
@@ -68,6 +69,7 @@ def test_a_set_is_written_by_one_process(tmp_path: Path) -> None:
     assert list(first)[-1] == 6
     assert {path.name for path in (tmp_path / "set").iterdir()} == {
         "set.yaml",
+        "scenes.sha256",
         *(f"shard-0000{i}.h5" for i in range(3)),
     }
 
@@ -172,9 +174,24 @@ _LONG_RUN = """
 import sys
 from pathlib import Path
 from tests.simulate.test_dataset import small_set
-for done in small_set(Path(sys.argv[1]), scenes=400).write(workers=int(sys.argv[2])):
-    pass
+from contextlib import nullcontext
+from noise_model.executors import local_processes
+workers = int(sys.argv[2])
+with nullcontext() if workers == 1 else local_processes(workers) as executor:
+    for done in small_set(Path(sys.argv[1]), scenes=400).write(executor=executor):
+        pass
 """
+
+
+def wait_for_end(group: int) -> None:
+    """Waits until no process of a group is left, not even as an entry in the system's table."""
+    for _ in range(1000):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"processes of group {group} do not end")
 
 
 @pytest.mark.parametrize(("workers", "how"), [(1, signal.SIGKILL), (2, signal.SIGKILL), (2, signal.SIGINT)])
@@ -192,6 +209,7 @@ def test_an_interrupted_process_leaves_whole_shards(tmp_path: Path, workers: int
         else:
             process.kill()
         _, errors = process.communicate()  # returns once the workers have ended, too
+    wait_for_end(process.pid)
     finished = len(list(folder.glob("shard-*.h5")))
     assert 3 <= finished < 200
     if how == signal.SIGINT:
@@ -199,12 +217,86 @@ def test_an_interrupted_process_leaves_whole_shards(tmp_path: Path, workers: int
         assert errors.count(b"Traceback") == 1  # its own, for the caller; none from the workers
     steps = small_set(folder, scenes=400).write(resume=True)
     assert next(steps) == 2 * finished
+    assert next(steps) == 2 * finished + 1  # what was left is removed by who writes
     steps.close()  # type: ignore[attr-defined]
     assert not list(folder.glob(".*"))
     names = sorted(path.name for path in folder.glob("shard-*.h5"))[:3]  # workers are not equally fast
     list(small_set(tmp_path / "whole", scenes=2 * int(names[-1][6:11]) + 2).write())
     interrupted, whole = contents(folder), contents(tmp_path / "whole")
     assert [interrupted[name] for name in names] == [whole[name] for name in names]
+
+
+def test_parts_are_the_set_together(tmp_path: Path) -> None:
+    """In any order, and at once; each counts its own scenes."""
+    whole = small_set(tmp_path / "whole", scenes=15)
+    list(whole.write())
+    parts = small_set(tmp_path / "parts", scenes=15)
+    first, second = parts.write(part=(3, 3)), parts.write(part=(1, 3))
+    assert (next(first), next(second)) == (0, 0)
+    assert list(second) == [1, 2, 3, 4, 5, 6]
+    assert list(parts.write(part=(2, 3)))[-1] == 5
+    assert not (parts.folder / "scenes.sha256").exists()
+    assert list(first) == [1, 2, 3, 4]
+    assert [parts.scenes_of((part, 3)) for part in (1, 2, 3)] == [6, 5, 4]
+    assert contents(parts.folder) == contents(whole.folder)
+    assert list(parts.write(part=(3, 3))) == [4]  # again: there is nothing left to do
+
+
+def test_one_part_is_written_by_one_process(tmp_path: Path) -> None:
+    steps = small_set(tmp_path / "set").write(part=(1, 2))
+    next(steps)
+    with pytest.raises(InputError, match="in use by process"):
+        next(small_set(tmp_path / "set").write(part=(1, 2)))
+
+
+def test_a_set_grows(tmp_path: Path) -> None:
+    """What is there stays, but for a last shard with fewer scenes than it has now."""
+    list(small_set(tmp_path / "set", scenes=5).write())
+    before = contents(tmp_path / "set")
+    list(small_set(tmp_path / "set", scenes=9).write(resume=True))
+    list(small_set(tmp_path / "whole", scenes=9).write())
+    after = contents(tmp_path / "set")
+    assert after == contents(tmp_path / "whole")
+    assert [after[name] == before[name] for name in ("shard-00000.h5", "shard-00001.h5", "shard-00002.h5")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_a_set_is_verified(tmp_path: Path) -> None:
+    made = small_set(tmp_path / "set", scenes=8)
+    list(made.write())
+    told: list[tuple[int, int]] = []
+    assert verify_set(made.folder, lambda done, total: told.append((done, total))) == []
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    with h5py.File(made.folder / "shard-00001.h5", "r+") as file:
+        file["targets/x2"][1, 0, 0] += 1
+    (made.folder / "shard-00002.h5").unlink()
+    (made.folder / "shard-00003.h5").write_bytes(b"no HDF5")
+    wrong = verify_set(made.folder)
+    assert [message.replace(f"{made.folder}/", "") for message in wrong] == [
+        "shard-00001.h5: scene 3 is not as listed in scenes.sha256",
+        "shard-00002.h5: not a whole shard of a simulated set; resume the simulation of the set",
+        "shard-00003.h5: not a whole shard of a simulated set; resume the simulation of the set",
+    ]
+    (made.folder / "scenes.sha256").unlink()
+    with pytest.raises(InputError, match="no list of 8 checksums"):
+        verify_set(made.folder)
+    with pytest.raises(InputError, match="not the manifest"):
+        verify_set(tmp_path)
+
+
+def test_checksums_are_of_contents_and_not_of_bytes(tmp_path: Path) -> None:
+    """Those of the arrays as any library reads them, whatever their compression."""
+    made = small_set(tmp_path / "set", scenes=2)
+    list(made.write())
+    with h5py.File(made.folder / "shard-00000.h5") as file:
+        digest = hashlib.sha256()
+        for name in ("counts", *(f"targets/x{scale}" for scale in SCALES)):
+            values = file[name][1]
+            digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + values.tobytes())
+    assert (made.folder / "scenes.sha256").read_text().split()[1] == digest.hexdigest()
 
 
 def test_a_damaged_shard_is_made_again(tmp_path: Path) -> None:
@@ -225,7 +317,7 @@ def test_a_set_is_not_overwritten(made: SimulatedSet) -> None:
 
 @pytest.mark.parametrize(
     ("other", "name"),
-    [({"scenes": 31}, "scenes"), ({"seed": 6}, "seed"), ({"count_time": 1e-8}, "recipe"), ({"per_shard": 9}, "shard")],
+    [({"scenes": 29}, "scenes"), ({"seed": 6}, "seed"), ({"count_time": 1e-8}, "recipe"), ({"per_shard": 9}, "shard")],
 )
 def test_a_set_made_otherwise_is_not_resumed(made: SimulatedSet, other: dict[str, object], name: str) -> None:
     options: dict[str, object] = {"scenes": 30, "per_shard": 8} | other
