@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 import yaml
 from pydantic import BaseModel, Field
@@ -24,7 +25,7 @@ from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
 from simulate.pairs import Pair
 from simulate.recipe import SCALES, SimulationRecipe
-from simulate.shards import KIND, SceneMaker, Shard, is_shard, opened_shard
+from simulate.shards import KIND, OpenShards, SceneMaker, Shard, is_shard
 from simulate.verification import verify, write_digests
 from simulate.workers import write_shards
 
@@ -34,6 +35,7 @@ MANIFEST = "set.yaml"
 WHOLE = (1, 1)
 
 _MOST_SCENES = 10_000_000
+_SHUFFLED = 16  # shards
 
 _Index = TypeVar("_Index", int, Tensor)
 
@@ -72,7 +74,7 @@ class SimulatedSet:
         """Bytes of the whole set where compression gains nothing."""
         recipe, pixels = self.maker.recipe, math.prod(self.maker.recipe.shape)
         counts = len(recipe.white_rates) * len(recipe.bit_depths) * self.maker.count_type.itemsize
-        return self.scenes * pixels * (counts + 2 * sum(scale**2 for scale in SCALES))
+        return self.scenes * pixels * (counts + 2 * (4**2 + 16**2))
 
     def write(
         self, resume: bool = False, executor: Executor | None = None, part: tuple[int, int] = WHOLE
@@ -168,22 +170,34 @@ class PairDataset(Dataset[Pair]):
     Items run over bit depths, within that over fluxes, within that over scenes: neighbours have equal exposure. The
     targets are those of `scale` and of each smaller power of two.
 
+    The counts of an array with finer pixels are drawn as they are read, and the same each time: they follow from the
+    seed of the set, the scene and the exposure. Such an array has `finer` times as many pixels along each side, all of
+    them with the efficiency and the dark counts of the one that they take the place of, and white counts as before.
+
+    Args:
+        scale: over the pixels of the array.
+        finer: 1, or 2, 4, 8 or 16 for an array with finer pixels.
+
     Raises:
-        InputError: the folder holds no complete set; a scale that is not 1, 2, 4, 8 or 16.
+        InputError: the folder holds no complete set; a scale that is not 1, 2, 4, 8 or 16, or finer than the scenes.
     """
 
-    def __init__(self, folder: str | Path, scale: int) -> None:
-        self.folder = Path(folder)
-        if scale not in SCALES:
-            raise InputError(f"scale {scale}: expected one of {', '.join(map(str, SCALES))}")
+    def __init__(self, folder: str | Path, scale: int, finer: int = 1) -> None:
+        self.folder, self.finer = Path(folder), finer
+        for name, value in (("scale", scale), ("finer", finer), ("scale of the finer array", scale * finer)):
+            if value not in SCALES:
+                raise InputError(f"{name} {value}: expected one of {', '.join(map(str, SCALES))}")
         self.scales = SCALES[SCALES.index(scale) :: -1]
         manifest = read_manifest(self.folder / MANIFEST)
         sizes = checked_config(_Sizes, manifest, self.folder / MANIFEST, "simulated set")
         self.scenes, self.scenes_per_shard = sizes.scenes, sizes.scenes_per_shard
         self._expect_whole()
-        with opened_shard(shard_path(self.folder, 0)) as shard:
-            self.sensor, self.white_rates, self.exposures = shard.sensor(), shard.white_rates(), shard.exposures()
+        self._shards = OpenShards()
+        with self._shards.reading(shard_path(self.folder, 0)) as shard:
+            self._native, self.seed = shard.sensor(), shard.seed
+            self.white_rates, self.exposures = shard.white_rates(), shard.exposures()
             self._check_rows(shard, 0)
+        self.sensor = _finer(self._native, finer)
 
     def _expect_whole(self) -> None:
         shards = -(-self.scenes // self.scenes_per_shard)
@@ -199,7 +213,7 @@ class PairDataset(Dataset[Pair]):
     def __len__(self) -> int:
         return self.scenes * len(self.white_rates) * len(self.exposures)
 
-    def item(self, depth: _Index, flux: _Index, scene: _Index) -> _Index:
+    def item(self, depth: _Index, flux: _Index | int, scene: _Index) -> _Index:
         """Index of the item with a scene at a bit depth and a flux, all three given by their indices."""
         return (depth * len(self.white_rates) + flux) * self.scenes + scene
 
@@ -208,30 +222,53 @@ class PairDataset(Dataset[Pair]):
             raise IndexError(item)
         rest, scene = divmod(item, self.scenes)
         depth, flux = divmod(rest, len(self.white_rates))
+        exposure, white = self.exposures[depth], self.white_rates[flux]
+        counts, targets = self._read(scene, flux, depth)
+        rates = {scale: target.mul_(white)[None] for scale, target in targets.items()}
+        if self.finer > 1:
+            key = np.random.SeedSequence(self.seed, spawn_key=(scene, 2, self.finer, flux, depth))
+            generator = torch.Generator().manual_seed(int(key.generate_state(1, np.uint64)[0]))
+            counts = ForwardModel(self.sensor, exposure).sample(rates[1][0], generator)
+        return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), exposure))
+
+    def _read(self, scene: int, flux: int, depth: int) -> tuple[Tensor, dict[int, Tensor]]:
+        """Counts of the native array, and the targets of this one."""
         number, row = divmod(scene, self.scenes_per_shard)
-        rows, columns = self.sensor.shape
-        images = (len(self.white_rates), len(self.exposures), rows, columns)
-        with opened_shard(shard_path(self.folder, number)) as shard:  # opened each time: safe in any worker process
+        shape = self._native.shape
+        with self._shards.reading(shard_path(self.folder, number)) as shard:
             self._check_rows(shard, number)
-            counts = shard.counts(row, flux, depth, images)
-            targets = {scale: shard.target(scale, row, (scale * rows, scale * columns)) for scale in self.scales}
-        most = self.sensor.saturation_value(self.exposures[depth].most_cycles)
-        if int(counts.max()) > most or int(counts.min()) < 0:
-            raise InputError(f"{shard.path}: counts above the largest possible, {most}; simulate the set again")
-        rates = {scale: self.white_rates[flux] * target[None] for scale, target in targets.items()}
-        return Pair(counts[None], rates, ForwardModel(_batch_of_one(self.sensor), self.exposures[depth]))
+            counts = shard.counts(row, flux, depth, (len(self.white_rates), len(self.exposures), *shape))
+            targets = shard.targets(row, shape, [self.finer * scale for scale in self.scales])
+            most = self._native.saturation_value(self.exposures[depth].most_cycles)
+            if int(counts.max()) > most or int(counts.min()) < 0:
+                raise InputError(f"{shard.path}: counts above the largest possible, {most}; simulate the set again")
+        return counts, {scale // self.finer: target for scale, target in targets.items()}
 
     def batches(self, size: int, generator: torch.Generator) -> list[list[int]]:
         """One epoch as lists of at most `size` items of equal exposure, shuffled.
 
-        They are a `batch_sampler` for a DataLoader whose `collate_fn` is `joined`.
+        Some shards at a time, so that few files are open at once: they are drawn at random, their items shuffled. The
+        lists are a `batch_sampler` for a DataLoader whose `collate_fn` is `joined`.
         """
-        per_exposure = len(self) // len(self.exposures)
+        epoch: list[list[int]] = []
+        shards = torch.randperm(-(-self.scenes // self.scenes_per_shard), generator=generator)
+        for some in torch.split(shards, _SHUFFLED):
+            scenes = torch.cat([torch.arange(self.scenes)[self._rows(number)] for number in some.tolist()])
+            batches = self._batches_of(scenes, size, generator)
+            epoch += [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
+        return epoch
+
+    def _batches_of(self, scenes: Tensor, size: int, generator: torch.Generator) -> list[list[int]]:
         batches: list[list[int]] = []
         for depth in range(len(self.exposures)):
-            order = torch.randperm(per_exposure, generator=generator) + depth * per_exposure
-            batches += [part.tolist() for part in torch.split(order, size)]
-        return [batches[at] for at in torch.randperm(len(batches), generator=generator).tolist()]
+            items = torch.cat([self.item(torch.tensor(depth), flux, scenes) for flux in range(len(self.white_rates))])
+            shuffled = items[torch.randperm(len(items), generator=generator)]
+            batches += [part.tolist() for part in torch.split(shuffled, size)]
+        return batches
+
+    def _rows(self, number: int) -> slice:
+        """The scenes of a shard."""
+        return slice(number * self.scenes_per_shard, (number + 1) * self.scenes_per_shard)
 
 
 def joined(pairs: Sequence[Pair]) -> Pair:
@@ -289,6 +326,16 @@ def shards_of(folder: Path, scenes: int, scenes_per_shard: int) -> dict[Path, ra
 def shard_path(folder: Path, index: int) -> Path:
     """Path of the shard of that index."""
     return folder / f"shard-{index:05d}.h5"
+
+
+def _finer(sensor: Sensor, times: int) -> Sensor:
+    """The sensor with `times` as many pixels along each side, each like the one whose place it takes."""
+
+    def repeated(each: Tensor) -> Tensor:
+        return each.repeat_interleave(times, dim=-2).repeat_interleave(times, dim=-1)
+
+    mask = None if sensor.pixel_mask is None else repeated(sensor.pixel_mask)
+    return replace(sensor, pde=repeated(sensor.pde), dark_count_rate=repeated(sensor.dark_count_rate), pixel_mask=mask)
 
 
 def _batch_of_one(sensor: Sensor) -> Sensor:

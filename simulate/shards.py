@@ -2,11 +2,13 @@
 
 import hashlib
 import math
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import contextmanager
+import os
+from collections import OrderedDict
+from collections.abc import Collection, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import h5py
 import numpy as np
@@ -14,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from hardware.hdf5.checks import attribute, bomb_check, check_present
+from hardware.hdf5.checks import Check, attribute, bomb_check, check_present
 from hardware.hdf5.nexus_tree import inside, plain
 from hardware.parsing.source import blaming
 from noise_model.config_files import LARGEST_ARRAY, LONGEST, SHORTEST
@@ -25,14 +27,16 @@ from noise_model.hdf5_files import SafeFile, read_hdf5
 from noise_model.sensor import Exposure, Sensor
 from noise_model.sensor_file import NUMBERS, attributes_of
 from simulate.pairs import targets_of
-from simulate.recipe import SCALES, SimulationRecipe
+from simulate.recipe import SimulationRecipe
 from simulate.scenes import SceneSource
 
 KIND = "spadsr pairs"
 
+_MOST_OPEN = 32
 _MOST_CYCLES = 1 << 16
 _SENSOR_MAPS = ("pde", "dark_count_rate", "crosstalk", "pixel_mask")
-_OF_A_SCENE = ("counts", *(f"targets/x{scale}" for scale in SCALES))
+_STORED = (4, 16)  # scales of the targets
+_OF_A_SCENE = {"counts": "counts"} | {f"x{scale}": f"targets/x{scale}" for scale in _STORED}
 _COMPRESSED = {"compression": "gzip", "compression_opts": 1, "shuffle": True, "track_times": False}
 
 
@@ -46,10 +50,10 @@ class SceneMaker:
     seed: int
 
     def targets(self, index: int) -> dict[int, Tensor]:
-        """Block means (s H, s W) of a scene for each scale s, itself rounded to what float16 can hold."""
-        flux = self.source.scene(index, self.recipe.scene_shape)
-        scene = torch.from_numpy(flux.astype(np.float16).astype(np.float32))
-        return {scale: target[0] for scale, target in targets_of(scene[None], SCALES[-1]).items()}
+        """A scene and its block means at x4, as they are stored: rounded to what float16 can hold."""
+        flux = torch.from_numpy(self.source.scene(index, self.recipe.scene_shape))[None]
+        scene = _rounded(flux)
+        return {16: scene[0], 4: _rounded(targets_of(scene, 16)[4])[0]}
 
     def counts(self, index: int, flux: Tensor) -> Tensor:
         """Random int32 counts (fluxes, bit depths, H, W) of a scene of relative flux (H, W)."""
@@ -76,25 +80,24 @@ def write_shard(path: Path, maker: SceneMaker, scenes: range) -> Generator[int]:
         _describe(file, maker, scenes)
         for row, index in enumerate(scenes):
             targets = maker.targets(index)
-            file["counts"][row] = maker.counts(index, targets[1]).numpy()
+            file["counts"][row] = maker.counts(index, targets_of(targets[4][None], 4)[1][0]).numpy()
             for scale, target in targets.items():
                 file[f"targets/x{scale}"][row] = target.numpy()
-            file["digest"][row] = digest_of(file, row)
+            file["digest"][row] = digest_of({name: file[place][row] for name, place in _OF_A_SCENE.items()}).encode()
             yield index
 
 
-def digest_of(file: h5py.File, row: int) -> bytes:
-    """SHA-256 (64 hexadecimal digits) of the arrays of a scene, as they are read: independent of their compression.
+def digest_of(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """SHA-256 (64 hexadecimal digits) of the arrays of a scene by name: independent of their compression.
 
     Each array's name, type and shape, and its numbers in little-endian order, row by row.
     """
     digest = hashlib.sha256()
-    for name in _OF_A_SCENE:
-        values = np.asarray(file[name][row])
+    for name, values in arrays.items():
         little = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
         digest.update(f"{name} {little.dtype.str} {little.shape}\n".encode())
         digest.update(little.tobytes())
-    return digest.hexdigest().encode()
+    return digest.hexdigest()
 
 
 def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
@@ -104,7 +107,7 @@ def _describe(file: h5py.File, maker: SceneMaker, scenes: range) -> None:
     images = (len(scenes), len(recipe.white_rates), len(recipe.bit_depths), rows, columns)
     counts = file.create_dataset("counts", images, maker.count_type, chunks=(1, 1, *images[2:]), **_COMPRESSED)
     counts.attrs["units"] = "counts"
-    for scale in SCALES:
+    for scale in _STORED:
         shape = (scale * rows, scale * columns)
         target = file.create_dataset(
             f"targets/x{scale}", (len(scenes), *shape), "f2", chunks=(1, *shape), **_COMPRESSED
@@ -137,7 +140,12 @@ class Shard:
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self.path, self._file = path, file
+        self._looked_at: dict[str, tuple[h5py.Dataset, Check]] = {}
         self.scenes = int(self._array("counts", "u").shape[0])
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
     def sensor(self) -> Sensor:
         """The sensor, of the shard's shape and mode."""
@@ -162,15 +170,32 @@ class Shard:
             raise ValueError(f"exposures of {cycles} x {seconds} s")
         return [Exposure(seconds, each) for each in cycles]
 
+    @property
+    def seed(self) -> int:
+        """Of the set."""
+        return int(attribute(self.path, self._file, "seed"))
+
     def counts(self, row: int, flux: int, depth: int, shape: tuple[int, ...]) -> Tensor:
         """The counts (H, W) int32 of a scene; `shape` is that of all counts of a scene."""
-        return torch.from_numpy(self._row("counts", "u", row, shape)[flux, depth].astype(np.int32))
+        data = self._of_scenes("counts", "u", row, shape)
+        return torch.from_numpy(np.asarray(data[row, flux])[depth].astype(np.int32))
 
-    def target(self, scale: int, row: int, shape: tuple[int, ...]) -> Tensor:
-        """The relative flux of a scene, float32, of that shape."""
-        target = torch.from_numpy(self._row(f"targets/x{scale}", "f", row, shape)).float()
-        if not bool((target >= 0).all() & target.isfinite().all()):
-            raise ValueError(f"targets/x{scale} holds flux that is negative or not finite")
+    def targets(self, row: int, shape: tuple[int, int], scales: Collection[int]) -> dict[int, Tensor]:
+        """The relative flux (s H, s W) float32 of a scene at each of the scales, of native `shape` (H, W).
+
+        Those at 1 and 2 are block means of that at 4, and that at 8 of that at 16.
+        """
+        coarse = targets_of(self._target(row, shape, 4)[None], 4) if min(scales) <= 4 else {}
+        fine = targets_of(self._target(row, shape, 16)[None], 16) if max(scales) > 4 else {}
+        return {scale: (coarse if scale <= 4 else fine)[scale][0] for scale in scales}
+
+    def _target(self, row: int, shape: tuple[int, int], scale: int) -> Tensor:
+        place = f"targets/x{scale}"
+        data = self._of_scenes(place, "f", row, (scale * shape[0], scale * shape[1]))
+        target = torch.from_numpy(np.asarray(data[row])).float()
+        lowest, highest = target.aminmax()
+        if not 0 <= float(lowest) <= float(highest) < math.inf:
+            raise ValueError(f"{place} holds flux that is negative or not finite")
         return target
 
     def digests(self) -> list[str]:
@@ -181,23 +206,26 @@ class Shard:
         check_present(self.path, data)
         return [each.decode("ascii") for each in data[()].tolist()]
 
-    def digest(self, row: int, counts: tuple[int, ...], targets: Mapping[int, tuple[int, ...]]) -> str:
-        """What `digest_of` says now of a scene, whose arrays are expected to have these shapes."""
-        shapes = {"counts": counts} | {f"targets/x{scale}": shape for scale, shape in targets.items()}
-        for place, shape in shapes.items():
-            self._expect_row(self._array(place, "uf"), place, row, shape)
-        return digest_of(self._file, row).decode()
+    def arrays(self, row: int, counts: tuple[int, int, int, int]) -> dict[str, NDArray[Any]]:
+        """What is stored of a scene, by name: counts, x4, x16; `counts` is the shape of the first."""
+        sides = {"counts": counts} | {f"x{scale}": (scale * counts[2], scale * counts[3]) for scale in _STORED}
+        kinds = {"counts": "u"}
+        return {
+            name: self._of_scenes(place, kinds.get(name, "f"), row, sides[name])[row]
+            for name, place in _OF_A_SCENE.items()
+        }
 
-    def _row(self, place: str, kinds: str, row: int, shape: tuple[int, ...]) -> NDArray[Any]:
-        data = self._array(place, kinds)
-        self._expect_row(data, place, row, shape)
-        return np.asarray(data[row])
-
-    def _expect_row(self, data: h5py.Dataset, place: str, row: int, shape: tuple[int, ...]) -> None:
+    def _of_scenes(self, place: str, kinds: str, row: int, shape: tuple[int, ...]) -> h5py.Dataset:
+        """An array whose row of that number can be read, and has that shape."""
+        if place not in self._looked_at:
+            data = self._array(place, kinds)
+            check_present(self.path, data)
+            self._looked_at[place] = data, bomb_check(self.path, data)
+        data, check = self._looked_at[place]
         if data.shape != (self.scenes, *shape):
             raise ValueError(f"{place} has shape {data.shape}; expected {(self.scenes, *shape)}")
-        check_present(self.path, data)
-        bomb_check(self.path, data)(row, row + 1)
+        check(row, row + 1)
+        return data
 
     def _small(self, place: str, kinds: str, dimensions: int) -> NDArray[Any]:
         data = self._array(place, kinds)
@@ -229,12 +257,59 @@ def opened_shard(path: Path) -> Iterator[Shard]:
     Raises:
         InputError: it is missing, truncated, or something else; or what is read of it meanwhile is damaged.
     """
+    with _blaming(path):
+        shard = _opened(path)
+        try:
+            yield shard
+        finally:
+            shard.close()
+
+
+class OpenShards:
+    """The shards that were read last, kept open by each process that reads them."""
+
+    def __init__(self) -> None:
+        self._process, self._shards = os.getpid(), OrderedDict[Path, Shard]()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[()]]:
+        """Another process opens its own."""
+        return type(self), ()
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[Shard]:
+        """As `opened_shard`; the file stays open."""
+        if self._process != os.getpid():  # what was open before a fork is the parent's
+            self._process, self._shards = os.getpid(), OrderedDict()
+        with _blaming(path):
+            shard = self._shards.pop(path, None) or _opened(path)
+            try:
+                yield shard
+            except BaseException:
+                shard.close()
+                raise
+            self._shards[path] = shard
+            if len(self._shards) > _MOST_OPEN:
+                self._shards.popitem(last=False)[1].close()
+
+
+def _opened(path: Path) -> Shard:
     refusal = InputError(f"{path}: not a whole shard of a simulated set; resume the simulation of the set")
     try:
         file = read_hdf5(path if path.is_file() else Path())  # waits for what is no file
     except (OSError, ValueError) as error:
         raise refusal from error
-    with file, blaming(path, "shard of a simulated set"):
+    try:
         if "kind" not in file.attrs or plain(attribute(path, file, "kind")) != KIND:
             raise refusal
-        yield Shard(path, file)
+        return Shard(path, file)
+    except BaseException:
+        file.close()
+        raise
+
+
+def _blaming(path: Path) -> AbstractContextManager[None]:
+    return blaming(path, "shard of a simulated set")
+
+
+def _rounded(flux: Tensor) -> Tensor:
+    return flux.to(torch.float16).float()

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.progress import Report
-from simulate.recipe import SCALES
-from simulate.shards import opened_shard
+from simulate.shards import digest_of, opened_shard
 
 DIGESTS = "scenes.sha256"
 
@@ -56,11 +55,11 @@ def verify(
 
 def _changed(path: Path, counts: tuple[int, int, int, int], listed: NDArray[np.bytes_]) -> list[int]:
     """Rows of a shard that are not as listed."""
-    targets = {scale: (scale * counts[2], scale * counts[3]) for scale in SCALES}
     with opened_shard(path) as shard:
         if shard.scenes != len(listed):
             raise InputError(f"{path}: {shard.scenes} scenes; expected {len(listed)}: simulate the set again")
-        return [row for row in range(shard.scenes) if shard.digest(row, counts, targets) != listed[row].decode("ascii")]
+        digests = [digest_of(shard.arrays(row, counts)) for row in range(shard.scenes)]
+    return [row for row, digest in enumerate(digests) if digest != listed[row].decode("ascii")]
 
 
 def _listed(path: Path, scenes: int) -> NDArray[np.bytes_]:

@@ -22,6 +22,7 @@ def simulate(
     part: Part = "1/1",
     workers: Workers = None,
     scheduler: Scheduler = None,
+    webdataset: Annotated[bool, typer.Option("--webdataset", help="and as tar files, when it is whole")] = False,
     verify: Annotated[bool, typer.Option("--verify", help="look whether the set is whole and unchanged")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -59,7 +60,16 @@ def simulate(
         except SchedulerLost as lost:
             lost.add_note(f"{done} of {total} scenes are done; go on with --resume")
             raise
+    if webdataset:
+        _write_tars(output)
     say(f"{output}: {total} scenes" + (f" of part {part}" if wanted != WHOLE else ""))
+
+
+def _write_tars(folder: Path) -> None:
+    from simulate.webdataset import write_tars
+
+    with progress("tar files") as report:
+        write_tars(folder, report)
 
 
 def _verify(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """What is known of the sensor in a live view: its file, a dark taken from the page, and hot pixels."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from threading import Event
 
 import numpy as np
@@ -8,10 +9,14 @@ import torch
 from numpy.typing import NDArray
 
 from hardware.camera import Block
+from hardware.captures.capture import Capture
+from hardware.captures.in_memory import capture_in_memory
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
+from noise_model.sensor import NOISY, Exposure, Sensor
+from spadsr.live.newest import Sum
+from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import stands_out
 
 #: A pixel of a dark is hot where it counts so many times as much as the median, and stands out of its neighbours.
@@ -19,30 +24,59 @@ HOT_TIMES = 5.0
 
 
 @dataclass(frozen=True)
-class Average:
-    """Counts of many images added up, to take a dark or to find hot pixels.
+class Corrections:
+    """What is known of the sensor, for the rates that are shown and restored.
 
     Attributes:
-        total: (H, W) uint64.
-        images: how many images are in it.
-        settings: of one image.
+        sensor: the user's; None for the ideal one that the settings describe.
+        own_mask: (H, W), the camera's mask of bad pixels; None where it has none.
+        dark: (H, W) counts/s, subtracted; None for none.
+        hot: (H, W) pixels that are left out as well; None for none.
     """
 
-    total: NDArray[np.uint64]
+    sensor: Sensor | None = None
+    own_mask: NDArray[np.uint32] | None = None
+    dark: NDArray[np.float32] | None = None
+    hot: NDArray[np.bool_] | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether maps of this very sensor are used."""
+        return self.dark is not None or (self.sensor is not None and self.sensor.measured)
+
+    def capture(self, shown: Sum) -> Capture:
+        """A sum as a capture of one image, with all bad pixels masked."""
+        mask = self.own_mask
+        if self.hot is not None:
+            noisy = np.where(self.hot, np.uint32(NOISY), np.uint32(0))
+            mask = noisy if mask is None else mask | noisy
+        return capture_in_memory(Path("live"), shown.counts[None], shown.settings, mask)
+
+    def sensor_of(self, shown: Sum) -> tuple[Sensor, list[str]]:
+        """The sensor that took a sum, a dark taken now in place of its map of dark count rates; and notes on it.
+
+        Raises:
+            InputError: the user's sensor is not of the kind or size that takes such images.
+        """
+        sensor, notes = sensor_of(self.capture(shown), self.sensor)
+        if self.dark is not None:
+            sensor = replace(sensor, dark_count_rate=torch.from_numpy(self.dark).clamp(min=0), measured=True)
+        return sensor, notes
+
+
+@dataclass(frozen=True)
+class Average:
+    """What an array counted in many images.
+
+    Attributes:
+        rate: (H, W) counts/s of each pixel, dead time and pile-up taken into account.
+        hot: (H, W) pixels that count far more than their neighbours, and than half of all pixels do.
+        images: how many.
+    """
+
+    rate: NDArray[np.float32]
+    hot: NDArray[np.bool_]
     images: int
-    settings: Settings
-
-    def rate(self) -> NDArray[np.float32]:
-        """(H, W) counts/s of each pixel, dead time and pile-up taken into account."""
-        summed = replace(self.settings, cycles=self.settings.cycles * self.images, largest_count=None)
-        model = ForwardModel(ideal_sensor(self.settings, self.total.shape), summed.exposure)
-        return np.asarray(model.detection_rate(torch.from_numpy(self.total.astype(np.float32)))[0], np.float32)
-
-    def hot(self) -> NDArray[np.bool_]:
-        """(H, W) pixels that count far more than their neighbours, and than half of all pixels do."""
-        counts = self.total.astype(np.float64)
-        good = np.ones(counts.shape, np.bool_)
-        return stands_out(counts, good) & (counts > HOT_TIMES * max(float(np.median(counts)), 1.0))
 
 
 class Averaging:
@@ -77,26 +111,12 @@ class Averaging:
         """The average, waited for. Raises InputError where no images come."""
         if not self._done.wait(patience) or self._total is None or self._settings is None:
             raise InputError("no images come from the camera; start it first")
-        return Average(self._total, self._images, self._settings)
+        ideal = capture_in_memory(Path("live"), self._total[None], self._settings, None).sensor
+        model = ForwardModel(ideal, Exposure(self._settings.count_time, self._settings.cycles * self._images))
+        rate, _ = model.detection_rate(torch.from_numpy(self._total.astype(np.float32)))
+        return Average(np.asarray(rate, np.float32), _hot(self._total.astype(np.float64)), self._images)
 
 
-def ideal_sensor(settings: Settings, shape: tuple[int, ...]) -> Sensor:
-    """The sensor that settings describe: even, and without dark counts."""
-    return Sensor(
-        "not calibrated",
-        torch.ones(shape),
-        torch.zeros(shape),
-        settings.dead_time,
-        settings.counter_bits,
-        measured=False,
-    )
-
-
-def corrected_sensor(
-    sensor: Sensor | None, settings: Settings, shape: tuple[int, int], dark: NDArray[np.float32] | None
-) -> Sensor:
-    """The sensor of the user, or the ideal one; a dark taken now takes the place of its map of dark count rates."""
-    known = ideal_sensor(settings, shape) if sensor is None else sensor
-    known = known if known.measured or sensor is None else known.uniform(shape)
-    known = replace(known, dead_time=settings.dead_time, counter_bits=settings.counter_bits)
-    return known if dark is None else replace(known, dark_count_rate=torch.from_numpy(dark).clamp(min=0), measured=True)
+def _hot(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    alone = stands_out(counts, np.ones(counts.shape, np.bool_))
+    return alone & (counts > HOT_TIMES * max(float(np.median(counts)), 1.0))

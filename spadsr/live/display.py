@@ -2,15 +2,15 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Sensor
-from spadsr.live.corrections import corrected_sensor
+from spadsr.live.corrections import Corrections
 from spadsr.live.message import Flag, Kind, Message, unit_for
 from spadsr.live.newest import Sum
 from spadsr.live.recordings import Playback
@@ -18,21 +18,6 @@ from spadsr.live.restoring import Answer
 
 #: s between two images of a recording that is played back.
 PLAYBACK_PERIOD = 0.05
-
-
-@dataclass(frozen=True)
-class Corrections:
-    """What is known of the sensor, for the rates that are shown.
-
-    Attributes:
-        sensor: the user's; None for the ideal one that the settings describe.
-        dark: (H, W) counts/s, subtracted; None for none.
-        hot: (H, W) pixels that are left out; None for none.
-    """
-
-    sensor: Sensor | None = None
-    dark: NDArray[np.float32] | None = None
-    hot: NDArray[np.bool_] | None = None
 
 
 class Display:
@@ -45,6 +30,7 @@ class Display:
     Attributes:
         corrections: what is known of the sensor.
         saturated: share of the saturated pixels of the last sum.
+        failure: why the last sum was shown without the user's sensor, or the recording ended; empty if neither.
         playback: the recording that is played back; None while the camera is shown.
     """
 
@@ -54,7 +40,7 @@ class Display:
         self._waiting: Sum | None = None
         self._closing = False
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self.corrections, self.saturated = Corrections(), 0.0
+        self.corrections, self.saturated, self.failure = Corrections(), 0.0, ""
         self.playback: Playback | None = None
 
     def start(self) -> None:
@@ -66,7 +52,8 @@ class Display:
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
         self.play(None)
 
     def show(self, newest: Sum) -> None:
@@ -81,7 +68,7 @@ class Display:
         with self._wake:
             if self.playback is not None:
                 self.playback.close()
-            self.playback, self._waiting = playback, None
+            self.playback, self._waiting, self.failure = playback, None, ""
             self._wake.notify()
 
     def sum_of(self, images: int) -> None:
@@ -98,13 +85,29 @@ class Display:
                 self._waiting = self.playback.read()
                 self._wake.notify()
 
+    def resume(self) -> None:
+        """Plays a recording on from where it was stopped; from its start if it was at its end."""
+        with self._wake:
+            if self.playback is not None:
+                self.playback.resume()
+                self._wake.notify()
+
     def restored(self, answer: Answer) -> None:
-        """Shows a restored sum."""
-        message = self._message(Kind.RESTORED, answer.of, answer.rate, answer.uncertainty, Flag.NONE)
-        self._publish(replace(message, milliseconds=answer.milliseconds))
+        """Shows a restored sum, unless the page has gone over from the camera to a recording, or back."""
+        if answer.of.live == (self.playback is None):
+            message = _message(Kind.RESTORED, answer.of, answer.rate, answer.uncertainty)
+            self._publish(replace(message, milliseconds=answer.milliseconds))
 
     def _run(self) -> None:
-        while (newest := self._next()) is not None:
+        while True:
+            try:
+                newest = self._next()
+            except (InputError, OSError) as error:  # of a recording that cannot be read on
+                self.play(None)
+                self.failure = str(error)
+                continue
+            if newest is None:
+                return
             self._publish(self._recorded(newest))
             self._offer(newest)
 
@@ -120,19 +123,24 @@ class Display:
             return None if self._closing else newest
 
     def _recorded(self, newest: Sum) -> Message:
-        known, rows, columns = self.corrections, *newest.counts.shape
-        sensor = corrected_sensor(known.sensor, newest.settings, (rows, columns), known.dark)
-        model = ForwardModel(sensor, newest.settings.exposure)
-        rate = model.detection_rate(torch.from_numpy(newest.counts.astype(np.float32)))[0].numpy()
+        known = self.corrections
+        try:
+            sensor, _ = known.sensor_of(newest)
+            self.failure = ""
+        except InputError as error:
+            sensor, self.failure = known.capture(newest).sensor, str(error)
+        counts = torch.from_numpy(newest.counts.astype(np.float32))
+        rate = ForwardModel(sensor, newest.settings.exposure).detection_rate(counts)[0].numpy()
         shown = rate if known.hot is None else np.where(known.hot, np.nan, rate)
         full = newest.counts >= newest.settings.saturation_value
         self.saturated = float(full.mean())
-        return self._message(Kind.RECORDED, newest, newest.counts, shown, Flag.SATURATED if full.any() else Flag.NONE)
+        return _message(Kind.RECORDED, newest, newest.counts, shown, Flag.SATURATED if full.any() else Flag.NONE)
 
-    def _message(
-        self, kind: Kind, of: Sum, first: NDArray[np.generic], second: NDArray[np.floating], flag: Flag
-    ) -> Message:
-        settings = of.settings
-        unit = unit_for(settings.saturation_value / (settings.cycles * settings.count_time))
-        flags = flag | (Flag.NONE if self.playback is None else Flag.PLAYBACK)
-        return Message(kind, of.last, of.host_time, of.images, settings.cycles, unit, first, second, flags)
+
+def _message(
+    kind: Kind, of: Sum, first: NDArray[np.generic], second: NDArray[np.floating], flag: Flag = Flag.NONE
+) -> Message:
+    settings = of.settings
+    unit = unit_for(settings.saturation_value / (settings.cycles * settings.count_time))
+    flags = flag | (Flag.NONE if of.live else Flag.PLAYBACK)
+    return Message(kind, of.last, of.host_time, of.images, settings.cycles, unit, first, second, flags)

@@ -1,7 +1,9 @@
 """The recordings of a live view: their names inside one folder, and playing them back."""
 
 import re
+import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +16,8 @@ from spadsr.live.newest import Sum
 
 #: Names that a page may give: plain ones, so that no path leads out of the folder, and any system can store them.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
+#: Recordings that a page lists, at most.
+MOST_NAMES = 50
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 
 
@@ -47,8 +51,19 @@ class Folder:
 
     def names(self) -> list[str]:
         """Names of the finished recordings, the newest first."""
-        files = [path for path in self.path.glob("*.h5") if not path.name.endswith((".part.h5", ".sr.h5"))]
-        return [path.name for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)][:50]
+        times = {}
+        for path in self.path.glob("*.h5"):
+            if not path.name.endswith((".part.h5", ".sr.h5")):
+                with suppress(OSError):  # it has just gone
+                    times[path.name] = path.stat().st_mtime
+        return sorted(times, key=times.__getitem__, reverse=True)[:MOST_NAMES]
+
+    def room(self) -> int:
+        """Free bytes of the disk; 0 where the folder is gone."""
+        try:
+            return shutil.disk_usage(self.path).free
+        except OSError:
+            return 0
 
     def _inside(self, name: str) -> Path:
         stem = name.removesuffix(".h5").strip()
@@ -86,6 +101,10 @@ class Playback:
     def seek(self, image: int) -> None:
         """Shows that sum next, and stops there."""
         self.image, self.playing = min(max(image, 0), self.images - 1), False
+
+    def resume(self) -> None:
+        """Plays on; at the end, from the start."""
+        self.image, self.playing = (0 if self.image == self.images - 1 else self.image), True
 
     def read(self) -> Sum:
         """The sum to be shown, and goes on to the next if it is playing."""

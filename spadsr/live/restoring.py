@@ -6,21 +6,22 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from noise_model.errors import InputError
-from noise_model.interrupts import ignore_signals
-from noise_model.sensor import Sensor
+from noise_model.interrupts import ignore_signals, ignored_signals
+from spadsr.live.corrections import Corrections
 from spadsr.live.newest import Sum
 
 #: The process runs at this lower priority, where the system has such, so that the camera comes first.
 NICENESS = 5
+#: s between two looks whether the scene moves within the sum.
+MOTION_PERIOD = 0.5
 
 
 @dataclass(frozen=True)
@@ -29,17 +30,15 @@ class RestoringOrder:
 
     Attributes:
         scale: resolution of the picture over that of the sensor.
-        weights: a weight file or the name of shipped weights; None takes the usual ones.
+        weights: a weight file or the name of shipped weights.
         device: cpu or cuda.
-        sensor: the sensor that takes the images; None takes the ideal one that their settings describe.
-        pixel_mask: (H, W), nonzero where a pixel is not to be used; None for none.
+        corrections: what is known of the sensor.
     """
 
-    scale: int = 4
-    weights: Path | None = None
+    scale: int
+    weights: str
     device: str = "cpu"
-    sensor: Sensor | None = None
-    pixel_mask: NDArray[np.uint32] | None = None
+    corrections: Corrections = field(default_factory=Corrections)
 
 
 @dataclass(frozen=True)
@@ -79,40 +78,26 @@ class Restoring:
         self._process: Any = None
         self._thread: threading.Thread | None = None
         self._closing = False
+        self._looked = 0.0
         self.pictures = self.images = 0
 
-    @property
-    def running(self) -> bool:
-        """Whether sums are restored."""
-        return self._process is not None and self._process.is_alive()
-
-    @property
-    def pid(self) -> int | None:
-        """Number of the process, where there is one."""
-        return self._process.pid if self._process is not None else None
-
-    def start(self, order: RestoringOrder) -> None:
-        """Begins to restore so, in place of what was going on."""
-        self.stop()
-        context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks
-        ours, theirs = context.Pipe()
-        self._process = context.Process(target=_restore, args=(theirs, order), daemon=True)
-        self._process.start()
-        theirs.close()  # the process has its own end: when it dies, ours is told
-        self._closing, self._newest = False, None
-        self._thread = threading.Thread(target=self._serve, args=(ours,), daemon=True)
-        self._thread.start()
+    def order(self, order: RestoringOrder) -> None:
+        """Restores so from the next sum on; starts the process where there is none."""
+        with self._wake:
+            self._order, self._newest = order, None
+            self._wake.notify()
+        if self._thread is None or not self._thread.is_alive():
+            self._start()
 
     def stop(self) -> None:
         """Ends the process."""
-        if self._process is None or self._thread is None:
-            return
         with self._wake:
             self._closing = True
             self._wake.notify()
-        self._process.kill()
-        self._process.join()
-        self._thread.join()
+        if self._process is not None and self._thread is not None:
+            self._process.kill()
+            self._process.join()
+            self._thread.join()
         self._process = self._thread = None
 
     def offer(self, newest: Sum) -> None:
@@ -121,17 +106,33 @@ class Restoring:
             self._newest = newest
             self._wake.notify()
 
+    def _start(self) -> None:
+        self.stop()
+        context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks
+        ours, theirs = context.Pipe()
+        self._process = context.Process(target=_restore, args=(theirs,), daemon=True)
+        with ignored_signals():
+            self._process.start()
+        theirs.close()  # the process has its own end: when it dies, ours is told
+        self._closing = False
+        self._thread = threading.Thread(target=self._serve, args=(ours,), daemon=True)
+        self._thread.start()
+
     def _serve(self, process: Connection) -> None:
-        """Hands the newest sum to the process, and its answer on, until the process ends."""
+        """Hands orders and the newest sum to the process, and its answers on, until the process ends."""
+        known: RestoringOrder | None = None
         try:
-            self._check(process.recv())
-            while (newest := self._next()) is not None:
-                process.send(newest)
-                answer = process.recv()
-                self._check(answer)
-                self.pictures += 1
-                self.images += newest.images if newest.live else 0
-                self._show(answer)
+            while (work := self._next(known)) is not None:
+                process.send(work)
+                said = process.recv()
+                if isinstance(said, str):
+                    raise InputError(said)
+                if isinstance(work, RestoringOrder):
+                    known = work
+                elif self._order is known:  # else the answer is to an order of the past
+                    self.pictures += 1
+                    self.images += work.images if work.live else 0
+                    self._show(said)
         except InputError as error:
             self._fail(str(error))
         except (EOFError, OSError):
@@ -140,61 +141,40 @@ class Restoring:
         finally:
             process.close()
 
-    def _next(self) -> Sum | None:
+    def _next(self, known: RestoringOrder | None) -> RestoringOrder | Sum | None:
+        """An order that the process does not know, or the newest sum, waited for; None at the end."""
         with self._wake:
-            while self._newest is None and not self._closing:
+            while not (self._closing or self._order is not known or self._newest is not None):
                 self._wake.wait()
+            if self._closing or self._order is not known:
+                return None if self._closing else self._order
             newest, self._newest = self._newest, None
-        return None if self._closing else newest
+        now = time.monotonic()
+        if newest is None or now - self._looked > MOTION_PERIOD:
+            self._looked = now
+            return newest
+        return replace(newest, blocks=None)  # they are many bytes
 
-    @staticmethod
-    def _check(said: object) -> None:
-        if isinstance(said, str) and said:
-            raise InputError(said)
 
-
-def _restore(server: Connection, order: RestoringOrder) -> None:
-    """The process: says that it is ready with an empty line, then answers every sum; a line is why it ends."""
+def _restore(server: Connection) -> None:
+    """The process: answers every sum by the last order; a line is why it ends."""
     ignore_signals()  # they are for the server to handle
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     with suppress(EOFError, OSError):  # the server is gone
         try:
-            restore = _restorer(order)
-            server.send("")
+            from spadsr.live.restorer import LiveRestorer
+
+            restorer = LiveRestorer()
             while True:
-                server.send(restore(server.recv()))
+                said = server.recv()
+                if isinstance(said, RestoringOrder):
+                    restorer.obey(said)
+                    server.send(None)
+                else:
+                    server.send(restorer.answer(said))
         except (EOFError, OSError):
             raise
         except Exception as error:  # of whatever kind: the page says it
             reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             server.send(f"nothing is restored: {reason}")
-
-
-def _restorer(order: RestoringOrder) -> Callable[[Sum], Answer]:
-    """Loads the weights, and gives the function that restores."""
-    import torch
-
-    from hardware.captures.in_memory import capture_in_memory
-    from noise_model.forward_model import ForwardModel
-    from spadsr.restoration.chosen_sensor import sensor_of
-    from spadsr.restoration.training_range import TrainingRange
-    from spadsr.restoration.weights import load_restorer
-
-    torch.set_num_threads(1)
-    restorer = load_restorer(order.weights, order.device)
-
-    def restore(newest: Sum) -> Answer:
-        began = time.perf_counter()
-        capture = capture_in_memory(Path("live"), newest.counts[None], newest.settings, order.pixel_mask)
-        sensor, warnings = sensor_of(capture, order.sensor)
-        image = torch.from_numpy(newest.counts[None].astype(np.int64))
-        model = ForwardModel(sensor, newest.settings.exposure)
-        rate, uncertainty, _ = restorer.answer(image, model, order.scale)
-        answer, spread = rate[0].cpu().numpy(), uncertainty[0].cpu().numpy()
-        taken = 1e3 * (time.perf_counter() - began)
-        seen = TrainingRange(restorer, model, order.sensor is not None and order.sensor.measured)
-        seen.add(newest.counts[None])
-        return Answer(answer, spread, newest, taken, (*warnings, *map(str, seen.warnings())))
-
-    return restore

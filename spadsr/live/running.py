@@ -14,7 +14,9 @@ from noise_model.errors import InputError
 from noise_model.interrupts import noted_signals
 from spadsr.live.live_session import LiveOptions, LiveSession
 from spadsr.live.message import Kind, Message
+from spadsr.live.orders import Orders
 from spadsr.live.server import address_of, application, listen, new_token, serve
+from spadsr.live.state import State
 from spadsr.live.viewers import Viewers
 
 #: s between two looks whether Ctrl-C was pressed; that the server has to end.
@@ -124,25 +126,26 @@ class LiveServer:
     def _run(self, session: LiveSession, listening: Any, token: str | None, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
 
-        async def command(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-            return await asyncio.to_thread(session.command, name, arguments)
-
         async def snapshot(name: str) -> tuple[str, bytes]:
             return name, session.snapshot(name)
 
         async def main() -> None:
             self._stop = asyncio.Event()
-            self._viewers = Viewers(command, session.state, self._serving.most_on_way)
+            viewers = Viewers(Orders(session).carry_out, State(session).now, self._serving.most_on_way)
+            self._viewers = viewers
             hosts = frozenset({self._serving.address}) - {"0.0.0.0", "::"}
             app = application(
-                self._viewers,
+                viewers,
                 snapshot,
                 token=token,
                 port=listening.getsockname()[1],
                 hosts=hosts | _own_names(self._serving),
             )
             ready.set()
+            looking = asyncio.create_task(viewers.look())
             await serve(app, listening, self._stop)
+            looking.cancel()
+            viewers.close()
 
         try:
             self._loop.run_until_complete(main())

@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -13,21 +14,24 @@ from noise_model.errors import InputError
 from spadsr.live.flow import LARGEST_WINDOW, PATIENCE, Flow
 from spadsr.live.message import Kind, Message
 
-#: The most bytes a page may send at once; all it says fits into far less.
-LARGEST_REQUEST = 1 << 16
+#: The most bytes a page may send at once, all it says fits into far less; the most orders that may wait.
+LARGEST_REQUEST, MOST_WAITING = 1 << 16, 32
 #: s between two reports of the state to each page; the most images/s of one kind that a page may ask for.
 STATE_PERIOD, FASTEST = 0.25, 120.0
 
+#: What comes of texts that no page says, and of too many orders.
+_NONSENSE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, asyncio.QueueFull)
+
 #: Carries out what a page orders, and returns what it should know.
-Command = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
+Command = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 class Viewers:
     """All pages that look on.
 
     Args:
-        command: carries out an order of the page that controls.
-        state: the state that every page is told four times a second.
+        command: carries out an order of the page that controls, in a thread of its own, one at a time.
+        state: the state that every page is told four times a second; in a thread of its own.
         most_on_way: the most images on their way to one page.
     """
 
@@ -35,11 +39,13 @@ class Viewers:
         self, command: Command, state: Callable[[], dict[str, Any]], most_on_way: int = LARGEST_WINDOW
     ) -> None:
         self._command, self._state, self._most = command, state, most_on_way
-        self._one_at_a_time = asyncio.Lock()
+        # An order goes on when its page is closed, and the next waits for it; looking at the state waits for neither.
+        self._ordering, self._looking = ThreadPoolExecutor(1, "orders"), ThreadPoolExecutor(1, "state")
+        self._told: dict[str, Any] = {}
+        self._orders = 0
         self.newest: dict[Kind, Message] = {}
         self.pages: list[Viewer] = []
         self.controller: Viewer | None = None
-        self._numbers = 0
 
     def publish(self, message: Message) -> None:
         """Makes an image the newest of its kind; in the server's thread."""
@@ -54,8 +60,7 @@ class Viewers:
     async def welcome(self, socket: WebSocket) -> None:
         """Serves one page until it is closed or no longer answers."""
         await socket.accept()
-        self._numbers += 1
-        page = Viewer(self, socket, self._numbers, Flow(most=self._most))
+        page = Viewer(self, socket, Flow(most=self._most))
         self.pages.append(page)
         self.controller = self.controller or page
         try:
@@ -72,16 +77,40 @@ class Viewers:
             return {}
         if page is not self.controller:
             raise InputError("another page controls the camera; take the control first")
-        async with self._one_at_a_time:
-            return await self._command(name, arguments)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._ordering, self._command, name, arguments)
+        finally:
+            self._orders += 1
+            await self._look()
+
+    async def look(self) -> None:
+        """Looks at the state again and again, once for all pages."""
+        while True:
+            if self.pages:
+                await self._look()
+            await asyncio.sleep(STATE_PERIOD)
+
+    async def _look(self) -> None:
+        orders = self._orders
+        try:
+            told = await asyncio.get_running_loop().run_in_executor(self._looking, self._state)
+        except Exception as error:  # images go on, whatever a driver says when it is asked
+            told = {**self._told, "banners": [{"bad": True, "line": f"{type(error).__name__}: {error}"}]}
+        if orders == self._orders:  # else it may be of the time before
+            self._told = told
 
     def state_for(self, page: "Viewer") -> dict[str, Any]:
         """The state, and the page's part in it."""
         mine = {"sent": page.flow.sent, "drawn": page.flow.drawn, "dropped": page.flow.dropped}
         return {
-            "state": self._state(),
+            "state": self._told,
             "page": {**mine, "window": page.flow.window, "controls": page is self.controller, "pages": len(self.pages)},
         }
+
+    def close(self) -> None:
+        """Takes no more orders."""
+        self._ordering.shutdown(wait=False, cancel_futures=True)
+        self._looking.shutdown(wait=False, cancel_futures=True)
 
 
 class Viewer:
@@ -92,8 +121,9 @@ class Viewer:
         flow: the images on their way to the page.
     """
 
-    def __init__(self, viewers: Viewers, socket: WebSocket, number: int, flow: Flow) -> None:
-        self._viewers, self._socket, self.number, self.flow = viewers, socket, number, flow
+    def __init__(self, viewers: Viewers, socket: WebSocket, flow: Flow) -> None:
+        self._viewers, self._socket, self.flow = viewers, socket, flow
+        self._orders: asyncio.Queue[tuple[object, str, dict[str, Any]]] = asyncio.Queue(MOST_WAITING)
         self.wake = asyncio.Event()
         self._hidden = False
         self._period = {Kind.RECORDED: 0.0, Kind.RESTORED: 0.0}
@@ -103,7 +133,8 @@ class Viewer:
 
     async def serve(self) -> None:
         """Sends images and states, and hears the page, until one of these ends."""
-        tasks = [asyncio.create_task(work) for work in (self._hear(), self._show(), self._tell(), self._watch())]
+        works = (self._hear(), self._obey(), self._show(), self._tell(), self._watch())
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -116,26 +147,35 @@ class Viewer:
             await asyncio.gather(*tasks, return_exceptions=True)
             with suppress(RuntimeError, OSError, TimeoutError):
                 if self._socket.client_state is WebSocketState.CONNECTED:
-                    await asyncio.wait_for(self._socket.close(), 1)
+                    async with asyncio.timeout(1):
+                        await self._socket.close()
 
     async def _hear(self) -> None:
+        """Hears the page, also while an order of it is carried out; nonsense ends the connection."""
         while True:
-            text = await self._socket.receive_text()
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
             try:
-                said = json.loads(text)
-                name, arguments = (
-                    str(said["do"]),
-                    {key: value for key, value in said.items() if key not in ("do", "id")},
-                )
-            except (ValueError, KeyError, TypeError, RecursionError):
-                raise WebSocketDisconnect(1003) from None
-            if name == "drawn":
-                self.flow.acknowledge(int(arguments["serial"]), bool(arguments["drawn"]), time.monotonic())
-                self.wake.set()
-            elif name == "look":
-                self._look(arguments)
-            else:
-                await self._answer(said.get("id"), name, arguments)
+                said = json.loads(message["text"])
+                name, number = str(said.pop("do")), said.pop("id", None)
+                if name == "drawn":
+                    self.flow.acknowledge(int(said["serial"]), bool(said["drawn"]), time.monotonic())
+                    self.wake.set()
+                elif name == "look":
+                    self._look(said)
+                else:
+                    self._orders.put_nowait((number, name, said))
+            except (
+                ValueError,
+                LookupError,
+                TypeError,
+                AttributeError,
+                OverflowError,
+                RecursionError,
+                asyncio.QueueFull,
+            ):
+                return
 
     def _look(self, wishes: dict[str, Any]) -> None:
         """How fast the page wants images, and whether anybody sees it."""
@@ -146,12 +186,16 @@ class Viewer:
                 self._period[kind] = 1 / rate
         self.wake.set()
 
-    async def _answer(self, number: object, name: str, arguments: dict[str, Any]) -> None:
-        try:
-            answer = {"answer": number, **await self._viewers.order(self, name, arguments)}
-        except InputError as error:
-            answer = {"answer": number, "error": str(error)}
-        await self._send(json.dumps(answer))
+    async def _obey(self) -> None:
+        """Has the page's orders carried out, one after the other."""
+        while True:
+            number, name, arguments = await self._orders.get()
+            try:
+                answer = {"answer": number, **await self._viewers.order(self, name, arguments)}
+            except InputError as error:
+                answer = {"answer": number, "error": str(error)}
+            await self._send_state()
+            await self._send(json.dumps(answer))
 
     async def _show(self) -> None:
         """Sends the newest images, each once, the kind that has waited longest first."""
@@ -159,7 +203,8 @@ class Viewer:
             self.wake.clear()
             delay = await self._send_newest()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wake.wait(), delay)
+                async with asyncio.timeout(delay):  # in Python 3.11, `wait_for` can swallow that the task is cancelled
+                    await self.wake.wait()
 
     async def _send_newest(self) -> float | None:
         """Sends what may be sent now; returns s until something may be sent without being woken up."""
@@ -178,8 +223,12 @@ class Viewer:
 
     async def _tell(self) -> None:
         while True:
-            await self._send(json.dumps(self._viewers.state_for(self)))
+            await self._send_state()
             await asyncio.sleep(STATE_PERIOD)
+
+    async def _send_state(self) -> None:
+        if (told := self._viewers.state_for(self))["state"]:
+            await self._send(json.dumps(told))
 
     async def _watch(self) -> None:
         """Ends when the page has not acknowledged an image for too long."""
@@ -189,5 +238,5 @@ class Viewer:
     async def _send(self, what: str | bytes) -> None:
         """Sends one message, or raises TimeoutError where the page takes nothing for too long."""
         async with self._sending:
-            sending = self._socket.send_text(what) if isinstance(what, str) else self._socket.send_bytes(what)
-            await asyncio.wait_for(sending, PATIENCE)
+            async with asyncio.timeout(PATIENCE):
+                await (self._socket.send_text(what) if isinstance(what, str) else self._socket.send_bytes(what))

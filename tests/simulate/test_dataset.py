@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -99,17 +100,29 @@ def test_layout_of_a_shard(made: SimulatedSet) -> None:
         assert file["exposure/cycles"][()].tolist() == [2, 16, 1024]
         assert file["exposure/white_rate"][()] == pytest.approx([5e6, 2e7])
         assert {"pde", "dark_count_rate", "crosstalk"} <= set(file["sensor"])
-        for scale in SCALES:
+        for scale in (4, 16):
             assert file[f"targets/x{scale}"].shape == (8, scale * SHAPE[0], scale * SHAPE[1])
 
 
 def test_targets_are_block_means_of_the_largest(made: SimulatedSet) -> None:
     for file in shards(made):
         scene = file["targets/x16"][()].astype(np.float64)
-        for scale in SCALES:
-            side = 16 // scale
-            means = scene.reshape(len(scene), scale * SHAPE[0], side, scale * SHAPE[1], side).mean(axis=(2, 4))
-            assert file[f"targets/x{scale}"][()] == pytest.approx(means, rel=2**-11 + 1e-6, abs=2**-24)
+        means = scene.reshape(len(scene), 4 * SHAPE[0], 4, 4 * SHAPE[1], 4).mean(axis=(2, 4))
+        assert file["targets/x4"][()] == pytest.approx(means, rel=2**-11 + 1e-6, abs=2**-24)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_targets_that_are_not_stored_are_block_means_of_the_next_that_is(made: SimulatedSet, scale: int) -> None:
+    targets = PairDataset(made.folder, scale)[7].targets
+    with h5py.File(made.folder / "shard-00000.h5") as file:
+        stored = {each: file[f"targets/x{each}"][7].astype(np.float64) for each in (4, 16)}
+        white = file["exposure/white_rate"][0]
+    assert list(targets) == [each for each in SCALES[::-1] if each <= scale]
+    for each, target in targets.items():
+        source = 4 if each <= 4 else 16
+        side = source // each
+        means = stored[source].reshape(each * SHAPE[0], side, each * SHAPE[1], side).mean(axis=(1, 3))
+        assert target[0].numpy() == pytest.approx(white * means, rel=1e-6)
 
 
 def test_counts_are_within_saturation(made: SimulatedSet) -> None:
@@ -271,7 +284,7 @@ def test_a_set_is_verified(tmp_path: Path) -> None:
     assert verify_set(made.folder, lambda done, total: told.append((done, total))) == []
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     with h5py.File(made.folder / "shard-00001.h5", "r+") as file:
-        file["targets/x2"][1, 0, 0] += 1
+        file["targets/x4"][1, 0, 0] += 1
     (made.folder / "shard-00002.h5").unlink()
     (made.folder / "shard-00003.h5").write_bytes(b"no HDF5")
     wrong = verify_set(made.folder)
@@ -293,8 +306,8 @@ def test_checksums_are_of_contents_and_not_of_bytes(tmp_path: Path) -> None:
     list(made.write())
     with h5py.File(made.folder / "shard-00000.h5") as file:
         digest = hashlib.sha256()
-        for name in ("counts", *(f"targets/x{scale}" for scale in SCALES)):
-            values = file[name][1]
+        for name, place in (("counts", "counts"), ("x4", "targets/x4"), ("x16", "targets/x16")):
+            values = file[place][1]
             digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode() + values.tobytes())
     assert (made.folder / "scenes.sha256").read_text().split()[1] == digest.hexdigest()
 
@@ -354,8 +367,6 @@ def test_pairs_are_what_was_stored(made: SimulatedSet, scale: int) -> None:
     assert list(pair.targets) == [s for s in reversed(SCALES) if s <= scale]
     with h5py.File(made.folder / "shard-00002.h5") as file:
         assert np.array_equal(pair.counts[0].numpy(), file["counts"][1, 1, 2])
-        for each, target in pair.targets.items():
-            assert target[0].numpy() == pytest.approx(2e7 * file[f"targets/x{each}"][1].astype(np.float32))
     assert pair.model.sensor.pde.shape == (1, *SHAPE)
     assert torch.equal(pair.model.sensor.pde[0], made.maker.sensor.pde)
     assert pair.model.sensor.binary
@@ -378,6 +389,46 @@ def test_batches_have_one_exposure_and_cover_the_set_once(made: SimulatedSet) ->
         assert pair.counts.shape == (len(batch), *SHAPE)
         assert pair.targets[2].shape == (len(batch), 2 * SHAPE[0], 2 * SHAPE[1])
         assert pair.model.sensor.pde.shape == (len(batch), *SHAPE)
+
+
+def test_batches_keep_to_some_shards_at_a_time(tmp_path: Path) -> None:
+    """So that an epoch opens each file about once."""
+    made = small_set(tmp_path / "set", scenes=40, per_shard=1)
+    list(made.write())
+    pairs = PairDataset(made.folder, 1)
+    items = [item % 40 for batch in pairs.batches(8, torch.Generator().manual_seed(0)) for item in batch]
+    groups = [set(part) for part in np.split(np.array(items), [16 * 6, 32 * 6])]
+    assert [len(group) for group in groups] == [16, 16, 8]
+    assert set.union(*groups) == set(range(40))
+
+
+def test_files_stay_open_and_each_process_has_its_own(made: SimulatedSet) -> None:
+    pairs = PairDataset(made.folder, 4)
+    first = pairs[3]
+    elsewhere = list(DataLoader(pairs, sampler=[3, 29], collate_fn=joined, num_workers=2))  # forked
+    copied = pickle.loads(pickle.dumps(pairs))
+    for pair in (elsewhere[0], copied[3]):
+        assert torch.equal(pair.counts, first.counts)
+        assert torch.equal(pair.targets[4], first.targets[4])
+
+
+def test_finer_arrays_count_what_they_see_of_the_same_scene(made: SimulatedSet) -> None:
+    """The same counts each time, and on average those expected: within 4.5 standard deviations."""
+    finer = PairDataset(made.folder, 4, finer=4)
+    item = finer.item(2, 1, 17)
+    pair, scene = finer[item], PairDataset(made.folder, 16)[item]
+    assert torch.equal(pair.counts, finer[item].counts)
+    assert pair.counts.shape == (1, 4 * SHAPE[0], 4 * SHAPE[1])
+    assert list(pair.targets) == [4, 2, 1]
+    assert torch.equal(pair.targets[4], scene.targets[16])
+    assert torch.equal(pair.model.sensor.pde[0, ::4, ::4], scene.model.sensor.pde[0])
+    expected = pair.model.expected_counts(pair.targets[1]).double()
+    variance = float((expected * (1 - expected / 1024)).sum()) * 1.03
+    assert abs(float(pair.counts.sum() - expected.sum())) < 4.5 * variance**0.5
+    others = [finer[finer.item(2, 0, 17)], finer[finer.item(2, 1, 18)], PairDataset(made.folder, 1, 4)[item]]
+    assert [torch.equal(pair.counts, other.counts) for other in others] == [False, False, True]
+    with pytest.raises(InputError, match="scale of the finer array 32"):
+        PairDataset(made.folder, 8, finer=4)
 
 
 def test_pairs_of_different_exposure_are_not_joined(made: SimulatedSet) -> None:
