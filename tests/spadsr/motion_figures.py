@@ -265,13 +265,15 @@ def measured(sequence: Sequence, white: float, restorer: Restorer) -> Figures:
     return Figures(summed(still), full, best, quality(light), quality(finer), covered, error, *said)
 
 
-def followed(blocks: Blocks, reach: tuple[int, int], restorer: Restorer) -> tuple[Merged, Merged | None, Verdict]:
+def followed(
+    blocks: Blocks, reach: tuple[int, int], restorer: Restorer, turning: bool = True
+) -> tuple[Merged, Merged | None, Verdict]:
     """Blocks merged along the path that their counts tell, on pixels and on cells; local motion up to `reach`."""
 
     def painted(some: Blocks, poses: Floats) -> Seen:
         return seen_of(restored(merge(some, poses), restorer)[0], FINE)
 
-    path = estimate_path(blocks, painter=painted)
+    path = estimate_path(blocks, turning=turning, painter=painted)
     verdict = judge(blocks, path)
     poses, used = verdict.path.poses, verdict.used
     blocks = blocks.without(verdict.hot)
@@ -309,7 +311,8 @@ def _told(blocks: Blocks, sensor: Sensor) -> Blocks:
 def bars(white: float, restorer: Restorer) -> Iterator[str]:
     """How much of bars finer than pixels is there, and of the coarse ones that pixels take them for; a line a period.
 
-    Bands of bars across the columns, with dots beside them: a path over bars alone is not known along them.
+    Bands of bars across the columns, with dots beside them: a path over bars alone is not known along them. Bars that
+    pixels take for coarser ones seem to move against the scene, some bands more than others: as if the array turned.
     """
     size = [side * FINE + 2 * MARGIN for side in SHAPE]
     scene, height = np.empty(size, np.float32), SHAPE[0] * FINE / len(PERIODS)
@@ -327,7 +330,7 @@ def bars(white: float, restorer: Restorer) -> Iterator[str]:
     sensor, path, peak = binary_array(2), shake(4, 4), -np.log1p(-white)
     blocks = counted(seen_along(scene, path), white, sensor, 3)
     still = counted(seen_along(scene, 0 * path), white, sensor, 4)
-    merged, fine, _ = followed(blocks, (0, 0), restorer)
+    merged, fine, _ = followed(blocks, (0, 0), restorer, turning=False)
     assert fine is not None
     light, sd = restored(merged, restorer)
     pictures = restored(merge(still, 0 * path), restorer)[0], light, sharpened(light, sd, fine)
