@@ -1,9 +1,10 @@
 """Comparison of methods on the same counts in one run: the quality, the time and the size of each."""
 
 import statistics
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,6 @@ from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.bench.network_speed import gmac, parameters
-from spadsr.bench.timing import timed
 from spadsr.evaluation.baselines import enlarge
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, evaluate
@@ -55,6 +55,7 @@ def compare(
     seed: int,
     limit: int | None,
     progress: Report,
+    executor: Executor | None = None,
 ) -> Comparison:
     """Compares baselines, by their names, and networks on the same counts of all pictures; arguments as of `evaluate`.
 
@@ -69,21 +70,20 @@ def compare(
         methods[name] = up_to(max(restorer.network.scales), methods[name])
     if OURS in networks and max(condition.scale for condition in conditions) > 4:
         methods[OURS_ENLARGED] = up_to(4, methods[OURS])
-    taken: defaultdict[str, list[float]] = defaultdict(list)
-    timed = {name: _timed(method, taken[name]) for name, method in methods.items()}
-    evaluation = evaluate(pictures, conditions, timed, seed, limit, progress)
-    costs = {name: Cost(statistics.median(seconds), *_size(networks.get(name))) for name, seconds in taken.items()}
+    evaluation = evaluate(pictures, conditions, methods, seed, limit, progress, executor)
+    seconds = {name: statistics.median(taken) for name, taken in evaluation.seconds.items()}
+    costs = {name: Cost(seconds[name], *_size(networks.get(name))) for name in methods}
     return Comparison(evaluation, costs)
 
 
 def up_to(highest: int, method: Method) -> Method:
     """The method, but above the scale `highest` its answer there, enlarged bicubically and without error bars."""
+    return partial(_up_to, highest, method)
 
-    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
-        answer = method(counts, model, min(scale, highest))
-        return answer if scale <= highest else Answer(enlarge(answer.rate, scale // highest))
 
-    return restore
+def _up_to(highest: int, method: Method, counts: Counts, model: ForwardModel, scale: int) -> Answer:
+    answer = method(counts, model, min(scale, highest))
+    return answer if scale <= highest else Answer(enlarge(answer.rate, scale // highest))
 
 
 def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
@@ -99,17 +99,6 @@ def distinct_names(files: Iterable[Path]) -> dict[str, Path]:
             raise InputError(f"{file}: {name} is taken; rename the file")
         named[name] = file
     return named
-
-
-def _timed(method: Method, taken: list[float]) -> Method:
-    """The method, which adds the seconds of each image to `taken`."""
-
-    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
-        answer, seconds = timed(lambda: method(counts, model, scale))
-        taken.append(seconds)
-        return answer
-
-    return restore
 
 
 def _size(restorer: Restorer | None) -> tuple[int, float] | tuple[()]:

@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from spadsr.cli.console import progress, say, table, warn, write_json
-from spadsr.cli.options import Device, JsonFile, ManyPeers, Quiet, Seed, Weights, frames_of, modes_named, numbers
+from spadsr.cli.options import (
+    Device,
+    JsonFile,
+    ManyPeers,
+    Quiet,
+    Scheduler,
+    Seed,
+    Sharers,
+    Weights,
+    executor_for,
+    frames_of,
+    modes_named,
+    numbers,
+)
 from spadsr.provenance import command_line
 
 bench = typer.Typer(help="Measure speed, as ratios within one run, and quality, side by side.", no_args_is_help=True)
@@ -132,6 +145,8 @@ def bench_quality(
         str | None, typer.Option(help="bit depths b, 0 to 16, instead of frames: N = 2^b, comma-separated")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1, max=1_000_000)] = None,
+    workers: Sharers = 1,
+    scheduler: Scheduler = None,
     device: Device = "cpu",
     seed: Seed = 0,
     json_file: JsonFile = None,
@@ -157,8 +172,8 @@ def bench_quality(
         for condition in conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
     ]
     names = [name.strip() for name in baselines.split(",") if name.strip()]
-    with progress("measuring") as report:
-        done = compare(images, conditions, names, networks, seed, limit, report)
+    with executor_for(workers, scheduler) as executor, progress("measuring") as report:
+        done = compare(images, conditions, names, networks, seed, limit, report, executor)
     for path, reason in done.evaluation.skipped.items():
         warn(f"skipped {path}: {reason}")
     checksums = {name: restorer.checksum for name, restorer in networks.items()}

@@ -11,8 +11,11 @@ from spadsr.cli.options import (
     JsonFile,
     Mode,
     Quiet,
+    Scheduler,
     Seed,
+    Sharers,
     Weights,
+    executor_for,
     frames_of,
     numbers,
 )
@@ -40,6 +43,8 @@ def evaluate(
     ] = "bicubic,tv,spadsr",
     limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1, max=1_000_000)] = None,
     weights: Weights = None,
+    workers: Sharers = 1,
+    scheduler: Scheduler = None,
     device: Device = "cpu",
     seed: Seed = 0,
     json_file: JsonFile = None,
@@ -59,8 +64,8 @@ def evaluate(
     sums = numbers(frames, int) if bits is None else frames_of(bits)
     conditions = conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
     named = methods_named([name.strip() for name in methods.split(",")], {"spadsr": restorer})
-    with progress("measuring") as report:
-        measured = run(images, conditions, named, seed, limit, report)
+    with executor_for(workers, scheduler) as executor, progress("measuring") as report:
+        measured = run(images, conditions, named, seed, limit, report, executor)
     for path, reason in measured.skipped.items():
         warn(f"skipped {path}: {reason}")
     header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}

@@ -6,6 +6,7 @@ They are what a careful user would do without a network.
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -43,11 +44,11 @@ def bicubic(counts: Counts, model: ForwardModel, scale: int) -> Picture:
 
 def denoised(denoiser: Denoiser) -> Baseline:
     """The baseline that denoises counts stabilised to one variance, and enlarges the unbiased inverse bicubically."""
+    return partial(_denoised, denoiser)
 
-    def restore(counts: Counts, model: ForwardModel, scale: int) -> Picture:
-        return enlarge(_rate(denoised_counts(counts, model, denoiser), model), scale)
 
-    return restore
+def _denoised(denoiser: Denoiser, counts: Counts, model: ForwardModel, scale: int) -> Picture:
+    return enlarge(_rate(denoised_counts(counts, model, denoiser), model), scale)
 
 
 def bm3d(noisy: Floats, sigma: float, mean_counts: float) -> Floats:

@@ -1,15 +1,22 @@
 """Measures methods against each other on pictures: simulated counts in, restored pictures out, errors measured."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+import pickle
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
 
 from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
+from noise_model.executors import results, stop_asked
 from noise_model.forward_model import ForwardModel
 from noise_model.image_files import photograph
 from noise_model.plain_text import encodable
@@ -20,6 +27,7 @@ from spadsr.evaluation.metrics import Radiometry, block_mean, coverage, psnr, ss
 
 _SMALLEST = 64  # pixels on a side: at x16 four native pixels remain
 _NATIVE = 128  # at most, on a side
+_TASKS = 64  # at most, nearly, that pictures are shared out in
 
 
 @dataclass(frozen=True)
@@ -89,17 +97,29 @@ class Evaluation:
         rows: one for every picture, condition and method.
         radiometry: of every condition and method, pooled over the pictures.
         skipped: files that are not pictures, and why.
+        seconds: that each image took, by method.
     """
 
     rows: list[Row] = field(default_factory=list)
     radiometry: dict[tuple[Condition, str], Radiometry] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, list[float]] = field(default_factory=dict)
 
-    def add(self, recording: RecordedPicture, method: str, answer: Answer) -> None:
+    def add(self, recording: RecordedPicture, method: str, answer: Answer, seconds: float) -> None:
         """Measures a method's answer to a recording."""
+        self.seconds.setdefault(method, []).append(seconds)
         self.rows.append(recording.row(method, answer))
         radiometry = self.radiometry.setdefault((recording.condition, method), Radiometry())
         radiometry.add(answer.rate / np.float32(recording.white), recording.truth)
+
+    def join(self, other: Self) -> None:
+        """Takes over what was measured of other pictures."""
+        self.rows += other.rows
+        self.skipped |= other.skipped
+        for method, seconds in other.seconds.items():
+            self.seconds.setdefault(method, []).extend(seconds)
+        for key, radiometry in other.radiometry.items():
+            self.radiometry.setdefault(key, Radiometry()).join(radiometry)
 
 
 def evaluate(
@@ -109,6 +129,7 @@ def evaluate(
     seed: int = 0,
     limit: int | None = None,
     progress: Report = silent,
+    executor: Executor | None = None,
 ) -> Evaluation:
     """Runs every method on every picture of a folder under every condition.
 
@@ -119,27 +140,79 @@ def evaluate(
     Args:
         limit: the number of pictures to use, the first ones; None uses all.
         progress: called with the number of rows done and that of all.
+        executor: measures the pictures; without one this process does.
 
     Raises:
         InputError: no folder, no picture in it, or a flux that the array cannot reach.
+        SchedulerLost: as `noise_model.executors.results`.
     """
     from simulate.scenes import photographs
 
-    white = {condition: condition.white_rate() for condition in conditions}
+    task = _Task(folder, tuple(conditions), {each: each.white_rate() for each in conditions}, dict(methods), seed)
     source, corrupt = photographs(folder, seed=0)
-    result = Evaluation(skipped={str(path): "cannot be read as an image" for path in corrupt})
     paths = source.paths[:limit]
-    for path, picture in usable(paths, result.skipped):
-        for condition in conditions:
-            recording = _recorded(
-                encodable(path.relative_to(folder).as_posix()), picture, condition, white[condition], seed
-            )
-            for name, method in methods.items():
-                result.add(recording, name, method(recording.counts, recording.model, condition.scale))
-                progress(len(result.rows), len(paths) * len(conditions) * len(methods))
+    rows, number = len(paths) * len(conditions) * len(methods), itertools.count(1)
+    found = list(_measured(task, list(enumerate(paths)), executor, lambda: progress(next(number), rows)))
+    result = Evaluation(skipped={str(path): "cannot be read as an image" for path in corrupt})
+    for _, measured in sorted(found, key=lambda each: each[0]):
+        result.join(measured)
     if not result.rows:
         raise InputError(f"{folder}: no usable picture; expected images of at least {_SMALLEST} pixels a side")
     return result
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is measured of every picture."""
+
+    folder: Path
+    conditions: tuple[Condition, ...]
+    white: dict[Condition, float]
+    methods: dict[str, Method]
+    seed: int
+
+    def measure(self, path: Path, tick: Callable[[], None]) -> Evaluation:
+        """Measures one picture; `tick` is called after each row."""
+        result = Evaluation()
+        name = encodable(path.relative_to(self.folder).as_posix())
+        for _, picture in usable([path], result.skipped):
+            for condition in self.conditions:
+                recording = _recorded(name, picture, condition, self.white[condition], self.seed)
+                for method, restore in self.methods.items():
+                    began = time.perf_counter()
+                    answer = restore(recording.counts, recording.model, condition.scale)
+                    result.add(recording, method, answer, time.perf_counter() - began)
+                    tick()
+        return result
+
+
+def _measured(
+    task: _Task, paths: list[tuple[int, Path]], executor: Executor | None, tick: Callable[[], None]
+) -> Iterator[tuple[int, Evaluation]]:
+    """The measurements of each picture, with its number, as they are done."""
+    if executor is None:
+        yield from ((number, task.measure(path, tick)) for number, path in paths)
+        return
+    pickled = pickle.dumps(task)  # once: networks are large
+    some = max(1, len(paths) // _TASKS)
+    parts = [paths[start : start + some] for start in range(0, len(paths), some)]
+    for found in results(executor, _measure, [(pickled, part) for part in parts]):
+        for _ in range(sum(len(measured.rows) for _, measured in found)):
+            tick()
+        yield from found
+
+
+def _measure(pickled: bytes, paths: list[tuple[int, Path]]) -> list[tuple[int, Evaluation]]:
+    """Measures pictures in a process of an executor."""
+    torch.set_num_threads(1)
+    task = _unpickled(pickled)
+    return [(number, task.measure(path, lambda: None)) for number, path in paths if not stop_asked()]
+
+
+@lru_cache(maxsize=1)
+def _unpickled(pickled: bytes) -> _Task:
+    task: _Task = pickle.loads(pickled)
+    return task
 
 
 def scene(picture: Picture, scale: int) -> Picture:

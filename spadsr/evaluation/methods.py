@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -47,22 +48,19 @@ def methods_named(
         InputError: no such method.
     """
     baselines = {**BASELINES, **{name: enlarged_by(name) for name in ENLARGERS}}
-    known: dict[str, Method] = {name: _without_uncertainty(baseline) for name, baseline in baselines.items()}
-    known |= {name: _network(restorer) for name, restorer in networks.items()}
+    known: dict[str, Method] = {name: partial(_without_uncertainty, each) for name, each in baselines.items()}
+    known |= {name: partial(_restored, restorer) for name, restorer in networks.items()}
     unknown = [name for name in names if name not in known]
     if unknown:
         raise InputError(f"{unknown[0]}: no such method; choose from {', '.join(known)}", argument)
     return {name: known[name] for name in names}
 
 
-def _without_uncertainty(baseline: Baseline) -> Method:
-    return lambda counts, model, scale: Answer(baseline(counts, model, scale))
+def _without_uncertainty(baseline: Baseline, counts: Counts, model: ForwardModel, scale: int) -> Answer:
+    return Answer(baseline(counts, model, scale))
 
 
-def _network(restorer: Restorer) -> Method:
-    def restore(counts: Counts, model: ForwardModel, scale: int) -> Answer:
-        image = torch.from_numpy(np.asarray(counts))[None]
-        rate, uncertainty, factor = (part[0].cpu().numpy() for part in restorer.answer(image, model, scale))
-        return Answer(rate, uncertainty, float(factor))
-
-    return restore
+def _restored(restorer: Restorer, counts: Counts, model: ForwardModel, scale: int) -> Answer:
+    image = torch.from_numpy(np.asarray(counts))[None]
+    rate, uncertainty, factor = (part[0].cpu().numpy() for part in restorer.answer(image, model, scale))
+    return Answer(rate, uncertainty, float(factor))

@@ -1,6 +1,7 @@
 """Metrics of an answer against the truth: fidelity, radiometry, coverage of its intervals. Rates are over white."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +53,12 @@ class Radiometry:
         place = np.clip((rate.ravel() + 1) * 512, 0, self._BINS - 1).astype(np.int64)  # -1 to 3 whites
         for total, values in ((self.pixels, None), (self.answer, rate.ravel()), (self.truth, truth.ravel())):
             total += np.bincount(place, values, minlength=self._BINS)
+
+    def join(self, other: Self) -> None:
+        """Takes over the pixels of other pictures."""
+        self.pixels += other.pixels
+        self.answer += other.answer
+        self.truth += other.truth
 
     @property
     def total_ratio(self) -> float:

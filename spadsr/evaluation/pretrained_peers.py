@@ -4,7 +4,7 @@ They were trained on display pictures with little noise, so counts go through BM
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -50,12 +50,12 @@ def enlarged_by(name: str) -> Baseline:
     Raises:
         InputError: when run, where the packages are not installed.
     """
+    return partial(_enlarged, name)
 
-    def restore(counts: Counts, model: ForwardModel, scale: int) -> Picture:
-        net = _loaded(name)
-        return enlarge(denoised(bm3d)(counts, model, 1), scale, ENLARGERS[name], net)
 
-    return restore
+def _enlarged(name: str, counts: Counts, model: ForwardModel, scale: int) -> Picture:
+    net = _loaded(name)
+    return enlarge(denoised(bm3d)(counts, model, 1), scale, ENLARGERS[name], net)
 
 
 def enlarge(rate: Picture, scale: int, enlarger: Enlarger, net: Any) -> Picture:

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from noise_model.errors import InputError
+from noise_model.executors import local_processes
 from noise_model.forward_model import ForwardModel
 from spadsr.evaluation.conditions import Condition, conditions_of
 from spadsr.evaluation.evaluate import Evaluation, Row, evaluate, scene
@@ -125,6 +126,24 @@ def test_the_same_seed_gives_the_same_counts_whatever_else_is_measured(pictures:
     one = evaluate(pictures, conditions[-1:], bicubic, limit=2)
     assert [row for row in all_of_them.rows if row.condition == conditions[-1]][:2] == one.rows
     assert evaluate(pictures, conditions[-1:], bicubic, seed=1, limit=2).rows != one.rows
+
+
+def test_several_processes_measure_the_same(pictures: Path, small_weights: Path) -> None:
+    """In the order of the pictures, and with every row counted."""
+    methods = methods_named(["bicubic", "tv", "spadsr"], {"spadsr": load_restorer(small_weights)})
+    conditions = conditions_of("binary", [2], [0.2], [4, 16])
+    alone = evaluate(pictures, conditions, methods)
+    seen: list[tuple[int, int]] = []
+    with local_processes(2) as executor:
+        shared = evaluate(pictures, conditions, methods, progress=lambda *at: seen.append(at), executor=executor)
+    assert shared.rows == alone.rows
+    assert [total.total_ratio for total in shared.radiometry.values()] == pytest.approx(
+        [total.total_ratio for total in alone.radiometry.values()], rel=1e-12
+    )
+    assert {method: len(seconds) for method, seconds in shared.seconds.items()} == {
+        method: len(seconds) for method, seconds in alone.seconds.items()
+    }
+    assert [done for done, _ in seen] == list(range(1, len(alone.rows) + 1))
 
 
 def test_progress_counts_rows(pictures: Path) -> None:
