@@ -269,36 +269,68 @@ def line_sums(
     windows: NDArray[np.int64],
     level: float,
     dispersion: float,
-    chi_squared: Floats,
+    sums: Floats,
+    squares: Floats,
+    chi_squared: NDArray[np.float32],
 ) -> None:
-    """Fills in chi-squared (n, H, W) of smoothed counts (G, H, W) along lines of one velocity, for windows (n, 2).
+    """Fills in chi-squared (n, H, W) of smoothed counts along lines of one velocity, for windows (n, 2).
 
     The variance of the counts is `dispersion` times their mean, which is taken for `level` or more.
-    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match. A line
-    that leaves the array keeps its last value.
+    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match.
+
+    Args:
+        light: (G, H + 2 a, W + 2 b), with margins that are wide enough for all lines, and a pixel wider.
+        sums, squares: (G + 1, H, W), where the kernel works.
     """
-    blocks, height, width = light.shape
-    sums, squares, weights = np.zeros(blocks + 1), np.zeros(blocks + 1), np.zeros(blocks + 1)
-    for row in range(height):
-        for column in range(width):
-            for block in range(blocks):
-                y = min(max(row + down * times[block], 0.0), height - 1.0)
-                x = min(max(column + right * times[block], 0.0), width - 1.0)
-                top, left = min(int(y), height - 2), min(int(x), width - 2)
-                below, across = y - top, x - left
-                upper = light[block, top, left] * (1 - across) + light[block, top, left + 1] * across
-                lower = light[block, top + 1, left] * (1 - across) + light[block, top + 1, left + 1] * across
-                value = upper * (1 - below) + lower * below
-                less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
-                sums[block + 1] = sums[block] + value / less
-                squares[block + 1] = squares[block] + value * value / less
-                weights[block + 1] = weights[block] + 1 / less
-            for n in range(len(windows)):
-                first, last = windows[n, 0], windows[n, 1]
-                total, weight = sums[last] - sums[first], weights[last] - weights[first]
-                mean = total / weight
-                excess = max(squares[last] - squares[first] - total * mean, 0.0)
-                chi_squared[n, row, column] = excess / (max(mean, level) * dispersion * _SMOOTHED_VARIANCE)
+    blocks = len(light)
+    height, width = sums.shape[1:]
+    corner = (light.shape[1] - height) // 2, (light.shape[2] - width) // 2
+    weights = np.zeros(blocks + 1)
+    for block in range(blocks):
+        y, x = corner[0] + down * times[block], corner[1] + right * times[block]
+        top, left = int(y), int(x)
+        below, across = y - top, x - left
+        less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
+        weights[block + 1] = weights[block] + 1 / less
+        for row in range(height):
+            upper, lower = light[block, top + row, left:], light[block, top + row + 1, left:]
+            before, total = sums[block, row], sums[block + 1, row]
+            square_before, square = squares[block, row], squares[block + 1, row]
+            for column in range(width):
+                first = upper[column] + (lower[column] - upper[column]) * below
+                second = upper[column + 1] + (lower[column + 1] - upper[column + 1]) * below
+                value = first + (second - first) * across
+                total[column] = before[column] + value / less
+                square[column] = square_before[column] + value * value / less
+    for n in range(len(windows)):
+        start, stop = windows[n, 0], windows[n, 1]
+        weight, scale = weights[stop] - weights[start], 1 / (dispersion * _SMOOTHED_VARIANCE)
+        for row in range(height):
+            for column in range(width):
+                total_here = sums[stop, row, column] - sums[start, row, column]
+                mean = total_here / weight
+                excess = squares[stop, row, column] - squares[start, row, column] - total_here * mean
+                chi_squared[n, row, column] = max(excess, 0.0) * scale / max(mean, level)
+
+
+@compiled
+def keep_better(
+    chi_squared: NDArray[np.float32], cost: Floats, down: float, right: float, best: Floats, velocity: Floats
+) -> None:
+    """Takes a velocity where chi-squared (n, H, W), and what the velocity costs (n,), are less than the best so far.
+
+    Args:
+        best, velocity: (n, H, W) and (n, 2, H, W), changed in place.
+    """
+    windows, height, width = chi_squared.shape
+    for n in range(windows):
+        for row in range(height):
+            for column in range(width):
+                value = chi_squared[n, row, column] + cost[n]
+                if value < best[n, row, column]:
+                    best[n, row, column] = value
+                    velocity[n, 0, row, column] = down
+                    velocity[n, 1, row, column] = right
 
 
 @compiled

@@ -9,8 +9,10 @@ Source: Wedderburn, Biometrika 61 (1974) 439.
 
 import math
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
@@ -51,3 +53,12 @@ def light_of(law: Law, mean: Floats) -> Floats:
     """The light that leads to mean counts of a frame."""
     rows = np.interp(mean, law.mean, np.arange(len(law.mean)))
     return np.asarray(np.square(rows / law.rows))
+
+
+def typical_frames(frames: NDArray[Any]) -> int:
+    """About as many frames as a cell that pixels looked at has in the mean.
+
+    They are a power of two: laws of few numbers of frames are needed, and kept.
+    """
+    looked = frames[frames > 0]
+    return 1 << round(np.log2(looked.mean())) if looked.size else 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from noise_model.arrays import Floats, Picture
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.kernels import Law, Seen
-from spadsr.motion.law import law_of, light_of
+from spadsr.motion.law import law_of, light_of, typical_frames
 from spadsr.motion.merging import summed
 
 Singles: TypeAlias = NDArray[np.float32]
@@ -62,7 +62,7 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: i
     sums = summed(blocks, poses, scale)
     frames, counts = sums.frames.astype(np.float32), sums.counts.astype(np.float32)
     mean = float(sums.counts.sum() / max(sums.frames.sum(), 1))
-    law = law_of(blocks.model(_typical(sums.frames)), _BRIGHTEST * mean)
+    law = law_of(blocks.model(typical_frames(sums.frames)), _BRIGHTEST * mean)
     if width is None:
         width = _WIDER * _best_width(frames, counts, scale, law)
     gains = sums.gains / float(blocks.sensor.mean_pde)
@@ -70,15 +70,6 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: i
     share = np.maximum(share, 1e-9)
     light = np.maximum(light_of(law, measured / share) - dark / share, 0) / np.maximum(gain / share, _LEAST_GAIN)
     return Seen(np.where(share > _LEAST_SHARE * share.mean(), light, np.nan), scale, 0.5, width)
-
-
-def _typical(frames: NDArray[np.int64]) -> int:
-    """About as many frames as a cell that pixels looked at has in the mean.
-
-    They are a power of two: laws of few numbers of frames are needed, and kept.
-    """
-    looked = frames[frames > 0]
-    return 1 << round(np.log2(looked.mean())) if looked.size else 1
 
 
 def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float:
@@ -105,7 +96,8 @@ def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float
 def _blurred(width: float, *images: Floats | Singles) -> Singles:
     """Images (n, s H, s W) smoothed by a Gaussian of `width` of their own pixels."""
     together = np.stack(images, axis=-1).astype(np.float32, copy=False)
-    return np.moveaxis(cv2.GaussianBlur(together, (0, 0), width, borderType=cv2.BORDER_REFLECT), -1, 0)
+    blurred = np.asarray(cv2.GaussianBlur(together, (0, 0), width, borderType=cv2.BORDER_REFLECT), np.float32)
+    return np.moveaxis(blurred, -1, 0)
 
 
 def _own_share(width: float) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from moving_scenes import (
+    MARGIN,
     SECONDS,
     SHAPE,
     MovingScene,
@@ -28,8 +29,9 @@ from noise_model.sensor import PLACES, Exposure, Sensor
 from simulate.moving import sample_moving
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
+from spadsr.motion.fine import sharpened
 from spadsr.motion.kernels import Explained, bend_evidence, explain_counts
-from spadsr.motion.merging import merge, pixels_of
+from spadsr.motion.merging import Merged, merge, pixels_of
 from spadsr.motion.path import Path, block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
@@ -339,3 +341,54 @@ def test_counts_of_a_flow_are_gathered_along_it_and_those_at_rest_summed() -> No
     error = gathered.counts / np.maximum(gathered.frames, 1) - truth
     plain = flowing.counts.sum(axis=0) / flowing.frames.sum() - truth
     assert np.square(error[looked]).mean() < 0.5 * np.square(plain[looked]).mean()
+
+
+def cells(light: np.ndarray, frames: np.ndarray, seed: int) -> Merged:
+    """Counts of an ideal binary array in cells (s H, s W), of the light of a frame that each of them saw."""
+    rng, blank = np.random.default_rng(seed), torch.zeros(light.shape)
+    counts = rng.binomial(frames, -np.expm1(-light))
+    sensor = Sensor("ideal", blank + 0.5, blank, dead_time=0.0, counter_bits=1)
+    return Merged(counts.astype(np.uint32), frames.astype(np.uint32), sensor, SECONDS, 4)
+
+
+def test_detail_is_what_wieners_filter_makes_of_even_counts() -> None:
+    """Where light, uncertainty and frames are even, the update is a filter of residuals, in closed form."""
+    light, sd, frames = np.full((96, 80), 0.2), np.full((96, 80), 0.05), np.full((96, 80), 64)
+    fine = cells(light, frames, 1)
+    p = -np.expm1(-0.2)
+    information, residual = 64 * (1 - p) / p, (fine.counts - 64 * p) / p  # of light, and the score
+    y, x = np.fft.fftfreq(96)[:, None], np.fft.fftfreq(80)
+    prior = np.exp(-2.2 * 4 * np.hypot(y, x))
+    prior *= 3 * 0.05**2 / prior.mean()
+    box = [0.25 + 0.5 * np.cos(2 * np.pi * each) + 0.25 * np.cos(4 * np.pi * each) for each in (y, x)]
+    seen = box[0] * box[1]
+    gain = prior * seen / (1 + prior * seen**2 * information)
+    expected = np.fft.ifft2(gain * np.fft.fft2(residual)).real
+    found = sharpened(light, sd, fine) - light
+    inner = (slice(20, -20),) * 2
+    assert np.abs(found - expected)[inner].max() < 0.03 * np.abs(expected).max()
+
+
+def test_detail_finer_than_pixels_is_found_and_no_coarser_is_made_up() -> None:
+    """Bars of 1.5 native pixels, of which the picture before shows nothing but an uncertainty."""
+    columns = np.arange(160) + 0.5
+    bars = np.broadcast_to(0.5 + 0.4 * np.cos(2 * np.pi * columns / 6), (160, 160)).astype(np.float32)
+    scene = np.pad(bars, MARGIN, mode="wrap")
+    path, sensor = shake(2, 3, 256), replace(binary_array(2, (40, 40)), pixel_mask=None)
+    blocks = counted(seen_along(scene, path, (40, 40)), 0.2, sensor, 3)
+    mean = 0.5 * -np.log1p(-0.2)
+    found = sharpened(np.full((160, 160), mean), np.full((160, 160), 0.3 * mean), merge(blocks, path, 4))
+    row = found[16:-16, 20:-20].mean(axis=0) / mean * 0.5
+
+    def amplitude(period: float) -> float:
+        wave = np.exp(2j * np.pi * columns[20:-20] / period)
+        return float(2 * abs(((row - row.mean()) * wave).mean()) / 0.4)
+
+    assert amplitude(6) > 0.35
+    assert amplitude(12) < 0.1  # what pixels 4 wide take them for
+
+
+def test_where_no_pixel_looked_no_detail_is_added() -> None:
+    light = np.random.default_rng(0).uniform(0.1, 0.3, (48, 40))
+    unseen = cells(light, np.zeros((48, 40), np.int64), 1)
+    np.testing.assert_allclose(sharpened(light, 0.1 * light, unseen), light)
