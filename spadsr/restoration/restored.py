@@ -372,7 +372,8 @@ def _origin(result: Restored) -> dict[str, str]:
 def draw(result: Restored, file: Path | io.BytesIO) -> None:
     """Draws the sheet, a PNG, of a restored image, or of the first one of a stack.
 
-    It shows what was recorded, where that is known, the rates, their uncertainty and the residual.
+    It shows what was recorded, where that is known, the rates, their uncertainty, the residual and, where motion was
+    followed, the hardware frames of each pixel.
     """
     first, taken = _as_stack(result)[0], result.settings
     shape = first.residual.shape
@@ -384,6 +385,7 @@ def draw(result: Restored, file: Path | io.BytesIO) -> None:
         ForwardModel(ideal, first.exposure),
         counts=first.counts,
         residual=first.residual,
+        frames=first.cycles if any(each.followed != "none" for each in first.motion) else None,
         name=result.source,
         remark=summary(first.check.chi_squared[None]),
         notes=_origin(result),
