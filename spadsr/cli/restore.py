@@ -232,6 +232,7 @@ def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[s
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder")] = Path("spadsr-demo"),
+    moving: Annotated[bool, typer.Option("--moving", help="the camera shakes, and its motion is followed")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -239,7 +240,7 @@ def demo(
     from spadsr.demo import run_demo
 
     with progress("demo") as report:
-        result = run_demo(output, seed, report, command_line())
+        result = run_demo(output, seed, report, command_line(), moving=moving)
     for path in (result.capture, result.restored, result.picture):
         say(path)
     rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]

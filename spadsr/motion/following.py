@@ -30,7 +30,8 @@ MOST_PARTS = 128
 
 _REACH = 20  # native pixels over the sum: the fastest parts that are looked for
 _LEAST_PARTS = 8  # of a sum: fewer tell nothing of a path
-_FEW = 0.01  # of the pixels: where fewer move by themselves, the whole scene is followed alone
+_LOOKED_FOR = 1.03  # chi-squared along a path, from which on parts are looked for that move by themselves
+_FEW = 0.05  # of the pixels: where fewer do, the whole scene is followed alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,7 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     verdict = judge(blocks, path)
     blocks = blocks.without(verdict.hot)
     poses = np.ascontiguousarray(verdict.path.poses)
-    if way == "local" or (way == "auto" and verdict.local):
+    if way == "local" or (way == "auto" and verdict.chi_squared > _LOOKED_FOR):
         lines = find_lines(blocks, _reach(blocks), poses, _part_of(progress, first, second))
         if way == "local" or lines.moving > _FEW:
             motion = Motion(change, "local", blocks.times, verdict, lines.velocity.astype(np.float32))

@@ -18,6 +18,7 @@ from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import Change, change_within
 from spadsr.motion.following import MOST_PARTS, Motion, Way, follow
 from spadsr.networks.phases import gathered, native
+from spadsr.restoration.motion_fields import MERGED_FROM
 
 _WATCHED_PARTS = 32
 _BY_CHANCE = 1e-3  # share of the images at rest that may seem to move
@@ -26,11 +27,19 @@ _NUMBER = re.compile(r"\d[\d.]*")
 
 @dataclass(frozen=True)
 class Taken:
-    """Images as they are restored: counts (B, H, W) or of places, how they were taken, and how their scenes moved."""
+    """Images as they are restored.
+
+    Attributes:
+        counts: (B, H, W), or of places.
+        model: how they were taken.
+        motion: how their scenes moved.
+        apart: whether pixels were followed by themselves, so that their uncertainties are larger.
+    """
 
     counts: Tensor
     model: ForwardModel
     motion: tuple[Motion, ...]
+    apart: bool = False
 
 
 class Takes:
@@ -70,7 +79,9 @@ class Takes:
         model = replace(self.model, exposure=self.capture.exposure_of(start, stop))
         if self.capture.source.parts is None:
             counts = torch.from_numpy(self.capture.read(start, stop).astype(np.int64))
-            return Taken(*(native(counts, model) if _at_rest(counts, model) else (counts, model)), ())
+            counts, model = native(counts, model) if _at_rest(counts, model) else (counts, model)
+            apart = MERGED_FROM in self.capture.notes and not gathered(counts, model.sensor) and _uneven(model)
+            return Taken(counts, model, (), apart)
         sums, motion = [], []
         for image in range(start, stop):
             blocks = _blocks(self.capture, image, self.model.sensor, _WATCHED_PARTS)
@@ -87,7 +98,13 @@ class Takes:
             return Taken(total, replace(self.model, exposure=exposure), (followed.motion,))
         merged = followed.merged
         counts, frames = (torch.from_numpy(each.astype(np.int64))[None] for each in (merged.counts, merged.frames))
-        return Taken(counts, replace(merged.model, exposure=Exposure(time, frames)), (followed.motion,))
+        model, apart = replace(merged.model, exposure=Exposure(time, frames)), followed.motion.followed == "local"
+        return Taken(counts, model, (followed.motion,), apart)
+
+
+def _uneven(model: ForwardModel) -> bool:
+    """Whether pixels that looked did so in different numbers of frames."""
+    return model.exposure.least_cycles < model.exposure.most_cycles
 
 
 def _at_rest(counts: Tensor, model: ForwardModel) -> bool:

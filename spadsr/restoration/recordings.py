@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
 from noise_model.files import require_room
@@ -18,6 +20,7 @@ from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before
+from spadsr.restoration.intervals import APART, APART_COVERAGE
 from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
 from spadsr.restoration.physics_check import CheckSummary
@@ -123,6 +126,13 @@ class Restoration:
         for first in range(start, self.images, size):
             taken = self.takes.take(first, min(first + size, self.images), progress)
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
+            if taken.apart:
+                uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
+                block = replace(
+                    block,
+                    uncertainty=uncertainty * block.uncertainty,
+                    coverage_factor=factor * block.coverage_factor,
+                )
             yield replace(
                 block,
                 settings=capture.settings,
