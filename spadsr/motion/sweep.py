@@ -55,10 +55,12 @@ def find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None = No
         progress: called with the velocities tried and their number.
     """
     size = -(-len(blocks) // _BLOCKS)
-    light = _smoothed_light(blocks, size, poses)
+    joined = blocks.joined(size)
+    light, times = _smoothed_light(joined), joined.times
+    shifts = np.zeros((len(joined), 2)) if poses is None else _means(poses[:, :2], size)
     windows = _windows(len(light))
     centre = len(light) // 2
-    times, dispersion = blocks.joined(size).times, _dispersion(blocks, size)
+    dispersion = _dispersion(blocks, size)
     shape = light.shape[1:]
     best, velocity = np.full((len(windows), *shape), np.inf), np.zeros((len(windows), 2, *shape))
     at_rest, bounds = np.zeros((len(windows), *shape), np.float32), np.array(windows)
@@ -66,12 +68,13 @@ def find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None = No
     velocities = sorted(
         product(range(-reach[0], reach[0] + 1), range(-reach[1], reach[1] + 1)), key=lambda v: np.hypot(*v)
     )
-    margin = [(side // 2 + 2,) * 2 for side in reach]
+    margin = [(side // 2 + int(off) + 3,) * 2 for side, off in zip(reach, np.abs(shifts).max(axis=0), strict=True)]
     wide = np.pad(light, [(0, 0), *margin], mode="edge")  # a line that leaves the array keeps its last value
     sums, squares = (np.zeros((len(light) + 1, *shape)) for _ in range(2))
     chi_squared = np.empty((len(windows), *shape), np.float32)
     for number, (down, right) in enumerate(velocities):
-        line_sums(wide, times, float(down), float(right), bounds, _LEAST_LEVEL, dispersion, sums, squares, chi_squared)
+        lines = np.outer(times, (down, right)) - shifts
+        line_sums(wide, lines, bounds, _LEAST_LEVEL, dispersion, sums, squares, chi_squared)
         for each in chi_squared:
             cv2.GaussianBlur(each, (0, 0), _POOLED, dst=each)
         if number == 0:
@@ -116,37 +119,26 @@ def _dispersion(blocks: Blocks, size: int) -> float:
     return float(np.interp(blocks.mean, law.mean, law.spread))
 
 
-def _smoothed_light(blocks: Blocks, size: int, poses: Floats | None) -> Floats:
-    """Counts (g, H, W) of joined blocks without dark ones, smoothed; in the frame of the scene where poses are given.
+def _means(values: Floats, size: int) -> Floats:
+    """Means (g, n) of so many rows of (G, n) each; the last one takes what is left."""
+    starts = np.arange(0, len(values), size)
+    return np.asarray(np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))[:, None])
+
+
+def _smoothed_light(blocks: Blocks) -> Floats:
+    """Counts (G, H, W) of blocks without dark ones, smoothed.
 
     Their unit is that of a count of a pixel of mean efficiency, so that their variance is their mean before smoothing.
     """
-    good = blocks.good
-    gain = np.where(good, gain_of(blocks.sensor), 0)
-    dark = np.where(good, dark_of(blocks.sensor, blocks.count_time), 0)
-    starts = range(0, len(blocks), size)
-    light = np.empty((len(starts), *good.shape))
-    for number, start in enumerate(starts):
-        counts, weight = np.zeros(good.shape), np.zeros(good.shape)
-        for block in range(start, min(start + size, len(blocks))):
-            frames = float(blocks.frames[block])
-            shift = (0, 0) if poses is None else tuple(np.round(poses[block, :2]).astype(int))
-            counts += _shifted(np.where(good, blocks.counts[block] - frames * dark, 0), shift)
-            weight += _shifted(gain, shift) * frames
-        blurred = cv2.GaussianBlur(weight, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
-        full = size * float(np.median(blocks.frames))
-        light[number] = cv2.GaussianBlur(counts, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
-        light[number] *= full / np.maximum(blurred, 0.05 * full)
+    good, frames = blocks.good, blocks.frames
+    gain, dark = np.where(good, gain_of(blocks.sensor), 0), dark_of(blocks.sensor, blocks.count_time)
+    weight = cv2.GaussianBlur(gain, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
+    usual, light = float(np.median(frames)), np.empty(blocks.counts.shape)
+    for number, counts in enumerate(blocks.counts):
+        bright = np.where(good, counts - frames[number] * dark, 0)
+        bright = cv2.GaussianBlur(bright, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
+        light[number] = bright * (usual / frames[number]) / np.maximum(weight, 0.05)
     return light
-
-
-def _shifted(values: Floats, shift: tuple[int, ...]) -> Floats:
-    """Values moved by whole pixels, zeros where none come from."""
-    moved, (down, right), (height, width) = np.zeros_like(values), shift, values.shape
-    to = slice(max(0, down), min(height, height + down)), slice(max(0, right), min(width, width + right))
-    source = slice(max(0, -down), min(height, height - down)), slice(max(0, -right), min(width, width - right))
-    moved[to] = values[source]
-    return moved
 
 
 def _windows(blocks: int) -> list[tuple[int, int]]:

@@ -220,7 +220,7 @@ class Figures:
     """PSNR, dB, of the scene at rest, of the full sum, of the best window, of merged counts and of these with detail.
 
     Attributes:
-        covered: share of the pixels of the merged picture that are within one uncertainty of the truth.
+        covered: share of the pixels of the last of them that are within one uncertainty of the truth.
         error: of the path, rms, native pixels.
     """
 
@@ -260,7 +260,7 @@ def measured(sequence: Sequence, white: float, restorer: Restorer) -> Figures:
     if sequence.path is not None:
         off = verdict.path.poses - sequence.path[list(sequence.kept)]
         error = float(np.sqrt(np.square(off)[:, :2].mean()))
-    covered = float((np.abs(light - sequence.truth * peak) < sd)[inner].mean())
+    covered = float((np.abs(finer - sequence.truth * peak) < sd)[inner].mean())
     said = verdict.moves, verdict.local
     return Figures(summed(still), full, best, quality(light), quality(finer), covered, error, *said)
 
