@@ -6,7 +6,8 @@ the slowest velocity for which they do. Its counts are gathered, whole, along th
 Larger arrays align patches instead (Hasinoff et al., ACM TOG 35 (2016) 192); small ones have too few pixels for that.
 """
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import product
 
 import cv2
@@ -24,6 +25,7 @@ _BLOCKS = 32  # that time is divided into
 _SMOOTHED, _POOLED = 1.0, 2.0  # native pixels: of the counts, and of chi-squared
 _LIMIT, _TOLERATED = 3.0, 0.05  # standard errors, and the share above, that chance explains
 _SLOWEST = 1e-3  # chi-squared that a velocity costs for each native pixel and block
+_LONGER = 1.03  # windows along a path, than those at rest
 _LEAST_LEVEL = 0.05  # counts: so that dark places are not compared with nothing
 
 
@@ -34,11 +36,13 @@ class Lines:
     Attributes:
         velocity: (2, H, W), native pixels down and right over the whole recording.
         first, last: (H, W), the window of blocks, `last` not included.
+        along_path: whether they are those of the scene that a path leads over; else those of the array at rest.
     """
 
     velocity: Floats
     first: NDArray[np.int64]
     last: NDArray[np.int64]
+    along_path: bool = False
 
     @property
     def moving(self) -> float:
@@ -51,17 +55,30 @@ def find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None = No
 
     Args:
         reach: the fastest velocity down and right, native pixels over the whole recording.
-        poses: (G, 3) of an array that moves as well: lines are those of the scene, as seen at the centre in time.
+        poses: (G, 3) of an array that moves as well: lines are those of the scene, as seen at the centre in time,
+            unless those of an array at rest explain about as much: parts that move may be taken for the whole scene.
         progress: called with the velocities tried and their number.
     """
+    if poses is None or not np.any(poses):
+        return _find_lines(blocks, reach, None, progress)
+    with ThreadPoolExecutor(2) as threads:
+        at_rest = threads.submit(_find_lines, blocks, reach, None, silent)
+        moved, still = _find_lines(blocks, reach, poses, progress), at_rest.result()
+    return moved if _length(moved) > _LONGER * _length(still) else still
+
+
+def _length(lines: Lines) -> float:
+    """Mean length of the windows, blocks."""
+    return float((lines.last - lines.first).mean())
+
+
+def _find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None, progress: Report) -> Lines:
     size = -(-len(blocks) // _BLOCKS)
     joined = blocks.joined(size)
     light, times = _smoothed_light(joined), joined.times
     shifts = np.zeros((len(joined), 2)) if poses is None else _means(poses[:, :2], size)
-    windows = _windows(len(light))
-    centre = len(light) // 2
-    dispersion = _dispersion(blocks, size)
-    shape = light.shape[1:]
+    windows, centre = _windows(len(light)), len(light) // 2
+    dispersion, shape = _dispersion(blocks, size), light.shape[1:]
     best, velocity = np.full((len(windows), *shape), np.inf), np.zeros((len(windows), 2, *shape))
     at_rest, bounds = np.zeros((len(windows), *shape), np.float32), np.array(windows)
     lengths = np.array([last - first for first, last in windows], np.float64)
@@ -81,7 +98,8 @@ def find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None = No
             at_rest[:] = chi_squared
         keep_better(chi_squared, _SLOWEST * np.hypot(down, right) * lengths, down, right, best, velocity)
         progress(number + 1, len(velocities))
-    return _longest(windows, centre, best, at_rest, velocity, size)
+    found = _longest(windows, centre, best, at_rest, velocity, size)
+    return replace(found, along_path=poses is not None)
 
 
 def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
@@ -90,7 +108,7 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
     Args:
         poses: as for `find_lines`.
     """
-    if poses is None:
+    if poses is None or not lines.along_path:
         poses = np.zeros((len(blocks), 3))
     good, pixels = blocks.good, pixels_of(blocks)
     place = np.full(good.shape, -1, np.int64)
