@@ -55,7 +55,7 @@ def cluster(scheduler: str) -> Iterator[Executor]:
     The workers import this package, and see files under the same paths as this process.
 
     Args:
-        scheduler: its address, such as tcp://host:8786, or its file (`dask scheduler --scheduler-file`).
+        scheduler: its address, such as tcp://host:8786, or the JSON file that it writes.
 
     Raises:
         InputError: Dask is not installed, or no scheduler answers.

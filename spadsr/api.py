@@ -24,6 +24,7 @@ from noise_model.files import at_home
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure, Sensor
+from spadsr.motion.following import way_of
 from spadsr.restoration.recordings import Restoration
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
@@ -47,6 +48,7 @@ def restore(
     sensor: AnySensor | None = None,
     scale: int = 4,
     sum: int = 1,
+    motion: str = "none",
     image: int | None = None,
     dark: str | Path | Sequence[str | Path] = (),
     mask: str | Path | ArrayLike | None = None,
@@ -66,6 +68,9 @@ def restore(
             one a capture's own settings are used, and an array is taken for one of a binary array.
         scale: resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16.
         sum: consecutive images that are added up before restoring; N grows with them.
+        motion: what is followed where the scene of a sum moves, so that what is restored is the scene at the sum's
+            central instant: "shift", "rigid" (shifts and turns of the whole scene), "local" (of its parts as well),
+            "auto" (whatever moves) or "none".
         image: the index of the only (summed) image to restore. Without it, the first one of a capture, and all of an
             array. `restore_all` goes through a whole capture.
         dark: recordings in the dark: their dark rates are taken off, and the pixels that are hot in them left out.
@@ -74,7 +79,8 @@ def restore(
         device: "cpu", or "cuda" where there is a GPU; of weights that are not loaded yet.
         orientations: how many turned and mirrored images, up to 8, are averaged: better, and as many times slower; of
             weights that are not loaded yet.
-        progress: called with the images done and their number; nothing is told otherwise.
+        progress: called with the images done and their number (hundredths of images, where motion is followed);
+            nothing is told otherwise.
 
     Returns:
         A restored image, or a stack of them, with the number of dimensions of the counts (a capture's image has 2):
@@ -85,17 +91,17 @@ def restore(
             named; an array without exposure; a sensor of another size or kind.
     """
     scale, sum = _integer(scale, "scale"), _integer(sum, "sum")
-    capture, known = _prepared(counts, exposure, _sensor(sensor), sum, dark, mask)
+    capture, known = _prepared(counts, exposure, _sensor(sensor), (sum, None), dark, mask)
     single = image is not None or isinstance(counts, Capture) or np.ndim(counts) == 2
     if single:
         capture = _image_of(capture, _integer(image or 0, "image"))
-    restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
-    findings, blocks, done = restoration.findings(), [], 0
-    for block in restoration.blocks():
+    restorer, way = _restorer(weights, device, orientations), way_of(motion)
+    restoration = Restoration(capture, restorer, scale, known, _COMMAND, way)
+    findings, blocks, report = restoration.findings(), [], _Steps(restoration, progress or silent)
+    for block in restoration.blocks(progress=report.within):
         findings.add(block)
         blocks.append(block)
-        done += len(block)
-        (progress or silent)(done, capture.shape[0])
+        report.add(len(block))
     stack = replace(Restored.stacked(blocks), warnings=findings.warnings())
     return stack[0] if single else stack
 
@@ -107,6 +113,8 @@ def restore_all(
     sensor: AnySensor | None = None,
     scale: int = 4,
     sum: int = 1,
+    every: int | None = None,
+    motion: str = "none",
     dark: str | Path | Sequence[str | Path] = (),
     mask: str | Path | ArrayLike | None = None,
     weights: Restorer | str | Path | None = None,
@@ -119,12 +127,18 @@ def restore_all(
     The arguments are those of `restore`; the images are restored as they are asked for. Warnings of a restored image
     are about that image.
 
+    Args:
+        every: images from the first of a sum to the first of the next; fewer than `sum` make a film of sums that
+            overlap. Without it they adjoin.
+
     Raises:
         InputError: as `restore`; of a count, when its image is asked for.
     """
     scale, sum = _integer(scale, "scale"), _integer(sum, "sum")
-    capture, known = _prepared(counts, exposure, _sensor(sensor), sum, dark, mask)
-    restoration = Restoration(capture, _restorer(weights, device, orientations), scale, known, _COMMAND)
+    step = None if every is None else _integer(every, "every")
+    capture, known = _prepared(counts, exposure, _sensor(sensor), (sum, step), dark, mask)
+    restorer, way = _restorer(weights, device, orientations), way_of(motion)
+    restoration = Restoration(capture, restorer, scale, known, _COMMAND, way)
     return _one_by_one(restoration, progress or silent)
 
 
@@ -201,32 +215,52 @@ def calibrate(
     )
 
 
+class _Steps:
+    """Progress in images, or in hundredths of them where motion is followed, which may take long."""
+
+    def __init__(self, restoration: Restoration, progress: Report) -> None:
+        self._done, self._units, self._report = 0, restoration.units, progress
+        self._all = restoration.images * self._units
+
+    def within(self, done: int, total: int) -> None:
+        """Takes in how much is done of the next image."""
+        self._report(self._done + done * self._units // total, self._all)
+
+    def add(self, images: int) -> None:
+        """Takes in that further images are done."""
+        self._done += images * self._units
+        self._report(self._done, self._all)
+
+
 def _one_by_one(restoration: Restoration, progress: Report) -> Iterator[Restored]:
-    done = 0
-    for block in restoration.blocks():
+    report = _Steps(restoration, progress)
+    for block in restoration.blocks(progress=report.within):
         for index, picture in enumerate(block):
             findings = restoration.findings()
             findings.add(block[index : index + 1])
             yield replace(picture, warnings=findings.warnings())
-            done += 1
-            progress(done, restoration.capture.shape[0])
+            report.add(1)
 
 
 def _prepared(
     counts: Capture | Images,
     exposure: Exposure | None,
     sensor: Sensor | None,
-    sum: int,
+    sum: tuple[int, int | None],
     dark: str | Path | Sequence[str | Path],
     mask: str | Path | ArrayLike | None,
 ) -> tuple[Capture, Sensor | None]:
-    """What is restored, and the sensor that took it, with what darks and a mask say."""
+    """What is restored, and the sensor that took it, with what darks and a mask say.
+
+    Args:
+        sum: images that are added up, and from the first of a sum to that of the next.
+    """
     darks, notes = _paths(dark), tuple[str, ...]()
     if darks:
         from spadsr.calibration.calibrate import with_darks
 
         sensor, notes = with_darks(darks, sensor, {}, _COMMAND, lambda label: nullcontext(silent))
-    capture = _capture(counts, exposure, sensor).summed(sum)
+    capture = _capture(counts, exposure, sensor).summed(*sum)
     capture = capture if mask is None else masked(capture, mask)
     return replace(capture, assumptions=(*capture.assumptions, *notes)), sensor
 
@@ -332,14 +366,18 @@ def _refuse(numbers: NDArray[Any], bad: NDArray[np.bool_], name: str, expected: 
 
 
 def _image_of(capture: Capture, place: int) -> Capture:
-    """One image of a capture, read, as a capture."""
+    """One image of a capture, as a capture."""
     images = range(capture.shape[0])
     if not -len(images) <= place < len(images):
         raise InputError(f"image {place}: there are {len(images)} of them after summing, counted from 0", "image")
-    one = images[place], images[place] + 1
-    counts, cycles = capture.read(*one), capture.cycles(*one)
-    frames = None if cycles is None else (lambda start, stop: cycles[start:stop])
-    source = replace(capture.source, read=lambda start, stop: counts[start:stop], cycles=frames, sequence=None)
+    at, cycles = images[place], capture.cycles(images[place], images[place] + 1)
+    source = replace(
+        capture.source,
+        read=lambda start, stop: capture.read(at + start, at + stop),
+        cycles=None if cycles is None else (lambda start, stop: cycles[start:stop]),
+        parts=None if capture.source.parts is None else (lambda image, most: capture.parts(at + image, most)),
+        sequence=None,
+    )
     return replace(capture, shape=(1, *capture.shape[1:]), image_key=None, source=source)
 
 

@@ -83,6 +83,7 @@ BEFORE = {
     "dataset.md": ["simulate --scenes 2 -o set"],
     "export.md": ["export --sensor spc3 --weights tiny -o base_x4.onnx"],
     "restore.md": ["acquire --camera simulated -o capture.h5 --frames 20"],
+    "motion.md": ["acquire --camera simulated -o capture.h5 --frames 64"],
     "python.md": ["acquire --camera simulated -o capture.h5 --frames 200"],
 }
 

@@ -29,7 +29,7 @@ FLOORS = {
         {"__main__"},
         {"cli"},
         {"bench", "files", "demo"},
-        {"training", "evaluation", "export", "acquisition", "live", "api"},
+        {"training", "evaluation", "export", "acquisition", "live", "experiments", "api"},
         {"restoration", "calibration"},
         {"motion"},
         {"networks", "pictures", "provenance", "namesakes"},

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from hardware.captures.assumptions import Peak, complete
 from hardware.captures.part import Part, Region
 from hardware.captures.sequence import lost_images, unwrapped
-from hardware.captures.summing import group_starts, summed_reader
+from hardware.captures.summing import group_starts, parts_reader, summed_reader
 from hardware.formats.registry import Format, format_of
 from hardware.parsing.levels import counts_of_levels
 from hardware.parsing.sentinels import FAR, without_marked
@@ -188,24 +188,48 @@ class Capture:
             raise InputError(f"{self.path}: the sequence number of image {index} is no larger than the one before")
         return numbers
 
-    def summed(self, group: int) -> "Capture":
+    def parts(self, image: int, most: int) -> tuple[Counts, NDArray[np.int64]]:
+        """An image that is a sum, in up to `most` consecutive parts: counts (P, H, W), images in each (P,).
+
+        One that is no sum is a part of itself.
+
+        Raises:
+            InputError: as `read`.
+        """
+        if self.source.parts is None:
+            return self.read(image, image + 1), np.ones(1, np.int64)
+        self._require_open()
+        return self.source.parts(image, most)
+
+    def summed(self, group: int, every: int | None = None) -> "Capture":
         """The same recording with every `group` consecutive scene images summed into one, lazily, as uint32.
 
         A group with an image whose `image_key` is not 0 is left out; so is the rest that fills no group. `assumptions`
         says how many images are left out.
 
+        Args:
+            every: images from the first of a group to the first of the next; fewer than `group` make groups that
+                overlap. Without it they adjoin.
+
         Raises:
             InputError: not one group can be filled, or the sums do not fit 32 bits.
         """
-        if group == 1 and self.image_key is None:
+        step = group if every is None else every
+        if step < 1:
+            raise InputError(f"a sum every {step} images; expected 1 or more images", "every")
+        if group == step == 1 and self.image_key is None:
             return self
-        settings, starts = self._summed_settings(group), self._group_starts(group)
+        settings, starts = self._summed_settings(group, step), self._group_starts(group, step)
         slab = max(1, BLOCK_BYTES // (self.shape[1] * self.shape[2] * self.dtype.itemsize))
         read = summed_reader(self.read, starts, group, slab)
         shape = (len(starts), *self.shape[1:])
         frames = self.source.cycles and summed_reader(self._frames, starts, group, slab)
-        source = replace(self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None, cycles=frames)
-        dropped = self.shape[0] - len(starts) * group
+        parts = parts_reader(self.read, starts, group, slab) if group > 1 and not self.mapped else None
+        source = replace(
+            self.source, read=read, shape=shape, dtype=np.dtype(np.uint32), sequence=None, cycles=frames, parts=parts
+        )
+        covered = np.diff(np.append(starts, self.shape[0])).clip(max=group)  # a later group begins before the end
+        dropped = self.shape[0] - int(covered.sum())
         remark = f"{dropped} of {self.shape[0]} images fill no group of {group} scene images and are left out"
         return replace(
             self,
@@ -222,15 +246,16 @@ class Capture:
         assert cycles is not None
         return cycles
 
-    def _summed_settings(self, group: int) -> Settings:
+    def _summed_settings(self, group: int, every: int) -> Settings:
         if group < 1:
             raise InputError(f"sums of {group} images; expected 1 or more images per sum", "sum")
         if self.settings.saturation_value * group >= 2**32:
             raise InputError(f"{self.path}: sums of {group} images exceed 32-bit counts; sum fewer images", "sum")
-        return self.settings.summed(group)
+        frame_time = self.settings.frame_time and self.settings.frame_time * every
+        return replace(self.settings.summed(group), frame_time=frame_time)
 
-    def _group_starts(self, group: int) -> Sequence[int] | NDArray[np.intp]:
-        starts = group_starts(self.shape[0], group, self.image_key)
+    def _group_starts(self, group: int, every: int) -> Sequence[int] | NDArray[np.intp]:
+        starts = group_starts(self.shape[0], group, every, self.image_key)
         if not len(starts):
             few = f"no group of {group} scene images among {self.shape[0]}"
             raise InputError(f"{self.path}: {few}; sum fewer images", "sum")

@@ -30,16 +30,21 @@ def settings_of(capture: Capture) -> dict[str, float]:
     return {SETTINGS[name]: value for name, value in capture.settings.numbers().items()}
 
 
+def require_known(capture: Capture) -> None:
+    """Raises InputError where a setting is assumed: assumptions are not written as if they were facts."""
+    if capture.assumed:
+        missing = ", ".join(capture.assumed)
+        wrong = f"{capture.path}: does not say all that a capture file must; give {missing}"
+        raise InputError(wrong, *capture.assumed)
+
+
 def write_capture(capture: Capture, path: Path, report: Report) -> None:
     """Writes the capture file (HDF5), with everything that is known.
 
     Raises:
         InputError: a setting is not known: assumptions are not written as if they were facts.
     """
-    if capture.assumed:
-        missing = ", ".join(capture.assumed)
-        wrong = f"{capture.path}: does not say all that a capture file must; give {missing}"
-        raise InputError(wrong, *capture.assumed)
+    require_known(capture)
     notes = capture.notes | {"converted_from": capture.path.name}
     with CaptureWriter(
         path,

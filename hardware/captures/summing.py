@@ -6,15 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 Reader = Callable[[int, int], NDArray[np.unsignedinteger]]
+#: Reads sum `index` in up to `most` consecutive parts: their counts (P, H, W), and how many images each adds up.
+PartsReader = Callable[[int, int], tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]]
 
 
-def group_starts(images: int, group: int, image_key: NDArray[np.uint8] | None) -> Sequence[int] | NDArray[np.intp]:
-    """First image of every group of `group` consecutive images, without groups that hold anything but scenes."""
-    groups = images // group
+def group_starts(
+    images: int, group: int, every: int, image_key: NDArray[np.uint8] | None
+) -> Sequence[int] | NDArray[np.intp]:
+    """First image of every group of `group` consecutive images, without groups that hold anything but scenes.
+
+    A group begins `every` images after the one before.
+    """
+    starts = range(0, images - group + 1, every)
     if image_key is None:
-        return range(0, groups * group, group)
-    scenes = (image_key[: groups * group] == 0).reshape(groups, group).all(axis=1)
-    return np.flatnonzero(scenes) * group
+        return starts
+    others = np.append(0, np.cumsum(image_key != 0))  # before each image
+    first = np.asarray(starts)
+    starting: NDArray[np.intp] = first[others[first + group] == others[first]]
+    return starting
 
 
 def summed_reader(read: Reader, starts: Sequence[int] | NDArray[np.intp], group: int, slab: int) -> Reader:
@@ -28,6 +37,26 @@ def summed_reader(read: Reader, starts: Sequence[int] | NDArray[np.intp], group:
         return np.concatenate([_sum_groups(read, int(part[0]), len(part), group, slab) for part in parts])
 
     return read_sums
+
+
+def parts_reader(read: Reader, starts: Sequence[int] | NDArray[np.intp], group: int, slab: int) -> PartsReader:
+    """A reader of the parts of the groups that begin at `starts`; about `slab` images are read at once."""
+
+    def read_parts(index: int, most: int) -> tuple[NDArray[np.unsignedinteger], NDArray[np.int64]]:
+        edges = np.linspace(0, group, min(most, group) + 1).astype(np.int64)
+        first, total = int(starts[index]), None
+        for offset in range(0, group, slab):
+            stop = min(offset + slab, group)
+            images = read(first + offset, first + stop)
+            begin, end = np.searchsorted(edges, offset, "right") - 1, np.searchsorted(edges, stop, "left")
+            if total is None:
+                total = np.zeros((len(edges) - 1, *images.shape[1:]), np.uint32)
+            places = np.maximum(edges[begin:end] - offset, 0)
+            total[begin:end] += np.add.reduceat(images, places, axis=0, dtype=np.uint32)
+        assert total is not None
+        return total, np.diff(edges)
+
+    return read_parts
 
 
 def _sum_groups(read: Reader, first: int, groups: int, group: int, slab: int) -> NDArray[np.unsignedinteger]:

@@ -133,6 +133,15 @@ class CaptureWriter:
             append(self._detector, "sequence_number", np.asarray(sequence_number, np.uint64))
             self._file.flush()
 
+    def append_fields(self, group: str, fields: Mapping[str, NDArray[Any]], meanings: Mapping[str, str]) -> None:
+        """Writes further numbers of the next images, (n, ...) each, below a place of their own, and what they mean."""
+        if group not in self._file:
+            self._file.create_group(group).attrs["NX_class"] = text("NXcollection")
+        for name, values in fields.items():
+            append(self._file[group], name, values)
+            self._file[group][name].attrs["long_name"] = text(meanings[name])
+        self._file.flush()
+
     def note(self, notes: Mapping[str, Any]) -> None:
         """Writes further notes, for instance those of the end of an acquisition."""
         write_notes(self._file, notes)

@@ -72,6 +72,8 @@ class Source:
         remarks: sentences for the user about how the file was understood.
         cycles: cycles(start, stop) gives the hardware frames of each pixel of the images of that range, as `read` does
             counts, unchecked; None where one number is that of all.
+        parts: parts(index, most) gives an image that is a sum in up to `most` consecutive parts, and of how many images
+            each is the sum; None where images are no sums.
         places: places within a pixel along each side, whose counts are kept apart (a moving array); 1 for none.
         sequence: sequence(start, stop) gives the indices as acquired of the images of that range, (stop - start,).
         peak_normalised: each image was stretched to its own largest count: how bright they were is lost.
@@ -90,6 +92,7 @@ class Source:
     sequence: Callable[[int, int], NDArray[np.uint64]] | None = None
     peak_normalised: bool = False
     cycles: Callable[[int, int], Counts] | None = None
+    parts: Callable[[int, int], tuple[Counts, NDArray[np.int64]]] | None = None
     places: int = 1
 
 

@@ -16,7 +16,7 @@ from spadsr.cli.evaluate import evaluate
 from spadsr.cli.export import export
 from spadsr.cli.live import live
 from spadsr.cli.options import ManyFlats
-from spadsr.cli.restore import convert, demo, infer, info
+from spadsr.cli.restore import convert, demo, infer, info, merge
 from spadsr.cli.train import simulate, train
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ _RECORDINGS, _CAMERAS, _SENSORS, _NETWORKS = "Recordings", "Cameras", "Sensors",
 
 app.command(rich_help_panel=_RECORDINGS)(infer)
 app.command("restore", hidden=True)(infer)
+app.command(rich_help_panel=_RECORDINGS)(merge)
 app.command(rich_help_panel=_RECORDINGS)(demo)
 app.command(rich_help_panel=_RECORDINGS)(info)
 app.command(rich_help_panel=_RECORDINGS)(convert)

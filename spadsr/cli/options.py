@@ -105,6 +105,22 @@ Mask = Annotated[
 ]
 First = Annotated[int | None, typer.Option(help="first image that is taken, counted from 0; before any are added up")]
 Last = Annotated[int | None, typer.Option(help="last image that is taken, counted from 0; it is included")]
+Sum = Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        help="images from the first of a sum to that of the next: fewer than those of a sum make a film of sums that"
+        " overlap; default: sums adjoin"
+    ),
+]
+FollowMotion = Annotated[
+    str,
+    typer.Option(
+        "--motion",
+        help="what is followed where the scene of a sum moves: shift; rigid (shifts and turns); local (parts of it as"
+        " well); auto (whatever moves); or none",
+    ),
+]
 Each = Annotated[bool, typer.Option("--each", help="a picture of every image, numbered, not of the first alone")]
 Roi = Annotated[
     str | None, typer.Option(metavar="ROWS,COLUMNS", help="region of the array, 0:32,16:48 for 32 rows and 32 columns")

@@ -31,7 +31,9 @@ from spadsr.cli.options import (
     DeadTime,
     Device,
     Each,
+    Every,
     First,
+    FollowMotion,
     JsonFile,
     Last,
     Layout,
@@ -41,6 +43,7 @@ from spadsr.cli.options import (
     Roi,
     Seed,
     Slice,
+    Sum,
     Weights,
     capture_options,
 )
@@ -59,7 +62,9 @@ def infer(
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
-    sum: Annotated[int, typer.Option(help="consecutive images to add up before restoring, 1 or more")] = 1,
+    sum: Sum = 1,
+    every: Every = None,
+    motion: FollowMotion = "none",
     sensor: Annotated[str | None, typer.Option(help="calibrated sensor YAML, or a preset (spc3, spad512)")] = None,
     dark: Darks = None,
     mask: Mask = None,
@@ -88,16 +93,23 @@ def infer(
     Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image, or the
     file that `-o` names. Ctrl-C keeps what is done in `<stem>.sr.part.h5`; the same command goes on from there.
 
+    Sums of a moving scene are blurred, and a note says so. With `--motion` they are added up along its motion, and are
+    sharp pictures of the middle of each sum (docs/motion.md).
+
     Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/` ·
-    `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32`
+    `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32` ·
+    `spadsr infer run.h5 --sum 2048 --motion auto` ·
+    `spadsr infer run.h5 -o run.mp4 --sum 2048 --every 128 --motion auto`
     """
     from hardware.captures.capture import open_capture
     from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
+    from spadsr.motion.following import way_of
     from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
     from spadsr.restoration.weights import load_restorer
 
     distinct_results(captures, output)
+    way = way_of(motion)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
     options = capture_options(
@@ -111,10 +123,13 @@ def infer(
 
     def restore(path: Path) -> tuple[str, ...]:
         with open_capture(path, **options) as capture, progress(path.name) as report:
-            summed = capture.summed(sum) if mask is None else masked(capture.summed(sum), mask)
+            summed = capture.summed(sum, every)
+            summed = summed if mask is None else masked(summed, mask)
             summed = replace(summed, assumptions=(*summed.assumptions, *notes))
             _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale)
-            done = restore_capture(summed, restorer, scale, known, output, report, command_line(), each=each)
+            done = restore_capture(
+                summed, restorer, scale, known, output, report, command_line(), each=each, motion=way
+            )
         if done.taken_over:
             remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
         summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
@@ -126,6 +141,56 @@ def infer(
         return done.warnings
 
     _each_capture(captures, restore)
+
+
+def merge(
+    capture: Annotated[Path, typer.Argument(help="recording of any format in docs/formats.md")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="`.h5` file")],
+    sum: Annotated[int, typer.Option(help="consecutive images to add up, along the motion of their scene")],
+    every: Every = None,
+    motion: FollowMotion = "auto",
+    mask: Mask = None,
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
+    array: Array = None,
+    layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
+    first: First = None,
+    last: Last = None,
+    roi: Roi = None,
+    quiet: Quiet = False,
+) -> None:
+    """Add up images along the motion of their scene: whole counts, and the hardware frames of each pixel.
+
+    Writes a recording that `spadsr infer` restores, and the path as a table, `<stem>.path.csv`. Counts divided by
+    frames are a picture of the scene in the middle of each sum; no count is interpolated. Where the whole scene is
+    followed (`--motion shift`, `rigid`; `auto`, if the first sum says so), counts are kept apart by 4 x 4 places
+    within each pixel, which hold detail finer than a pixel.
+
+    Examples: `spadsr merge run.h5 -o merged.h5 --sum 2048` · `spadsr merge run.h5 -o fine.h5 --sum 2048 --motion rigid`
+    """
+    from hardware.captures.capture import open_capture
+    from hardware.captures.pixel_masks import masked
+    from spadsr.motion.following import way_of
+    from spadsr.restoration.merge import merge_capture
+
+    way = way_of(motion)
+    options = capture_options(
+        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
+    )
+    with open_capture(capture, **options) as opened, progress(capture.name) as report:
+        summed = opened.summed(sum, every)
+        done = merge_capture(summed if mask is None else masked(summed, mask), output, way, report)
+    for line in done.warnings:
+        warn(line)
+    say(
+        f"{done.recording}  {done.images} sum{'s' * (done.images > 1)}, {done.followed} of a scene that moves",
+        done.path,
+    )
 
 
 def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int) -> None:
@@ -167,6 +232,7 @@ def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[s
 
 def demo(
     output: Annotated[Path, typer.Option("-o", "--output", help="folder")] = Path("spadsr-demo"),
+    moving: Annotated[bool, typer.Option("--moving", help="the camera shakes, and its motion is followed")] = False,
     seed: Seed = 0,
     quiet: Quiet = False,
 ) -> None:
@@ -174,7 +240,7 @@ def demo(
     from spadsr.demo import run_demo
 
     with progress("demo") as report:
-        result = run_demo(output, seed, report, command_line())
+        result = run_demo(output, seed, report, command_line(), moving=moving)
     for path in (result.capture, result.restored, result.picture):
         say(path)
     rows = [[name, f"{psnr:.2f}"] for name, psnr in result.psnr.items()]

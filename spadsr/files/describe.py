@@ -20,12 +20,15 @@ from noise_model.sensor import Sensor
 from simulate.dataset import MANIFEST, read_manifest
 from simulate.shards import KIND as PAIRS
 from spadsr.export.facts import onnx_facts
+from spadsr.restoration.moving import change_of
 from spadsr.restoration.physics_check import summary
 from spadsr.restoration.result_file import ResultFile, read_result
 from spadsr.restoration.result_writer import is_result
 from spadsr.restoration.weights import SHIPPED, opened_weights
 
 Rows = list[tuple[str, str]]
+
+_WATCHED, _WATCHED_BYTES = 1000, 1 << 26  # images and bytes that are looked at for motion
 
 
 class Words(str):
@@ -121,7 +124,18 @@ def _capture(capture: Capture) -> Rows:
         rows.append(("places", f"counts of {capture.places} x {capture.places} places within each pixel kept apart"))
     if capture.settings.frame_time:
         rows.append(("period", _time(capture.settings.frame_time)))
-    return rows + list(_marks(capture)) + [("assumed", sentence) for sentence in capture.assumptions]
+    assumed = [("assumed", sentence) for sentence in capture.assumptions]
+    return [*rows, *_marks(capture), *_motion(capture), *assumed]
+
+
+def _motion(capture: Capture) -> Iterator[tuple[str, str]]:
+    """Whether the scene of the first images moves, so that a sum of them is blurred."""
+    enough = _WATCHED_BYTES // (math.prod(capture.shape[1:]) * capture.dtype.itemsize)
+    images = min(_WATCHED, enough, capture.shape[0], ((1 << 32) - 1) // capture.settings.saturation_value)
+    if capture.mapped or images < 2 or (capture.image_key is not None and capture.image_key[:images].any()):
+        return
+    if (change := change_of(capture.summed(images), 0)).moves:
+        yield "motion", Words(f"of the first {images} images summed: {change.sentence()}", vars(change))
 
 
 def _marks(capture: Capture) -> Iterator[tuple[str, str]]:

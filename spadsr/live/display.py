@@ -14,7 +14,7 @@ from spadsr.live.corrections import Corrections
 from spadsr.live.message import Flag, Kind, Message, unit_for
 from spadsr.live.newest import Sum
 from spadsr.live.recordings import Playback
-from spadsr.live.restoring import Answer
+from spadsr.live.restorer import Answer
 
 #: s between two images of a recording that is played back.
 PLAYBACK_PERIOD = 0.05

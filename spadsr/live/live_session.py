@@ -24,7 +24,8 @@ from spadsr.live.display import Display
 from spadsr.live.message import Kind, Message
 from spadsr.live.newest import Newest, Sum, most_images
 from spadsr.live.recordings import Folder, Playback
-from spadsr.live.restoring import Answer, Restoring, RestoringOrder
+from spadsr.live.restorer import Answer, RestoringOrder
+from spadsr.live.restoring import Restoring
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import versions
 from spadsr.restoration.weights import SHIPPED, USUAL, load_restorer
@@ -69,6 +70,7 @@ class LiveSession:
 
     Attributes:
         session: the camera's.
+        frame_time: s between images that was asked for; None for as fast as it goes.
         images: consecutive images that are added up.
         scale: resolution of the restored picture over that of the sensor.
         weights: a weight file, the name of shipped weights, or NO_NETWORK.
@@ -99,7 +101,7 @@ class LiveSession:
         if self.weights != NO_NETWORK:
             load_restorer(self.weights, options.device)  # what is wrong with it is said at once
         self.scale = _checked_scale(options.scale)
-        self.session = Session(camera, settings, reconnect=True)
+        self.session, self.frame_time = Session(camera, settings, reconnect=True), settings.frame_time
         self.images = self._checked_images(options.images)
         self.restoring = Restoring(self._restored, self._restoring_failed)
         self.display = Display(publish, self.restoring.offer)
@@ -133,7 +135,9 @@ class LiveSession:
     def expose(self, **asked: Any) -> None:
         """Applies those of the settings that the camera offers. Raises InputError where it refuses."""
         known = {name: value for name, value in asked.items() if name in self.camera.choices()}
-        self.session.apply(replace(self.session.applied, largest_count=None, frame_time=None, **known))
+        wanted = {"frame_time": None, "largest_count": None, **known}
+        self.session.apply(replace(self.session.applied, **wanted))
+        self.frame_time = wanted["frame_time"]
         self.images = min(self.images, most_images(self.session.applied))
         self._newest.sum_of(self.images)
         self._order()

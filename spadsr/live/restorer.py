@@ -1,21 +1,64 @@
 """What the process that restores does: a network, an order, and an answer for every sum."""
 
+import os
 import time
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
+from noise_model.interrupts import ignore_signals
 from noise_model.sensor import Sensor
+from spadsr.live.corrections import Corrections
 from spadsr.live.newest import BLOCKS, Sum
-from spadsr.live.restoring import Answer, RestoringOrder
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.training_range import TrainingRange
 from spadsr.restoration.weights import load_restorer
+
+#: The process runs at this lower priority, where the system has such, so that the camera comes first.
+NICENESS = 5
+
+
+@dataclass(frozen=True)
+class RestoringOrder:
+    """How sums are to be restored.
+
+    Attributes:
+        scale: resolution of the picture over that of the sensor.
+        weights: a weight file or the name of shipped weights.
+        device: cpu or cuda.
+        corrections: what is known of the sensor.
+    """
+
+    scale: int
+    weights: str
+    device: str = "cpu"
+    corrections: Corrections = field(default_factory=Corrections)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A restored sum.
+
+    Attributes:
+        rate, uncertainty: (s H, s W) float32, counts/s.
+        of: the sum that was restored.
+        milliseconds: how long it took.
+        warnings: what the user should know about it.
+    """
+
+    rate: NDArray[np.float32]
+    uncertainty: NDArray[np.float32]
+    of: Sum
+    milliseconds: float
+    warnings: tuple[str, ...]
 
 
 class LiveRestorer:
@@ -58,3 +101,25 @@ def _motion(newest: Sum, counts: NDArray[np.uint32], sensor: Sensor) -> list[str
     blocks = Blocks.consecutive(counts, frames, sensor, newest.settings.count_time)
     change = change_within(blocks)
     return [change.sentence()] if change.moves else []
+
+
+def restore_for(server: Connection) -> None:
+    """The process that restores: answers every sum by the last order; a line is why it ends."""
+    ignore_signals()  # they are for the server to handle
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
+    with suppress(EOFError, OSError):  # the server is gone
+        try:
+            restorer = LiveRestorer()
+            while True:
+                said = server.recv()
+                if isinstance(said, RestoringOrder):
+                    restorer.obey(said)
+                    server.send(None)
+                else:
+                    server.send(restorer.answer(said))
+        except (EOFError, OSError):
+            raise
+        except Exception as error:  # of whatever kind: the page says it
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            server.send(f"nothing is restored: {reason}")

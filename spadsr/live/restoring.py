@@ -1,62 +1,20 @@
 """Restoring the newest sum in a process of its own: whatever becomes of it, the raw view and recordings go on."""
 
 import multiprocessing
-import os
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from noise_model.errors import InputError
-from noise_model.interrupts import ignore_signals, ignored_signals
-from spadsr.live.corrections import Corrections
+from noise_model.interrupts import ignored_signals
 from spadsr.live.newest import Sum
+from spadsr.live.restorer import Answer, RestoringOrder, restore_for
 
-#: The process runs at this lower priority, where the system has such, so that the camera comes first.
-NICENESS = 5
 #: s between two looks whether the scene moves within the sum.
 MOTION_PERIOD = 0.5
-
-
-@dataclass(frozen=True)
-class RestoringOrder:
-    """How sums are to be restored.
-
-    Attributes:
-        scale: resolution of the picture over that of the sensor.
-        weights: a weight file or the name of shipped weights.
-        device: cpu or cuda.
-        corrections: what is known of the sensor.
-    """
-
-    scale: int
-    weights: str
-    device: str = "cpu"
-    corrections: Corrections = field(default_factory=Corrections)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A restored sum.
-
-    Attributes:
-        rate, uncertainty: (s H, s W) float32, counts/s.
-        of: the sum that was restored.
-        milliseconds: how long it took.
-        warnings: what the user should know about it.
-    """
-
-    rate: NDArray[np.float32]
-    uncertainty: NDArray[np.float32]
-    of: Sum
-    milliseconds: float
-    warnings: tuple[str, ...]
 
 
 class Restoring:
@@ -110,7 +68,7 @@ class Restoring:
         self.stop()
         context = multiprocessing.get_context("spawn")  # a fork would share the threads' locks
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=_restore, args=(theirs,), daemon=True)
+        self._process = context.Process(target=restore_for, args=(theirs,), daemon=True)
         with ignored_signals():
             self._process.start()
         theirs.close()  # the process has its own end: when it dies, ours is told
@@ -154,27 +112,3 @@ class Restoring:
             self._looked = now
             return newest
         return replace(newest, blocks=None)  # they are many bytes
-
-
-def _restore(server: Connection) -> None:
-    """The process: answers every sum by the last order; a line is why it ends."""
-    ignore_signals()  # they are for the server to handle
-    if hasattr(os, "nice"):
-        os.nice(NICENESS)
-    with suppress(EOFError, OSError):  # the server is gone
-        try:
-            from spadsr.live.restorer import LiveRestorer
-
-            restorer = LiveRestorer()
-            while True:
-                said = server.recv()
-                if isinstance(said, RestoringOrder):
-                    restorer.obey(said)
-                    server.send(None)
-                else:
-                    server.send(restorer.answer(said))
-        except (EOFError, OSError):
-            raise
-        except Exception as error:  # of whatever kind: the page says it
-            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            server.send(f"nothing is restored: {reason}")

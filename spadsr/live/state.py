@@ -37,6 +37,7 @@ class State:
             "settings": {
                 **{name: getattr(settings, name) for name in SETTINGS},
                 "saturation_value": settings.saturation_value,
+                "asked_frame_time": live.frame_time,
             },
             "choices": {name: vars(offers[name]) if name in offers else None for name in SETTINGS},
             "display": _display(live),

@@ -54,16 +54,6 @@ class Blocks:
         return np.asarray(self.sensor.good.numpy())
 
     @property
-    def gain(self) -> Floats:
-        """(H, W), efficiency of each pixel over that of a mean one."""
-        return np.asarray((self.sensor.pde / self.sensor.mean_pde).double().numpy())
-
-    @property
-    def dark(self) -> Floats:
-        """(H, W), dark counts in a hardware frame."""
-        return np.asarray(self.sensor.dark_count_rate.double().numpy() * self.count_time)
-
-    @property
     def mean(self) -> float:
         """Mean counts of a good pixel in one hardware frame."""
         total = self.counts.sum(axis=0, dtype=np.int64)[self.good]
@@ -102,3 +92,13 @@ class Blocks:
         mask = torch.zeros(self.sensor.shape, dtype=torch.int32)
         mask = mask if self.sensor.pixel_mask is None else self.sensor.pixel_mask.to(torch.int32)
         return replace(self, sensor=replace(self.sensor, pixel_mask=mask | torch.from_numpy(bad).int() * HOT))
+
+
+def gain_of(sensor: Sensor) -> Floats:
+    """(H, W), efficiency of each pixel over that of a mean one."""
+    return np.asarray((sensor.pde / sensor.mean_pde).double().numpy())
+
+
+def dark_of(sensor: Sensor, count_time: float) -> Floats:
+    """(H, W), dark counts in a hardware frame."""
+    return np.asarray(sensor.dark_count_rate.double().numpy() * count_time)

@@ -18,11 +18,14 @@ from scipy.fft import dct
 from noise_model.arrays import Floats
 from noise_model.moments import moments
 from spadsr.motion.blocks import Blocks
+from spadsr.motion.standing import second_brightest
 
 _MOST_BLOCKS, _FEWEST_BLOCKS = 32, 4
+_FEWEST_COUNTS = 1.0  # of a pixel in all blocks: fewer vary by other laws than those of squares of normal numbers
 _WIDTH = 1.5  # native pixels, of the Gaussian over neighbours
 _WAVES = (2, 8, 31)  # how many of the slowest waves are looked at together
 _STANDARD_ERRORS = 4.0
+_UNKNOWN = 1.02  # times the variance: afterpulses and crosstalk that nobody told of
 _LEAST_CHANGE, _LEAST_SHIFT = 0.02, 0.15
 _TANGENT = 0.8  # native pixels, of the picture whose slopes say what a shift changes
 _ALONE = 3.0  # times as much as its neighbours
@@ -68,7 +71,7 @@ def change_within(blocks: Blocks) -> Change:
     blocks = blocks.joined(-(-len(blocks) // _MOST_BLOCKS))
     good = blocks.good
     total = blocks.counts.sum(axis=0, dtype=np.int64) * good
-    if len(blocks) < _FEWEST_BLOCKS or not total.any():
+    if len(blocks) < _FEWEST_BLOCKS or not good.any() or total[good].mean() < _FEWEST_COUNTS:
         return Change()
     whole = blocks.counts[:, good].sum(axis=1, dtype=np.int64)
     variance = _variance(blocks, total)
@@ -89,7 +92,7 @@ def _of_neighbours(waves: Floats, variance: Floats, counts: Floats, used: NDArra
     found = 0.0, 0.0
     for slowest in _WAVES:
         some = square[:slowest]
-        errors = _standard_errors(float(some.mean()), len(some) * independent)
+        errors = _standard_errors(float(some.mean()) / _UNKNOWN, len(some) * independent)
         power = float((energy[:slowest, used] - noise[used]).sum() / (len(waves) + 1) / level)
         found = max(found, (errors, float(np.sqrt(max(power, 0)))))
     return found
@@ -129,22 +132,23 @@ def _standard_errors(mean_square: float, degrees: float) -> float:
 
 
 def _variance(blocks: Blocks, total: NDArray[np.int64]) -> Floats:
-    """Variance (H, W) of the counts of a mean block, by the law of counts with the mean that was counted."""
-    frames = int(blocks.frames.mean())
-    table = moments(blocks.model(frames).process, 4 * float(total.max()) / float(blocks.frames.sum()))
-    mean = total / len(blocks)
-    return np.asarray(np.interp(mean, table.mean, table.variance))
+    """Variance (H, W) of the counts of a mean block, by the law of counts with the mean that was counted.
+
+    That mean is known from n frames only: for a binary array the variance is on average (n - 1) / n of the true one.
+    """
+    frames, all_frames = int(blocks.frames.mean()), int(blocks.frames.sum())
+    table = moments(blocks.model(frames).process, 4 * float(total.max()) / all_frames)
+    mean, known = total / len(blocks), all_frames / (all_frames - 1) if blocks.sensor.binary else 1.0
+    return np.asarray(known * np.interp(mean, table.mean, table.variance))
 
 
 def _blinking(waves: Floats, variance: Floats) -> NDArray[np.bool_]:
     """Pixels that vary by more than chance while at most one of their neighbours does as much."""
     own = np.square(waves).sum(axis=0) / np.maximum(variance, 0.5)
-    height, width = own.shape
-    wide = np.pad(own, 1, mode="reflect")
-    around = np.stack([wide[i : i + height, j : j + width] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
-    second = np.sort(around, axis=0)[-2]
     degrees = len(waves)
-    return np.asarray((own > degrees + _STANDARD_ERRORS * np.sqrt(2 * degrees)) & (own > _ALONE * second))
+    return np.asarray(
+        (own > degrees + _STANDARD_ERRORS * np.sqrt(2 * degrees)) & (own > _ALONE * second_brightest(own))
+    )
 
 
 def _gathered(values: Floats, width: float) -> Floats:

@@ -78,8 +78,23 @@ class Scores(NamedTuple):
     misfit: Floats
 
 
+class Sums(NamedTuple):
+    """What counts add up to in the cells of a grid, (s H, s W) each.
+
+    Attributes:
+        counts: whole numbers.
+        frames: in which a pixel looked there.
+        gains, darks: efficiency and dark light of the pixels that looked, times these frames.
+    """
+
+    counts: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    gains: Floats
+    darks: Floats
+
+
 class Explained(NamedTuple):
-    """Mean and variance (P,) of counts under a picture, and their quasi-likelihood."""
+    """Mean and variance (G, P) of counts under a picture, and their quasi-likelihood."""
 
     mean: Floats
     variance: Floats
@@ -171,47 +186,52 @@ def score_blocks(
             along, across = pixels.row[pixel], pixels.column[pixel]
             change[0], change[1], change[3] = by_row, by_column, gain * light
             change[2] = by_column * (cosine * along - sine * across) - by_row * (sine * along + cosine * across)
-            weight = slope / (mean * _between(law.spread, row, part))
-            off = counts[block, pixel] - cycles * mean
-            misfit += off * off / (cycles * mean * _between(law.spread, row, part))
+            certainty = 1 / (mean * _between(law.spread, row, part))
+            off, weight = counts[block, pixel] - cycles * mean, slope * certainty
+            misfit += off * off * certainty
             seen_by += 1
             excess, known = off * weight, cycles * slope * weight
             for i in range(4):
                 slopes[i] += excess * change[i]
+                part = known * change[i]
                 for j in range(i + 1):
-                    information[i, j] += known * change[i] * change[j]
+                    information[i, j] += part * change[j]
         for i in range(4):
             for j in range(i):
                 information[j, i] = information[i, j]
-        scores.misfit[n] = misfit / max(seen_by, 1)
+        scores.misfit[n] = misfit / (cycles * max(seen_by, 1))
 
 
 @compiled
 def explain_counts(
     counts: NDArray[np.float32],
-    cycles: int,
+    frames: NDArray[np.int64],
     pixels: Pixels,
     seen: Seen,
     law: Law,
-    pose: Floats,
-    bright: float,
+    poses: Floats,
+    brightness: Floats,
     explained: Explained,
 ) -> None:
-    """Fills in how a picture explains the counts (P,) of a block; all is 0 for pixels that look beyond the picture."""
-    sine, cosine = math.sin(pose[2]), math.cos(pose[2])
-    for pixel in range(pixels.row.size):
-        y, x = _where(pixels, seen, pixel, pose, sine, cosine)
-        explained.mean[pixel], explained.variance[pixel], explained.likelihood[pixel] = 0.0, 0.0, 0.0
-        if _within(seen, y, x):
-            light, _, _ = _sample(seen, y, x)
+    """Fills in how a picture explains the counts (G, P) of blocks; all is 0 for pixels that look beyond the picture."""
+    for block in range(len(counts)):
+        cycles, sine, cosine = frames[block], math.sin(poses[block, 2]), math.cos(poses[block, 2])
+        for pixel in range(pixels.row.size):
+            y, x = _where(pixels, seen, pixel, poses[block], sine, cosine)
+            light = math.nan
+            if _within(seen, y, x):
+                light, _, _ = _sample(seen, y, x)
             if math.isnan(light):
+                explained.mean[block, pixel] = 0.0
+                explained.variance[block, pixel] = 0.0
+                explained.likelihood[block, pixel] = 0.0
                 continue
-            row, part = _row(law, pixels.gain[pixel] * bright * light + pixels.dark[pixel])
+            row, part = _row(law, pixels.gain[pixel] * brightness[block] * light + pixels.dark[pixel])
             mean = _between(law.mean, row, part)
-            explained.mean[pixel] = cycles * mean
-            explained.variance[pixel] = cycles * mean * _between(law.spread, row, part)
-            explained.likelihood[pixel] = counts[pixel] * (math.log(mean) + _between(law.above, row, part))
-            explained.likelihood[pixel] -= cycles * _between(law.below, row, part)
+            likelihood = counts[block, pixel] * (math.log(mean) + _between(law.above, row, part))
+            explained.mean[block, pixel] = cycles * mean
+            explained.variance[block, pixel] = cycles * mean * _between(law.spread, row, part)
+            explained.likelihood[block, pixel] = likelihood - cycles * _between(law.below, row, part)
 
 
 @compiled
@@ -222,17 +242,10 @@ def move_counts(
     efficiency: Floats,
     poses: Floats,
     scale: int,
-    summed: NDArray[np.int64],
-    looked: NDArray[np.int64],
-    gains: Floats,
-    darks: Floats,
+    sums: Sums,
 ) -> None:
-    """Adds the counts (G, P) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at.
-
-    The frames that looked there are added to `looked`, and efficiency and dark light times these frames to the last
-    two.
-    """
-    height, width = summed.shape
+    """Adds the counts (G, P) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at."""
+    height, width = sums.counts.shape
     for block in range(len(counts)):
         pose, cycles = poses[block], frames[block]
         sine, cosine = math.sin(pose[2]), math.cos(pose[2])
@@ -241,10 +254,10 @@ def move_counts(
             y = math.floor((cosine * along - sine * across + 0.5 * pixels.height + pose[0]) * scale)
             x = math.floor((sine * along + cosine * across + 0.5 * pixels.width + pose[1]) * scale)
             if 0 <= y < height and 0 <= x < width:
-                summed[y, x] += counts[block, pixel]
-                looked[y, x] += cycles
-                gains[y, x] += cycles * efficiency[pixel]
-                darks[y, x] += cycles * pixels.dark[pixel]
+                sums.counts[y, x] += counts[block, pixel]
+                sums.frames[y, x] += cycles
+                sums.gains[y, x] += cycles * efficiency[pixel]
+                sums.darks[y, x] += cycles * pixels.dark[pixel]
 
 
 @compiled
@@ -256,36 +269,68 @@ def line_sums(
     windows: NDArray[np.int64],
     level: float,
     dispersion: float,
-    chi_squared: Floats,
+    sums: Floats,
+    squares: Floats,
+    chi_squared: NDArray[np.float32],
 ) -> None:
-    """Fills in chi-squared (n, H, W) of smoothed counts (G, H, W) along lines of one velocity, for windows (n, 2).
+    """Fills in chi-squared (n, H, W) of smoothed counts along lines of one velocity, for windows (n, 2).
 
     The variance of the counts is `dispersion` times their mean, which is taken for `level` or more.
-    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match. A line
-    that leaves the array keeps its last value.
+    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match.
+
+    Args:
+        light: (G, H + 2 a, W + 2 b), with margins that are wide enough for all lines, and a pixel wider.
+        sums, squares: (G + 1, H, W), where the kernel works.
     """
-    blocks, height, width = light.shape
-    sums, squares, weights = np.zeros(blocks + 1), np.zeros(blocks + 1), np.zeros(blocks + 1)
-    for row in range(height):
-        for column in range(width):
-            for block in range(blocks):
-                y = min(max(row + down * times[block], 0.0), height - 1.0)
-                x = min(max(column + right * times[block], 0.0), width - 1.0)
-                top, left = min(int(y), height - 2), min(int(x), width - 2)
-                below, across = y - top, x - left
-                upper = light[block, top, left] * (1 - across) + light[block, top, left + 1] * across
-                lower = light[block, top + 1, left] * (1 - across) + light[block, top + 1, left + 1] * across
-                value = upper * (1 - below) + lower * below
-                less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
-                sums[block + 1] = sums[block] + value / less
-                squares[block + 1] = squares[block] + value * value / less
-                weights[block + 1] = weights[block] + 1 / less
-            for n in range(len(windows)):
-                first, last = windows[n, 0], windows[n, 1]
-                total, weight = sums[last] - sums[first], weights[last] - weights[first]
-                mean = total / weight
-                excess = max(squares[last] - squares[first] - total * mean, 0.0)
-                chi_squared[n, row, column] = excess / (max(mean, level) * dispersion * _SMOOTHED_VARIANCE)
+    blocks = len(light)
+    height, width = sums.shape[1:]
+    corner = (light.shape[1] - height) // 2, (light.shape[2] - width) // 2
+    weights = np.zeros(blocks + 1)
+    for block in range(blocks):
+        y, x = corner[0] + down * times[block], corner[1] + right * times[block]
+        top, left = int(y), int(x)
+        below, across = y - top, x - left
+        less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
+        weights[block + 1] = weights[block] + 1 / less
+        for row in range(height):
+            upper, lower = light[block, top + row, left:], light[block, top + row + 1, left:]
+            before, total = sums[block, row], sums[block + 1, row]
+            square_before, square = squares[block, row], squares[block + 1, row]
+            for column in range(width):
+                first = upper[column] + (lower[column] - upper[column]) * below
+                second = upper[column + 1] + (lower[column + 1] - upper[column + 1]) * below
+                value = first + (second - first) * across
+                total[column] = before[column] + value / less
+                square[column] = square_before[column] + value * value / less
+    for n in range(len(windows)):
+        start, stop = windows[n, 0], windows[n, 1]
+        weight, scale = weights[stop] - weights[start], 1 / (dispersion * _SMOOTHED_VARIANCE)
+        for row in range(height):
+            for column in range(width):
+                total_here = sums[stop, row, column] - sums[start, row, column]
+                mean = total_here / weight
+                excess = squares[stop, row, column] - squares[start, row, column] - total_here * mean
+                chi_squared[n, row, column] = max(excess, 0.0) * scale / max(mean, level)
+
+
+@compiled
+def keep_better(
+    chi_squared: NDArray[np.float32], cost: Floats, down: float, right: float, best: Floats, velocity: Floats
+) -> None:
+    """Takes a velocity where chi-squared (n, H, W), and what the velocity costs (n,), are less than the best so far.
+
+    Args:
+        best, velocity: (n, H, W) and (n, 2, H, W), changed in place.
+    """
+    windows, height, width = chi_squared.shape
+    for n in range(windows):
+        for row in range(height):
+            for column in range(width):
+                value = chi_squared[n, row, column] + cost[n]
+                if value < best[n, row, column]:
+                    best[n, row, column] = value
+                    velocity[n, 0, row, column] = down
+                    velocity[n, 1, row, column] = right
 
 
 @compiled
@@ -300,17 +345,14 @@ def gather_counts(
     velocity: Floats,
     first: NDArray[np.int64],
     last: NDArray[np.int64],
-    summed: NDArray[np.int64],
-    looked: NDArray[np.int64],
-    gains: Floats,
-    darks: Floats,
+    sums: Sums,
 ) -> None:
     """Adds up, for each pixel of the scene, the counts (G, P) of the pixels that looked at it along its line.
 
     Args:
         place: (H, W), the index of each pixel among the P used, -1 for others.
         velocity: (2, H, W), over the whole recording; `first` and `last` are the windows of blocks.
-        summed, looked, gains, darks: (H, W), as for `move_counts`.
+        sums: (H, W).
     """
     height, width = place.shape
     for block in range(len(counts)):
@@ -327,7 +369,39 @@ def gather_counts(
                     continue
                 pixel = place[y, x]
                 if pixel >= 0:
-                    summed[row, column] += counts[block, pixel]
-                    looked[row, column] += frames[block]
-                    gains[row, column] += frames[block] * efficiency[pixel]
-                    darks[row, column] += frames[block] * dark[pixel]
+                    sums.counts[row, column] += counts[block, pixel]
+                    sums.frames[row, column] += frames[block]
+                    sums.gains[row, column] += frames[block] * efficiency[pixel]
+                    sums.darks[row, column] += frames[block] * dark[pixel]
+
+
+@compiled
+def bend_evidence(information: Floats, towards: Floats, bend: float) -> float:
+    """The logarithm of the marginal likelihood, but for a constant, of a coordinate with second differences of `bend`.
+
+    The most probable path x (G,) solves A x = `towards`, where A is the information of the blocks (G,) on its diagonal
+    and that of the second differences. A is factored as L D L', with two diagonals of L below the first.
+    """
+    blocks, weight = len(towards), 1 / (bend * bend)
+    first, second, forward = np.zeros(blocks), np.zeros(blocks), np.zeros(blocks)
+    diagonal = np.zeros(blocks)
+    evidence = -max(blocks - 2, 0) * math.log(bend)
+    for i in range(blocks):
+        ahead, behind = i < blocks - 2, i >= 2
+        middle = 0 < i < blocks - 1
+        own = information[i] + weight * ((1.0 if ahead else 0.0) + (1.0 if behind else 0.0) + (4.0 if middle else 0.0))
+        value = towards[i]
+        if i >= 2:
+            second[i] = weight / diagonal[i - 2]
+            own -= second[i] * second[i] * diagonal[i - 2]
+            value -= second[i] * forward[i - 2]
+        if i >= 1 and blocks > 2:
+            beside = -2 * weight * ((1.0 if i >= 2 else 0.0) + (1.0 if i < blocks - 1 else 0.0))
+            if i >= 2:
+                beside -= second[i] * first[i - 1] * diagonal[i - 2]
+            first[i] = beside / diagonal[i - 1]
+            own -= first[i] * first[i] * diagonal[i - 1]
+            value -= first[i] * forward[i - 1]
+        diagonal[i], forward[i] = own, value
+        evidence += 0.5 * (value * value / own - math.log(own))
+    return evidence

@@ -7,10 +7,16 @@ itself.
 Source: Wedderburn, Biometrika 61 (1974) 439.
 """
 
+import math
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
+from noise_model.laws import CountingProcess
 from noise_model.moments import moments
 from spadsr.motion.kernels import Law
 
@@ -23,8 +29,12 @@ def law_of(model: ForwardModel, brightest: float) -> Law:
     Args:
         model: its exposure says how many frames are summed in the counts whose variance is wanted.
     """
-    cycles = model.exposure.most_cycles
-    table = moments(model.process, brightest)
+    return _law(model.process, 2.0 ** math.ceil(math.log2(max(brightest, 1.0))))
+
+
+@lru_cache(maxsize=16)
+def _law(process: CountingProcess, brightest: float) -> Law:
+    cycles, table = process.cycles, moments(process, brightest)
     root, mean = np.sqrt(table.x), table.mean / cycles
     slope = np.gradient(mean, root)
     slope[1:] /= 2 * root[1:]
@@ -43,3 +53,12 @@ def light_of(law: Law, mean: Floats) -> Floats:
     """The light that leads to mean counts of a frame."""
     rows = np.interp(mean, law.mean, np.arange(len(law.mean)))
     return np.asarray(np.square(rows / law.rows))
+
+
+def typical_frames(frames: NDArray[Any]) -> int:
+    """About as many frames as a cell that pixels looked at has in the mean.
+
+    They are a power of two: laws of few numbers of frames are needed, and kept.
+    """
+    looked = frames[frames > 0]
+    return 1 << round(np.log2(looked.mean())) if looked.size else 1

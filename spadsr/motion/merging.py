@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
-from spadsr.motion.blocks import Blocks
-from spadsr.motion.kernels import Pixels, move_counts
+from spadsr.motion.blocks import Blocks, dark_of, gain_of
+from spadsr.motion.kernels import Pixels, Sums, move_counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,8 @@ class Merged:
 
     Attributes:
         counts, frames: (s H, s W) uint32, k and N of each cell; N is 0 where no pixel looked.
-        sensor: with the means of its maps over the pixels that looked at each cell, and no mask.
+        sensor: with the means (s H, s W) of its maps over the pixels that looked at each cell, and no mask; its
+            crosstalk is that between pixels.
         count_time: s, of one hardware frame.
         scale: s.
     """
@@ -38,29 +39,22 @@ class Merged:
 
     @property
     def model(self) -> ForwardModel:
-        """What the counts are restored with."""
-        return ForwardModel(self.sensor, Exposure(self.count_time, torch.from_numpy(self.frames.astype(np.int64))))
+        """What the counts are restored with: the sensor in native pixels, and the frames of each cell.
 
-    @property
-    def typical(self) -> ForwardModel:
-        """The sensor in an exposure of as many frames as a cell that pixels looked at has in the mean."""
-        looked = self.frames[self.frames > 0]
-        return ForwardModel(self.sensor, Exposure(self.count_time, max(round(looked.mean()), 1) if looked.size else 1))
+        With 4 cells a side the cells are the places within pixels that a network makes phases of.
+        """
+        frames = torch.from_numpy(self.frames.astype(np.int64))
+        return ForwardModel(self._in_pixels(), Exposure(self.count_time, frames))
 
-    @property
-    def mean(self) -> float:
-        """Mean counts in one hardware frame."""
-        return float(self.counts.sum(dtype=np.int64) / max(self.frames.sum(dtype=np.int64), 1))
-
-    @property
-    def gain(self) -> Floats:
-        """(s H, s W), efficiency over the mean."""
-        return np.asarray((self.sensor.pde / self.sensor.mean_pde).double().numpy())
-
-    @property
-    def dark(self) -> Floats:
-        """(s H, s W), dark counts in a hardware frame."""
-        return np.asarray(self.sensor.dark_count_rate.double().numpy() * self.count_time)
+    def _in_pixels(self) -> Sensor:
+        """The sensor with its maps in native pixels, (H, W): means over those of their cells that looked."""
+        looked = _in_boxes(self.frames.astype(np.float64), self.scale)
+        weight = np.where(looked.sum(axis=-1, keepdims=True) > 0, looked, 1.0)
+        pde, dark = (
+            torch.from_numpy(np.average(_in_boxes(each.numpy(), self.scale), axis=-1, weights=weight)).float()
+            for each in (self.sensor.pde, self.sensor.dark_count_rate)
+        )
+        return replace(self.sensor, pde=pde, dark_count_rate=dark)
 
 
 def pixels_of(blocks: Blocks) -> Pixels:
@@ -68,52 +62,54 @@ def pixels_of(blocks: Blocks) -> Pixels:
     good, (height, width) = blocks.good, blocks.sensor.shape
     row, column = np.nonzero(good)
     place = row.astype(np.float64) + 0.5 - height / 2, column.astype(np.float64) + 0.5 - width / 2
-    return Pixels(*place, blocks.gain[good], blocks.dark[good], height, width)
+    gain, dark = gain_of(blocks.sensor), dark_of(blocks.sensor, blocks.count_time)
+    return Pixels(*place, gain[good], dark[good], height, width)
 
 
 def merge(blocks: Blocks, poses: Floats, scale: int = 1) -> Merged:
-    """Merges the counts of good pixels on a grid `scale` times as fine as the array.
+    """Merges the counts of good pixels on a grid `scale` times as fine as the array, by where their centres looked.
 
     Args:
         poses: (G, 3), where the array looked: rows down, columns right (native pixels), and radians about its centre.
     """
+    return merged_of(blocks, summed(blocks, poses, scale), scale)
+
+
+def summed(blocks: Blocks, poses: Floats, scale: int) -> Sums:
+    """What the counts of good pixels add up to on a grid; arguments as of `merge`."""
     pixels, good = pixels_of(blocks), blocks.good
-    shape = (scale * pixels.height, scale * pixels.width)
-    counts, frames = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    gains, darks = np.zeros(shape), np.zeros(shape)
+    sums = no_sums((scale * pixels.height, scale * pixels.width))
     efficiency = blocks.sensor.pde.double().numpy()[good]
     own = np.ascontiguousarray(blocks.counts[:, good], np.int64)
-    move_counts(
-        own, blocks.frames, pixels, efficiency, np.ascontiguousarray(poses), scale, counts, frames, gains, darks
-    )
-    return merged_of(blocks, counts, frames, gains, darks, scale)
+    move_counts(own, blocks.frames, pixels, efficiency, np.ascontiguousarray(poses), scale, sums)
+    return sums
 
 
-def merged_of(
-    blocks: Blocks,
-    counts: NDArray[np.int64],
-    frames: NDArray[np.int64],
-    gains: Floats,
-    darks: Floats,
-    scale: int,
-) -> Merged:
-    """Merged counts from the sums of a grid: of counts, of frames, and of efficiency and dark light times frames."""
-    sensor = _merged_sensor(blocks, gains, darks, frames, scale)
-    return Merged(counts.astype(np.uint32), frames.astype(np.uint32), sensor, blocks.count_time, scale)
+def no_sums(shape: tuple[int, ...]) -> Sums:
+    """A grid of so many cells, all empty."""
+    return Sums(np.zeros(shape, np.int64), np.zeros(shape, np.int64), np.zeros(shape), np.zeros(shape))
 
 
-def _merged_sensor(blocks: Blocks, gains: Floats, darks: Floats, frames: NDArray[np.int64], scale: int) -> Sensor:
-    """The sensor with its maps as the merged counts saw them; like a mean one where no pixel looked.
+def merged_of(blocks: Blocks, sums: Sums, scale: int) -> Merged:
+    """Merged counts from what the counts of blocks add up to."""
+    sensor = _merged_sensor(blocks, sums)
+    return Merged(sums.counts.astype(np.uint32), sums.frames.astype(np.uint32), sensor, blocks.count_time, scale)
 
-    Crosstalk links neighbours on the array, which stay neighbours only on a grid as coarse.
-    """
-    looked, total = frames > 0, np.maximum(frames, 1)
-    pde = np.where(looked, gains / total, float(blocks.sensor.pde.mean()))
-    dark = np.where(looked, darks / total / blocks.count_time, float(blocks.sensor.dark_count_rate.median()))
+
+def _in_boxes(values: Floats, side: int) -> Floats:
+    """(s H, s W) -> (H, W, s s)."""
+    height, width = (size // side for size in values.shape)
+    return values.reshape(height, side, width, side).transpose(0, 2, 1, 3).reshape(height, width, side**2)
+
+
+def _merged_sensor(blocks: Blocks, sums: Sums) -> Sensor:
+    """The sensor with its maps as the merged counts saw them; like a mean one where no pixel looked."""
+    looked, total = sums.frames > 0, np.maximum(sums.frames, 1)
+    pde = np.where(looked, sums.gains / total, float(blocks.sensor.pde.mean()))
+    dark = np.where(looked, sums.darks / total / blocks.count_time, float(blocks.sensor.dark_count_rate.median()))
     return replace(
         blocks.sensor,
         pde=torch.from_numpy(pde.astype(np.float32)),
         dark_count_rate=torch.from_numpy(dark.astype(np.float32)),
-        crosstalk=blocks.sensor.crosstalk if scale == 1 else torch.zeros(1, 1),
         pixel_mask=None,
     )

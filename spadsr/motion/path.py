@@ -22,11 +22,12 @@ from spadsr.motion.law import law_of
 from spadsr.motion.merging import pixels_of
 from spadsr.motion.seen import Painter, at_rest, smoothed, softened
 from spadsr.motion.smoothness import smooth_path
+from spadsr.motion.standing import standing_out
 
 _COUNTS = 0.3  # in a pixel of a block, at least: fewer leave a pose to chance
-_FEWEST_BLOCKS, _MOST_BLOCKS = 8, 128
+_FEWEST_BLOCKS, _MOST_BLOCKS = 8, 64
 _PICTURE_COUNTS = 2.0  # in a pixel of the first picture
-_NEW, _KNOWN = (1.0, 0.5, 0.25, 0.0), (0.25, 0.0)  # blur of the picture in each step, native pixels
+_NEW = (0.7, 0.25, 0.0)  # blur of the picture in each step, native pixels
 _LONGEST_STEP = 1.0  # native pixels
 _BRIGHTNESS_SD = 0.3  # of the logarithm: lamps flicker by less
 _LEAST_INFORMATION = 0.25  # of a block on a shift, native pixels^-2
@@ -67,6 +68,8 @@ def estimate_path(
 ) -> Path:
     """The path of an array over a scene, from its counts.
 
+    Where the sensor is not known, pixels that stand out and stand still have no say.
+
     Args:
         turning: whether the array may also turn about its centre.
         painter: makes the picture to which the whole path is aligned at last; until then counts are smoothed, which is
@@ -74,7 +77,7 @@ def estimate_path(
         progress: called with the blocks fitted and their number.
     """
     size = _joined_size(blocks)
-    fit = _Fit(blocks.joined(size), turning)
+    fit = _Fit(blocks.without(standing_out(blocks)).joined(size), turning)
     first, last = fit.first_window()
     while last - first < len(fit.blocks):
         fit.refine(first, last)
@@ -86,7 +89,7 @@ def estimate_path(
     fit.refine(first, last)
     fit.painter = painter
     fit.refine(first, last)
-    return _at_times(fit.path(), fit.blocks.times, blocks.times, size)
+    return _of_each(fit.path(), fit.blocks, blocks, size)
 
 
 def _joined_size(blocks: Blocks) -> int:
@@ -96,16 +99,19 @@ def _joined_size(blocks: Blocks) -> int:
     return max(1, min(enough, len(blocks) // _FEWEST_BLOCKS), -(-len(blocks) // _MOST_BLOCKS))
 
 
-def _at_times(path: Path, known: Floats, times: Floats, size: int) -> Path:
-    """The path between the blocks that were fitted."""
-    if len(known) == len(times):
+def _of_each(path: Path, joined: Blocks, blocks: Blocks, size: int) -> Path:
+    """The path of the blocks of which some were joined; of these, those that counted more were brighter."""
+    if size == 1:
         return path
+    known, times = joined.times, blocks.times
     curve = CubicSpline(known, path.poses, bc_type="natural")(times) if len(known) > 2 else None
+    own, together = (each.counts[:, blocks.good].sum(axis=1, dtype=np.int64) / each.frames for each in (blocks, joined))
+    bright = own * np.repeat(path.brightness / np.maximum(together, 1e-12), size)[: len(blocks)]
     return replace(
         path,
         poses=_linear(times, known, path.poses) if curve is None else np.asarray(curve),
         sd=_linear(times, known, path.sd),
-        brightness=np.interp(times, known, path.brightness),
+        brightness=bright,
         size=size,
     )
 
@@ -145,15 +151,17 @@ class _Fit:
         return Path(_from(self.poses, centre), self.sd, light, int(self.known[:2].sum()))
 
     def refine(self, first: int, last: int) -> None:
-        """Fits the blocks of a window anew, all together, to the picture that they make."""
+        """Fits the blocks of a window anew, all together, to the picture that they make.
+
+        In one step: more would lead each block to the noise that it has itself brought into the picture.
+        """
         which = np.arange(first, last)
         self._paint(first, last)
         if len(which) >= _FEWEST_BLOCKS:
             self._find_directions(first, last)
-        for width in _KNOWN:
-            slopes, information = self._scores(softened(self.picture, width), which)
-            explained = self.misfit[which] < np.median(self.misfit[which]) + _MISFIT
-            self._smooth(which, slopes * explained[:, None], information * explained[:, None, None])
+        slopes, information = self._scores(self.picture, which)
+        explained = self.misfit[which] < np.median(self.misfit[which]) + _MISFIT
+        self._smooth(which, slopes * explained[:, None], information * explained[:, None, None])
         centre = self.poses[which].mean(axis=0)
         self.poses[which] = _from(self.poses[which], centre)
 
@@ -178,7 +186,7 @@ class _Fit:
         """
         which = np.arange(first, last)
         halves, width = (which[::2], which[1::2]), self.picture.width or None
-        pictures = [smoothed(self.blocks.only(half), self.poses[half], width) for half in halves]
+        pictures = [smoothed(self.blocks.only(half), self.poses[half], width, 1) for half in halves]
         light, law = [at_rest(picture) for picture in pictures], block_law(self.blocks, pictures[0])
         rows = np.sqrt((light[0] + light[1]) / 2) * law.rows
         mean, spread, slope = (
@@ -210,29 +218,31 @@ class _Fit:
         return np.stack([down, right, (right * row[:, None] - down * column) / self.rim])
 
     def follow(self, first: int, last: int, start: int, stop: int) -> None:
-        """Fits the blocks beside a window one after the other, each from where the path before it leads."""
+        """Fits the blocks beside a window one after the other outward, each from where the path before it leads."""
         self._paint(first, last)
         levels = [softened(self.picture, width) for width in _NEW]
-        for block in [*range(first - 1, start - 1, -1), *range(last, stop)]:
-            inward = 1 if block < first else -1
-            before = self.poses[block + inward]
-            further = self.poses[block + 2 * inward] if last - first > 1 else before
+        for step in range(1, max(first - start, stop - last) + 1):
+            beside = [(first - step, 1)] * (first - step >= start) + [(last - 1 + step, -1)] * (last - 1 + step < stop)
+            which, inward = np.array(beside).T
+            before = self.poses[which + inward]
+            further = self.poses[which + 2 * inward] if last - first > 1 else before
             predicted = 2 * before - further
-            self.poses[block], self.brightness[block] = predicted, self.brightness[block + inward]
-            self._fit_one(block, predicted, levels)
-            if self.misfit[block] > np.median(self.misfit[first:last]) + _MISFIT:
-                self.poses[block] = predicted
+            self.poses[which], self.brightness[which] = predicted, self.brightness[which + inward]
+            self._fit(which, predicted, levels)
+            lost = self.misfit[which] > np.median(self.misfit[first:last]) + _MISFIT
+            self.poses[which] = np.where(lost[:, None], predicted, self.poses[which])
 
-    def _fit_one(self, block: int, predicted: Floats, levels: list[Seen]) -> None:
-        known = len(self.units)
+    def _fit(self, which: NDArray[np.int64], predicted: Floats, levels: list[Seen]) -> None:
+        """Fits blocks from where the path before them leads, from coarse to fine."""
+        size = len(self.units)
         free = (self.turn.T * self.known) @ self.turn
-        prior = np.eye(known) / (_PREDICTION**2 + 6 * self.bend**2)
+        prior = np.eye(size) / (_PREDICTION**2 + 6 * self.bend**2)
         for level in levels:
-            slopes, information = self._scores(level, np.array([block]))
-            away = (predicted[:known] - self.poses[block, :known]) / self.units
-            step = free @ np.linalg.solve(free @ information[0] @ free + prior, free @ slopes[0] + prior @ away)
-            step = step * self.units
-            self.poses[block, :known] += self._bounded(step[None])[0]
+            slopes, information = self._scores(level, which)
+            away = (predicted[:, :size] - self.poses[which, :size]) / self.units
+            towards = slopes @ free.T + away @ prior
+            step = np.linalg.solve(free @ information @ free + prior, towards[:, :, None])[:, :, 0]
+            self.poses[which, :size] += self._bounded(step @ free.T * self.units)
 
     def _bounded(self, step: Floats) -> Floats:
         longest = np.abs(step / self.units).max(axis=1, keepdims=True)

@@ -5,19 +5,22 @@ from typing import TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from noise_model.arrays import Floats, Picture
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.kernels import Law, Seen
-from spadsr.motion.law import law_of, light_of
-from spadsr.motion.merging import merge
+from spadsr.motion.law import law_of, light_of, typical_frames
+from spadsr.motion.merging import summed
+
+Singles: TypeAlias = NDArray[np.float32]
 
 #: Makes the picture to align to out of blocks and their poses.
 Painter: TypeAlias = Callable[[Blocks, Floats], Seen]
 
 _WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # native pixels, standard deviations of the smoothing
 _WIDER = 1.4
-_FINER = 3
+_FINER = 3  # than the array: an odd number, so that pixels at rest look at the middle of a cell
 _LEAST_SHARE = 0.2  # of the frames that looked at a mean place
 _LEAST_GAIN = 0.1  # where no pixel looked there is none
 _BRIGHTEST = 8.0  # light over the mean
@@ -47,48 +50,56 @@ def at_rest(seen: Seen) -> Floats:
     return np.asarray(seen.light[start :: seen.scale, start :: seen.scale])
 
 
-def smoothed(blocks: Blocks, poses: Floats, width: float | None = None) -> Seen:
+def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: int = _FINER) -> Seen:
     """The counts of blocks along a path, smoothed by a Gaussian as wide as they are worth.
 
-    They are merged three times as finely as the array: an odd number, so that pixels at rest look at the middle of a
-    cell. Without `width` (native pixels) it is that of the least expected error, and wider: noise in a picture, to
-    which its own counts fit, leads a path astray more than a lack of detail.
+    They are merged `scale` times as finely as the array. Without `width` (native pixels) it is that of the least
+    expected error, and wider: noise in a picture, to which its own counts fit, leads a path astray more than a lack of
+    detail.
 
     Source: Mallows, Technometrics 15 (1973) 661.
     """
-    merged = merge(blocks, poses, _FINER)
-    frames, mean = merged.frames.astype(np.float64), merged.mean
-    law = law_of(merged.typical, _BRIGHTEST * mean)
-    measured = merged.counts / np.maximum(frames, 1)
+    sums = summed(blocks, poses, scale)
+    frames, counts = sums.frames.astype(np.float32), sums.counts.astype(np.float32)
+    mean = float(sums.counts.sum() / max(sums.frames.sum(), 1))
+    law = law_of(blocks.model(typical_frames(sums.frames)), _BRIGHTEST * mean)
     if width is None:
-        width = _WIDER * _best_width(frames, measured, law)
-    share = np.maximum(_blurred(frames, width), 1e-9)
-    light = light_of(law, _blurred(frames * measured, width) / share)
-    gain, dark = (_blurred(frames * each, width) / share for each in (merged.gain, merged.dark))
-    light = np.maximum(light - dark, 0) / np.maximum(gain, _LEAST_GAIN)
-    return Seen(np.where(share > _LEAST_SHARE * share.mean(), light, np.nan), _FINER, 0.5, width)
+        width = _WIDER * _best_width(frames, counts, scale, law)
+    gains = sums.gains / float(blocks.sensor.mean_pde)
+    share, measured, gain, dark = _blurred(width * scale, frames, counts, gains, sums.darks)
+    share = np.maximum(share, 1e-9)
+    light = np.maximum(light_of(law, measured / share) - dark / share, 0) / np.maximum(gain / share, _LEAST_GAIN)
+    return Seen(np.where(share > _LEAST_SHARE * share.mean(), light, np.nan), scale, 0.5, width)
 
 
-def _best_width(frames: Floats, measured: Floats, law: Law) -> float:
-    """The width of smoothing with the least expected error, native pixels."""
-    mean = float((frames * measured).sum() / max(frames.sum(), 1))
-    around = _blurred(frames * measured, 1.0) / np.maximum(_blurred(frames, 1.0), 1e-9)
+def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float:
+    """The width of smoothing with the least expected error, native pixels: that before the first which is worse."""
+    measured = counts / np.maximum(frames, 1)
+    mean = float(counts.sum() / max(frames.sum(), 1))
+    share, around = _blurred(scale, frames, counts)
+    around = around / np.maximum(share, 1e-9)
     rows = np.interp(around, law.mean, np.arange(len(law.mean)))
     noise = np.maximum(around, mean / 10) * np.interp(rows, np.arange(len(law.spread)), law.spread)
     certain = frames / np.maximum(noise, 1e-12)  # over its variance
-    errors = []
+    best, least = _WIDTHS[0], np.inf
     for width in _WIDTHS:
-        share = np.maximum(_blurred(frames, width), 1e-9)
-        answer = _blurred(frames * measured, width) / share
-        own = _own_share(width) * frames / share
-        errors.append(float((np.square(measured - answer) * certain).sum() + 2 * own.sum()))
-    return _WIDTHS[int(np.argmin(errors))]
+        share, answer = _blurred(width * scale, frames, counts)
+        share = np.maximum(share, 1e-9)
+        own = _own_share(width * scale) * frames / share
+        expected = float((np.square(measured - answer / share) * certain).sum() + 2 * own.sum())
+        if expected > least:
+            break
+        best, least = width, expected
+    return best
 
 
-def _blurred(values: Floats, width: float) -> Floats:
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), width * _FINER, borderType=cv2.BORDER_REFLECT))
+def _blurred(width: float, *images: Floats | Singles) -> Singles:
+    """Images (n, s H, s W) smoothed by a Gaussian of `width` of their own pixels."""
+    together = np.stack(images, axis=-1).astype(np.float32, copy=False)
+    blurred = np.asarray(cv2.GaussianBlur(together, (0, 0), width, borderType=cv2.BORDER_REFLECT), np.float32)
+    return np.moveaxis(blurred, -1, 0)
 
 
 def _own_share(width: float) -> float:
     """What a cell keeps of itself when smoothed."""
-    return float(cv2.getGaussianKernel(2 * round(4 * width * _FINER) + 1, width * _FINER).max() ** 2)
+    return float(cv2.getGaussianKernel(2 * round(4 * width) + 1, width).max() ** 2)

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from noise_model.arrays import Floats
+from spadsr.motion.kernels import bend_evidence
 
 #: Standard deviations of the second differences of a path, pixels, among which the data choose.
 BENDS = (0.003, 0.01, 0.02, 0.04, 0.07, 0.12, 0.2, 0.35, 0.6, 1.0)
@@ -48,13 +49,8 @@ def smooth_path(start: Floats, slopes: Floats, information: Floats) -> Smoothed:
 
 def _best_bend(information: Floats, start: Floats, slopes: Floats) -> float:
     """How much a coordinate bends: what its own data (G,) make most probable."""
-    towards, evidence = information * start + slopes, []
-    for bend in BENDS:
-        factor = cholesky_banded(_banded(information[:, None, None], np.array([bend])), lower=True)
-        path = cho_solve_banded((factor, True), towards)
-        logarithms = np.log(factor[0]).sum() + max(len(towards) - 2, 0) * np.log(bend)
-        evidence.append(float(0.5 * towards @ path - logarithms))
-    return BENDS[int(np.argmax(evidence))]
+    towards = information * start + slopes
+    return BENDS[int(np.argmax([bend_evidence(information + _WEAK, towards, bend) for bend in BENDS]))]
 
 
 def _banded(information: Floats, bends: Floats) -> Floats:

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 from noise_model.progress import Report, silent
-from spadsr.motion.blocks import Blocks
-from spadsr.motion.kernels import gather_counts, line_sums
+from spadsr.motion.blocks import Blocks, dark_of, gain_of
+from spadsr.motion.kernels import gather_counts, keep_better, line_sums
 from spadsr.motion.law import law_of
-from spadsr.motion.merging import Merged, merged_of, pixels_of
+from spadsr.motion.merging import Merged, merged_of, no_sums, pixels_of
 
 _BLOCKS = 32  # that time is divided into
 _SMOOTHED, _POOLED = 1.0, 2.0  # native pixels: of the counts, and of chi-squared
@@ -61,22 +61,22 @@ def find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None = No
     times, dispersion = blocks.joined(size).times, _dispersion(blocks, size)
     shape = light.shape[1:]
     best, velocity = np.full((len(windows), *shape), np.inf), np.zeros((len(windows), 2, *shape))
-    at_rest = np.zeros((len(windows), *shape))
-    bounds = np.array(windows)
+    at_rest, bounds = np.zeros((len(windows), *shape), np.float32), np.array(windows)
+    lengths = np.array([last - first for first, last in windows], np.float64)
     velocities = sorted(
         product(range(-reach[0], reach[0] + 1), range(-reach[1], reach[1] + 1)), key=lambda v: np.hypot(*v)
     )
-    chi_squared = np.empty((len(windows), *shape))
+    margin = [(side // 2 + 2,) * 2 for side in reach]
+    wide = np.pad(light, [(0, 0), *margin], mode="edge")  # a line that leaves the array keeps its last value
+    sums, squares = (np.zeros((len(light) + 1, *shape)) for _ in range(2))
+    chi_squared = np.empty((len(windows), *shape), np.float32)
     for number, (down, right) in enumerate(velocities):
-        line_sums(light, times, float(down), float(right), bounds, _LEAST_LEVEL, dispersion, chi_squared)
-        for window, (first, last) in enumerate(windows):
-            pooled = cv2.GaussianBlur(chi_squared[window], (0, 0), _POOLED)
-            if number == 0:
-                at_rest[window] = pooled
-            pooled = pooled + _SLOWEST * np.hypot(down, right) * (last - first)
-            better = pooled < best[window]
-            best[window][better] = pooled[better]
-            velocity[window][:, better] = np.array([[down], [right]])
+        line_sums(wide, times, float(down), float(right), bounds, _LEAST_LEVEL, dispersion, sums, squares, chi_squared)
+        for each in chi_squared:
+            cv2.GaussianBlur(each, (0, 0), _POOLED, dst=each)
+        if number == 0:
+            at_rest[:] = chi_squared
+        keep_better(chi_squared, _SLOWEST * np.hypot(down, right) * lengths, down, right, best, velocity)
         progress(number + 1, len(velocities))
     return _longest(windows, centre, best, at_rest, velocity, size)
 
@@ -92,27 +92,21 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
     good, pixels = blocks.good, pixels_of(blocks)
     place = np.full(good.shape, -1, np.int64)
     place[good] = np.arange(good.sum())
-    counts, frames = np.zeros(good.shape, np.int64), np.zeros(good.shape, np.int64)
-    gains, darks = np.zeros(good.shape), np.zeros(good.shape)
-    own = np.ascontiguousarray(blocks.counts[:, good], np.int64)
-    efficiency = blocks.sensor.pde.double().numpy()[good]
+    sums = no_sums(good.shape)
     gather_counts(
-        own,
+        np.ascontiguousarray(blocks.counts[:, good], np.int64),
         blocks.frames,
         blocks.times,
         place,
-        efficiency,
+        blocks.sensor.pde.double().numpy()[good],
         pixels.dark,
         np.ascontiguousarray(poses, np.float64),
         lines.velocity,
         lines.first,
         lines.last,
-        counts,
-        frames,
-        gains,
-        darks,
+        sums,
     )
-    return merged_of(blocks, counts, frames, gains, darks, 1)
+    return merged_of(blocks, sums, 1)
 
 
 def _dispersion(blocks: Blocks, size: int) -> float:
@@ -128,7 +122,8 @@ def _smoothed_light(blocks: Blocks, size: int, poses: Floats | None) -> Floats:
     Their unit is that of a count of a pixel of mean efficiency, so that their variance is their mean before smoothing.
     """
     good = blocks.good
-    gain, dark = np.where(good, blocks.gain, 0), np.where(good, blocks.dark, 0)
+    gain = np.where(good, gain_of(blocks.sensor), 0)
+    dark = np.where(good, dark_of(blocks.sensor, blocks.count_time), 0)
     starts = range(0, len(blocks), size)
     light = np.empty((len(starts), *good.shape))
     for number, start in enumerate(starts):

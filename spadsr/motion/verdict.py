@@ -17,6 +17,7 @@ from spadsr.motion.kernels import Explained, Seen, explain_counts
 from spadsr.motion.merging import pixels_of
 from spadsr.motion.path import Path, block_law
 from spadsr.motion.seen import at_rest, smoothed
+from spadsr.motion.standing import standing_out, unexplained
 
 _LEAST_GAIN = 30.0  # of log likelihood
 _LOCAL_MOTION = 1.1  # chi-squared
@@ -38,6 +39,8 @@ class Verdict:
         unknown: number of directions along which shifts are not known, 0 to 2.
         used: (G,) blocks to merge; those that lost the scene or stay unexplained are left out.
         repeats: the scene repeats, so that a path that is off by a period explains the counts as well.
+        hot: (H, W) pixels that stand still while the scene moves: to be left out, as `Blocks.without` does. None where
+            nothing moves, or where the sensor's maps are known.
     """
 
     path: Path
@@ -47,6 +50,7 @@ class Verdict:
     unknown: int
     used: NDArray[np.bool_]
     repeats: bool
+    hot: NDArray[np.bool_]
 
     @property
     def moves(self) -> bool:
@@ -67,6 +71,8 @@ class Verdict:
             said.append("the scene repeats: a path that is off by a period explains the counts as well")
         if not self.used.all():
             said.append(f"{(~self.used).sum()} of {len(self.used)} blocks are left out: the path does not explain them")
+        if self.hot.any():
+            said.append(f"{self.hot.sum()} pixels stand still while the scene moves: hot, left out")
         if self.local:
             said.append(f"parts of the scene move by themselves (chi-squared {self.chi_squared:.2f}, expected is 1)")
         return said
@@ -78,31 +84,36 @@ def judge(blocks: Blocks, path: Path) -> Verdict:
     Args:
         path: as `estimate_path` found it for these blocks.
     """
-    unknown = 2 - path.directions
+    unknown, hot = 2 - path.directions, standing_out(blocks)
+    blocks = blocks.without(hot)
     still = replace(Path.still(blocks), brightness=path.brightness, size=path.size)
     moved = _explained(blocks, path, None)
     resting = _explained(blocks, still, moved.picture.width)  # smoothed alike, both fit their own noise alike
-    both = (resting.variance > 0) & (moved.variance > 0)
+    both = resting.seen & moved.seen
     gain = float((moved.likelihood - resting.likelihood)[both].sum())
     follow = gain > _LEAST_GAIN and unknown < 2 and bool((moved.within > _LOST).mean() > 0.5)
     chosen, of = (path, moved) if follow else (still, resting)
     used = np.repeat(_used(of), path.size)[: len(blocks)]
+    hot = (hot | moved.standing) & follow & (not blocks.sensor.measured)
     repeats = follow and _repeats(blocks, of.picture, path.size)
-    return Verdict(
-        chosen, gain, float(resting.chi_squared.mean()), float(of.chi_squared.mean()), unknown, used, repeats
-    )
+    before, after = (float(each.chi_squared.mean()) for each in (resting, of))
+    return Verdict(chosen, gain, before, after, unknown, used, repeats, hot)
 
 
 @dataclass(frozen=True, eq=False)
 class _Explanation:
-    """How blocks are explained along a path: (G, H, W) likelihood and variance, (G,) chi-squared and its error."""
+    """How blocks are explained along a path: (G, P) likelihood and whether seen, (G,) chi-squared and its error.
+
+    `standing` are pixels (H, W) that count more than the scene along the path.
+    """
 
     picture: Seen
     likelihood: Floats
-    variance: Floats
+    seen: NDArray[np.bool_]
     chi_squared: Floats
     error: Floats
     within: Floats
+    standing: NDArray[np.bool_]
 
 
 def _explained(blocks: Blocks, path: Path, width: float | None) -> _Explanation:
@@ -111,22 +122,24 @@ def _explained(blocks: Blocks, path: Path, width: float | None) -> _Explanation:
     starts = np.arange(0, len(blocks), path.size)
     poses = np.add.reduceat(path.poses, starts) / np.diff(np.append(starts, len(blocks)))[:, None]
     brightness = np.add.reduceat(path.brightness, starts) / np.diff(np.append(starts, len(blocks)))
-    pixels, law = pixels_of(blocks), block_law(joined, picture)
-    likelihood, variance, residual = (np.zeros(joined.counts.shape) for _ in range(3))
-    each = Explained(*(np.zeros(len(pixels.row)) for _ in range(3)))
-    for block, counts in enumerate(joined.counts[:, good].astype(np.float32)):
-        cycles = int(joined.frames[block])
-        explain_counts(counts, cycles, pixels, picture, law, poses[block], float(brightness[block]), each)
-        likelihood[block][good], variance[block][good] = each.likelihood, each.variance
-        residual[block][good] = np.where(each.variance > 0, counts - each.mean, 0)
+    counts, pixels = joined.counts[:, good].astype(np.float32), pixels_of(blocks)
+    found = Explained(*(np.zeros(counts.shape) for _ in range(3)))
+    law = block_law(joined, picture)
+    explain_counts(counts, joined.frames, pixels, picture, law, poses, brightness, found)
+    seen = found.variance > 0
+    off = np.where(seen, counts - found.mean, 0)
+    residual, variance = np.zeros(joined.counts.shape), np.zeros(joined.counts.shape)
+    residual[:, good], variance[:, good] = off, found.variance
     squares = np.square(_sums(residual))
     expected = _sums(variance)
     known = expected > 0
     number = np.maximum(known.sum(axis=(1, 2)), 1)
     chi_squared = (np.where(known, squares / np.where(known, expected, 1), 0)).sum(axis=(1, 2)) / number
     error = np.sqrt(2 * _SUMS**2 / number)
-    within = (variance > 0).sum(axis=(1, 2)) / max(len(pixels.row), 1)
-    return _Explanation(picture, likelihood, variance, chi_squared, error, within)
+    within = seen.sum(axis=1) / max(counts.shape[1], 1)
+    standing = np.zeros(good.shape, bool)
+    standing[good] = unexplained(off.sum(axis=0), found.variance.sum(axis=0), found.mean.sum(axis=0))
+    return _Explanation(picture, found.likelihood, seen, chi_squared, error, within, standing)
 
 
 def _sums(values: Floats) -> Floats:

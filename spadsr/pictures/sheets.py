@@ -43,6 +43,7 @@ def sheet(
     *,
     counts: Counts | None = None,
     residual: Picture | None = None,
+    frames: NDArray[np.integer[Any]] | None = None,
     name: str = "",
     remark: str = "",
     notes: Mapping[str, str] | None = None,
@@ -61,6 +62,7 @@ def sheet(
         counts: (H, W) of the recorded image, where it is known.
         residual: (H, W), counts less those that the restored rates lead to, in standard deviations: red where there are
             more.
+        frames: (H, W), hardware frames of each pixel, where they are of interest: black is none.
         name: of the recording, for the headline; `remark` follows there.
         notes: goes into the file's metadata: seed, checksum of the weights.
         stretch: `asinh` shows faint things beside bright ones; `auto` takes it where bright things are rare.
@@ -83,6 +85,9 @@ def sheet(
         panels.append((f"standard deviation, {span} counts/s (log)", smooth, own, "gray"))
     if residual is not None:
         panels.append((_RESIDUAL, residual, Normalize(-_MOST_SD, _MOST_SD, clip=True), "RdBu_r"))
+    if frames is not None:
+        used = f"frames used, {frames.min():,} to {frames.max():,}"
+        panels.append((used, frames.astype(np.float32), Normalize(0, float(frames.max())), "gray"))
     figure, axes, bar = _laid_out(drawn.shape, [heading for heading, *_ in panels])
     for place, (_, picture, shades, colours) in zip(axes, panels, strict=True):
         extent = (0, drawn.shape[1], drawn.shape[0], 0)  # recorded pixels are as large as what they were restored to

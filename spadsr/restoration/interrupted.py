@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from hardware.captures.capture import Capture
 from noise_model.errors import InputError
-from noise_model.forward_model import ForwardModel
 from spadsr.provenance import Provenance
+from spadsr.restoration.moving import Takes
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import hot_in, in_pixels, without
@@ -22,13 +20,11 @@ from spadsr.restoration.result_writer import part_of
 
 
 @contextmanager
-def earlier_part(
-    result: Path, capture: Capture, model: ForwardModel, provenance: Provenance
-) -> Iterator[ResultFile | None]:
+def earlier_part(result: Path, takes: Takes, provenance: Provenance) -> Iterator[ResultFile | None]:
     """Yields the part that an interrupted run left of a result, opened, or None where there is none.
 
     Args:
-        capture, model, provenance: what is to be restored, how it was taken, and what the result will be made of.
+        takes, provenance: what is to be restored, and what the result will be made of.
 
     Raises:
         InputError: the part is of another capture, or was restored otherwise.
@@ -38,24 +34,25 @@ def earlier_part(
         yield None
         return
     with read_result(path) as part:
-        if not (_made_alike(part.provenance, provenance) and _of_the_same(part, capture, model)):
+        if not (_made_alike(part.provenance, provenance) and _of_the_same(part, takes)):
             wrong = "holds a part of another result, or one made with other options"
             raise InputError(f"{path}: {wrong}; delete it, or choose another output", "output")
         yield part
 
 
-def restored_before(part: ResultFile, capture: Capture, model: ForwardModel, size: int) -> Iterator[Restored]:
-    """The restored images of a part with their counts and hot pixels, in stacks of `size`."""
+def restored_before(part: ResultFile, takes: Takes, size: int) -> Iterator[Restored]:
+    """The restored images of a part with their counts, motion and hot pixels, in stacks of `size`."""
     for start in range(0, len(part), size):
         stop = min(start + size, len(part))
-        counts, own = _in_pixels(capture, model, start, stop)
-        yield replace(part.read(start, stop), counts=counts.numpy(), hot=hot_in(counts, own), notes=capture.notes)
-
-
-def _in_pixels(capture: Capture, model: ForwardModel, start: int, stop: int) -> tuple[Tensor, ForwardModel]:
-    """Counts of whole pixels, and how they were taken."""
-    counts = torch.from_numpy(capture.read(start, stop).astype(np.int64))
-    return in_pixels(counts, replace(model, exposure=capture.exposure_of(start, stop)))
+        block = part.read(start, stop)
+        if block.counts is None or block.cycles is None:
+            taken = takes.take(start, stop)
+            counts, own = in_pixels(taken.counts, taken.model)
+            block = replace(block, counts=counts.numpy(), motion=taken.motion)
+        else:  # they were found by following motion, which takes long
+            counts = torch.from_numpy(block.counts.astype(np.int64))
+            own = replace(takes.model, exposure=block.exposure)
+        yield replace(block, hot=hot_in(counts, own), notes=takes.capture.notes)
 
 
 def _made_alike(one: Provenance, other: Provenance) -> bool:
@@ -64,13 +61,15 @@ def _made_alike(one: Provenance, other: Provenance) -> bool:
     return first == second
 
 
-def _of_the_same(part: ResultFile, capture: Capture, model: ForwardModel) -> bool:
+def _of_the_same(part: ResultFile, takes: Takes) -> bool:
     """Whether a part was restored from these counts: its last residual is theirs."""
+    capture = takes.capture
     rows, columns = capture.pixels
     fits = part.shape[0] <= capture.shape[0] and part.shape[1:] == (part.scale * rows, part.scale * columns)
     if not fits or part.settings != capture.settings or part.source != capture.path.name:
         return False
     last = part[len(part) - 1]
-    counts, own = _in_pixels(capture, model, len(part) - 1, len(part))
+    taken = takes.take(len(part) - 1, len(part))
+    counts, own = in_pixels(taken.counts, taken.model)
     found = physics_check(counts, torch.from_numpy(last.rate[None]), without(hot_in(counts, own), own))
     return np.allclose(found.residual[0], last.residual, rtol=1e-4, atol=1e-4)

@@ -7,19 +7,22 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.forward_model import ForwardModel
 from noise_model.interrupts import Interrupted, noted_signals
-from noise_model.progress import Report
+from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
+from spadsr.motion.following import Way
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before
+from spadsr.restoration.intervals import APART, APART_COVERAGE
+from spadsr.restoration.motion_fields import MERGED_FROM
+from spadsr.restoration.moving import MotionWatch, Takes
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import (
     Restored,
@@ -47,19 +50,33 @@ class Restoration:
         scale: resolution of the answer over that of the sensor.
         sensor: calibrated sensor or preset; None takes what the capture's header says.
         command: how the user asked for it, for the provenance.
+        motion: what is followed where the scene of a sum moves.
 
     Raises:
-        InputError: the sensor does not fit the capture; no network has such a scale.
+        InputError: the sensor does not fit the capture; no network has such a scale; motion cannot be followed.
     """
 
     def __init__(
-        self, capture: Capture, restorer: Restorer, scale: int, sensor: Sensor | None, command: str = ""
+        self,
+        capture: Capture,
+        restorer: Restorer,
+        scale: int,
+        sensor: Sensor | None,
+        command: str = "",
+        motion: Way = "none",
     ) -> None:
         check_scale(scale)
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
+        if capture.mapped and MERGED_FROM in capture.notes and known.measured:
+            raise InputError(
+                f"{capture.path}: merged along the motion of its scene, so that the maps of a calibrated sensor do not"
+                " fit; restore the recording that it was made from, with this sensor, and follow motion there",
+                "sensor",
+            )
         self.model = ForwardModel(known, capture.settings.exposure)
+        self.takes = Takes(capture, self.model, motion)
 
     @property
     def images(self) -> int:
@@ -67,15 +84,22 @@ class Restoration:
         return self.capture.shape[0]
 
     @property
+    def units(self) -> int:
+        """How many units of progress an image is: following motion in it may take long."""
+        return 1 if self.takes.way == "none" else 100
+
+    @property
     def block_size(self) -> int:
         """How many are restored at once."""
         rows, columns = self.capture.shape[1:]
-        return max(1, _PIXELS_AT_ONCE // (rows * columns))
+        alone = self.takes.way != "none" or self.capture.places > 1
+        return 1 if alone else max(1, _PIXELS_AT_ONCE // (rows * columns))
 
     @property
     def provenance(self) -> Provenance:
         """What the result is made of."""
-        return self.restorer.provenance_of(self.model, self.scale, self.command)
+        made = self.restorer.provenance_of(self.model, self.scale, self.command)
+        return made if self.takes.way == "none" else replace(made, config={**made.config, "motion": self.takes.way})
 
     def writer(self, path: Path) -> ResultWriter:
         """Makes the result file, without warnings."""
@@ -88,28 +112,41 @@ class Restoration:
             provenance=self.provenance,
         )
 
-    def blocks(self, start: int = 0, size: int | None = None) -> Iterator[Restored]:
+    def blocks(self, start: int = 0, size: int | None = None, progress: Report = silent) -> Iterator[Restored]:
         """The restored images from `start` on, in stacks of `size`, or as many as bound the memory; without warnings.
+
+        Args:
+            progress: where motion is followed, called with the hundredths of the next image done and their number.
 
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
         capture = self.capture
-        size = size or self.block_size
+        size, made = size or self.block_size, self.provenance
         for first in range(start, self.images, size):
-            counts = capture.read(first, min(first + size, self.images))
-            images = torch.from_numpy(counts.astype(np.int64))
-            model = replace(self.model, exposure=capture.exposure_of(first, first + len(counts)))
-            block = self.restorer.restore(images, model, self.scale, self.command)
-            shown = counts if capture.places == 1 else block.counts
-            name, notes = capture.path.name, capture.notes
-            yield replace(block, settings=capture.settings, source=name, notes=notes, counts=shown)
+            taken = self.takes.take(first, min(first + size, self.images), progress)
+            block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
+            if taken.apart:
+                uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
+                block = replace(
+                    block,
+                    uncertainty=uncertainty * block.uncertainty,
+                    coverage_factor=factor * block.coverage_factor,
+                )
+            yield replace(
+                block,
+                settings=capture.settings,
+                provenance=made,
+                source=capture.path.name,
+                notes=capture.notes,
+                motion=taken.motion,
+            )
 
     def findings(self) -> "Findings":
         """Collects what the user should know; images are added as they are restored, all of them or only some."""
         notes = (*self.capture.assumptions, *self._notes)
         trained = TrainingRange(self.restorer, self.model, self._calibrated)
-        return Findings(notes, trained, HotPixels(), CheckSummary())
+        return Findings(notes, trained, HotPixels(), CheckSummary(), MotionWatch())
 
 
 @dataclass(frozen=True)
@@ -121,12 +158,14 @@ class Findings:
         trained: whether the images are like those that the network was trained with.
         hot: the hot pixels found.
         checks: whether the restored rates explain the counts.
+        motion: how scenes moved within the images.
     """
 
     notes: tuple[str, ...]
     trained: TrainingRange
     hot: HotPixels
     checks: CheckSummary
+    motion: MotionWatch
 
     def add(self, block: Restored) -> None:
         """Takes in the next restored images, a stack."""
@@ -135,10 +174,12 @@ class Findings:
         self.trained.add(block.counts, block.cycles)
         self.hot.add(block.hot)
         self.checks.add(block.check)
+        self.motion.add(block.motion)
 
     def warnings(self) -> tuple[str, ...]:
         """A line for everything that the user should know about the images added."""
-        return (*self.notes, *self.trained.warnings(), *self.hot.warnings(), *self.checks.warnings())
+        found = (self.trained, self.hot, self.checks, self.motion)
+        return (*self.notes, *(line for each in found for line in each.warnings()))
 
 
 @dataclass(frozen=True)
@@ -177,6 +218,7 @@ def restore_capture(
     command: str = "",
     *,
     each: bool = False,
+    motion: Way = "none",
 ) -> RestoredFiles:
     """Restores the images of a capture (as summed) into a file of the kind that its name ends in.
 
@@ -190,6 +232,8 @@ def restore_capture(
         progress: called with the images done and their number.
         command: how the user asked for it, for the provenance.
         each: a picture of every image, numbered, in place of that of the first one.
+        motion: what is followed where the scene of a sum moves; an image is then restored as it was at its central
+            instant, and progress is called with hundredths of images.
 
     Raises:
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
@@ -200,7 +244,7 @@ def restore_capture(
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
     require_room(result, output_bytes(result, capture.shape, scale))
-    restoration = Restoration(capture, restorer, scale, sensor, command)
+    restoration = Restoration(capture, restorer, scale, sensor, command, motion)
     with noted_signals() as stopped:
         job = _Job(restoration, restoration.findings(), progress, stopped)
         if is_result_name(result):
@@ -223,16 +267,16 @@ class _Job:
         restoration, sheet = self.restoration, result.with_suffix(".png")
         pictures: list[Path] = []
         first: Restored | None = None
-        capture = restoration.capture
         with (
-            earlier_part(result, capture, restoration.model, restoration.provenance) as part,
+            earlier_part(result, restoration.takes, restoration.provenance) as part,
             restoration.writer(result) as writer,
         ):
             taken_over = 0 if part is None else len(part)
-            before = () if part is None else restored_before(part, capture, restoration.model, restoration.block_size)
+            before = () if part is None else restored_before(part, restoration.takes, restoration.block_size)
             try:
-                for block in self._watched(chain(before, restoration.blocks(taken_over)), taken_over):
-                    writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check), block.cycles)
+                after = restoration.blocks(taken_over, progress=self._within)
+                for block in self._watched(chain(before, after), taken_over):
+                    writer.append(*block.written)
                     first = block[0] if self.done == 0 else first
                     for index, image in enumerate(block if each else (), self.done):
                         pictures.append(numbered(sheet, index, restoration.images))
@@ -243,7 +287,8 @@ class _Job:
                 )
                 if part is not None:
                     part.close()  # it is replaced
-                stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
+                if self.done:
+                    stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
@@ -257,7 +302,7 @@ class _Job:
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
         """A film or stack, or pictures."""
         restoration, single = self.restoration, is_picture_name(result) and not each
-        blocks = self._watched(restoration.blocks(size=1 if single else None))
+        blocks = self._watched(restoration.blocks(size=1 if single else None, progress=self._within))
         if not each:
             write_images(blocks, restoration.images, result)
             self.done = self.done or 1  # a picture asks for no more than the first
@@ -265,20 +310,31 @@ class _Job:
         pictures = list(write_pictures(blocks, restoration.images, result))
         return self._finished(pictures[0], pictures, 0)
 
+    def _within(self, done: int, total: int) -> None:
+        """Progress within the next image."""
+        units = self.restoration.units
+        self.progress(self.done * units + done * units // total, self.restoration.images * units)
+        if done < total:  # else it is about to be restored
+            self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.stopped() and self.done < self.restoration.images:
+            name = self.restoration.capture.path.name
+            line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
+            raise Interrupted(line, self.stopped())
+
     def _watched(self, blocks: Iterable[Restored], taken_over: int = 0) -> Iterator[Restored]:
         """Passes blocks on; one that is followed by another is known to be written."""
+        units, images = self.restoration.units, self.restoration.images
         if not taken_over:
-            self.progress(0, self.restoration.images)
+            self.progress(0, images * units)
         for block in blocks:
             self.findings.add(block)
             yield block
             self.done += len(block)
             if self.done >= taken_over:
-                self.progress(self.done, self.restoration.images)
-            if self.stopped() and taken_over <= self.done < self.restoration.images:
-                name = self.restoration.capture.path.name
-                line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
-                raise Interrupted(line, self.stopped())
+                self.progress(self.done * units, images * units)
+                self._stop_if_asked()
 
     def _finished(self, result: Path, pictures: Sequence[Path], taken_over: int) -> RestoredFiles:
         findings = self.findings

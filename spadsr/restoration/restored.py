@@ -22,6 +22,7 @@ from noise_model.errors import InputError
 from noise_model.files import at_home, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
+from spadsr.motion.following import Motion
 from spadsr.pictures.sheets import rate_scale, sheet
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck, summary
@@ -51,10 +52,12 @@ class Restored:
         warnings: what the user should know, assumptions included.
         source: name of the capture.
         notes: the capture's free acquisition settings.
-        counts: (H, W), what was restored; None where the result was read from a file, which does not hold it.
+        counts: (H, W), what was restored; None where the result was read from a file that does not hold it, as only
+            those do for which motion was looked for.
         hot: (H, W), 1 where a pixel was hot and left out, 2 where hot ones touch and are shown as they counted; None as
             for `counts`.
         cycles: (H, W), hardware frames of each pixel; None where those of `settings`, the most of any, are of all.
+        motion: how the scene moved while each image, of one or of a stack, was summed; empty where that is not known.
     """
 
     rate: Picture
@@ -69,6 +72,7 @@ class Restored:
     counts: NDArray[Any] | None = None
     hot: NDArray[np.uint8] | None = None
     cycles: NDArray[np.integer[Any]] | None = None
+    motion: tuple[Motion, ...] = ()
 
     @property
     def exposure(self) -> Exposure:
@@ -105,6 +109,13 @@ class Restored:
         half = np.asarray(factor * self.uncertainty, np.float32)
         return np.maximum(self.rate - half, 0), self.rate + half
 
+    @property
+    def written(self) -> tuple[Any, ...]:
+        """What a result file holds of a stack: the arguments of `ResultWriter.append`."""
+        looked_for = any(len(each.times) for each in self.motion)
+        motion = (self.motion, self.counts) if looked_for else ()
+        return (self.rate, self.uncertainty, self.coverage_factor, vars(self.check), self.cycles, *motion)
+
     def __len__(self) -> int:
         """Number of images of a stack."""
         if self.rate.ndim == 2:
@@ -132,6 +143,7 @@ class Restored:
             counts=None if self.counts is None else self.counts[index],
             hot=None if self.hot is None else self.hot[index],
             cycles=None if self.cycles is None else self.cycles[index],
+            motion=self.motion[index] if isinstance(index, slice) else self.motion[index:][:1],
         )
 
     def __iter__(self) -> Iterator["Restored"]:
@@ -154,6 +166,7 @@ class Restored:
             counts=None if parts[0].counts is None else joined("counts"),
             hot=None if parts[0].hot is None else joined("hot"),
             cycles=None if parts[0].cycles is None else joined("cycles"),
+            motion=tuple(chain.from_iterable(part.motion for part in parts)),
         )
 
     def save(self, path: str | Path) -> None:
@@ -284,7 +297,7 @@ def _write_result(first: Restored, blocks: Iterator[Restored], images: int, path
         warnings=first.warnings,
     ) as writer:
         for block in blocks:
-            writer.append(block.rate, block.uncertainty, block.coverage_factor, vars(block.check), block.cycles)
+            writer.append(*block.written)
 
 
 def _facts(first: Restored) -> dict[str, Any]:
@@ -367,7 +380,8 @@ def _origin(result: Restored) -> dict[str, str]:
 def draw(result: Restored, file: Path | io.BytesIO) -> None:
     """Draws the sheet, a PNG, of a restored image, or of the first one of a stack.
 
-    It shows what was recorded, where that is known, the rates, their uncertainty and the residual.
+    It shows what was recorded, where that is known, the rates, their uncertainty, the residual and, where motion was
+    followed, the hardware frames of each pixel.
     """
     first, taken = _as_stack(result)[0], result.settings
     shape = first.residual.shape
@@ -379,6 +393,7 @@ def draw(result: Restored, file: Path | io.BytesIO) -> None:
         ForwardModel(ideal, first.exposure),
         counts=first.counts,
         residual=first.residual,
+        frames=first.cycles if any(each.followed != "none" for each in first.motion) else None,
         name=result.source,
         remark=summary(first.check.chi_squared[None]),
         notes=_origin(result),

@@ -11,7 +11,9 @@ from torch import Tensor
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import HOT, Sensor
+from noise_model.sensor import HOT, PLACES, Sensor
+from spadsr.motion.fine import sharpened
+from spadsr.motion.merging import Merged
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
@@ -19,7 +21,7 @@ from spadsr.networks.phases import gathered, native
 from spadsr.networks.strips import answers_of
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.hot_pixels import AS_COUNTED, find_hot
-from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.intervals import Intervals, along_a_path
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
 
@@ -112,6 +114,12 @@ class Restorer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The network's answer without hot pixels (B, H, W), and in their place, of some, what they counted."""
         rate, uncertainty, coverage_factor = self.network_answer(counts, without(hot, model), scale)
+        if gathered(counts, model.sensor) and not self.network.by_places:
+            if scale == PLACES:
+                rate = _with_detail(rate, uncertainty, counts, model)
+            seen = counts.double().sum(dim=(-2, -1)).cpu() / model.sensor.good.sum().cpu().clamp(min=1)
+            wider = torch.tensor([along_a_path(each) for each in seen.tolist()])
+            uncertainty = uncertainty * wider[:, None, None].to(uncertainty)
         as_counted = torch.from_numpy(hot == AS_COUNTED)
         if bool(as_counted.any()):
             place = _enlarged(as_counted, scale).to(rate.device)
@@ -223,6 +231,22 @@ def without(hot: NDArray[np.uint8], model: ForwardModel) -> ForwardModel:
     if model.sensor.pixel_mask is not None:
         mask = mask | model.sensor.pixel_mask
     return replace(model, sensor=replace(model.sensor, pixel_mask=mask))
+
+
+def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: ForwardModel) -> Tensor:
+    """Rates (B, 4 H, 4 W) with the detail that counts of places within pixels tell, where a network made none of it."""
+    frames, time = model.exposure.map, model.exposure.count_time
+    assert frames is not None
+    pde, dark = (
+        _enlarged(each, PLACES).expand(counts.shape).cpu() for each in (model.sensor.pde, model.sensor.dark_count_rate)
+    )
+    images = zip(counts.cpu(), frames.expand(counts.shape).cpu(), pde, dark, rate.cpu(), uncertainty.cpu(), strict=True)
+    found = []
+    for k, n, efficiency, dark_rate, light, sd in images:
+        sensor = replace(model.sensor, pde=efficiency, dark_count_rate=dark_rate, pixel_mask=None)
+        cells = Merged(k.numpy().astype(np.uint32), n.numpy().astype(np.uint32), sensor, time, PLACES)
+        found.append(torch.from_numpy(sharpened(light.numpy() * time, sd.numpy() * time, cells) / time))
+    return torch.stack(found).to(rate)
 
 
 def _enlarged(values: Tensor, scale: int) -> Tensor:

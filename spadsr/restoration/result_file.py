@@ -17,12 +17,24 @@ from noise_model.config_files import parsed_json
 from noise_model.errors import InputError
 from noise_model.files import at_home
 from noise_model.hdf5_files import read_hdf5
+from spadsr.motion.following import Motion
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
+from spadsr.restoration.motion_fields import FIELDS, MOTION, motion_of
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
-from spadsr.restoration.result_writer import CHECKS, COVERAGE_FACTOR, PHYSICS_CHECK, PROCESS, TABLES, TEXTS, is_result
+from spadsr.restoration.result_writer import (
+    CHECKS,
+    COUNTS,
+    COVERAGE_FACTOR,
+    PHYSICS_CHECK,
+    PROCESS,
+    TABLES,
+    TEXTS,
+    is_result,
+)
 
+_COUNTS = f"{MOTION}/{COUNTS}"
 _Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
 
@@ -97,7 +109,21 @@ class ResultFile:
                 warnings=self.warnings,
                 source=self.source,
                 cycles=self.stacks[CYCLES](start, stop) if CYCLES in self.stacks else None,
+                counts=self.stacks[_COUNTS](start, stop) if self.motion_followed else None,
+                motion=self.motion(start, stop),
             )
+
+    @property
+    def motion_followed(self) -> bool:
+        """Whether motion was looked for in the images."""
+        return _COUNTS in self.stacks
+
+    def motion(self, start: int, stop: int) -> tuple[Motion, ...]:
+        """How the scenes of a range of images moved; empty where that was not looked for."""
+        if not self.motion_followed:
+            return ()
+        with blaming(self.path, "result"):
+            return motion_of({name: self.stacks[f"{MOTION}/{name}"](start, stop) for name in FIELDS})
 
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""
@@ -151,6 +177,7 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
     pixels = images, shape[1] // scale, shape[2] // scale
     shapes |= {} if _field(path, file, f"{DETECTOR}/{CYCLES}") is None else {CYCLES: pixels}
     checks = dict.fromkeys(CHECKS, (images,)) | {"residual": pixels}
+    motion = _shapes_of_motion(path, file, pixels)
     return ResultFile(
         path=path,
         shape=shape,
@@ -162,8 +189,23 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         creator=str(plain(attribute(path, file, "creator"))),
         file=file,
         stacks={name: _stack(path, file, f"{DETECTOR}/{name}", size) for name, size in shapes.items()}
-        | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()},
+        | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()}
+        | {place: _stack(path, file, place, size) for place, size in motion.items()},
     )
+
+
+def _shapes_of_motion(path: Path, file: h5py.File, pixels: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
+    """The shapes that the fields of motion must have, by their places; none where motion was not looked for."""
+    time = _field(path, file, f"{MOTION}/time")
+    if time is None:
+        return {}
+    parts = pixels[0], time.shape[-1] if time.ndim else 0
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(FIELDS, parts)
+    shapes |= dict.fromkeys(("shift", "shift_sd"), (*parts, 2))
+    ones = ("followed", "gain", "chi_squared_still", "chi_squared", "unknown", "repeats")
+    shapes |= dict.fromkeys(ones, pixels[:1]) | dict.fromkeys(("hot", COUNTS), pixels)
+    shapes |= {"change": (pixels[0], 4), "velocity": (pixels[0], 2, *pixels[1:])}
+    return {f"{MOTION}/{name}": shape for name, shape in shapes.items()}
 
 
 def _provenance(path: Path, file: h5py.File) -> Provenance:

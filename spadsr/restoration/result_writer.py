@@ -1,7 +1,7 @@
 """Writing result files: HDF5 with NeXus names, block by block, whole or not at all."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -29,7 +29,9 @@ from noise_model.errors import InputError
 from noise_model.files import allow_as_usual
 from noise_model.hdf5_files import read_hdf5
 from noise_model.interrupts import Interrupted
+from spadsr.motion.following import Motion
 from spadsr.provenance import Provenance
+from spadsr.restoration.motion_fields import FIELDS, MOTION, fields_of
 
 PROCESS = "/entry/process"
 PHYSICS_CHECK = f"{PROCESS}/physics_check"
@@ -46,6 +48,10 @@ CHECKS = {
     "hot": "pixels far above the answer and their neighbours, taken for hot; the check leaves them out",
     "residual": "(counts - expected) / sqrt(variance + 1) of every native pixel; 0 where left out",
 }
+
+#: Field of the counts that were merged, where motion was followed.
+COUNTS = "counts"
+_MERGED = f"(H, W) counts of native pixels that were restored, of as many hardware frames as {DETECTOR}/{CYCLES} says"
 
 #: Fields of `Provenance` that are stored as text, and as JSON.
 TEXTS, TABLES = ("model", "model_sha256", "command"), ("sensor", "config", "versions")
@@ -148,8 +154,9 @@ class ResultWriter:
         if COVERAGE_FACTOR in self._file[DETECTOR]:
             meaning = "one uncertainty covers 68 % of the pixels of an image, so many of them 95 %"
             self._file[DETECTOR][COVERAGE_FACTOR].attrs["long_name"] = text(meaning)
-        for name, figures in self._file[PHYSICS_CHECK].items():
-            figures.attrs["long_name"] = text(CHECKS[name])
+        for group, meanings in ((PHYSICS_CHECK, CHECKS), (MOTION, FIELDS | {COUNTS: _MERGED})):
+            for name, figures in self._file[group].items() if group in self._file else ():
+                figures.attrs["long_name"] = text(meanings[name])
         self._file[PROCESS]["warnings"] = text(json.dumps(self.warnings))
 
     def append(
@@ -159,6 +166,8 @@ class ResultWriter:
         coverage_factor: NDArray[np.float32],
         checks: Mapping[str, NDArray[Any]],
         cycles: NDArray[np.integer[Any]] | None = None,
+        motion: Sequence[Motion] = (),
+        counts: NDArray[np.integer[Any]] | None = None,
     ) -> None:
         """Writes and flushes a block of n images.
 
@@ -167,6 +176,7 @@ class ResultWriter:
             coverage_factor: (n,), by which uncertainties are multiplied to cover 95 %.
             checks: what `CHECKS` names, (n,), but the residual, (n, H, W).
             cycles: (n, H, W), hardware frames of each pixel, where these differ; with all blocks or with none.
+            motion, counts: what was followed and the counts (n, H, W) that were merged, where motion was looked for.
         """
         expected = tuple(self.scale * side for side in checks["residual"].shape[1:])
         if rate.shape != uncertainty.shape or rate.shape[1:] != expected:
@@ -176,6 +186,10 @@ class ResultWriter:
         append(self._file[DETECTOR], COVERAGE_FACTOR, coverage_factor)
         if cycles is not None:
             append(self._file[DETECTOR], CYCLES, cycles.astype(np.uint32))
+        if motion and counts is not None:
+            for name, values in fields_of(motion, counts.shape[-2:]).items():
+                append(self._file.require_group(MOTION), name, values)
+            append(self._file[MOTION], COUNTS, counts.astype(np.uint32))
         for name in CHECKS:
             append(self._file[PHYSICS_CHECK], name, checks[name])
         self._file.flush()

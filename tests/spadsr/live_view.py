@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from spadsr.live.message import HEADER, Kind
 
 #: s that a live view may take to start, on a busy machine.
-PATIENCE = 90.0
+PATIENCE = 150.0
 
 
 @dataclass

@@ -1,12 +1,15 @@
 """Benches: what is compared is what is said; the figures themselves depend on the machine."""
 
 import time
+from pathlib import Path
 
 import pytest
 import torch
 
 from noise_model.sensor import Sensor
+from spadsr.bench import motion_speed
 from spadsr.bench import sampling_speed as bench
+from spadsr.restoration.weights import load_restorer
 
 
 def test_sampling_beside_numpy() -> None:
@@ -33,3 +36,11 @@ def test_jobs_take_turns() -> None:
     order: list[str] = []
     bench.interleaved(lambda: order.append("a"), lambda: order.append("b"))
     assert order == ["a", "b"] * (len(order) // 2)
+
+
+def test_following_a_scene_beside_its_plain_sum(small_weights: Path) -> None:
+    measured = motion_speed.bench_motion(load_restorer(small_weights))
+    assert measured[0].ratio == 1
+    assert len({each.name for each in measured}) == len(measured)
+    for each in measured:
+        assert each.ratio == pytest.approx(each.frames_per_second / measured[0].frames_per_second)

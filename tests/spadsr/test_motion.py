@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from moving_scenes import (
+    MARGIN,
     SECONDS,
     SHAPE,
     MovingScene,
@@ -22,16 +24,21 @@ from moving_scenes import (
 )
 from scipy import stats
 
-from noise_model.sensor import Sensor
+from noise_model.forward_model import ForwardModel
+from noise_model.sensor import PLACES, Exposure, Sensor
+from simulate.moving import sample_moving
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
-from spadsr.motion.kernels import Explained, explain_counts
-from spadsr.motion.merging import merge, pixels_of
+from spadsr.motion.fine import sharpened
+from spadsr.motion.kernels import Explained, bend_evidence, explain_counts
+from spadsr.motion.merging import Merged, merge, pixels_of
 from spadsr.motion.path import Path, block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
+from spadsr.motion.standing import standing_out
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
+from spadsr.networks.measurement import measure
 
 REST = drift(0, 0, 0)
 
@@ -39,6 +46,12 @@ REST = drift(0, 0, 0)
 def error(path: Path, scene: MovingScene) -> float:
     """Root mean square error of the shifts, native pixels."""
     return float(np.sqrt(np.square(path.poses - scene.path)[:, :2].mean()))
+
+
+def unknown(sensor: Sensor) -> Sensor:
+    """What is known of a sensor of that kind that was not measured."""
+    blank = sensor.uniform(SHAPE)
+    return replace(blank, dark_count_rate=torch.zeros(SHAPE), pixel_mask=None, measured=False)
 
 
 @pytest.mark.parametrize("white", [0.02, 0.2])
@@ -146,6 +159,34 @@ def test_blocks_that_show_another_scene_are_left_out() -> None:
     assert verdict.used.sum() > 110
 
 
+@pytest.mark.parametrize("white", [0.02, 0.2])
+def test_hot_pixels_of_an_unknown_sensor_are_found_and_lead_no_path_astray(white: float) -> None:
+    known = binary_array(1)
+    dark = known.dark_count_rate.numpy() * SECONDS
+    counts = moving(shake(4, 5), white, 1, replace(known, pixel_mask=None)).blocks.counts
+    blocks = Blocks.consecutive(counts, 16, unknown(known), SECONDS)
+    path = estimate_path(blocks)
+    assert np.sqrt(np.square(path.poses - shake(4, 5))[:, :2].mean()) < (0.3 if white < 0.1 else 0.1)
+    verdict = judge(blocks, path)
+    assert verdict.hot[dark > white].all()
+    assert not verdict.hot[dark < 0.003].any()
+    assert blocks.without(verdict.hot).good.sum() == blocks.good.sum() - verdict.hot.sum()
+    assert any("stand still" in each for each in verdict.sentences())
+
+
+def test_points_of_light_that_move_are_no_hot_pixels() -> None:
+    """Beads of 1.5 pixels at half height, on a dark ground: nothing else tells the path."""
+    picture, rng = np.zeros_like(drawn(0)), np.random.default_rng(4)
+    for row, column in rng.integers(0, [len(picture), picture.shape[1]], (150, 2)):
+        picture[row, column] = 1
+    picture = cv2.GaussianBlur(picture, (0, 0), 4 * 1.5 / 2.355)
+    scene = moving(shake(4, 5), 0.2, 1, unknown(binary_array(1)), 0.02 + picture / picture.max())
+    assert not standing_out(scene.blocks).any()
+    path = estimate_path(scene.blocks)
+    assert error(path, scene) < 0.15
+    assert not judge(scene.blocks, path).hot.any()
+
+
 @pytest.mark.parametrize("scale", [1, 4])
 def test_merged_counts_of_a_flat_scene_are_binomial_and_independent(scale: int) -> None:
     """Chi-squared of the counts over 1,000 merges, of all cells, and of neighbouring cells beside each other."""
@@ -194,15 +235,52 @@ def test_merging_moves_whole_counts_to_the_cells_that_were_looked_at() -> None:
     assert fine.counts.sum() == counts.sum()
 
 
+def test_the_cells_of_merged_counts_are_the_places_that_networks_are_trained_with() -> None:
+    """A path of known parts of a pixel: the same frames are sampled for training, and merged as a recording is."""
+    steps = [(-0.5, 0.49), (0.0, 0.0), (0.1, -0.3), (0.25, -0.25), (-0.01, 0.2), (0.0, 0.0)]
+    sensor = replace(binary_array(3, (12, 10)), pixel_mask=None)
+    light = torch.from_numpy(drawn(3)[None, :48, :40] * np.float32(0.3 / SECONDS))
+    model = ForwardModel(sensor, Exposure(SECONDS, 16 * len(steps)))
+    trained, cycles = sample_moving(model, light, 4, steps, torch.Generator().manual_seed(1))
+    one, generator = replace(model, exposure=Exposure(SECONDS, 16)), torch.Generator().manual_seed(1)
+    native = [sample_moving(one, light, 4, [step], generator)[0].view(12, 4, 10, 4).sum((1, 3)) for step in steps]
+    blocks = Blocks.consecutive(np.stack(native).astype(np.uint16), 16, sensor, SECONDS)
+    poses = np.array([(*step, 0.0) for step in steps])
+    fine, coarse = merge(blocks, poses, PLACES), merge(blocks, poses)
+    assert np.array_equal(fine.counts, trained[0])
+    assert np.array_equal(fine.frames, cycles)
+    assert fine.model.exposure.map is not None
+    measured = measure(torch.from_numpy(fine.counts.astype(np.int64))[None], fine.model)
+    expected = measure(trained, replace(model, exposure=replace(model.exposure, cycles=cycles)))
+    torch.testing.assert_close(measured.phases, expected.phases, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(measured.statistics, expected.statistics, atol=1e-4, rtol=1e-4)
+    for mine, whole in ((fine.model.sensor, coarse.sensor), (coarse.model.sensor, sensor)):
+        torch.testing.assert_close(mine.pde, whole.pde)
+        torch.testing.assert_close(mine.dark_count_rate, whole.dark_count_rate)
+        assert mine.crosstalk.equal(sensor.crosstalk)
+
+
+def test_pixels_of_a_merged_grid_see_what_their_own_cells_saw() -> None:
+    """A shift by more than a pixel and a turn: x4 cells add up to the x1 merge, maps and all."""
+    scene = moving(shake(4, 5) + drift(0, 0, 0.3), 0.1, 1)
+    fine, coarse = merge(scene.blocks, scene.path, PLACES), merge(scene.blocks, scene.path)
+    for a, b in ((fine.counts, coarse.counts), (fine.frames, coarse.frames)):
+        assert np.array_equal(a.reshape(64, 4, 32, 4).sum(axis=(1, 3)), b)
+    torch.testing.assert_close(fine.model.sensor.pde, coarse.model.sensor.pde)
+    torch.testing.assert_close(fine.model.sensor.dark_count_rate, coarse.model.sensor.dark_count_rate)
+
+
 def test_the_quasi_likelihood_of_a_binary_array_is_the_binomial_one() -> None:
     sensor = replace(binary_array(2), crosstalk=torch.zeros(1, 1), afterpulse_probability=0.0)
     picture = drawn(2)
     blocks = counted(seen_along(picture, REST[:2]), 0.2, sensor, 3, frames=64)
     light = -np.log1p(-0.2) * picture[64:-64, 64:-64]
     seen, pixels = seen_of(light, 4), pixels_of(blocks)
-    counts = blocks.counts[0][blocks.good]
-    explained = Explained(*(np.zeros(counts.size) for _ in range(3)))
-    explain_counts(counts.astype(np.float32), 64, pixels, seen, block_law(blocks, seen), np.zeros(3), 1.0, explained)
+    counts = blocks.counts[:1, blocks.good]
+    found = Explained(*(np.zeros(counts.shape) for _ in range(3)))
+    law, path = block_law(blocks, seen), Path.still(blocks)
+    explain_counts(counts.astype(np.float32), blocks.frames, pixels, seen, law, path.poses, path.brightness, found)
+    counts, explained = counts[0], Explained(*(each[0] for each in found))
     inside = explained.variance > 0
     native = light.reshape(64, 4, 32, 4).mean(axis=(1, 3))[blocks.good]
     p = -np.expm1(-(native * pixels.gain + pixels.dark))
@@ -223,6 +301,20 @@ def test_smoothing_finds_the_path_of_known_data_and_its_error() -> None:
         covered.append(np.abs(found.path - truth) < found.sd)
         assert np.square(found.path - truth).mean() < 0.35 * sd**2
     assert 0.6 < np.mean(covered) < 0.76
+
+
+def test_how_much_a_path_bends_is_judged_by_the_marginal_likelihood() -> None:
+    """A Gaussian integral: data d of information I, second differences D of standard deviation b, written out."""
+    rng = np.random.default_rng(0)
+    for blocks in (1, 2, 3, 4, 30):
+        information, data = rng.uniform(0.1, 3, blocks), rng.normal(size=blocks)
+        second = np.diff(np.eye(blocks), 2, axis=0)
+        for bend in (0.01, 1.0):
+            whole = np.diag(information) + second.T @ second / bend**2
+            towards = information * data
+            expected = 0.5 * towards @ np.linalg.solve(whole, towards) - 0.5 * np.linalg.slogdet(whole)[1]
+            expected -= len(second) * np.log(bend)
+            assert bend_evidence(information, towards, bend) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_smoothed_picture_of_many_counts_is_the_scene() -> None:
@@ -249,3 +341,54 @@ def test_counts_of_a_flow_are_gathered_along_it_and_those_at_rest_summed() -> No
     error = gathered.counts / np.maximum(gathered.frames, 1) - truth
     plain = flowing.counts.sum(axis=0) / flowing.frames.sum() - truth
     assert np.square(error[looked]).mean() < 0.5 * np.square(plain[looked]).mean()
+
+
+def cells(light: np.ndarray, frames: np.ndarray, seed: int) -> Merged:
+    """Counts of an ideal binary array in cells (s H, s W), of the light of a frame that each of them saw."""
+    rng, blank = np.random.default_rng(seed), torch.zeros(light.shape)
+    counts = rng.binomial(frames, -np.expm1(-light))
+    sensor = Sensor("ideal", blank + 0.5, blank, dead_time=0.0, counter_bits=1)
+    return Merged(counts.astype(np.uint32), frames.astype(np.uint32), sensor, SECONDS, 4)
+
+
+def test_detail_is_what_wieners_filter_makes_of_even_counts() -> None:
+    """Where light, uncertainty and frames are even, the update is a filter of residuals, in closed form."""
+    light, sd, frames = np.full((96, 80), 0.2), np.full((96, 80), 0.05), np.full((96, 80), 64)
+    fine = cells(light, frames, 1)
+    p = -np.expm1(-0.2)
+    information, residual = 64 * (1 - p) / p, (fine.counts - 64 * p) / p  # of light, and the score
+    y, x = np.fft.fftfreq(96)[:, None], np.fft.fftfreq(80)
+    prior = np.exp(-2.2 * 4 * np.hypot(y, x))
+    prior *= 3 * 0.05**2 / prior.mean()
+    box = [0.25 + 0.5 * np.cos(2 * np.pi * each) + 0.25 * np.cos(4 * np.pi * each) for each in (y, x)]
+    seen = box[0] * box[1]
+    gain = prior * seen / (1 + prior * seen**2 * information)
+    expected = np.fft.ifft2(gain * np.fft.fft2(residual)).real
+    found = sharpened(light, sd, fine) - light
+    inner = (slice(20, -20),) * 2
+    assert np.abs(found - expected)[inner].max() < 0.03 * np.abs(expected).max()
+
+
+def test_detail_finer_than_pixels_is_found_and_no_coarser_is_made_up() -> None:
+    """Bars of 1.5 native pixels, of which the picture before shows nothing but an uncertainty."""
+    columns = np.arange(160) + 0.5
+    bars = np.broadcast_to(0.5 + 0.4 * np.cos(2 * np.pi * columns / 6), (160, 160)).astype(np.float32)
+    scene = np.pad(bars, MARGIN, mode="wrap")
+    path, sensor = shake(2, 3, 256), replace(binary_array(2, (40, 40)), pixel_mask=None)
+    blocks = counted(seen_along(scene, path, (40, 40)), 0.2, sensor, 3)
+    mean = 0.5 * -np.log1p(-0.2)
+    found = sharpened(np.full((160, 160), mean), np.full((160, 160), 0.3 * mean), merge(blocks, path, 4))
+    row = found[16:-16, 20:-20].mean(axis=0) / mean * 0.5
+
+    def amplitude(period: float) -> float:
+        wave = np.exp(2j * np.pi * columns[20:-20] / period)
+        return float(2 * abs(((row - row.mean()) * wave).mean()) / 0.4)
+
+    assert amplitude(6) > 0.35
+    assert amplitude(12) < 0.1  # what pixels 4 wide take them for
+
+
+def test_where_no_pixel_looked_no_detail_is_added() -> None:
+    light = np.random.default_rng(0).uniform(0.1, 0.3, (48, 40))
+    unseen = cells(light, np.zeros((48, 40), np.int64), 1)
+    np.testing.assert_allclose(sharpened(light, 0.1 * light, unseen), light)

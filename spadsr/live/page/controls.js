@@ -21,7 +21,8 @@ export class Controls {
     this.onChange("recordings", () => this.play());
     this.onChange("low", () => this.limits());
     this.onChange("high", () => this.limits());
-    byId("time").addEventListener("input", () => this.order("seek", { image: Number(byId("time").value) }));
+    byId("time").addEventListener("input", () => this.seek());
+    byId("resume").addEventListener("click", () => (this.state.playback?.playing ? this.seek() : this.order("resume")));
     byId("colours").addEventListener("change", () => act.tone({ colours: byId("colours").value }));
     byId("logarithmic").addEventListener("change", () => {
       act.tone({ logarithmic: byId("logarithmic").checked });
@@ -93,6 +94,19 @@ export class Controls {
       const seconds = byId("seconds").value.trim();
       this.order("record", { name: byId("name").value.trim(), seconds: seconds === "" ? null : Number(seconds), kind: Number(byId("kind").value) });
     }
+  }
+
+  /** Shows the image at the time bar; while that is on its way, only the newest place of the bar waits. */
+  async seek() {
+    this.sought = Number(byId("time").value);
+    if (this.seeking) return;
+    this.seeking = true;
+    while (this.sought !== null) {
+      const image = this.sought;
+      this.sought = null;
+      await this.order("seek", { image });
+    }
+    this.seeking = false;
   }
 
   async play() {
@@ -172,9 +186,10 @@ export class Controls {
       const input = byId(name);
       input.title = choice ? inChoice(choice, TIMES.includes(name)) : "this camera does not let it be chosen";
       if (this.editing.has(name)) continue;
-      const value = settings[name];
+      const value = settings[name === "frame_time" ? "asked_frame_time" : name];
       input.value = value === null ? "" : TIMES.includes(name) ? inSeconds(value) : value;
     }
+    byId("frame_time").placeholder = settings.frame_time ? inSeconds(settings.frame_time) : "shortest";
     byId("applied").textContent = `applied: ${inSeconds(settings.count_time)} x ${settings.cycles}, ${settings.counter_bits} bit${settings.counter_bits > 1 ? "s" : ""}`;
     byId("run").textContent = camera.running ? "Stop" : "Start";
     byId("run").classList.toggle("on", !camera.running);
@@ -212,10 +227,11 @@ export class Controls {
     }
     if (!this.editing.has("recordings")) select.value = playback?.name ?? "";
     const bar = byId("time");
-    bar.hidden = !playback;
+    byId("player").hidden = !playback;
     if (playback) {
+      byId("resume").textContent = playback.playing ? "Pause" : "Play";
       bar.max = Math.max(0, playback.images - 1);
-      if (document.activeElement !== bar) bar.value = playback.image;
+      if (playback.playing) bar.value = playback.image;
     }
   }
 

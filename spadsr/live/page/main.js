@@ -24,6 +24,7 @@ const waiting = [null, null]; // arrived and not drawn yet
 let cursor = null; // a place in the field
 let region = null; // {x, y, width, height}, shares of the field
 let state = null;
+let network = null; // what the restored picture was restored by
 let histogramAt = 0;
 let dirty = true;
 
@@ -35,6 +36,8 @@ const connection = new Connection({
   lost: () => controls.lost(),
   state(now, page) {
     state = now;
+    network ??= now.display.network;
+    if (newest[1] && !(now.display.restoring && now.display.network === network)) forgetRestored();
     controls.show(now, page);
   },
   image(buffer) {
@@ -73,6 +76,13 @@ const controls = new Controls(connection, {
   },
 });
 
+/** Shows no restored picture until the next one: nothing is restored now, or by another network. */
+function forgetRestored() {
+  newest[1] = null;
+  panels.slice(1).forEach((panel) => panel.clear());
+  dirty = true;
+}
+
 /** Says how fast images are wanted: none while nobody sees the page. */
 function look() {
   connection.say({ do: "look", hidden: document.hidden, recorded: 60, restored: 30 });
@@ -81,7 +91,7 @@ function look() {
 function legend() {
   const image = newest[RECORDED];
   const parts = [
-    state?.display.restoring ? `Restored by a network: ${fileName(state.display.network)}` : "",
+    newest[1] ? `Restored by a network: ${fileName(network)}` : "",
     state?.camera.name,
     image ? `to image ${image.last.toLocaleString("en")}, N = ${image.cycles.toLocaleString("en")}` : "",
     `colours from ${inWords(tone.low)} to ${inWords(tone.high)} counts/s`,
@@ -97,7 +107,7 @@ function frame() {
     take(image);
     dirty = true;
     draw();
-    connection.say({ do: "drawn", serial: image.serial, drawn: true });
+    connection.say({ do: "drawn", serial: image.serial, drawn: true, kind, age: Date.now() / 1000 - image.hostTime });
   }
   if (dirty) draw();
   requestAnimationFrame(frame);
@@ -111,6 +121,7 @@ function take(image) {
     if (!tone.set) setContrast();
     trace.add(performance.now() / 1000, mean(image.rate, image, null), region && mean(image.rate, image, region));
   } else if (rows) {
+    network = state?.display.network ?? null;
     panels[1].load(image.rate, image.rows, image.columns, rows, columns);
     panels[2].load(image.uncertainty, image.rows, image.columns, rows, columns);
   }

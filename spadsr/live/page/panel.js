@@ -26,6 +26,10 @@ void main() {
     return;
   }
   float value = texelFetch(picture, ivec2(place * vec2(textureSize(picture, 0))), 0).r;
+  if (isnan(value)) {
+    colour = empty;
+    return;
+  }
   float share = logarithmic
     ? log(max(value, limits.x) / limits.x) / log(limits.y / limits.x)
     : (value - limits.x) / (limits.y - limits.x);
@@ -182,7 +186,7 @@ class CanvasPainter {
     const { values, rows, columns } = this.picture;
     const pixels = new ImageData(columns, rows);
     for (let i = 0; i < values.length; i++) {
-      pixels.data.set(tone.table.subarray(4 * level(values[i], tone), 4 * level(values[i], tone) + 4), 4 * i);
+      if (Number.isFinite(values[i])) pixels.data.set(tone.table.subarray(4 * level(values[i], tone), 4 * level(values[i], tone) + 4), 4 * i);
     }
     off.getContext("2d").putImageData(pixels, 0, 0);
     const [x, y, width, height] = part;

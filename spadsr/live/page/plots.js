@@ -37,9 +37,8 @@ export function drawHistogram(canvas, counts, saturation) {
   }
   plain.fillStyle = colour("--quiet");
   plain.fillText("0", left, height - 4);
-  plain.textAlign = "center";
-  plain.fillText(`${inWords(most)} counts`, left + (bins / 2) * step, height - 4);
   plain.textAlign = "right";
+  plain.fillText(`${inWords(most)} counts`, left + bins * step, height - 4);
   const share = (100 * numbers[bins]) / Math.max(1, counts.length);
   plain.fillText(`saturated ${share.toFixed(share < 1 ? 2 : 0)} %`, width - left, 11);
   plain.textAlign = "left";
