@@ -25,13 +25,8 @@ PERIOD, IMAGES = 1e-4, 100
 #: Images of a kind that are drawn before measuring begins; s that the browser and a network may take for these.
 FIRST, PATIENCE = 5, 120.0
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
-_HEADLESS = (
-    "--headless=new",
-    "--no-sandbox",
-    "--no-first-run",
-    "--window-size=1280,720",
-    "--enable-unsafe-swiftshader",
-)
+#: What the browser is told: no window, and no question to the user.
+_HEADLESS = ("headless=new", "no-sandbox", "no-first-run", "window-size=1280,720", "enable-unsafe-swiftshader")
 
 
 @dataclass(frozen=True)
@@ -136,7 +131,8 @@ def _wait(drawn: list[tuple[Kind, float]], wanted: set[Kind], browser: str) -> N
 
 @contextmanager
 def _page(browser: str, url: str, folder: Path) -> Iterator[None]:
-    command = [browser, *_HEADLESS, f"--user-data-dir={folder / 'browser'}", url]
+    told = (*_HEADLESS, f"user-data-dir={folder / 'browser'}")
+    command = [browser, *(f"--{each}" for each in told), url]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             yield
