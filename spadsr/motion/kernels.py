@@ -263,9 +263,7 @@ def move_counts(
 @compiled
 def line_sums(
     light: Floats,
-    times: Floats,
-    down: float,
-    right: float,
+    lines: Floats,
     windows: NDArray[np.int64],
     level: float,
     dispersion: float,
@@ -273,13 +271,14 @@ def line_sums(
     squares: Floats,
     chi_squared: NDArray[np.float32],
 ) -> None:
-    """Fills in chi-squared (n, H, W) of smoothed counts along lines of one velocity, for windows (n, 2).
+    """Fills in chi-squared (n, H, W) of smoothed counts along lines that are alike for all pixels, for windows (n, 2).
 
     The variance of the counts is `dispersion` times their mean, which is taken for `level` or more.
     Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match.
 
     Args:
         light: (G, H + 2 a, W + 2 b), with margins that are wide enough for all lines, and a pixel wider.
+        lines: (G, 2), how far down and right the lines are in each block.
         sums, squares: (G + 1, H, W), where the kernel works.
     """
     blocks = len(light)
@@ -287,7 +286,7 @@ def line_sums(
     corner = (light.shape[1] - height) // 2, (light.shape[2] - width) // 2
     weights = np.zeros(blocks + 1)
     for block in range(blocks):
-        y, x = corner[0] + down * times[block], corner[1] + right * times[block]
+        y, x = corner[0] + lines[block, 0], corner[1] + lines[block, 1]
         top, left = int(y), int(x)
         below, across = y - top, x - left
         less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))

@@ -6,7 +6,8 @@ the slowest velocity for which they do. Its counts are gathered, whole, along th
 Larger arrays align patches instead (Hasinoff et al., ACM TOG 35 (2016) 192); small ones have too few pixels for that.
 """
 
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import product
 
 import cv2
@@ -24,6 +25,7 @@ _BLOCKS = 32  # that time is divided into
 _SMOOTHED, _POOLED = 1.0, 2.0  # native pixels: of the counts, and of chi-squared
 _LIMIT, _TOLERATED = 3.0, 0.05  # standard errors, and the share above, that chance explains
 _SLOWEST = 1e-3  # chi-squared that a velocity costs for each native pixel and block
+_LONGER = 1.03  # windows along a path, than those at rest
 _LEAST_LEVEL = 0.05  # counts: so that dark places are not compared with nothing
 
 
@@ -34,11 +36,13 @@ class Lines:
     Attributes:
         velocity: (2, H, W), native pixels down and right over the whole recording.
         first, last: (H, W), the window of blocks, `last` not included.
+        along_path: whether they are those of the scene that a path leads over; else those of the array at rest.
     """
 
     velocity: Floats
     first: NDArray[np.int64]
     last: NDArray[np.int64]
+    along_path: bool = False
 
     @property
     def moving(self) -> float:
@@ -51,34 +55,51 @@ def find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None = No
 
     Args:
         reach: the fastest velocity down and right, native pixels over the whole recording.
-        poses: (G, 3) of an array that moves as well: lines are those of the scene, as seen at the centre in time.
+        poses: (G, 3) of an array that moves as well: lines are those of the scene, as seen at the centre in time,
+            unless those of an array at rest explain about as much: parts that move may be taken for the whole scene.
         progress: called with the velocities tried and their number.
     """
+    if poses is None or not np.any(poses):
+        return _find_lines(blocks, reach, None, progress)
+    with ThreadPoolExecutor(2) as threads:
+        at_rest = threads.submit(_find_lines, blocks, reach, None, silent)
+        moved, still = _find_lines(blocks, reach, poses, progress), at_rest.result()
+    return moved if _length(moved) > _LONGER * _length(still) else still
+
+
+def _length(lines: Lines) -> float:
+    """Mean length of the windows, blocks."""
+    return float((lines.last - lines.first).mean())
+
+
+def _find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None, progress: Report) -> Lines:
     size = -(-len(blocks) // _BLOCKS)
-    light = _smoothed_light(blocks, size, poses)
-    windows = _windows(len(light))
-    centre = len(light) // 2
-    times, dispersion = blocks.joined(size).times, _dispersion(blocks, size)
-    shape = light.shape[1:]
+    joined = blocks.joined(size)
+    light, times = _smoothed_light(joined), joined.times
+    shifts = np.zeros((len(joined), 2)) if poses is None else _means(poses[:, :2], size)
+    windows, centre = _windows(len(light)), len(light) // 2
+    dispersion, shape = _dispersion(blocks, size), light.shape[1:]
     best, velocity = np.full((len(windows), *shape), np.inf), np.zeros((len(windows), 2, *shape))
     at_rest, bounds = np.zeros((len(windows), *shape), np.float32), np.array(windows)
     lengths = np.array([last - first for first, last in windows], np.float64)
     velocities = sorted(
         product(range(-reach[0], reach[0] + 1), range(-reach[1], reach[1] + 1)), key=lambda v: np.hypot(*v)
     )
-    margin = [(side // 2 + 2,) * 2 for side in reach]
+    margin = [(side // 2 + int(off) + 3,) * 2 for side, off in zip(reach, np.abs(shifts).max(axis=0), strict=True)]
     wide = np.pad(light, [(0, 0), *margin], mode="edge")  # a line that leaves the array keeps its last value
     sums, squares = (np.zeros((len(light) + 1, *shape)) for _ in range(2))
     chi_squared = np.empty((len(windows), *shape), np.float32)
     for number, (down, right) in enumerate(velocities):
-        line_sums(wide, times, float(down), float(right), bounds, _LEAST_LEVEL, dispersion, sums, squares, chi_squared)
+        lines = np.outer(times, (down, right)) - shifts
+        line_sums(wide, lines, bounds, _LEAST_LEVEL, dispersion, sums, squares, chi_squared)
         for each in chi_squared:
             cv2.GaussianBlur(each, (0, 0), _POOLED, dst=each)
         if number == 0:
             at_rest[:] = chi_squared
         keep_better(chi_squared, _SLOWEST * np.hypot(down, right) * lengths, down, right, best, velocity)
         progress(number + 1, len(velocities))
-    return _longest(windows, centre, best, at_rest, velocity, size)
+    found = _longest(windows, centre, best, at_rest, velocity, size)
+    return replace(found, along_path=poses is not None)
 
 
 def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
@@ -87,7 +108,7 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
     Args:
         poses: as for `find_lines`.
     """
-    if poses is None:
+    if poses is None or not lines.along_path:
         poses = np.zeros((len(blocks), 3))
     good, pixels = blocks.good, pixels_of(blocks)
     place = np.full(good.shape, -1, np.int64)
@@ -116,37 +137,26 @@ def _dispersion(blocks: Blocks, size: int) -> float:
     return float(np.interp(blocks.mean, law.mean, law.spread))
 
 
-def _smoothed_light(blocks: Blocks, size: int, poses: Floats | None) -> Floats:
-    """Counts (g, H, W) of joined blocks without dark ones, smoothed; in the frame of the scene where poses are given.
+def _means(values: Floats, size: int) -> Floats:
+    """Means (g, n) of so many rows of (G, n) each; the last one takes what is left."""
+    starts = np.arange(0, len(values), size)
+    return np.asarray(np.add.reduceat(values, starts) / np.diff(np.append(starts, len(values)))[:, None])
+
+
+def _smoothed_light(blocks: Blocks) -> Floats:
+    """Counts (G, H, W) of blocks without dark ones, smoothed.
 
     Their unit is that of a count of a pixel of mean efficiency, so that their variance is their mean before smoothing.
     """
-    good = blocks.good
-    gain = np.where(good, gain_of(blocks.sensor), 0)
-    dark = np.where(good, dark_of(blocks.sensor, blocks.count_time), 0)
-    starts = range(0, len(blocks), size)
-    light = np.empty((len(starts), *good.shape))
-    for number, start in enumerate(starts):
-        counts, weight = np.zeros(good.shape), np.zeros(good.shape)
-        for block in range(start, min(start + size, len(blocks))):
-            frames = float(blocks.frames[block])
-            shift = (0, 0) if poses is None else tuple(np.round(poses[block, :2]).astype(int))
-            counts += _shifted(np.where(good, blocks.counts[block] - frames * dark, 0), shift)
-            weight += _shifted(gain, shift) * frames
-        blurred = cv2.GaussianBlur(weight, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
-        full = size * float(np.median(blocks.frames))
-        light[number] = cv2.GaussianBlur(counts, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
-        light[number] *= full / np.maximum(blurred, 0.05 * full)
+    good, frames = blocks.good, blocks.frames
+    gain, dark = np.where(good, gain_of(blocks.sensor), 0), dark_of(blocks.sensor, blocks.count_time)
+    weight = cv2.GaussianBlur(gain, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
+    usual, light = float(np.median(frames)), np.empty(blocks.counts.shape)
+    for number, counts in enumerate(blocks.counts):
+        bright = np.where(good, counts - frames[number] * dark, 0)
+        bright = cv2.GaussianBlur(bright, (0, 0), _SMOOTHED, borderType=cv2.BORDER_REFLECT_101)
+        light[number] = bright * (usual / frames[number]) / np.maximum(weight, 0.05)
     return light
-
-
-def _shifted(values: Floats, shift: tuple[int, ...]) -> Floats:
-    """Values moved by whole pixels, zeros where none come from."""
-    moved, (down, right), (height, width) = np.zeros_like(values), shift, values.shape
-    to = slice(max(0, down), min(height, height + down)), slice(max(0, right), min(width, width + right))
-    source = slice(max(0, -down), min(height, height - down)), slice(max(0, -right), min(width, width - right))
-    moved[to] = values[source]
-    return moved
 
 
 def _windows(blocks: int) -> list[tuple[int, int]]:

@@ -64,6 +64,7 @@ class Sequence:
     frames: int = FRAMES
     kept: tuple[int, ...] = tuple(range(BLOCKS))
     known: bool = True
+    most: float = np.inf
 
 
 def photograph(name: str) -> Picture:
@@ -141,11 +142,12 @@ def dropped(picture: int) -> Sequence:
 
 
 def saturated(picture: int) -> Sequence:
-    """A tenth of the scene 50 times as bright: at white 0.2 nearly every frame detects."""
+    """A tenth of the scene 50 times as bright: at white 0.2 nearly every frame detects. Beyond white all is alike."""
     scene = photograph(NAMES[picture])
     scene = np.where(scene > np.quantile(scene, 0.9), 50, 1).astype(np.float32) * scene
     path = shake(4, 100 * picture)
-    return along(picture, 9, path, light=seen_along(scene, path))
+    found = along(picture, 9, path, light=seen_along(scene, path), most=1.0)
+    return replace(found, truth=np.minimum(scene[MARGIN:-MARGIN, MARGIN:-MARGIN], 1))
 
 
 def crossed(picture: int) -> Sequence:
@@ -220,7 +222,7 @@ class Figures:
     """PSNR, dB, of the scene at rest, of the full sum, of the best window, of merged counts and of these with detail.
 
     Attributes:
-        covered: share of the pixels of the merged picture that are within one uncertainty of the truth.
+        covered: share of the pixels of the last of them that are within one uncertainty of the truth.
         error: of the path, rms, native pixels.
     """
 
@@ -246,7 +248,7 @@ def measured(sequence: Sequence, white: float, restorer: Restorer) -> Figures:
     inner = (slice(border, -border),) * 2
 
     def quality(light: Picture) -> float:
-        return psnr(light[inner] / peak, sequence.truth[inner])
+        return psnr(np.minimum(light[inner] / peak, sequence.most), sequence.truth[inner])
 
     def summed(some: Blocks) -> float:
         return quality(restored(merge(some, np.zeros((len(some), 3))), restorer)[0])
@@ -260,7 +262,7 @@ def measured(sequence: Sequence, white: float, restorer: Restorer) -> Figures:
     if sequence.path is not None:
         off = verdict.path.poses - sequence.path[list(sequence.kept)]
         error = float(np.sqrt(np.square(off)[:, :2].mean()))
-    covered = float((np.abs(light - sequence.truth * peak) < sd)[inner].mean())
+    covered = float((np.abs(finer - sequence.truth * peak) < sd)[inner].mean())
     said = verdict.moves, verdict.local
     return Figures(summed(still), full, best, quality(light), quality(finer), covered, error, *said)
 

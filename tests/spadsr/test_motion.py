@@ -343,6 +343,23 @@ def test_counts_of_a_flow_are_gathered_along_it_and_those_at_rest_summed() -> No
     assert np.square(error[looked]).mean() < 0.5 * np.square(plain[looked]).mean()
 
 
+def test_lines_are_those_of_the_array_or_of_the_scene_along_a_path_whichever_explain_more() -> None:
+    """A flow that was taken for a path of the whole scene, and a scene of which nothing else moves."""
+    flowing = counted(flow(5, 20), 0.1, binary_array(5), 1)
+    assert not find_lines(flowing, (24, 2), drift(12, 0, 0)).along_path
+    path = shake(8, 5)
+    shaken = counted(seen_along(drawn(1), path), 0.1, binary_array(1), 2)
+    lines = find_lines(shaken, (4, 4), path)
+    assert lines.along_path
+    assert lines.moving < 0.2
+    light = seen_along(drawn(1), REST[:1])[0] * -np.log1p(-0.1)
+    error = [
+        np.square(each.counts / np.maximum(each.frames, 1) - light)[8:-8, 8:-8].mean()
+        for each in (gather(shaken, lines, path), merge(shaken, REST))
+    ]
+    assert error[0] < 0.3 * error[1]
+
+
 def cells(light: np.ndarray, frames: np.ndarray, seed: int) -> Merged:
     """Counts of an ideal binary array in cells (s H, s W), of the light of a frame that each of them saw."""
     rng, blank = np.random.default_rng(seed), torch.zeros(light.shape)
