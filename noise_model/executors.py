@@ -12,8 +12,6 @@ from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
-import torch
-
 from noise_model.errors import InputError
 from noise_model.interrupts import ignored_signals, stop_at_signals
 
@@ -151,6 +149,8 @@ def _begin_worker(stop: Event) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stop_at_signals()  # others, for which the parent would take an interrupted task
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    import torch  # takes long to load, and the command line needs only the names above
+
     torch.set_num_threads(1)
     _stop = stop
 

@@ -12,6 +12,7 @@ from noise_model.arrays import Floats
 from noise_model.laws import CountingProcess, root_grid
 
 _ROWS = 513  # rates of a table; means between them are interpolated to 1e-5
+_LONGEST = 1 << 20  # frames whose law is worked out; the sums of more have multiples of its cumulants
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,12 @@ def moments(process: CountingProcess, brightest: float) -> Moments:
 
 @lru_cache(maxsize=16)
 def _moments(process: CountingProcess) -> Moments:
-    x = root_grid(process.largest_x, _ROWS)
-    rows = [window_moments(*window) for window in process.windows(x)]
+    x, part = root_grid(process.largest_x, _ROWS), replace(process, cycles=min(process.cycles, _LONGEST))
+    rows = [window_moments(*window) for window in part.windows(x)]
     mean, variance, fourth = (torch.cat(column).numpy() for column in zip(*rows, strict=True))
+    parts = process.cycles / part.cycles  # cumulants of sums add up
+    fourth = parts * (fourth - 3 * variance**2) + 3 * (parts * variance) ** 2
+    mean, variance = parts * mean, parts * variance
     return Moments(x.numpy(), np.maximum.accumulate(mean), variance, fourth)  # means fall only where a counter wraps
 
 

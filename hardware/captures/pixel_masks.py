@@ -20,16 +20,20 @@ def masked(capture: Capture, mask: str | Path | ArrayLike) -> Capture:
     """The same capture with more bad pixels in its mask.
 
     Args:
-        mask: of the capture's rows and columns: an array, or a file of one image (PNG, `.npy`, TIFF and others that are
-            read as recordings). 0, black or False is a good pixel; everything else (1, 255, True) is bad.
+        mask: of the capture's pixels, or of the whole array that it is a region of: an array, or a file of one image
+            (PNG, `.npy`, TIFF and others that are read as recordings). 0, black or False is a good pixel; everything
+            else (1, 255, True) is bad.
 
     Raises:
         InputError: the mask is unreadable, of another size, or marks more than half of the pixels as bad.
     """
     name, values = _read(Path(mask)) if isinstance(mask, str | Path) else ("mask", np.asarray(mask))
-    if values.dtype.kind not in "biuf" or values.shape != capture.shape[1:]:
+    if capture.region is not None and capture.array_shape is not None:
+        whole = tuple(side // capture.places for side in capture.array_shape)
+        values = values[capture.region] if values.shape == whole else values
+    if values.dtype.kind not in "biuf" or values.shape != capture.pixels:
         size = " x ".join(map(str, values.shape)) or "no"
-        expected = "{} x {}".format(*capture.shape[1:])
+        expected = "{} x {}".format(*capture.pixels)
         raise InputError(f"{name}: {size} values of type {values.dtype}; expected a mask of {expected} pixels", "mask")
     bad = values != 0
     if bad.mean() > _MOST_BAD:

@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hardware.hdf5.checks import bomb_check, check_present
+from hardware.hdf5.checks import bomb_check, check_present, told
 from hardware.parsing import matlab4, matlab5
 from hardware.parsing.choosing import PIXEL_MASK, chosen, masked_by
 from hardware.parsing.source import Choice, Source, counts_dtype, stack_shape
@@ -59,7 +59,7 @@ def _open_hdf5(path: Path, choice: Choice) -> Source:
     with ExitStack() as stack:
         file = stack.enter_context(read_hdf5(path))
         arrays = {name: file[name] for name in file if isinstance(file.get(name, getlink=True), h5py.HardLink)}
-        images = {name: each for name, each in arrays.items() if _an_hdf5_image(each)}
+        images = {name: each for name, each in arrays.items() if _an_hdf5_image(path, each)}
         data, _channel = chosen(path, images, choice.array)
         check_present(path, data)
         source = _source(path, data, data.shape[::-1], choice, file.close)
@@ -75,8 +75,8 @@ def _an_image(shape: tuple[int, ...]) -> bool:
     return len(shape) in (2, 3) and min(shape[:2]) > 1
 
 
-def _an_hdf5_image(item: Any) -> bool:
-    numbers = isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb" and not item.attrs.get("MATLAB_empty", 0)
+def _an_hdf5_image(path: Path, item: Any) -> bool:
+    numbers = isinstance(item, h5py.Dataset) and item.dtype.kind in "iufb" and not told(path, item, "MATLAB_empty")
     return bool(numbers and _an_image(item.shape[::-1]))
 
 

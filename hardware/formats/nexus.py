@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.checks import bomb_check, check_present, whole_value
+from hardware.hdf5.checks import bomb_check, check_present, told, whole_value
 from hardware.hdf5.datasets import Images, images_at, only_images
 from hardware.hdf5.nexus_tree import (
     CYCLES,
@@ -135,7 +135,7 @@ def _counts(path: Path, file: h5py.File) -> h5py.Dataset | None:
 
 
 def _refuse_results(path: Path, data: h5py.Dataset) -> None:
-    if plain(data.attrs.get("units")) == "counts/s":
+    if told(path, data, "units") == "counts/s":
         raise InputError(f"{path}: a restored result in counts/s; give the capture it was made from")
 
 
@@ -184,7 +184,7 @@ class _Fields:
             return None
         if field.dtype.kind not in "iufb" or not field.size or field.ndim > 1:
             raise InputError(f"{self.path}: {name} has shape {field.shape} and type {field.dtype}; expected one number")
-        return self._in_seconds(name, plain(field.attrs.get("units")), self._same(name, field))
+        return self._in_seconds(name, told(self.path, field, "units"), self._same(name, field))
 
     def _same(self, name: str, field: h5py.Dataset) -> Any:
         if field.size == 1:
@@ -268,7 +268,7 @@ class _Fields:
 
 def _notes(path: Path, file: h5py.File) -> dict[str, Any]:
     free = inside(path, file, NOTES)
-    notes = {name: plain(value) for name, value in free.attrs.items()} if isinstance(free, h5py.Group) else {}
+    notes = {name: told(path, free, name) for name in free.attrs} if isinstance(free, h5py.Group) else {}
     notes.pop("NX_class", None)
     for name, place in NAMED_NOTES.items():
         field = inside(path, file, place)

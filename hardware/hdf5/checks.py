@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from hardware.hdf5 import bitshuffle
+from hardware.hdf5.nexus_tree import plain
 from hardware.parsing.inflating import LARGEST_PIECE, LARGEST_RATIO, check_inflation
 from noise_model.errors import InputError
 
@@ -62,6 +63,15 @@ def attribute(path: Path, item: h5py.HLObject, name: str) -> Any:
     if not known or kind.get_size() * points > held.get_storage_size():
         raise InputError(f"{path}: attribute {name} of {item.name} is damaged; record or copy it again")
     return item.attrs[name]
+
+
+def told(path: Path, item: h5py.HLObject, name: str) -> Any:
+    """The plain value of an attribute, and None where there is none of that name.
+
+    Raises:
+        InputError: as `attribute`.
+    """
+    return plain(attribute(path, item, name)) if name in item.attrs else None
 
 
 def _bytes(shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:

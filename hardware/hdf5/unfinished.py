@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.hdf5.nexus_tree import UNFINISHED, plain
+from hardware.hdf5.checks import told
+from hardware.hdf5.nexus_tree import UNFINISHED
 from noise_model.errors import InputError
 from noise_model.files import is_running
 
@@ -41,7 +42,7 @@ class Unfinished:
     """
 
     def __init__(self, path: Path, file: h5py.File) -> None:
-        writer = plain(file.attrs[UNFINISHED])
+        writer = told(path, file, UNFINISHED)
         self._path, self._file = path, file
         growing = isinstance(writer, str) and is_running(writer)
         self._handle = path.open("rb") if growing else None  # the file gets another name in the end

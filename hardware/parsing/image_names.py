@@ -19,6 +19,9 @@ SUFFIXES = (".png", ".tif", ".tiff")
 _WORDS = {"channel": CHANNEL, "ch": CHANNEL, "position": POSITION, "pos": POSITION}
 _LETTERS = {"c": CHANNEL, "p": POSITION, "xy": POSITION, "z": SLICE, "slice": SLICE, "t": TIME, "time": TIME}
 
+#: How names of results end before the suffix; what stands among the first bytes of their pictures, and how many.
+_RESULT, _MADE_BY, _HEAD = ".sr", b"tEXtSoftware\0spadsr ", 4096
+
 #: Bytes of an image, at most.
 LARGEST_FILE = 1 << 28
 
@@ -40,16 +43,16 @@ class Ordered:
 
 def holds_images(folder: Path, suffixes: Sequence[str]) -> bool:
     """Whether there are images with such endings in a folder."""
-    return any(path.suffix.lower() in suffixes for path in _visible(folder))
+    return any(path.suffix.lower() in suffixes and not _made_here(path) for path in _visible(folder))
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images of a folder, in the order of the alphabet.
+    """The images of a folder, in the order of the alphabet, but the pictures of results that lie beside them.
 
     Raises:
         InputError: they are of two kinds.
     """
-    images = sorted(path for path in _visible(folder) if path.suffix.lower() in SUFFIXES)
+    images = sorted(path for path in _visible(folder) if path.suffix.lower() in SUFFIXES and not _made_here(path))
     kinds = sorted({path.suffix.lower().replace("tiff", "tif") for path in images})
     if len(kinds) > 1:
         raise InputError(f"{folder}: images of two kinds, {' and '.join(kinds)}; keep one set of images")
@@ -112,6 +115,14 @@ def own_file(folder: Path, path: Path) -> Path:
     if regular_file(path).stat().st_size > LARGEST_FILE:
         raise InputError(f"{path}: more than {LARGEST_FILE} bytes; expected one image")
     return path
+
+
+def _made_here(path: Path) -> bool:
+    """Whether a file is the picture of a result, `x.sr.png`, as its name and its metadata say."""
+    if not path.stem.endswith(_RESULT) or path.suffix.lower() != ".png" or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return _MADE_BY in file.read(_HEAD)
 
 
 def _visible(folder: Path) -> Iterator[Path]:

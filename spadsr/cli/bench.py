@@ -100,6 +100,43 @@ def bench_infer(
     write_json(json_file, [asdict(measured)])
 
 
+@bench.command("live")
+def bench_live(
+    weights: Weights = None,
+    seconds: Annotated[float, typer.Option(help="of each run, 1 or more")] = 10.0,
+    browser: Annotated[
+        Path | None, typer.Option(help="Chromium or one like it; the usual one is that on the PATH")
+    ] = None,
+    json_file: JsonFile = None,
+    quiet: Quiet = False,
+) -> None:
+    """Images/s that a page of the live view draws, and how late, from a simulated camera of 10,000 images/s."""
+    from dataclasses import asdict
+
+    from spadsr.cli.live import require_packages
+
+    require_packages()
+    from spadsr.bench.live_speed import bench_live as run
+
+    with progress("measuring") as report:
+        measured = run(weights, seconds, browser, report)
+    rows = [
+        [
+            each.name,
+            f"{each.recorded:.1f}",
+            f"{each.restored:.1f}",
+            f"{each.median:.0f}",
+            f"{each.late:.0f}",
+            "" if each.written is None else f"{each.written:,}",
+            "" if each.lost is None else str(each.lost),
+        ]
+        for each in measured
+    ]
+    header = ["run", "recorded/s", "restored/s", "median, ms", "95th percentile, ms", "written", "lost"]
+    table("drawn on a page, 64x32 at x4, and from camera to pixel", header, rows)
+    write_json(json_file, [asdict(each) for each in measured])
+
+
 @bench.command("motion")
 def bench_motion(
     weights: Weights = None,

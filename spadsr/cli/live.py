@@ -41,13 +41,7 @@ def live(
 
     Examples: `spadsr live --camera simulated` · `spadsr live --camera spc3 --sum 100 -o recordings`
     """
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-        import websockets  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"the live view needs {error.name}; in your clone, run: pip install '.[live]'") from error
-
+    require_packages()
     from hardware.settings import Settings
     from spadsr.live.live_session import LiveOptions
     from spadsr.live.running import Serving, live_view
@@ -61,3 +55,13 @@ def live(
         Serving(address, port, token, browser),
         say,
     )
+
+
+def require_packages() -> None:
+    """Raises InputError where the packages of the live view are not installed."""
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"the live view needs {error.name}; in your clone, run: pip install '.[live]'") from error

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -270,15 +271,21 @@ class LiveSession:
             raise InputError("nothing is restored yet; there is only the picture")
         of = self.answer.of
         name = f"live-{time.strftime('%Y%m%d-%H%M%S')}-{of.last}.sr.h5"
-        self._snapshots = {name: self._result(of, name)}  # the newest only
+        self._snapshots = {name: self._result(of, name, self.answer.warnings)}  # the newest only
         return {"name": name}
 
-    def _result(self, of: Sum, name: str) -> bytes:
+    def _result(self, of: Sum, name: str, warnings: tuple[str, ...]) -> bytes:
         sensor, _ = self.display.corrections.sensor_of(of)
         restorer = load_restorer(self.weights, self.options.device)
         counts = torch.from_numpy(of.counts[None].astype(np.int64))
         model = ForwardModel(sensor, of.settings.exposure)
         restored = restorer.restore(counts, model, self.scale, self.options.command)
+        notes = {
+            "start_time": datetime.fromtimestamp(of.host_time, UTC).isoformat(timespec="milliseconds"),
+            "camera": self.camera.name,
+            "remark": f"Restored by a network: {restorer.name}",
+        }
+        restored = replace(restored, notes=notes, warnings=warnings, source="live view")
         with TemporaryDirectory() as folder:
             path = Path(folder) / name
             restored.save(path)

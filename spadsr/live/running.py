@@ -77,12 +77,15 @@ def live_view(
 class LiveServer:
     """The web server, in a thread and an event loop of its own.
 
+    Args:
+        drawn: called with every image that a page says it has drawn, and how many s after it was taken.
+
     Attributes:
         ended: set when it no longer serves.
     """
 
-    def __init__(self, serving: Serving) -> None:
-        self._serving = serving
+    def __init__(self, serving: Serving, drawn: Callable[[Kind, float], None] = lambda kind, age: None) -> None:
+        self._serving, self._drawn = serving, drawn
         # Of all loops the selector's is the one that every system has; on Windows it is not the usual one.
         self._loop = asyncio.SelectorEventLoop()
         self._stop: asyncio.Event | None = None
@@ -132,6 +135,7 @@ class LiveServer:
         async def main() -> None:
             self._stop = asyncio.Event()
             viewers = Viewers(Orders(session).carry_out, State(session).now, self._serving.most_on_way)
+            viewers.drawn = self._drawn
             self._viewers = viewers
             hosts = frozenset({self._serving.address}) - {"0.0.0.0", "::"}
             app = application(

@@ -33,6 +33,12 @@ class Viewers:
         command: carries out an order of the page that controls, in a thread of its own, one at a time.
         state: the state that every page is told four times a second; in a thread of its own.
         most_on_way: the most images on their way to one page.
+
+    Attributes:
+        newest: the newest image of each kind.
+        pages: those that look on.
+        controller: the page that controls.
+        drawn: called with every image that a page says it has drawn, and how many s after it was taken.
     """
 
     def __init__(
@@ -46,6 +52,7 @@ class Viewers:
         self.newest: dict[Kind, Message] = {}
         self.pages: list[Viewer] = []
         self.controller: Viewer | None = None
+        self.drawn: Callable[[Kind, float], None] = lambda kind, age: None
 
     def publish(self, message: Message) -> None:
         """Makes an image the newest of its kind; in the server's thread."""
@@ -161,6 +168,8 @@ class Viewer:
                 name, number = str(said.pop("do")), said.pop("id", None)
                 if name == "drawn":
                     self.flow.acknowledge(int(said["serial"]), bool(said["drawn"]), time.monotonic())
+                    if said["drawn"] and "age" in said:
+                        self._viewers.drawn(Kind(said["kind"]), float(said["age"]))
                     self.wake.set()
                 elif name == "look":
                     self._look(said)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from hardware.settings import in_seconds
 from noise_model.arrays import Counts, Picture
 from noise_model.forward_model import ForwardModel
-from spadsr.pictures.plots import save_png
+from spadsr.pictures.plots import figure_type, save_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,8 +123,6 @@ def contact_sheet(
     stretch: Stretch = "auto",
 ) -> None:
     """Writes a PNG of many strips, `columns` beside each other. All pictures are drawn at the size of the largest."""
-    from matplotlib.figure import Figure
-
     (height, width), columns = _largest(strips), min(columns, len(strips))
     scales = [rate_scale(list(strip.rates.values())[-1], stretch) for strip in strips]
     labels = [
@@ -136,7 +134,7 @@ def contact_sheet(
     panels = max(len(strip.rates) + len(strip.references) for strip in strips)
     cell = (max(panels * pitch, *(text_width(label, 8) for label in labels)) + _GAP, height + 56)
     pixels = columns * cell[0] + _GAP, math.ceil(len(strips) / columns) * cell[1] + _GAP
-    figure = Figure(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
+    figure = figure_type()(figsize=(pixels[0] / _DPI, pixels[1] / _DPI), dpi=_DPI, facecolor="white")
     for index, (strip, norm, label) in enumerate(zip(strips, scales, labels, strict=True)):
         row, column = divmod(index, columns)
         left, top = _GAP + column * cell[0], row * cell[1] + 28
@@ -175,14 +173,12 @@ def enlarged(picture: Picture, scale: int) -> Picture:
 
 def _laid_out(shape: Sequence[int], headings: Sequence[str]) -> tuple["Figure", list["Axes"], "Axes"]:
     """A figure with a panel for each heading, a whole number of screen pixels per picture pixel, and room for a bar."""
-    from matplotlib.figure import Figure
-
     height, width = (side * max(1, _PANEL // max(shape)) for side in shape)
     column = max(width, _NARROWEST, *(text_width(heading, 10) + _GAP for heading in headings))
     tall = max(height, _SHORTEST_BAR)
     across = 2 * _EDGE + len(headings) * (column + _GAP) - _GAP + _LEFT_OF_BAR + _BAR + _RIGHT_OF_BAR
     down = _TOP + tall + _EDGE
-    figure = Figure(figsize=(across / _DPI, down / _DPI), dpi=_DPI, facecolor="white")
+    figure = figure_type()(figsize=(across / _DPI, down / _DPI), dpi=_DPI, facecolor="white")
     axes = []
     for place, heading in enumerate(headings):
         left = _EDGE + place * (column + _GAP) + (column - width) // 2

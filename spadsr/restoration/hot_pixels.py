@@ -5,7 +5,7 @@ height as a pixel, 60 % stay in the pixel. So where pixels count far more than t
 what lies beyond them, they are hot. Counts are compared as Poisson ones, than which those of a binary array, or with
 dead time, spread less.
 
-Source: Przyborowski & Wilenski, Biometrika 31 (1940) 313: of two Poisson counts, given their sum, one is binomial.
+Source: Li & Ma, Astrophysical Journal 272 (1983) 317, equation 17: how significantly counts exceed those beside.
 """
 
 import math
@@ -13,10 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.special import betainc
 
 from noise_model.arrays import Floats
 from noise_model.errors import Note
@@ -25,29 +24,31 @@ from noise_model.errors import Note
 LEFT_OUT, AS_COUNTED = 1, 2
 
 _OUTSTANDING = 5.0  # standard deviations above the restored image, and above all neighbours but one
-_TIMES = 3.0  # what a hot pixel counts over what those around it do, at least
-_CHANCE = 1e-3  # that a pixel of `_TIMES` the rate around it counts as much; an ordinary one hardly ever does
+_EVEN = 2.0  # standard deviations of chi-squared that counts around may scatter more than chance has them
+_FAR, _RARE = 5.0, 4.5  # where they are even: times their mean; standard deviations, for three pixels in a million
+_TIMES, _SURELY = 3.0, 3.1  # else: times the brightest neighbour; standard deviations above so many times the mean
 _MOST_TOUCHING = 4  # pixels of a group; what is larger is light
-_SKIRT = 2 / 3  # light on the eight neighbours over that on the pixel, where 60 % stay in it
-_SURE = 3.0  # log-likelihood: a pixel is left out if it is twenty times as likely hot as lit
+_SURE = 1.0  # log-likelihood of a pixel that is left out: hot, over lit
+_WIDTH, _ASIDE = 1.0, 0.3  # pixels: a point of light at half its height, and how far from a pixel's middle it may be
 
 _NAMED = 5  # groups named in a warning, at most
-_BESIDE = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], bool)
-_TOUCHING = np.stack([np.zeros((3, 3)), np.ones((3, 3)), np.zeros((3, 3))])
+_BESIDE = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
+_BEYOND = [(row, column) for row in range(-2, 3) for column in range(-2, 3) if max(abs(row), abs(column)) == 2]
 
 
 def find_hot(counts: Floats, frames: Floats) -> NDArray[np.uint8]:
     """Hot pixels (B, H, W) of images: `LEFT_OUT`, `AS_COUNTED`, or 0 for ordinary ones.
 
-    Hot are pixels alone, or up to four that touch, of which each counts three times as much as the brightest of its
-    other neighbours, and significantly so beside the mean of the 24 pixels around it, if the neighbours' counts are
-    likelier those of the pixels beyond them than these with the light added that optics would bring: twenty times for a
-    pixel alone. One that counts three times as much as those that it touches is alone, too.
+    Hot are pixels alone, or up to four that touch, each of which counts far more than the 24 pixels around it: where
+    these are as even as chance leaves them, five times their mean, and more than one pixel in 300,000 does by chance;
+    else three times the brightest neighbour, and significantly more than three times the mean. And the neighbours'
+    counts must be likelier those of the pixels beyond them than these with the light added that optics would bring:
+    2.7 times for a pixel alone. One that counts as much more than those that it touches is alone, too.
 
-    Of even scenes one pixel in a million, or fewer, is taken for hot by chance; of 88 pictures (1.5 million pixels at
-    0.2 detections a frame and white) none with N = 1 to 16, one with 64, 24 with 256. 10 times a background of 5 counts
-    are found in 17 of 20 cases, two such that touch in 19, and 100 times always. A point of light whose width at half
-    its height is a pixel is left out in 2 % of cases if it counts 20, else in none; if 1.5 pixels, never.
+    Of even scenes one pixel in 300,000, or fewer, is taken for hot; of 88 pictures (1.5 million pixels at 0.2
+    detections a frame and white) none with N = 1 to 16, 3 with 64, 15 with 256. Of pixels of 10 times a background of
+    1, 1.5, 2 and 5 counts 46, 73, 82 and 98 % are found, and of 100 times all. A point of light whose width at half its
+    height is a pixel is left out in 2 % of cases if it counts 20, else in none; if 1.5 pixels, never.
 
     Args:
         counts: (B, H, W), as recorded.
@@ -90,49 +91,85 @@ class _Images:
 
     def candidates(self) -> NDArray[np.bool_]:
         """Pixels above most of their neighbours: five of these are beside a group of four."""
-        fifth = ndimage.rank_filter(self.rate, 4, footprint=_BESIDE, mode="mirror")
+        fifth = np.sort(np.stack(list(_around(self.rate))), axis=0)[4]
         return np.asarray((self.counts > 0) & (self.rate > _TIMES * fifth))
 
     def outstanding(self, pixels: NDArray[np.bool_], apart: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the pixels count far more than all around them."""
-        brightest = ndimage.maximum_filter(np.where(apart, 0, self.rate), footprint=_BESIDE, mode="constant")
-        found = np.asarray(pixels & (self.rate > _TIMES * brightest))
-        counts, frames = self.counts[found], self.frames[found]
-        around, live = self._around(5, found, apart)
-        share = _TIMES * frames / (_TIMES * frames + live)
-        found[found] = betainc(counts, around + 1, share) < _CHANCE
+        beside, near = self._of(_BESIDE, pixels, apart)
+        around, live = self._of(_BESIDE + _BEYOND, pixels, apart)
+        counts, frames = self.counts[pixels], self.frames[pixels]
+        summed, watched = around.sum(1), live.sum(1)
+        level = (summed + 0.5) / np.maximum(watched, 1)
+        mean, places = level[:, None] * live, (live > 0).sum(1)
+        scatter = ((around - mean) ** 2 / np.maximum(mean, np.finfo(np.float64).tiny)).sum(1)
+        brightest = (beside / np.maximum(near, 1)).max(1)
+        found = np.zeros_like(pixels)
+        found[pixels] = np.where(
+            scatter <= places + _EVEN * np.sqrt(2 * places),
+            (counts > _FAR * level * frames) & (_significance(counts, frames, summed, watched) > _RARE),
+            (counts > _TIMES * brightest * frames)
+            & (_significance(counts, _TIMES * frames, summed, watched) > _SURELY),
+        )
         return found
 
     def evidence(self, pixels: NDArray[np.bool_], apart: NDArray[np.bool_]) -> Floats:
         """Log-likelihood that the neighbours are as dark as what lies beyond them, over that of light; 0 elsewhere."""
-        around, live = self._around(5, pixels, apart)
-        beside, near = self._around(3, pixels, apart)
-        beyond = (around - beside + 0.5) / np.maximum(live - near, 1)
-        dark = np.maximum(beyond * near, np.finfo(np.float64).tiny)
-        light = _SKIRT * near / 8 * np.maximum(self.rate[pixels] - beyond, 0)
+        beside, near = self._of(_BESIDE, pixels, apart)
+        further, live = self._of(_BEYOND, pixels, apart)
+        beyond = (further.sum(1) + 0.5) / np.maximum(live.sum(1), 1)
+        dark = np.maximum(beyond[:, None] * near, np.finfo(np.float64).tiny)[:, None]
+        light = np.maximum(self.rate[pixels] - beyond, 0)[:, None, None] * _SKIRTS * near[:, None]
         found = np.zeros_like(self.rate)
-        found[pixels] = light - beside * np.log1p(light / dark)
+        found[pixels] = (light - beside[:, None] * np.log1p(light / dark)).sum(2).min(1)
         return found
 
-    def _around(self, side: int, pixels: NDArray[np.bool_], apart: NDArray[np.bool_]) -> tuple[Floats, Floats]:
-        """(n,) counts and frames around pixels, in boxes of so many rows and columns."""
-        own = pixels & ~apart
-        boxes = (
-            _boxes(np.where(apart, 0, values), side) - np.where(own, values, 0) for values in (self.counts, self.frames)
+    def _of(
+        self, places: list[tuple[int, int]], pixels: NDArray[np.bool_], apart: NDArray[np.bool_]
+    ) -> tuple[Floats, Floats]:
+        """(n, places) counts and frames of the pixels in these places around each."""
+        image, row, column = np.nonzero(pixels)
+        wide = (np.pad(np.where(apart, 0, values), [(0, 0), (2, 2), (2, 2)]) for values in (self.counts, self.frames))
+        counts, frames = (
+            np.stack([values[image, row + 2 + down, column + 2 + right] for down, right in places], axis=1)
+            for values in wide
         )
-        counts, frames = (box[pixels] for box in boxes)
-        return np.maximum(counts, 0), np.maximum(frames, 0)
+        return counts, frames
+
+
+def _significance(counts: Floats, frames: Floats, around: Floats, watched: Floats) -> Floats:
+    """Standard deviations by which counts exceed what their frames and those around lead to; 0 where they do not."""
+    whole = counts + around
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = frames / (frames + watched)
+        own = counts * np.log(counts / (whole * share))
+        rest = np.where(around > 0, around * np.log(around / (whole * (1 - share))), 0)
+        return np.where((counts > share * whole) & (watched > 0), np.sqrt(2 * (own + rest)), 0.0)
+
+
+def _skirts() -> Floats:
+    """Light on the eight neighbours over that on the pixel, (places of the point in the pixel, 8)."""
+
+    def across(middle: float) -> Floats:
+        edges = [math.erf((edge - middle) * 2 * math.sqrt(math.log(2)) / _WIDTH) for edge in (-1.5, -0.5, 0.5, 1.5)]
+        return np.diff(edges)
+
+    middles = [across(middle) for middle in (-_ASIDE, 0, _ASIDE)]
+    points = [np.outer(down, right) / (down[1] * right[1]) for down in middles for right in middles]
+    return np.array([[point[1 + row, 1 + column] for row, column in _BESIDE] for point in points])
+
+
+_SKIRTS = _skirts()
 
 
 def _groups(hot: NDArray[np.bool_]) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
     """A number for each group of pixels that touch, and how many pixels it has; 0 where none is hot."""
-    label, _ = ndimage.label(hot, structure=_TOUCHING)
+    label, groups = np.zeros(hot.shape, np.int32), 0
+    for image in np.flatnonzero(hot.any(axis=(1, 2))):
+        more, found = cv2.connectedComponents(hot[image].astype(np.uint8), connectivity=8)
+        label[image] = np.where(found > 0, found + groups, 0)
+        groups += more - 1
     return label, np.where(hot, np.bincount(label.ravel())[label], 0)
-
-
-def _boxes(values: Floats, side: int) -> Floats:
-    """Sums over boxes of so many rows and columns around each pixel (B, H, W), of what is inside the image."""
-    return np.asarray(side**2 * ndimage.uniform_filter(values, size=(1, side, side), mode="constant"))
 
 
 class HotPixels:
@@ -178,16 +215,17 @@ class HotPixels:
 def _places(found: NDArray[np.bool_], least: int) -> list[str]:
     """Where groups of so many touching pixels of a map (H, W), or more, are."""
     label, size = _groups(found[None])
-    boxes = filter(None, ndimage.find_objects(label * (size >= least)))
-    return [f"{_range('row', rows)}, {_range('column', columns)}" for _, rows, columns in boxes]
+    label *= size >= least
+    groups = [np.nonzero(label[0] == number) for number in np.unique(label) if number]
+    return [f"{_range('row', rows)}, {_range('column', columns)}" for rows, columns in groups]
 
 
 def _named(places: list[str]) -> str:
     return "; ".join(places[:_NAMED]) + ("; ..." if len(places) > _NAMED else "")
 
 
-def _range(name: str, place: slice) -> str:
-    first, last = place.start, place.stop - 1
+def _range(name: str, places: NDArray[np.intp]) -> str:
+    first, last = places.min(), places.max()
     return f"{name} {first}" if first == last else f"{name}s {first} to {last}"
 
 
@@ -223,7 +261,5 @@ def _around(values: Floats) -> Iterator[Floats]:
     """The eight neighbours of every pixel (..., H, W), mirrored beyond the edge, so that no line ends there."""
     height, width = values.shape[-2:]
     wide = np.pad(values, [(0, 0)] * (values.ndim - 2) + [(1, 1), (1, 1)], mode="reflect")
-    for row in range(3):
-        for column in range(3):
-            if (row, column) != (1, 1):
-                yield wide[..., row : row + height, column : column + width]
+    for row, column in _BESIDE:
+        yield wide[..., 1 + row : 1 + row + height, 1 + column : 1 + column + width]

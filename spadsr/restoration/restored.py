@@ -320,16 +320,24 @@ def _write_tiff(first: Restored, blocks: Iterator[Restored], images: int, path: 
 def _write_ome(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
     from spadsr.pictures.tiff import write_ome_tiff
 
-    whole = len(first) == images  # it is written before the images that come later are known
-    factors = {"coverage_factor_95": first.coverage_factor.tolist()} if whole else {}
+    factors: list[float] = []
+
+    def pages() -> Iterator[NDArray[np.float32]]:
+        for block in blocks:
+            factors.extend(block.coverage_factor.tolist())
+            for rate, uncertainty in zip(block.rate, block.uncertainty, strict=True):
+                yield rate
+                yield uncertainty
+
     write_ome_tiff(
         path,
-        (part for block in blocks for pair in zip(block.rate, block.uncertainty, strict=True) for part in pair),
+        pages(),
         (images, *first.rate.shape[1:]),
         scale=first.scale,
         exposure=first.settings.count_time * first.settings.cycles,
         frame_time=first.settings.frame_time,
-        description=_facts(first) | factors,
+        description=_facts(first),
+        later={"coverage_factor_95": factors},
     )
 
 

@@ -81,8 +81,6 @@ class Trainer:
                 for _ in steps:
                     pass
                 return
-            for leftover in self.folder.glob(".*.*"):  # files that a killed run had begun
-                leftover.unlink()
             self._write_recipe()
             with tensorboard_log(self.folder / "tensorboard", self.state.step) as log:
                 for step in steps:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 
 from hardware.captures.capture import open_capture
-from hardware.hdf5.nexus_tree import DETECTOR
+from hardware.hdf5.nexus_tree import DETECTOR, NOTES
 from noise_model.errors import InputError
 
 DATA = f"{DETECTOR}/data"
@@ -53,6 +53,22 @@ def replaced(name: str, value: Any, **attributes: Any) -> Callable[[h5py.File], 
         file[name].attrs.update(attributes)
 
     return change
+
+
+@pytest.mark.parametrize(
+    ("place", "name"),
+    [(DATA, "units"), (f"{DETECTOR}/count_time", "units"), (NOTES, "laser")],
+)
+def test_attributes_of_other_types_are_refused(edited: Callable[..., Path], place: str, name: str) -> None:
+    """HDF5 itself crashes over some of them where they are damaged."""
+
+    def change(file: h5py.File) -> None:
+        lists = np.empty(1, object)
+        lists[0] = np.ones(3, np.uint8)
+        file.require_group(place) if place == NOTES else file[place]
+        file[place].attrs.create(name, lists, dtype=h5py.vlen_dtype(np.uint8))
+
+    refused(edited(change), f"attribute {name} of /.* is damaged")
 
 
 def test_no_file(tmp_path: Path) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from PIL.PngImagePlugin import PngInfo
 
 from hardware.captures.capture import open_capture
 from noise_model.errors import InputError
@@ -185,3 +187,16 @@ def test_grey_pngs_stored_in_colour(tmp_path: Path, alpha: bool, dtype: Any) -> 
     save(path, np.stack(samples, -1))
     with pytest.raises(InputError, match="transparent" if alpha else "in colour"), open_capture(path) as capture:
         capture.read(0, 1)
+
+
+def test_pictures_of_results_are_left_out(folder: Make) -> None:
+    """`x.sr.png` beside the images that were restored one by one, if its metadata say that it was made here."""
+    where = folder(["frame_1", "frame_2"])
+    picture = where / "frame_1.sr.png"
+    with PIL.Image.new("L", (8, 8)) as sheet:
+        notes = PngInfo()
+        notes.add_text("Software", "spadsr 0.1.0")
+        sheet.save(picture, pnginfo=notes)
+        assert order(where) == [0, 1]
+        sheet.save(picture)
+    refused(where, "two kinds|named differently")

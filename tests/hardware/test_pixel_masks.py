@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from hardware.captures.capture import Capture
+from hardware.captures.capture import Capture, open_capture
 from hardware.captures.in_memory import capture_in_memory
 from hardware.captures.pixel_masks import masked
 from hardware.settings import Settings
@@ -75,3 +75,12 @@ def test_what_is_no_mask_is_refused(capture: Capture, tmp_path: Path, given: Cal
     with pytest.raises(InputError, match=words) as refusal:
         masked(capture, given(tmp_path / "mask"))
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("mask", [BAD, BAD[2:6, 1:4]], ids=["of the array", "of the region"])
+def test_masks_of_the_whole_array_fit_a_region_of_it(tmp_path: Path, mask: Any) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((3, *BAD.shape), np.uint8))
+    with open_capture(tmp_path / "a.npy", counter_bits=1, cycles=16, roi=(slice(2, 6), slice(1, None))) as capture:
+        np.testing.assert_array_equal(masked(capture, mask).pixel_mask, np.where(BAD[2:6, 1:4], USER, 0))
+        with pytest.raises(InputError, match="5 x 4 values of type bool; expected a mask of 4 x 3 pixels"):
+            masked(capture, BAD[:5])

@@ -1,6 +1,7 @@
 """The laws themselves, before anything is drawn, against the same physics done step by step: equal to rounding."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from noise_model.laws import CountingProcess, frame_law
+from noise_model.moments import moments
 
 MOST_TRAPS = 16
 RATES = [1e-3, 0.3, 1.234, 3.0, 7.9]
@@ -58,3 +60,25 @@ def test_sums_of_binary_frames_with_afterpulses(a: float, n: int) -> None:
         expected = np.zeros(process.width)
         expected[: n + 1] = chain_pmf(-math.expm1(-one), a, n)
         assert found == pytest.approx(expected, abs=1e-13)
+
+
+@pytest.mark.parametrize("cycles", [3, 1 << 20, 1 << 27, (1 << 32) - 1])
+def test_moments_of_sums_of_any_length(cycles: int) -> None:
+    """Those of a binary array are binomial, also where far more frames are summed than laws are worked out for."""
+    found = moments(CountingProcess(cycles, 0.0, 0.0, 0.0, 1, False), 4.0)
+    p = -np.expm1(-found.x)
+    variance = cycles * p * (1 - p)
+    np.testing.assert_allclose(found.mean, cycles * p, rtol=1e-6)
+    np.testing.assert_allclose(found.variance, variance, rtol=1e-3, atol=1e-9)
+    fourth, some = variance * (1 + (3 - 6 / cycles) * variance), p > 0.01  # of smaller ones rounding is not small
+    np.testing.assert_allclose(found.fourth[some], fourth[some], rtol=3e-3)
+
+
+def test_moments_of_long_sums_with_afterpulses_grow_in_proportion() -> None:
+    for process in (
+        CountingProcess(1 << 20, 0.0, 0.02, 0.0, 1, False),
+        CountingProcess(1 << 20, 0.06, 0.02, 0.3, 8, False),
+    ):
+        one, four = moments(process, 4.0), moments(replace(process, cycles=1 << 22), 4.0)
+        np.testing.assert_allclose(four.mean, 4 * one.mean, rtol=1e-9)
+        np.testing.assert_allclose(four.variance, 4 * one.variance, rtol=1e-9)

@@ -15,10 +15,28 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.sync.client import ClientConnection, connect
 
+from hardware.captures.writer import CaptureWriter
+from hardware.settings import Settings
 from spadsr.live.message import HEADER, Kind
 
 #: s that a live view may take to start, on a busy machine.
 PATIENCE = 150.0
+
+
+#: Rows and columns of the numbered recording.
+SHAPE = (16, 12)
+
+
+def counts_of(image: int, shape: tuple[int, int] = SHAPE) -> NDArray[np.uint16]:
+    """The counts of one image of a numbered recording: they follow from its number."""
+    return ((np.arange(shape[0] * shape[1]) * 7 + image) % 997).astype(np.uint16).reshape(shape)
+
+
+def numbered_recording(path: Path, images: int = 500, shape: tuple[int, int] = SHAPE) -> Path:
+    """Writes a recording of 1,000 images/s."""
+    with CaptureWriter(path, shape, np.uint16, Settings(1e-5, counter_bits=16, frame_time=1e-3)) as file:
+        file.append(np.stack([counts_of(image, shape) for image in range(images)]))
+    return path
 
 
 @dataclass
@@ -56,8 +74,28 @@ def live_view(folder: Path, camera: str, *options: str) -> Iterator[Running]:
         yield Running(process, url)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
         process.communicate()
+
+
+def children(pid: int) -> list[int]:
+    """Processes that another one started to restore."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+            words = (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if parent == pid and b"spawn_main" in words:
+            found.append(int(process.name))
+    return found
+
+
+def memory(pid: int) -> float:
+    """MB that a process has in memory."""
+    [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) / 1e3
 
 
 @dataclass
@@ -93,14 +131,15 @@ class Client:
 
     Args:
         origin: of the page; None for a program that says none.
+        port: of a line to the server; None for the server's own.
     """
 
-    def __init__(self, running: Running, origin: str | None = None) -> None:
-        cookie = {"Cookie": f"spadsr_live_{running.port}={running.token}"}
-        url = f"ws://127.0.0.1:{running.port}/images"
+    def __init__(self, running: Running, origin: str | None = None, port: int | None = None) -> None:
+        self.cookie = {"Cookie": f"spadsr_live_{running.port}={running.token}"}
+        url, headers = f"ws://127.0.0.1:{port or running.port}/images", self.cookie
         self._open = ExitStack()
         self.socket: ClientConnection = self._open.enter_context(
-            connect(url, additional_headers=cookie, origin=origin, max_size=None, ping_interval=None, open_timeout=60)
+            connect(url, additional_headers=headers, origin=origin, max_size=None, ping_interval=None, open_timeout=60)
         )
         self.state: dict[str, Any] = {}
         self.page: dict[str, Any] = {}
@@ -121,6 +160,14 @@ class Client:
                 image = self._kept.pop(0)
                 if kind in (None, image.kind) and holds(image):
                     return image
+
+    def arrived(self) -> bool:
+        """Whether a message waits."""
+        try:
+            self._take(self._next(0))
+        except TimeoutError:
+            return bool(self._kept)
+        return bool(self._kept)
 
     def order(self, order: str, /, **arguments: Any) -> dict[str, Any]:
         """Orders something and waits for the answer."""
@@ -161,8 +208,8 @@ class Client:
             if drawn:
                 self.say({"do": "drawn", "serial": self._kept[-1].serial, "drawn": True})
 
-    def _next(self) -> str | bytes:
-        said = self.socket.recv(timeout=PATIENCE)
+    def _next(self, patience: float = PATIENCE) -> str | bytes:
+        said = self.socket.recv(timeout=patience)
         if isinstance(said, str):
             heard = json.loads(said)
             if "state" in heard:

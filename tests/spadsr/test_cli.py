@@ -82,6 +82,22 @@ def test_help_imports_nothing_slow() -> None:
     assert outside(sys.executable, "-c", code).stdout == "[]\n"
 
 
+def test_restoring_loads_nothing_that_it_can_do_without(tmp_path: Path, small_weights: Path) -> None:
+    """Starting takes most of the time of a small job: no needless library, and no thread that waits awake."""
+    np.save(tmp_path / "a.npy", np.ones((8, 8), np.uint8))
+    arguments = ["infer", str(tmp_path / "a.npy"), "--weights", str(small_weights), "--bits", "1", "--cycles", "4"]
+    spared = {"scipy", "numba", "onnx", "sympy", "skimage", "torch._dynamo", "torch._inductor", "torch.onnx"}
+    code = f"""
+import atexit, os, sys
+atexit.register(lambda: print(sorted({spared} & set(sys.modules)), os.environ["OMP_WAIT_POLICY"]))
+sys.argv = ["spadsr", *{arguments}]
+from spadsr.cli import main
+main()
+"""
+    assert outside(sys.executable, "-c", code).stdout.splitlines()[-1] == "[] passive"
+    assert (tmp_path / "a.sr.png").exists()
+
+
 def test_the_module_and_the_script_are_the_command() -> None:
     script = Path(sys.executable).with_name("spadsr")
     by_module = outside(sys.executable, "-m", "spadsr", "--help")

@@ -56,6 +56,31 @@ def test_a_hot_pixel_leaves_no_trace(background: float, hot: float) -> None:
     assert rate.max() < max(1.1, clean.max() + 0.02)
 
 
+@pytest.mark.parametrize(("background", "share"), [(1, 0.4), (1.5, 0.65), (2, 0.75), (5, 0.95), (10, 0.99)])
+def test_most_hot_pixels_of_dim_scenes_are_found(background: float, share: float) -> None:
+    """Of 400 that count ten times as much as their background; of one count, four of five that count ten or more."""
+    counts = counted(background, {(8, 8): 10}, images=400, side=17)
+    found = find_hot(counts, np.float64(N))[:, 8, 8] == LEFT_OUT
+    assert found.mean() > share
+    assert found[counts[:, 8, 8] >= 10].mean() > 0.7
+
+
+@pytest.mark.parametrize("background", [1, 1.5, 2])
+def test_hot_pixels_of_dim_scenes_leave_no_trace(background: float) -> None:
+    """What is restored is what the same counts give without the pixel: within 5 %, and 2 % three pixels away."""
+    counts = torch.from_numpy(counted(background, {}))
+    model = ForwardModel(array(), Exposure(1.0, N))
+    clean = restorer().restore(counts, model, 4)[0].rate
+    counts[0, 16, 16] = round(12 * background)
+    answer = restorer().restore(counts, model, 4)[0]
+    changed = np.abs(answer.rate - clean) * (N / background)
+    assert answer.hot is not None
+    assert answer.hot[16, 16] == LEFT_OUT
+    assert changed.max() < 0.05
+    changed[52:80, 52:80] = 0
+    assert changed.max() < 0.03
+
+
 @pytest.mark.parametrize("background", [10, 20, 50])
 @pytest.mark.parametrize("second", [(16, 17), (17, 16), (17, 17)])
 def test_touching_hot_pixels_are_shown_as_they_were_counted(background: float, second: tuple[int, int]) -> None:

@@ -2,20 +2,26 @@
 
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.camera import Block
 from hardware.settings import Settings
 from noise_model.errors import InputError
+from noise_model.sensor import Sensor
+from spadsr.live.corrections import Averaging, Corrections
+from spadsr.live.display import Display
 from spadsr.live.flow import Flow
 from spadsr.live.message import Kind, Message, unit_for
 from spadsr.live.newest import Newest, Sum
 from spadsr.live.recordings import Folder
+from spadsr.live.restorer import LiveRestorer, RestoringOrder
 
 
 @given(st.lists(st.tuples(st.sampled_from(["send", "drawn", "dropped", "nonsense"]), st.floats(0, 5)), max_size=60))
@@ -77,6 +83,60 @@ def test_no_sum_spans_lost_images() -> None:
     newest.see(Block(ones, 9, 1e-3, time.monotonic(), 3, True, 0.0))
     newest.see(Block(ones, 15, 1e-3, time.monotonic(), 0, True, 0.0))
     assert [each.last for each in shown] == [18]
+
+
+@pytest.mark.parametrize("speed", [0, 6])
+def test_a_scene_that_moves_within_the_sum_is_said(small_weights: Path, speed: int) -> None:
+    rows, columns = np.indices((32, 32))
+    images, settings = 100, Settings(1e-5, counter_bits=8, frame_time=1e-4)
+    places = [16 + speed * (image / images - 0.5) for image in range(images)]
+    light = np.stack([0.2 + 2 * np.exp(-((rows - 16) ** 2 + (columns - place) ** 2) / 8) for place in places])
+    counts = np.random.default_rng(0).poisson(light).astype(np.uint8)
+    shown: list[Sum] = []
+    newest = Newest(shown.append)
+    newest.begin(settings)
+    newest.sum_of(images)
+    for first in range(0, images, 7):
+        newest.see(Block(counts[first : first + 7], first, 1e-4, time.monotonic(), 0, True, 0.0))
+    [whole] = shown
+    assert whole.blocks is not None
+    np.testing.assert_array_equal(whole.blocks, counts[:96].reshape(8, 12, 32, 32).sum(axis=1))
+    np.testing.assert_array_equal(whole.counts, counts.sum(axis=0))
+    restorer = LiveRestorer()
+    restorer.obey(RestoringOrder(2, str(small_weights)))
+    warnings = restorer.answer(whole).warnings
+    assert any("moves within the sum" in line for line in warnings) == (speed > 0)
+    later = restorer.answer(replace(whole, blocks=None)).warnings
+    assert later == warnings, "it is said until the next look"
+
+
+def test_a_sensor_of_another_camera_shows_what_was_recorded_all_the_same() -> None:
+    published: list[Message] = []
+    display = Display(published.append, lambda shown: None)
+    other = Sensor("other", torch.ones(8, 8), torch.zeros(8, 8), 0.0, 8)
+    display.corrections = Corrections(other)
+    display.start()
+    display.show(Sum(np.full((4, 4), 3, np.uint32), 0, 0.0, Settings(1e-5, counter_bits=8), 1))
+    end = time.monotonic() + 60
+    while not published and time.monotonic() < end:
+        time.sleep(0.01)
+    assert "a sensor of 8 x 8 pixels" in display.failure
+    display.close()
+    assert published[0].second == pytest.approx(np.full((4, 4), 3e5), rel=1e-3)
+
+
+def test_a_dark_and_hot_pixels_are_taken_from_what_is_seen() -> None:
+    averaging = Averaging(0.05)
+    averaging.begin(Settings(1e-5, counter_bits=8, frame_time=1e-4))
+    rate = np.full((16, 16), 0.05)
+    rate[5, 7] = 2.0
+    counts = np.random.default_rng(0).poisson(rate, (1200, 16, 16)).astype(np.uint8)
+    for first in range(0, 1200, 100):
+        averaging.see(Block(counts[first : first + 100], first, 1e-4, 1 + first * 1e-4, 0, True, 0.0))
+    average = averaging.result(1.0)
+    assert average.images == 600
+    assert np.argwhere(average.hot).tolist() == [[5, 7]]
+    assert average.rate.mean() == pytest.approx(rate.mean() / 1e-5, rel=0.05)
 
 
 @given(st.floats(1e2, 1e9), st.floats(0, 1))

@@ -24,7 +24,7 @@ from spadsr.pictures.sheets import enlarged, rate_scale
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.recordings import Restoration
-from spadsr.restoration.restored import Restored
+from spadsr.restoration.restored import Restored, write_images
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.result_writer import CHECKS, PHYSICS_CHECK, ResultWriter
 from spadsr.restoration.weights import load_restorer
@@ -238,6 +238,17 @@ def test_ome_readers_find_two_channels_with_their_units(tmp_path: Path) -> None:
     facts = json.loads(description) if isinstance(description, str) else description
     assert facts["coverage_factor_95"] == [2.25] * 6
     assert (facts["model_sha256"], facts["warnings"]) == ("ab" * 32, ["guesswork", "2 < 3"])
+
+
+def test_every_coverage_factor_is_in_an_ome_tiff_of_several_blocks(tmp_path: Path) -> None:
+    factors = np.linspace(1.9, 12, 6, dtype=np.float32)
+    stack = replace(made(), coverage_factor=factors)
+    write_images((stack[first : first + 2] for first in (0, 2, 4)), 6, tmp_path / "a.ome.tif")
+    with tifffile.TiffFile(tmp_path / "a.ome.tif") as file:
+        np.testing.assert_array_equal(file.asarray(), np.stack([stack.rate, stack.uncertainty], axis=1))
+        description = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Description"]
+    facts = json.loads(description) if isinstance(description, str) else description
+    assert (np.float32(facts["coverage_factor_95"]) == factors).all()
 
 
 def test_imagej_opens_the_rates(tmp_path: Path) -> None:

@@ -16,6 +16,11 @@ const HIGHEST = 0.998;
 const byId = (id) => document.getElementById(id);
 const forceCanvas = new URLSearchParams(location.search).has("canvas");
 const panels = ["recorded", "restored", "uncertainty"].map((id) => new Panel(byId(id), { forceCanvas }));
+const places = panels.map(({ canvas }) => {
+  const [frame, mark] = ["frame", "mark"].map((name) => Object.assign(document.createElement("div"), { className: name, hidden: true }));
+  canvas.after(frame, mark);
+  return { frame, mark };
+});
 const trace = new Trace(byId("trace"));
 const view = { x: 0.5, y: 0.5, zoom: 1 };
 const tone = { low: 1, high: 1, logarithmic: false, table: colourTable("viridis"), empty: [0, 0, 0], set: false };
@@ -164,6 +169,7 @@ function draw() {
   tone.empty = dark ? [10, 13, 18] : [228, 231, 236];
   panels.forEach((panel) => panel.draw(view, tone));
   drawScaleBar();
+  showPlaces();
   showCursor();
   const image = newest[RECORDED];
   if (image && performance.now() - histogramAt > HISTOGRAM_PERIOD) {
@@ -188,6 +194,30 @@ function drawScaleBar() {
   plain.font = `${12 * ratio}px system-ui, sans-serif`;
   plain.textBaseline = "middle";
   plain.fillText(`${pixels} native pixel${pixels > 1 ? "s" : ""}`, pixels * size + 10 * ratio, canvas.height / 2);
+}
+
+/** A frame around the region, and a mark at the cursor, in each panel. */
+function showPlaces() {
+  panels.forEach((panel, index) => {
+    const { frame, mark } = places[index];
+    const picture = panel.picture;
+    frame.hidden = !(picture && region);
+    mark.hidden = !(picture && cursor);
+    if (!frame.hidden) put(panel, frame, region);
+    if (!mark.hidden) put(panel, mark, { ...cursor, width: 0, height: 0 });
+  });
+}
+
+function put(panel, element, { x, y, width, height }) {
+  const { canvas } = panel;
+  const [left, top, across, down] = panel.part(view);
+  const [scaleX, scaleY] = [canvas.clientWidth / across, canvas.clientHeight / down];
+  Object.assign(element.style, {
+    left: `${canvas.offsetLeft + (x - left) * scaleX}px`,
+    top: `${canvas.offsetTop + (y - top) * scaleY}px`,
+    width: `${width * scaleX}px`,
+    height: `${height * scaleY}px`,
+  });
 }
 
 function showCursor() {
