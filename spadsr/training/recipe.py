@@ -126,6 +126,15 @@ class TrainingRecipe(BaseModel):
         """The common recipe, by which intervals are measured, and those of all stages."""
         return [self, *(_settled(self, stage) for stage in self.stages)]
 
+    def kept(self) -> dict[str, Any]:
+        """The recipe as plain data, with whole names of folders: a run goes on from wherever it is called."""
+        said = self.model_dump(mode="json")
+        if self.scenes.photos is not None:
+            said["scenes"]["photos"] = str(self.scenes.photos.absolute())
+        if self.simulated is not None:
+            said["simulated"] = str(self.simulated.absolute())
+        return said
+
 
 def _settled(recipe: TrainingRecipe, stage: Stage) -> TrainingRecipe:
     """The recipe with a stage's values in place of the common ones."""

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from noise_model.errors import InputError
 from noise_model.image_files import photograph
 from noise_model.progress import Report
 from simulate.scenes import ProceduralScenes, photographs
@@ -88,6 +89,8 @@ def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Repor
 def _photos(recipe: SceneRecipe, device: torch.device, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
     if recipe.photos is None:
         return [], []
+    if not recipe.photos.is_dir():
+        raise InputError(f"{recipe.photos}: no such folder; say with scenes.photos=FOLDER where the photographs are")
     found, skipped = photographs(recipe.photos, seed=0)
     photos = []
     for i, path in enumerate(found.paths):

@@ -224,7 +224,7 @@ class Trainer:
 
     def _write_recipe(self) -> None:
         with whole_file(self.folder / RECIPE) as partial:
-            partial.write_text(yaml.safe_dump(self.recipe.model_dump(mode="json"), sort_keys=False))
+            partial.write_text(yaml.safe_dump(self.recipe.kept(), sort_keys=False))
 
     def _write_curves(self, step: int, log: Log) -> None:
         """Writes the curves where this step added a point to them."""

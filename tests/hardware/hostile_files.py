@@ -22,6 +22,7 @@ from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.bitshuffle import FILTER, load_filter
 from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.settings import Settings
+from noise_model.sensor import PLACES
 
 DATA = f"{DETECTOR}/data"
 COUNTS = np.random.default_rng(0).poisson(2, (12, 16, 8)).astype(np.uint8)
@@ -36,6 +37,7 @@ def read_capture(path: Path) -> None:
         for block in islice(capture.summed(1).blocks(4), 5):
             assert block.max() <= capture.settings.saturation_value
         capture.sequence_number(0, min(capture.shape[0], 20))
+        capture.cycles(0, min(capture.shape[0], 20))
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ def formats(folder: Path, outside: Path) -> list[Format]:
 def _hdf5(folder: Path, outside: Path) -> Format:
     other = _captured(outside / "other.h5")
     ordinary = [_captured(folder / "o.h5").read_bytes(), _edited(folder, _gzip), _edited(folder, _lz4)]
+    ordinary += [_mapped(folder / "m.h5", places).read_bytes() for places in (1, PLACES)]
     traps = [_edited(folder, change) for change in (*_links(other), _bomb, *_shuffled(), _twice, _giant, _many)]
     return Format("hdf5", "a.h5", ordinary, (*traps, _texts_for_bits(ordinary[0])))
 
@@ -120,6 +123,14 @@ def _captured(path: Path) -> Path:
     settings = Settings(1e-5, 4, 9, 5e-8, frame_time=1e-4)
     with CaptureWriter(path, (16, 8), "u1", settings, pixel_mask=np.eye(16, 8), notes={"laser": "off"}) as writer:
         writer.append(COUNTS, image_key=0, sequence_number=np.arange(12))
+    return path
+
+
+def _mapped(path: Path, places: int) -> Path:
+    """Counts of pixels that looked in different numbers of frames, of whole pixels or of places within them."""
+    cycles = np.random.default_rng(1).integers(COUNTS.max(), 40, COUNTS.shape)
+    with CaptureWriter(path, (16, 8), "u1", Settings(1e-5, 40), places=places, compression="gzip") as writer:
+        writer.append(COUNTS, cycles=cycles)
     return path
 
 

@@ -46,6 +46,7 @@ def test_a_folder_without_photographs(tmp_path: Path, photos: Path, kind: str) -
     with pytest.raises(InputError, match=r"no such folder|no image|1 images that cannot be read") as caught:
         run(tmp_path / "run", f"scenes.photos={folder}")
     assert str(caught.value).startswith(str(folder))
+    assert ("scenes.photos=FOLDER" in str(caught.value)) == (kind == "missing")
     assert not (tmp_path / "run").exists()
 
 

@@ -39,6 +39,15 @@ def test_a_recipe_survives_its_yaml(tmp_path: Path) -> None:
     assert load_recipe(tmp_path / "kept.yaml", []) == recipe
 
 
+def test_a_kept_recipe_finds_its_folders_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    kept = load_recipe("smoke", ["scenes.photos=my photos", "simulated=set"]).kept()
+    (tmp_path / "kept.yaml").write_text(yaml.safe_dump(kept))
+    monkeypatch.chdir("/")
+    found = load_recipe(tmp_path / "kept.yaml", [])
+    assert (found.scenes.photos, found.simulated) == (tmp_path / "my photos", tmp_path / "set")
+
+
 def test_stages_take_their_shares_of_the_steps() -> None:
     stages = [{"share": 1, "native": 32}, {"share": 3, "native": 64, "pairs": {"crosstalk": [0.0]}}]
     recipe = TrainingRecipe.model_validate({"steps": 8, "native": 16, "stages": stages})
