@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardware.parsing.sampling import samples
+from hardware.parsing.sampling import samples, spread
 from hardware.parsing.source import Source
 from hardware.settings import PartialSettings
 from noise_model.arrays import Counts
@@ -34,6 +34,8 @@ ENOUGH, ENOUGH_FULL, ENOUGH_CHANGES = 48, 8, 48
 
 #: Levels on a comb that decide where counts as large are impossible.
 ENOUGH_LEVELS = 8
+
+_LOOKED_AT = 32  # images, one by one
 
 #: The most frames that an average is taken for; a finer comb of 16 bits is hardly told from counts.
 MOST_FRAMES = 4096
@@ -85,7 +87,7 @@ def counts_of_levels(path: Path, source: Source, known: PartialSettings) -> Sour
         return source
     comb, top = _decided(source, known)
     if comb is None:
-        return source
+        return _each_stretched(path, source, known)
     if known.possible(top):
         return replace(source, remarks=(*source.remarks, Note(_doubt(comb), "cycles", "counter_bits")))
     return _recovered(path, source, comb, top)
@@ -211,6 +213,42 @@ def _recovered(path: Path, source: Source, comb: Comb, top: int) -> Source:
     )
 
 
+def _each_stretched(path: Path, source: Source, known: PartialSettings) -> Source:
+    """The source of the counts of public frames that were stretched each to its own peak; `source` if it is none."""
+    if source.shape[0] < 2 or source.shape[1:] != PUBLIC_SHAPE[1:] or known.possible(255):
+        return source
+    sample = [_peak_of(source, image, known) for image in spread(source, _LOOKED_AT)]
+    if None in sample:
+        return source
+
+    def read(start: int, stop: int) -> Counts:
+        return np.stack([image(*each) for each in enumerate(source.read(start, stop), start)])
+
+    def image(index: int, levels: Counts) -> Counts:
+        comb = _peak_of(source, levels, known)
+        if comb is None:
+            raise InputError(f"{path}: image {index} is not stretched to its peak as the others are; leave it out")
+        return comb.counts(levels).astype(np.uint8)
+
+    largest = max(round(255 / comb.step) for comb in sample if comb)
+    remark = _peak_normalised(largest, "each image's largest count, up to ")
+    return replace(
+        source,
+        dtype=np.dtype(np.uint8),
+        read=read,
+        usual=PUBLIC_CAMERA,
+        remarks=(*source.remarks, Note(remark, "cycles", "counter_bits")),
+        peak_normalised=True,
+    )
+
+
+def _peak_of(source: Source, image: Counts, known: PartialSettings) -> Comb | None:
+    """The comb of an image that is stretched to its own largest count, more than 1."""
+    alone = replace(source, shape=(1, *image.shape), read=lambda start, stop: image[None])
+    comb, top = _decided(alone, known)
+    return comb if comb is not None and top == 255 and comb.step < 255 else None
+
+
 def _remark(comb: Comb, largest: int) -> str:
     if largest == 1:
         return f"levels 0 and {round(comb.step)} only: read as binary frames"
@@ -218,10 +256,10 @@ def _remark(comb: Comb, largest: int) -> str:
     return f"levels lie {comb.step:.4g} apart: taken for {what}, integer counts 0 to {largest} recovered"
 
 
-def _peak_normalised(largest: int) -> str:
+def _peak_normalised(largest: int, which: str = "") -> str:
     return (
-        f"peak-normalised: levels are round(255 k / {largest}), integer counts 0 to {largest} recovered, settings of"
-        " the public 64x32 camera unless given"
+        f"peak-normalised: levels are round(255 k / {which}{largest}), integer counts 0 to {largest} recovered,"
+        " settings of the public 64x32 camera unless given"
     )
 
 

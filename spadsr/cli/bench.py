@@ -132,7 +132,7 @@ def bench_live(
         ]
         for each in measured
     ]
-    header = ["run", "recorded/s", "restored/s", "median, ms", "95th percentile, ms", "written", "lost"]
+    header = ["run", "recorded/s", "restored/s", "median, ms", "95 %, ms", "written", "lost"]
     table("drawn on a page, 64x32 at x4, and from camera to pixel", header, rows)
     write_json(json_file, [asdict(each) for each in measured])
 

@@ -23,7 +23,8 @@ _WIDER = 1.4
 _FINER = 3  # than the array: an odd number, so that pixels at rest look at the middle of a cell
 _LEAST_SHARE = 0.2  # of the frames that looked at a mean place
 _LEAST_GAIN = 0.1  # where no pixel looked there is none
-_BRIGHTEST = 8.0  # light over the mean
+_BRIGHTEST = 8.0  # light over the mean, or of a frame
+_SATURATED = 0.2  # change of a count for that of the light, both relative
 
 
 def seen_of(light: Picture, scale: int) -> Seen:
@@ -62,14 +63,26 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: i
     sums = summed(blocks, poses, scale)
     frames, counts = sums.frames.astype(np.float32), sums.counts.astype(np.float32)
     mean = float(sums.counts.sum() / max(sums.frames.sum(), 1))
-    law = law_of(blocks.model(typical_frames(sums.frames)), _BRIGHTEST * mean)
+    law = law_of(blocks.model(typical_frames(sums.frames)), _BRIGHTEST * max(mean, 1.0))
     if width is None:
         width = _WIDER * _best_width(frames, counts, scale, law)
     gains = sums.gains / float(blocks.sensor.mean_pde)
     share, measured, gain, dark = _blurred(width * scale, frames, counts, gains, sums.darks)
     share = np.maximum(share, 1e-9)
-    light = np.maximum(light_of(law, measured / share) - dark / share, 0) / np.maximum(gain / share, _LEAST_GAIN)
-    return Seen(np.where(share > _LEAST_SHARE * share.mean(), light, np.nan), scale, 0.5, width)
+    fired = light_of(law, measured / share)
+    light = np.maximum(fired - dark / share, 0) / np.maximum(gain / share, _LEAST_GAIN)
+    known = (share > _LEAST_SHARE * share.mean()) & ~_beside_saturated(fired, law, scale)
+    return Seen(np.where(known, light, np.nan), scale, 0.5, width)
+
+
+def _beside_saturated(fired: Floats, law: Law, scale: int) -> NDArray[np.bool_]:
+    """Where counts hardly tell the light, and a native pixel around: it is smoothed beyond its edges."""
+    rows = np.sqrt(fired) * law.rows
+    mean, slope = (np.interp(rows, np.arange(len(each)), each) for each in (law.mean, law.slope))
+    saturated = slope * fired < _SATURATED * mean
+    if not saturated.any():
+        return saturated
+    return np.asarray(cv2.dilate(saturated.astype(np.uint8), np.ones((2 * scale + 1,) * 2, np.uint8)) > 0)
 
 
 def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float:

@@ -1,8 +1,9 @@
 """Merging a recording: sums along the motion of their scenes, as a recording for other programs and for later."""
 
 import math
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +27,33 @@ from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.motion_fields import FIELDS, MERGED_FROM, MOTION, fields_of
 from spadsr.restoration.moving import MotionWatch, Taken, Takes
 
-_COLUMNS = "image,part,time_s,down_px,right_px,turned_deg,down_sd_px,right_sd_px,turned_sd_deg,used"
+_COLUMNS = "image,part,time,down_px,right_px,turned_deg,down_sd_px,right_sd_px,turned_sd_deg,used"
 _CENTRE = PLACES // 2  # the place within a pixel that the centre of one at rest looks at
 _UNITS = 100  # of progress, for an image
+
+
+@dataclass
+class _Tally:
+    """What was followed in the images so far, and how far their scenes moved, native pixels."""
+
+    ways: Counter[Way] = field(default_factory=Counter)
+    reach: float = 0.0
+
+    def add(self, motion: Motion) -> None:
+        """Takes in one image."""
+        self.ways[motion.followed] += 1
+        self.reach = max(self.reach, float(np.ptp(motion.path.poses[:, :2], axis=0).max() if len(motion.times) else 0))
+
+    @property
+    def followed(self) -> int:
+        """Images in which something was followed."""
+        return self.ways.total() - self.ways["none"]
+
+    @property
+    def sentence(self) -> str:
+        """All of it in words."""
+        parts = [f"{images} {way}" for way, images in self.ways.items()]
+        return f"{', '.join(parts)} of {self.ways.total()} images, over up to {self.reach:.1f} native pixels"
 
 
 @dataclass(frozen=True)
@@ -69,10 +94,14 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
         raise InputError(f"{output}: only .h5 keeps the hardware frames of each pixel; choose a name in .h5", "output")
     if output.exists() and output.samefile(capture.path):
         raise InputError(f"{output}: is the recording itself; choose another name", "output")
+    if output.exists():
+        raise InputError(
+            f"{output}: is there already; merging replaces nothing: move it, or choose another name", "output"
+        )
     known, remarks = sensor_of(capture, None)
     takes = Takes(capture, ForwardModel(known, capture.settings.exposure), way)
     notes = capture.notes | {MERGED_FROM: capture.path.name, "motion": way}
-    watch, moved, done, images = MotionWatch(), list[Motion](), 0, capture.shape[0]
+    watch, tally, done, images, path = MotionWatch(), _Tally(), 0, capture.shape[0], output.with_suffix(".path.csv")
 
     def within(part: int, total: int) -> None:
         progress(done * _UNITS + part * _UNITS // total, images * _UNITS)
@@ -84,6 +113,8 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
         require_room(output, images * math.prod(shape) * 8)
         writer = CaptureWriter(output, shape, np.uint32, capture.settings, notes=notes, places=places)
         stack.enter_context(writer)
+        table = stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
+        table.write(_COLUMNS + "\n")
         for done in range(images):
             taken = takes.take(done, done + 1, within) if done else first
             counts, cycles = _on_grid(taken, places)
@@ -91,20 +122,19 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
             if way != "none":
                 writer.append_fields(MOTION, fields_of(taken.motion, capture.pixels), FIELDS)
             watch.add(taken.motion)
-            moved += [each for each in taken.motion if len(each.times)]
+            for motion in taken.motion:
+                tally.add(motion)
+                np.savetxt(table, _rows_of(motion, done), fmt=["%d", "%d", *["%.6g"] * 7, "%d"], delimiter=",")
             within(1, 1)
             if stopped() and done + 1 < images:
                 break
-        writer.note({"motion_followed": _in_words(moved)})
-    path = output.with_suffix(".path.csv")
-    duration = (capture.settings.frame_time or 0) or capture.settings.count_time * capture.settings.cycles
-    _write_path(path, moved, duration)
+        writer.note({"motion_followed": tally.sentence})
     if done + 1 < images:
         stop = Interrupted(f"{capture.path.name}: stopped after {done + 1:,} of {images:,} sums", stopped())
         stop.add_note(f"what is done is in {output}")
         raise stop
     warnings = (*capture.assumptions, *remarks, *watch.warnings())
-    return MergedFiles(output, path, images, sum(each.followed != "none" for each in moved), warnings)
+    return MergedFiles(output, path, images, tally.followed, warnings)
 
 
 def _on_grid(taken: Taken, places: int) -> tuple[Counts, Counts]:
@@ -132,26 +162,8 @@ def _in_centres(values: Tensor, places: int) -> Tensor:
     return spread.reshape(len(values), places * values.shape[1], places * values.shape[2])
 
 
-def _in_words(moved: list[Motion]) -> str:
-    """What was followed, and how far the scenes moved."""
-    ways = [each.followed for each in moved]
-    parts = [f"{ways.count(way)} {way}" for way in dict.fromkeys(ways)]
-    reach = max((float(np.ptp(each.path.poses[:, :2], axis=0).max(initial=0)) for each in moved), default=0.0)
-    return f"{', '.join(parts) or 'nothing'} of {len(moved)} images, over up to {reach:.1f} native pixels"
-
-
-def _write_path(path: Path, moved: list[Motion], duration: float) -> None:
-    """Writes where the array looked in each part of each image, as comma-separated values."""
-    with whole_file(path) as partial, partial.open("w", encoding="utf-8") as file:
-        file.write(_COLUMNS + "\n")
-        for image, motion in enumerate(moved):
-            rows = _rows_of(motion, image, duration)
-            np.savetxt(file, rows, fmt=["%d", "%d", *["%.6g"] * 7, "%d"], delimiter=",")
-
-
-def _rows_of(motion: Motion, image: int, duration: float) -> NDArray[np.float64]:
+def _rows_of(motion: Motion, image: int) -> NDArray[np.float64]:
+    """Where the array looked in each part of an image, a row each."""
     poses, sd = (each * [1, 1, 180 / np.pi] for each in (motion.path.poses, motion.path.sd))
     used = np.ones(len(poses)) if motion.verdict is None else motion.verdict.used
-    number = np.arange(len(poses))
-    time = (image + 0.5 + motion.times) * duration
-    return np.column_stack([np.full(len(poses), image), number, time, poses, sd, used])
+    return np.column_stack([np.full(len(poses), image), np.arange(len(poses)), motion.times, poses, sd, used])

@@ -79,6 +79,7 @@ class Takes:
         model = replace(self.model, exposure=self.capture.exposure_of(start, stop))
         if self.capture.source.parts is None:
             counts = torch.from_numpy(self.capture.read(start, stop).astype(np.int64))
+            self._expect_possible(counts, start)
             counts, model = native(counts, model) if _at_rest(counts, model) else (counts, model)
             apart = MERGED_FROM in self.capture.notes and not gathered(counts, model.sensor) and _uneven(model)
             return Taken(counts, model, (), apart)
@@ -87,13 +88,34 @@ class Takes:
             blocks = _blocks(self.capture, image, self.model.sensor, _WATCHED_PARTS)
             sums.append(blocks.counts.sum(axis=0, dtype=np.int64))
             motion.append(Motion(change_within(blocks)))
+            self._expect_possible(torch.from_numpy(sums[-1])[None], image)
         return Taken(torch.from_numpy(np.stack(sums)), model, tuple(motion))
+
+    def _expect_possible(self, counts: Tensor, first: int) -> None:
+        """Refuses images from `first` on that hold more than the sensor can count in this exposure."""
+        exposure = self.model.exposure
+        most = self.model.sensor.saturation_value(exposure.most_cycles)
+        if int(counts.max()) <= most:
+            return
+        image = first + int(counts.flatten(1).max(dim=1).values.gt(most).int().argmax())
+        dead_time = self.capture.settings.dead_time
+        short = f", no longer than the dead time of {dead_time:g} s," if 0 < exposure.count_time <= dead_time else ""
+        number = exposure.most_cycles
+        frames = f"{number} hardware frame{'s' * (number > 1)} of {exposure.count_time:g} s{short}"
+        raise InputError(
+            f"{self.capture.path}: image {image} holds {int(counts[image - first].max())} counts, but {frames} of this"
+            f" sensor hold {most} at most; correct the exposure or the sensor",
+            "count_time",
+            "cycles",
+            "sensor",
+        )
 
     def _followed(self, image: int, progress: Report) -> Taken:
         blocks = _blocks(self.capture, image, self.model.sensor, MOST_PARTS)
         followed, time = follow(blocks, self.way, progress), self.model.exposure.count_time
         if followed.merged is None:
             total = torch.from_numpy(blocks.counts.sum(axis=0, dtype=np.int64))[None]
+            self._expect_possible(total, image)
             exposure = Exposure(time, torch.full(total.shape, self.model.exposure.most_cycles))
             return Taken(total, replace(self.model, exposure=exposure), (followed.motion,))
         merged = followed.merged

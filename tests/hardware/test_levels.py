@@ -229,6 +229,35 @@ def test_the_public_frames_hold_counts_of_a_dead_time_limited_camera(shared: Pat
         assert f"counts 0 to {counts.max()} recovered" in capture.assumptions[0]
 
 
+def test_public_frames_in_one_folder_are_each_of_their_own_peak(shared: Path) -> None:
+    folder = shared / "data/real/bianlab/input"
+    with open_capture(folder) as together:
+        images = together.read(0, 23)
+        assert "each image's largest count, up to" in " ".join(together.assumptions)
+        assert (together.exposure, together.settings.dead_time) == (Exposure(875e-9), 50e-9)
+        assert together.source.peak_normalised
+    for number in (1, 7, 23):
+        with open_capture(folder / f"{number}.tiff") as alone:
+            np.testing.assert_array_equal(images[number - 1], alone.read(0, 1)[0])
+
+
+def test_an_image_that_is_not_stretched_as_the_others_are_is_named(save: Any) -> None:
+    """Far from the images that are looked at; and with what the user says, all are counts as they stand."""
+    rng = np.random.default_rng(0)
+    largest = rng.integers(6, 19, 200)
+    stack = np.stack([stretched(rng.integers(0, each + 1, (1, 64, 32)), np.uint8)[0] for each in largest])
+    stack[:, 0, 0] = 255
+    path = save("a.tif", stack)
+    with open_capture(path) as capture:
+        assert capture.read(0, 200).max(axis=(1, 2)).tolist() == largest.tolist()
+    stack[5] = rng.integers(0, 255, (64, 32))
+    spoilt = save("b.tif", stack)
+    with pytest.raises(InputError, match="image 5 is not stretched"), open_capture(spoilt) as capture:
+        capture.read(0, 200)
+    with open_capture(path, cycles=255, counter_bits=1, count_time=1e-6) as capture:
+        np.testing.assert_array_equal(capture.read(0, 4).max(axis=(1, 2)), 255)
+
+
 @pytest.mark.parametrize("frames", [1, 4, 16, 64])
 def test_public_averages_of_binary_frames(shared: Path, frames: int) -> None:
     """The value is round(255 k / N); all are averages of one scene, whose mean agrees with that of 256 frames."""

@@ -279,12 +279,14 @@ def test_what_was_followed_is_gone_on_from(shaken: Path, restorer: Restorer, tmp
         (("merge", "run.h5", "-o", "a.tif", "--sum", 128), "only .h5 keeps the hardware frames"),
         (("merge", "run.h5", "-o", "run.h5", "--sum", 128), "is the recording itself"),
         (("merge", "run.h5", "-o", "a.h5", "--sum", 300), "no group of 300 scene images"),
+        (("merge", "run.h5", "-o", "other.h5", "--sum", 128), "merging replaces nothing"),
     ],
 )
 def test_what_cannot_be_followed(
     shaken: Path, spadsr: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...], said: str
 ) -> None:
     monkeypatch.chdir(shaken.parent)
+    shaken.with_name("other.h5").touch()
     answer = spadsr(*arguments)
     assert answer.code == 2
     assert said in " ".join(answer.err.split())

@@ -389,6 +389,22 @@ def test_an_impossible_count_late_in_a_capture_leaves_nothing(recorded: Record, 
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("sum", [1, 4])
+def test_counts_that_no_exposure_as_short_gives_are_refused(tmp_path: Path, restorer: Restorer, sum: int) -> None:
+    path = tmp_path / "counts.npy"
+    counts = np.random.default_rng(0).integers(0, 2, (8, 8, 8)).astype(np.uint8)
+    counts[6, 3, 3] = 9
+    np.save(path, counts)
+    words = rf"image {6 // sum} holds \d+ counts, but {sum} hardware frames? of 2e-08 s, no longer than the dead"
+    with (
+        open_capture(path, count_time=20e-9, dead_time=50e-9, counter_bits=8, cycles=1) as capture,
+        pytest.raises(InputError, match=words) as caught,
+    ):
+        restore_capture(capture.summed(sum), restorer, 1, None, None, quiet)
+    assert caught.value.arguments == ("count_time", "cycles", "sensor")
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def calibrated(shape: tuple[int, int], bits: int = 1, mask: torch.Tensor | None = None) -> Sensor:
     dark = torch.full(shape, 100.0)
     return Sensor("mine", torch.full(shape, 0.3), dark, 0.0 if bits == 1 else 60e-9, bits, pixel_mask=mask)

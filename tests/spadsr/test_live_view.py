@@ -197,8 +197,8 @@ def test_a_snapshot_says_what_it_is(running: Running, tmp_path: Path) -> None:
             connection.request("GET", f"/snapshot/{name}", headers=client.cookie)
             (tmp_path / name).write_bytes(connection.getresponse().read())
     with h5py.File(tmp_path / name) as file:
-        assert file[NOTES].attrs["remark"] == "Restored by a network: tiny"
-        assert file[NOTES].attrs["camera"] == "replay"
+        assert file[NOTES].attrs["remark"] == b"Restored by a network: tiny"
+        assert file[NOTES].attrs["camera"] == b"replay"
     assert read_result(tmp_path / name)[0].rate.shape == (4 * SHAPE[0], 4 * SHAPE[1])
 
 
