@@ -56,8 +56,8 @@ def test_stars_of_one_pixel_alone_vanish_on_an_unknown_sensor_and_those_that_tou
     touching = answer.hot[native] == AS_COUNTED
     assert rate[~touching].mean() < 0.1 * truth.mean()
     assert rate[touching].mean() == pytest.approx(truth.mean(), rel=0.15)
-    assert np.mean(answer.hot[native] > 0) > 0.8  # infer says so
-    assert answer.check.chi_squared > 2  # and warns of the others
+    assert np.mean(answer.hot[native] > 0) > 0.9  # infer says so
+    assert answer.check.chi_squared > 1 + 5 * answer.check.spread  # and the few others contradict the answer
 
 
 def test_stars_of_one_pixel_stay_on_a_known_sensor() -> None:
