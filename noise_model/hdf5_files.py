@@ -1,7 +1,10 @@
 """HDF5 files that survive whatever ends their writer, a full disk included, and that are read without locks."""
 
+import errno
 import io
 import os
+import re
+import struct
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +17,10 @@ from noise_model.errors import InputError
 #: The first bytes of a node of an index; its level is byte 5. Bytes from which on the parts of a file are aligned to
 #: pages of memory: so no node lies on two, and the system cannot end a process halfway through writing one.
 _NODE, _ALIGNED, _PAGE = b"TREE", 2048, 4096
+
+#: The head of a heap of texts, of 4 kB to 16 MB; bytes of it; the head of an object in it: its number and size.
+_HEAP, _HEAP_HEADER, _OBJECT = re.compile(rb"GCOL\x01\0{3}(?P<size>...\0{5})", re.DOTALL), 16, struct.Struct("<H6xQ")
+_LOOKED_AT = 1 << 24  # bytes at the beginning, and at the end
 
 
 class SafeFile(h5py.File):  # type: ignore[misc]  # h5py has no types
@@ -88,6 +95,7 @@ def read_hdf5(path: Path) -> h5py.File:
         InputError: another program is writing it, in a way that nobody can read meanwhile.
         OSError: it is no HDF5 file, or damaged.
     """
+    _check_heaps(path)
     for how in ({}, {"locking": False}, {"locking": False, "swmr": True}):  # as usual; ours; of programs that allow it
         try:
             return h5py.File(path, "r", **how)
@@ -101,6 +109,37 @@ def read_hdf5(path: Path) -> h5py.File:
         how_to = "if that program was ended meanwhile, clear its status with h5clear"
         raise InputError(f"{path}: another program has it open for writing; {how_to}") from failure
     raise failure
+
+
+def _check_heaps(path: Path) -> None:
+    """Refuses a file with a damaged heap of texts, over which libhdf5 (2.0) runs for ever.
+
+    The heaps (HDF5 File Format Specification 3.0, III.E) are looked for where they usually are: near the beginning and
+    the end. Their free space, object 0, is what follows the last text; if it says that it has no size, the library
+    takes no step beyond it.
+
+    Raises OSError.
+    """
+    if not path.is_file():  # a pipe would wait for its writer
+        return
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        for start in {0, max(0, size - _LOOKED_AT)}:
+            file.seek(start)
+            part = file.read(_LOOKED_AT)
+            for found in _HEAP.finditer(part):
+                if _is_endless(part[found.start() : found.start() + int.from_bytes(found["size"], "little")]):
+                    raise OSError(errno.EIO, "a damaged heap of texts", str(path))
+
+
+def _is_endless(heap: bytes) -> bool:
+    at = _HEAP_HEADER
+    while at + _OBJECT.size <= len(heap):
+        number, size = _OBJECT.unpack_from(heap, at)
+        if number == 0:
+            return bool(size == 0)
+        at += _OBJECT.size + -(-size // 8) * 8
+    return False
 
 
 def _is_locked(path: Path) -> bool:

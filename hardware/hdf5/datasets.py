@@ -98,17 +98,12 @@ def all_images(file: h5py.File) -> list[Images]:
     single: list[h5py.Dataset] = []
     stacks: list[Images] = []
     inside_stacks: set[str] = set()
-    left = iter(range(MOST_OBJECTS))
-
-    def visit(_name: str, item: Any) -> bool | None:
+    for item in all_items(file):
         if isinstance(item, h5py.Group) and (stack := _stack(item)):
             stacks.append(stack)
             inside_stacks.update(each.name for each in stack.data)
         elif _may_be_images(item) and not item.name.endswith(f"/{PIXEL_MASK}"):
             single.append(item)
-        return True if next(left, None) is None else None  # ends the walk
-
-    file.visititems(visit)
     stacks += [stack] if (stack := _stack(file)) else []
     inside_stacks.update(each.name for stack in stacks for each in stack.data)
     return [Images([each], each.name) for each in single if each.name not in inside_stacks] + stacks
@@ -123,6 +118,33 @@ def _stack(group: h5py.Group) -> Images | None:
     if len(images) < 2 or not alike or len(set(numbers)) < len(numbers):
         return None
     return Images(sorted(images, key=lambda each: _number(each.name) or 0), group.name)
+
+
+def all_items(file: h5py.File) -> Iterator[Any]:
+    """The first groups and datasets of a file, each once, before what is in it.
+
+    Not by `visititems`: libhdf5 (2.0) runs for ever where the index of a group is damaged.
+    """
+    waiting = [_own(file)]
+    groups, left, seen = [file], MOST_OBJECTS, {_identity(file)}
+    while waiting and left:
+        name = next(waiting[-1], None)
+        item = None if name is None else groups[-1].get(name)
+        left -= 1
+        if name is None:
+            waiting.pop()
+            groups.pop()
+        elif item is not None and _identity(item) not in seen:  # hard links may lead in a circle
+            seen.add(_identity(item))
+            yield item
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+                waiting.append(_own(item))
+
+
+def _identity(item: Any) -> tuple[int, ...]:
+    """What tells an object from all others of its file."""
+    return tuple(h5py.h5g.get_objinfo(item.id).objno)
 
 
 def _own(group: h5py.Group) -> Iterator[str]:

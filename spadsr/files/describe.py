@@ -10,6 +10,7 @@ import numpy as np
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.hdf5.checks import attribute
+from hardware.hdf5.datasets import all_items
 from hardware.hdf5.nexus_tree import plain
 from hardware.parsing.source import blaming, regular_file
 from hardware.settings import in_seconds
@@ -265,13 +266,11 @@ def _pairs(path: Path) -> Rows:
             ("file", f"{path} (simulated set)"),
             *((name, str(plain(attribute(path, file, name)))) for name in file.attrs),
         ]
-
-        def note(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                rows.append((name, f"{item.dtype} {' x '.join(map(str, item.shape))}"))
-
-        file.visititems(note)
-        return rows
+        return rows + [
+            (item.name.lstrip("/"), f"{item.dtype} {' x '.join(map(str, item.shape))}")
+            for item in all_items(file)
+            if isinstance(item, h5py.Dataset)
+        ]
 
 
 def _extent(shape: tuple[int, int, int]) -> str:
