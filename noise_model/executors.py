@@ -64,7 +64,9 @@ def cluster(scheduler: str) -> Iterator[Executor]:
         import distributed
     except ImportError as error:
         raise InputError("a scheduler needs Dask; install the extra `cluster`", "scheduler") from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it loses is told of here
+    for library in ("distributed", "tornado"):  # what they lose is told of here
+        logging.getLogger(library).propagate = False
+        logging.getLogger(library).addHandler(logging.NullHandler())
     place = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
     connect: Any = distributed.Client  # which has no types
     try:
