@@ -16,7 +16,7 @@ import spadsr
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.metrics import psnr
-from spadsr.motion.following import Way
+from spadsr.motion.motion import Way
 from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer

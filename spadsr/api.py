@@ -24,7 +24,7 @@ from noise_model.files import at_home
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure, Sensor
-from spadsr.motion.following import way_of
+from spadsr.motion.motion import way_of
 from spadsr.restoration.recordings import Restoration
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer

@@ -17,7 +17,7 @@ from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.baselines import bicubic
 from spadsr.evaluation.metrics import block_mean, psnr
-from spadsr.motion.following import way_of
+from spadsr.motion.motion import way_of
 from spadsr.pictures.sheets import Strip, contact_sheet, enlarged
 from spadsr.restoration.recordings import restore_capture
 from spadsr.restoration.result_file import read_result

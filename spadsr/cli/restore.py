@@ -104,7 +104,7 @@ def infer(
     from hardware.captures.capture import open_capture
     from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
-    from spadsr.motion.following import way_of
+    from spadsr.motion.motion import way_of
     from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
     from spadsr.restoration.weights import load_restorer
 
@@ -175,7 +175,7 @@ def merge(
     """
     from hardware.captures.capture import open_capture
     from hardware.captures.pixel_masks import masked
-    from spadsr.motion.following import way_of
+    from spadsr.motion.motion import way_of
     from spadsr.restoration.merge import merge_capture
 
     way = way_of(motion)

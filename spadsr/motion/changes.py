@@ -8,16 +8,14 @@ sensor's and is left out.
 Source: Pearson's test of homogeneity, Phil. Mag. 50 (1900) 157.
 """
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import dct
 
 from noise_model.arrays import Floats
 from noise_model.moments import moments
 from spadsr.motion.blocks import Blocks
+from spadsr.motion.motion import Change
 from spadsr.motion.standing import second_brightest
 
 _MOST_BLOCKS, _FEWEST_BLOCKS = 32, 4
@@ -26,44 +24,8 @@ _WIDTH = 1.5  # native pixels, of the Gaussian over neighbours
 _WAVES = (2, 8, 31)  # how many of the slowest waves are looked at together
 _STANDARD_ERRORS = 4.0
 _UNKNOWN = 1.02  # times the variance: afterpulses and crosstalk that nobody told of
-_LEAST_CHANGE, _LEAST_SHIFT = 0.02, 0.15
 _TANGENT = 0.8  # native pixels, of the picture whose slopes say what a shift changes
 _ALONE = 3.0  # times as much as its neighbours
-
-
-@dataclass(frozen=True)
-class Change:
-    """How much a scene changes within a recording.
-
-    Attributes:
-        errors: how far the variation of neighbouring pixels over time is above what chance explains, standard errors.
-        share: rms change of what a few neighbouring pixels count, over their counts.
-        shift_errors: the same, of that part of the variation that a shift or turn of the whole scene makes.
-        shift: rms shift of the whole scene that it stands for, native pixels.
-    """
-
-    errors: float = 0.0
-    share: float = 0.0
-    shift_errors: float = 0.0
-    shift: float = 0.0
-
-    @property
-    def moves(self) -> bool:
-        """Whether the sum of the recording is not that of a scene at rest."""
-        changed = self.errors > _STANDARD_ERRORS and self.share > _LEAST_CHANGE
-        return changed or (self.shift_errors > _STANDARD_ERRORS and self.shift > _LEAST_SHIFT)
-
-    def sentence(self) -> str:
-        """What the user should know of a scene that moves."""
-        how = (
-            f"by {self.shift:.1f} native pixels as a whole"
-            if self.shift_errors > self.errors
-            else f"the counts of neighbouring pixels by {self.share:.0%}"
-        )
-        return (
-            f"the scene moves within the sum ({how}, {max(self.errors, self.shift_errors):.0f} standard errors above"
-            " chance): the restored image is blurred, and its uncertainty does not know"
-        )
 
 
 def change_within(blocks: Blocks) -> Change:
@@ -76,6 +38,8 @@ def change_within(blocks: Blocks) -> Change:
     whole = blocks.counts[:, good].sum(axis=1, dtype=np.int64)
     variance = _variance(blocks, total)
     residual = blocks.counts * good - total * (whole / whole.sum())[:, None, None]
+    from scipy.fft import dct  # takes long to load, and sums alone need it
+
     waves = dct(residual / np.sqrt(np.maximum(whole / whole.mean(), 0.1))[:, None, None], axis=0, norm="ortho")[1:]
     used = good & ~_blinking(waves, variance)
     mean = total / len(blocks)

@@ -3,69 +3,26 @@
 First the motion of the whole scene, if its counts tell of one; then that of the parts that this does not explain.
 """
 
-from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from noise_model.arrays import Floats
 from noise_model.errors import InputError
 from noise_model.progress import Report, silent
 from noise_model.sensor import PLACES
 from spadsr.motion.blocks import Blocks
-from spadsr.motion.changes import Change, change_within
+from spadsr.motion.changes import change_within
 from spadsr.motion.merging import Merged, merge
-from spadsr.motion.path import Path, estimate_path
+from spadsr.motion.motion import Motion, Way
+from spadsr.motion.path import estimate_path
 from spadsr.motion.standing import standing_out
 from spadsr.motion.sweep import find_lines, gather
-from spadsr.motion.verdict import Verdict, judge
-
-#: What may be followed: nothing; shifts of the whole scene; its turns as well; its parts as well; what moves.
-Way: TypeAlias = Literal["none", "shift", "rigid", "local", "auto"]
-WAYS: tuple[Way, ...] = get_args(Way)
-
-#: Parts of a sum, at most, in each of which the scene is taken to stand still.
-MOST_PARTS = 128
+from spadsr.motion.verdict import judge
 
 _REACH = 20  # native pixels over the sum: the fastest parts that are looked for
 _LEAST_PARTS = 8  # of a sum: fewer tell nothing of a path
 _LOOKED_FOR = 1.03  # chi-squared along a path, from which on parts are looked for that move by themselves
 _FEW = 0.05  # of the pixels: where fewer do, the whole scene is followed alone
-
-
-@dataclass(frozen=True, eq=False)
-class Motion:
-    """How a scene moved while an image was summed, and what was made of it.
-
-    Attributes:
-        change: how much the scene changes within the sum.
-        followed: what was followed.
-        times: (G,) the middle of each part, in units of the sum's duration, 0 at its centre.
-        verdict: what the counts say of the path; None where none was looked for.
-        velocity: (2, H, W) of each pixel's own motion, native pixels down and right over the sum; None without.
-    """
-
-    change: Change
-    followed: Way = "none"
-    times: Floats = field(default_factory=lambda: np.zeros(0))
-    verdict: Verdict | None = None
-    velocity: NDArray[np.float32] | None = None
-
-    @property
-    def path(self) -> Path:
-        """Where the array looked in each part; the path of one at rest where none was looked for."""
-        parts = len(self.times)
-        return (
-            Path(np.zeros((parts, 3)), np.zeros((parts, 3)), np.ones(parts)) if not self.verdict else self.verdict.path
-        )
-
-    def sentences(self) -> list[str]:
-        """What the user should know of what was followed, a line each."""
-        if self.velocity is None:
-            return self.verdict.sentences() if self.verdict else []
-        moving = float(np.any(self.velocity != 0, axis=0).mean())
-        return [f"parts of the scene were followed by themselves ({moving:.0%} of the pixels)"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +36,6 @@ class Followed:
 
     motion: Motion
     merged: Merged | None
-
-
-def way_of(name: str) -> Way:
-    """What is to be followed, by its name.
-
-    Raises:
-        InputError: it is none of these.
-    """
-    for way in WAYS:
-        if way == name:
-            return way
-    raise InputError(f"motion {name}: expected one of {', '.join(WAYS)}", "motion")
 
 
 def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:

@@ -8,7 +8,7 @@ are never compared with block sums.
 Sources: Fisher scoring: Osborne, Int. Stat. Rev. 60 (1992) 99. From coarse to fine: Lucas and Kanade, IJCAI (1981) 674.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from spadsr.motion.blocks import Blocks
 from spadsr.motion.kernels import Law, Pixels, Scores, Seen, score_blocks
 from spadsr.motion.law import law_of
 from spadsr.motion.merging import pixels_of
+from spadsr.motion.motion import Path
 from spadsr.motion.seen import Painter, at_rest, smoothed, softened
 from spadsr.motion.smoothness import smooth_path
 from spadsr.motion.standing import standing_out
@@ -35,32 +36,6 @@ _SURE = 2.0  # standard deviations of that information, by chance
 _EDGE = 3  # native pixels
 _MISFIT = 0.2  # above the median: blocks that a picture explains no better do not see it
 _PREDICTION = 0.5  # pixels: how far a block may lie from where the path before it leads
-
-
-@dataclass(frozen=True, eq=False)
-class Path:
-    """Where an array looked in each of G blocks, with respect to the centre of the recording.
-
-    Attributes:
-        poses: (G, 3) rows down and columns right in native pixels, and radians about the centre of the array.
-        sd: (G, 3) their standard deviations.
-        brightness: (G,) of the scene over its mean.
-        directions: along how many directions the scene has features that tell shifts, 0 to 2; the path has none along
-            others.
-        size: blocks that were joined to one before they were fitted.
-    """
-
-    poses: Floats
-    sd: Floats
-    brightness: Floats
-    directions: int = 2
-    size: int = 1
-
-    @classmethod
-    def still(cls, blocks: Blocks) -> "Path":
-        """The path of an array that does not move."""
-        count = len(blocks)
-        return cls(np.zeros((count, 3)), np.zeros((count, 3)), np.ones(count))
 
 
 def estimate_path(

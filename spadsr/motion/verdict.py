@@ -15,67 +15,16 @@ from noise_model.arrays import Floats
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.kernels import Explained, Seen, explain_counts
 from spadsr.motion.merging import pixels_of
-from spadsr.motion.path import Path, block_law
+from spadsr.motion.motion import Path, Verdict
+from spadsr.motion.path import block_law
 from spadsr.motion.seen import at_rest, smoothed
 from spadsr.motion.standing import standing_out, unexplained
 
 _LEAST_GAIN = 30.0  # of log likelihood
-_LOCAL_MOTION = 1.1  # chi-squared
 _LOST = 0.5  # share of the pixels that must still look at the scene
 _OFF = 5.0  # standard errors of a block's chi-squared above that of the median block
 _SUMS = 5  # pixels on a side
 _REPEAT_REACH, _REPEAT_LEAST, _REPEAT_GAIN = 8, 2, 6.0
-
-
-@dataclass(frozen=True, eq=False)
-class Verdict:
-    """What the counts say of an estimated path.
-
-    Attributes:
-        path: the one to merge along: the estimate but for what is not known, or none.
-        gain: log likelihood of the counts along the estimated path over that at rest.
-        chi_squared_still, chi_squared: per block of 5 x 5 pixels, at rest and along `path`; about 1 where it explains
-            all.
-        unknown: number of directions along which shifts are not known, 0 to 2.
-        used: (G,) blocks to merge; those that lost the scene or stay unexplained are left out.
-        repeats: the scene repeats, so that a path that is off by a period explains the counts as well.
-        hot: (H, W) pixels that stand still while the scene moves: to be left out, as `Blocks.without` does. None where
-            nothing moves, or where the sensor's maps are known.
-    """
-
-    path: Path
-    gain: float
-    chi_squared_still: float
-    chi_squared: float
-    unknown: int
-    used: NDArray[np.bool_]
-    repeats: bool
-    hot: NDArray[np.bool_]
-
-    @property
-    def moves(self) -> bool:
-        """Whether the whole scene moves, as far as the counts tell."""
-        return bool(np.any(self.path.poses))
-
-    @property
-    def local(self) -> bool:
-        """Whether parts of the scene move that the path does not explain."""
-        return self.chi_squared > _LOCAL_MOTION
-
-    def sentences(self) -> list[str]:
-        """What the user should know, a line each."""
-        said = []
-        if self.unknown == 1 and self.moves:
-            said.append("shifts along one direction of the scene cannot be seen and are not made (stripes, or an edge)")
-        if self.repeats and self.moves:
-            said.append("the scene repeats: a path that is off by a period explains the counts as well")
-        if not self.used.all():
-            said.append(f"{(~self.used).sum()} of {len(self.used)} blocks are left out: the path does not explain them")
-        if self.hot.any():
-            said.append(f"{self.hot.sum()} pixels stand still while the scene moves: hot, left out")
-        if self.local:
-            said.append(f"parts of the scene move by themselves (chi-squared {self.chi_squared:.2f}, expected is 1)")
-        return said
 
 
 def judge(blocks: Blocks, path: Path) -> Verdict:

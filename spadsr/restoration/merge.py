@@ -21,7 +21,7 @@ from noise_model.forward_model import ForwardModel
 from noise_model.interrupts import Interrupted, noted_signals
 from noise_model.progress import Report
 from noise_model.sensor import PLACES
-from spadsr.motion.following import Motion, Way
+from spadsr.motion.motion import Motion, Way
 from spadsr.networks.phases import gathered, native
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.motion_fields import FIELDS, MERGED_FROM, MOTION, fields_of

@@ -6,10 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spadsr.motion.changes import Change
-from spadsr.motion.following import WAYS, Motion
-from spadsr.motion.path import Path
-from spadsr.motion.verdict import Verdict
+from spadsr.motion.motion import WAYS, Change, Motion, Path, Verdict
 
 #: Where results and merged recordings hold them, and the note by which these say what they were merged from.
 MOTION, MERGED_FROM = "/entry/process/motion", "merged_from"

@@ -15,8 +15,8 @@ from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
 from noise_model.sensor import PLACES, Exposure, Sensor
 from spadsr.motion.blocks import Blocks
-from spadsr.motion.changes import Change, change_within
-from spadsr.motion.following import MOST_PARTS, Motion, Way, follow
+from spadsr.motion.changes import change_within
+from spadsr.motion.motion import MOST_PARTS, Change, Motion, Way
 from spadsr.networks.phases import gathered, native
 from spadsr.restoration.motion_fields import MERGED_FROM
 
@@ -111,6 +111,8 @@ class Takes:
         )
 
     def _followed(self, image: int, progress: Report) -> Taken:
+        from spadsr.motion.following import follow  # compiled code takes long to load
+
         blocks = _blocks(self.capture, image, self.model.sensor, MOST_PARTS)
         followed, time = follow(blocks, self.way, progress), self.model.exposure.count_time
         if followed.merged is None:

@@ -15,7 +15,7 @@ from noise_model.forward_model import ForwardModel
 from noise_model.interrupts import Interrupted, noted_signals
 from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
-from spadsr.motion.following import Way
+from spadsr.motion.motion import Way
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels

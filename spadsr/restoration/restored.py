@@ -22,7 +22,7 @@ from noise_model.errors import InputError
 from noise_model.files import at_home, whole_file
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
-from spadsr.motion.following import Motion
+from spadsr.motion.motion import Motion
 from spadsr.pictures.sheets import rate_scale, sheet
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck, summary

@@ -12,8 +12,6 @@ from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, PLACES, Sensor
-from spadsr.motion.fine import sharpened
-from spadsr.motion.merging import Merged
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
@@ -235,6 +233,9 @@ def without(hot: NDArray[np.uint8], model: ForwardModel) -> ForwardModel:
 
 def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: ForwardModel) -> Tensor:
     """Rates (B, 4 H, 4 W) with the detail that counts of places within pixels tell, where a network made none of it."""
+    from spadsr.motion.fine import sharpened  # both take long to load
+    from spadsr.motion.merging import Merged
+
     frames, time = model.exposure.map, model.exposure.count_time
     assert frames is not None
     pde, dark = (

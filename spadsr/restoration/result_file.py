@@ -17,7 +17,7 @@ from noise_model.config_files import parsed_json
 from noise_model.errors import InputError
 from noise_model.files import at_home
 from noise_model.hdf5_files import read_hdf5
-from spadsr.motion.following import Motion
+from spadsr.motion.motion import Motion
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
 from spadsr.restoration.motion_fields import FIELDS, MOTION, motion_of

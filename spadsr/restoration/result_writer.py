@@ -29,7 +29,7 @@ from noise_model.errors import InputError
 from noise_model.files import allow_as_usual
 from noise_model.hdf5_files import read_hdf5
 from noise_model.interrupts import Interrupted
-from spadsr.motion.following import Motion
+from spadsr.motion.motion import Motion
 from spadsr.provenance import Provenance
 from spadsr.restoration.motion_fields import FIELDS, MOTION, fields_of
 

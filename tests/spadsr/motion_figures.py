@@ -37,10 +37,11 @@ from spadsr.motion.blocks import Blocks
 from spadsr.motion.fine import sharpened
 from spadsr.motion.kernels import Seen
 from spadsr.motion.merging import Merged, merge
+from spadsr.motion.motion import Verdict
 from spadsr.motion.path import estimate_path
 from spadsr.motion.seen import seen_of
 from spadsr.motion.sweep import find_lines, gather
-from spadsr.motion.verdict import Verdict, judge
+from spadsr.motion.verdict import judge
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 

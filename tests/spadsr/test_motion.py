@@ -32,7 +32,8 @@ from spadsr.motion.changes import change_within
 from spadsr.motion.fine import sharpened
 from spadsr.motion.kernels import Explained, bend_evidence, explain_counts
 from spadsr.motion.merging import Merged, merge, pixels_of
-from spadsr.motion.path import Path, block_law, estimate_path
+from spadsr.motion.motion import Path
+from spadsr.motion.path import block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
 from spadsr.motion.standing import standing_out
