@@ -214,6 +214,8 @@ class Capture:
         Raises:
             InputError: not one group can be filled, or the sums do not fit 32 bits.
         """
+        if group < 1:
+            raise InputError(f"sums of {group} images; expected 1 or more images per sum", "sum")
         step = group if every is None else every
         if step < 1:
             raise InputError(f"a sum every {step} images; expected 1 or more images", "every")
@@ -247,8 +249,6 @@ class Capture:
         return cycles
 
     def _summed_settings(self, group: int, every: int) -> Settings:
-        if group < 1:
-            raise InputError(f"sums of {group} images; expected 1 or more images per sum", "sum")
         if self.settings.saturation_value * group >= 2**32:
             raise InputError(f"{self.path}: sums of {group} images exceed 32-bit counts; sum fewer images", "sum")
         frame_time = self.settings.frame_time and self.settings.frame_time * every

@@ -226,8 +226,12 @@ def bench_quality(
 def bench_merged(
     images: Annotated[Path, typer.Argument(help="folder of pictures to measure on")],
     weights: Weights = None,
-    flux: Annotated[float, typer.Option(help="mean detections of a white pixel in one frame", min=1e-6)] = 0.05,
-    frames: Annotated[int, typer.Option(help="hardware frames of a plain sum, a multiple of 32", min=32)] = 2048,
+    flux: Annotated[
+        float, typer.Option(help="mean detections of a white pixel in one frame, 1e-6 to 0.99", min=1e-6)
+    ] = 0.05,
+    frames: Annotated[
+        int, typer.Option(help="hardware frames of a plain sum, a multiple of 32", min=32, max=1_000_000)
+    ] = 2048,
     limit: Annotated[int | None, typer.Option(help="use only so many pictures", min=1, max=1_000_000)] = None,
     device: Device = "cpu",
     seed: Seed = 0,

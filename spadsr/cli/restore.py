@@ -146,7 +146,7 @@ def infer(
 def merge(
     capture: Annotated[Path, typer.Argument(help="recording of any format in docs/formats.md")],
     output: Annotated[Path, typer.Option("-o", "--output", help="`.h5` file")],
-    sum: Annotated[int, typer.Option(help="consecutive images to add up, along the motion of their scene")],
+    sum: Annotated[int, typer.Option(help="consecutive images to add up along the motion of their scene, 8 or more")],
     every: Every = None,
     motion: FollowMotion = "auto",
     mask: Mask = None,
