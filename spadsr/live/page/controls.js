@@ -40,7 +40,7 @@ export class Controls {
 
   onChange(id, act) {
     const input = byId(id);
-    input.addEventListener("focus", () => this.editing.add(id));
+    for (const began of ["focus", "input"]) input.addEventListener(began, () => this.editing.add(id));
     input.addEventListener("blur", () => this.editing.delete(id));
     input.addEventListener("change", () => {
       this.editing.delete(id);
