@@ -115,8 +115,8 @@ def _check_heaps(path: Path) -> None:
     """Refuses a file with a damaged heap of texts, over which libhdf5 (2.0) runs for ever.
 
     The heaps (HDF5 File Format Specification 3.0, III.E) are looked for where they usually are: near the beginning and
-    the end. Their free space, object 0, is what follows the last text; if it says that it has no size, the library
-    takes no step beyond it.
+    the end. Their free space, object 0, is what follows the last text; where one says that it has no size, the
+    library takes no step beyond it.
 
     Raises OSError.
     """
@@ -136,9 +136,9 @@ def _is_endless(heap: bytes) -> bool:
     at = _HEAP_HEADER
     while at + _OBJECT.size <= len(heap):
         number, size = _OBJECT.unpack_from(heap, at)
-        if number == 0:
-            return bool(size == 0)
-        at += _OBJECT.size + -(-size // 8) * 8
+        if number == size == 0:
+            return True
+        at += size if number == 0 else _OBJECT.size + -(-size // 8) * 8
     return False
 
 

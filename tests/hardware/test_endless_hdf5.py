@@ -44,13 +44,15 @@ def test_an_index_that_leads_to_itself(whole: Path) -> None:
         assert capture.shape == (3, 4, 5)
 
 
-def test_a_heap_of_texts_whose_free_space_has_no_size(whole: Path) -> None:
+@pytest.mark.parametrize("before", [0, 64])
+def test_a_heap_of_texts_whose_free_space_has_no_size(whole: Path, before: int) -> None:
+    """As a whole, or what is left of it after a part that has one."""
     damaged = bytearray(whole.read_bytes())
     heap = damaged.index(b"GCOL")
     free = damaged.index(bytes(8), damaged.index(b"a text of no fixed length", heap) + 25)
     free += -(free - heap) % 8  # objects begin at multiples of eight
     assert int.from_bytes(damaged[free + 8 : free + 16], "little") > 1000
-    damaged[free + 8 : free + 16] = bytes(8)
+    damaged[free + 8 : free + 16] = before.to_bytes(8, "little")
     path = whole.with_name("damaged.h5")
     path.write_bytes(damaged)
     with pytest.raises(InputError, match="damaged"):
