@@ -109,8 +109,8 @@ Sum = Annotated[int, typer.Option(help="consecutive images to add up before rest
 Every = Annotated[
     int | None,
     typer.Option(
-        help="images from the first of a sum to that of the next, 1 or more: fewer than those of a sum make a film of sums that"
-        " overlap; default: sums adjoin"
+        help="images from the first of a sum to that of the next, 1 or more: fewer than those of a sum make a film of"
+        " sums that overlap; default: sums adjoin"
     ),
 ]
 FollowMotion = Annotated[
