@@ -4,20 +4,25 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
+from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
+from noise_model.config_files import read_config
 from noise_model.errors import InputError
 from noise_model.interrupts import ignored_signals, stop_at_signals
 
 _T = TypeVar("_T")
 
 _PATIENCE = 5.0  # s, in which a scheduler has to answer
+_EXPECTED = "expected one that runs, such as tcp://host:8786 (`dask scheduler`), or its file"
 _RETRIES = 3  # of a task whose worker died
 
 
@@ -67,19 +72,33 @@ def cluster(scheduler: str) -> Iterator[Executor]:
     for library in ("distributed", "tornado"):  # what they lose is told of here
         logging.getLogger(library).propagate = False
         logging.getLogger(library).addHandler(logging.NullHandler())
-    place = {"scheduler_file": scheduler} if scheduler.endswith(".json") else {"address": scheduler}
+    address = _reached(scheduler)
     connect: Any = distributed.Client  # which has no types
     try:
-        client = connect(**place, timeout=_PATIENCE, set_as_default=False)
+        client = connect(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
-        wanted = "expected one that runs, such as tcp://host:8786 (`dask scheduler`), or its file"
-        raise InputError(f"{scheduler}: no scheduler answers; {wanted}", "scheduler") from error
+        raise InputError(f"{scheduler}: no scheduler of Dask answers there; {_EXPECTED}", "scheduler") from error
     pool = _Cluster(client, scheduler)
     try:
         yield pool
     finally:
         pool.shutdown(wait=False)
         client.close(timeout=1)
+
+
+def _reached(scheduler: str) -> str:
+    """The address of a scheduler, where something listens: a client that finds nothing there would wait to the end."""
+    address = scheduler
+    if scheduler.endswith(".json"):
+        address = str(read_config(Path(scheduler), "file of a scheduler").get("address"))
+    try:
+        place = urlsplit(address if "://" in address else f"tcp://{address}")
+        if not place.hostname or not place.port:
+            raise ValueError(address)
+        socket.create_connection((place.hostname, place.port), _PATIENCE).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{scheduler}: no scheduler answers; {_EXPECTED}", "scheduler") from error
+    return address
 
 
 def results(executor: Executor, function: Callable[..., _T], arguments: Iterable[tuple[Any, ...]]) -> Generator[_T]:

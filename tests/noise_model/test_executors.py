@@ -1,5 +1,6 @@
 """Work done elsewhere: processes of this machine, workers of a scheduler, and what goes away meanwhile."""
 
+import json
 import os
 import signal
 import socket
@@ -108,5 +109,21 @@ def test_no_scheduler_answers() -> None:
     with pytest.raises(InputError, match="no scheduler answers") as caught, cluster(address):
         pass
     assert caught.value.arguments == ("scheduler",)
-    with pytest.raises(InputError, match="no scheduler answers"), cluster("no address"):
+    for other in ("no address", "bogus", "tcp://127.0.0.1:99999"):
+        with pytest.raises(InputError, match="no scheduler answers"), cluster(other):
+            pass
+
+
+def test_a_file_of_no_scheduler(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing\.json"), cluster(str(tmp_path / "nothing.json")):
         pass
+    (tmp_path / "other.json").write_text('{"type": "Worker"}')
+    with pytest.raises(InputError, match="no scheduler answers"), cluster(str(tmp_path / "other.json")):
+        pass
+
+
+def test_the_file_of_a_scheduler(machines: Cluster, tmp_path: Path) -> None:
+    path = tmp_path / "scheduler.json"
+    path.write_text(json.dumps({"type": "Scheduler", "address": machines.address}))
+    with cluster(str(path)) as executor:
+        assert next(results(executor, square, [(3,)]))[0] == 9
