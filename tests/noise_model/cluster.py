@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +27,21 @@ def started_cluster(workers: int) -> Iterator[Cluster]:
         place = folder / "scheduler.json"
         listen = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(place)]
         scheduler = _started(held, _command("dask_scheduler", *listen), folder)
-        for _ in range(600):
-            if place.exists():
-                break
-            assert scheduler.poll() is None
-            time.sleep(0.1)
+        address = _address(place, scheduler)
         join = ["--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder)]
         command = _command("dask_worker", *join)
         processes = [_started(held, command, folder) for _ in range(workers)]
-        yield Cluster(json.loads(place.read_text())["address"], scheduler, processes)
+        yield Cluster(address, scheduler, processes)
+
+
+def _address(place: Path, scheduler: subprocess.Popen[bytes]) -> str:
+    """What a scheduler writes into its file, once all of it is there."""
+    for _ in range(600):
+        assert scheduler.poll() is None
+        with suppress(FileNotFoundError, json.JSONDecodeError):
+            return str(json.loads(place.read_text())["address"])
+        time.sleep(0.1)
+    raise AssertionError("the scheduler does not start")
 
 
 def _command(program: str, *options: str) -> list[str]:
