@@ -3,12 +3,14 @@
 import logging
 import multiprocessing
 import os
+import pickle
 import signal
 import socket
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Executor, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -127,6 +129,12 @@ def results(executor: Executor, function: Callable[..., _T], arguments: Iterable
     if failures:
         more = f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""
         raise InputError(f"{failures[0]}{more}", *failures[0].arguments) from failures[0]
+
+
+@lru_cache(maxsize=1)
+def unpickled(pickled: bytes) -> Any:
+    """What `pickle` made bytes of: for what all tasks share and is large, which a process then takes apart once."""
+    return pickle.loads(pickled)
 
 
 def stop_asked() -> bool:

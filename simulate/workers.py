@@ -4,12 +4,11 @@ import pickle
 from collections.abc import Generator, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 
 import torch
 
-from noise_model.executors import results, stop_asked
+from noise_model.executors import results, stop_asked, unpickled
 from simulate.shards import SceneMaker, is_shard, write_shard
 
 
@@ -22,7 +21,7 @@ def write_shards(maker: SceneMaker, shards: dict[Path, range], executor: Executo
         InputError: shards cannot be written; the others are.
         SchedulerLost: as `noise_model.executors.results`.
     """
-    if executor is None:
+    if executor is None or len(shards) < 2:
         return _write_in_this_process(maker, shards)
     # Pickled here: handed over as it is, a tensor would travel as a handle to shared memory.
     pickled = pickle.dumps(maker)
@@ -44,18 +43,12 @@ def _write(maker: bytes, path: Path, scenes: range) -> int:
     torch.set_num_threads(1)
     if is_shard(path, len(scenes)):
         return len(scenes)
-    steps = write_shard(path, _maker(maker), scenes)
+    steps = write_shard(path, unpickled(maker), scenes)
     for _ in steps:
         if stop_asked():
             steps.close()
             return 0
     return len(scenes)
-
-
-@lru_cache(maxsize=1)
-def _maker(pickled: bytes) -> SceneMaker:
-    maker: SceneMaker = pickle.loads(pickled)
-    return maker
 
 
 @contextmanager

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -16,7 +15,7 @@ import torch
 
 from noise_model.arrays import Counts, Picture
 from noise_model.errors import InputError
-from noise_model.executors import results, stop_asked
+from noise_model.executors import results, stop_asked, unpickled
 from noise_model.forward_model import ForwardModel
 from noise_model.image_files import photograph
 from noise_model.plain_text import encodable
@@ -205,14 +204,8 @@ def _measured(
 def _measure(pickled: bytes, paths: list[tuple[int, Path]]) -> list[tuple[int, Evaluation]]:
     """Measures pictures in a process of an executor."""
     torch.set_num_threads(1)
-    task = _unpickled(pickled)
+    task: _Task = unpickled(pickled)
     return [(number, task.measure(path, lambda: None)) for number, path in paths if not stop_asked()]
-
-
-@lru_cache(maxsize=1)
-def _unpickled(pickled: bytes) -> _Task:
-    task: _Task = pickle.loads(pickled)
-    return task
 
 
 def scene(picture: Picture, scale: int) -> Picture:
