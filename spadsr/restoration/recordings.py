@@ -1,7 +1,8 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -112,19 +113,17 @@ class Restoration:
             provenance=self.provenance,
         )
 
-    def blocks(self, start: int = 0, size: int | None = None, progress: Report = silent) -> Iterator[Restored]:
-        """The restored images from `start` on, in stacks of `size`, or as many as bound the memory; without warnings.
+    def blocks(self, start: int = 0, stop: int | None = None, progress: Report = silent) -> Generator[Restored]:
+        """The restored images `start` to `stop`, in stacks of as many as bound the memory; without warnings.
 
         Args:
-            progress: where motion is followed, called with the hundredths of the next image done and their number.
+            progress: where motion is followed, called with hundredths of the next images done and those of one.
 
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
-        capture = self.capture
-        size, made = size or self.block_size, self.provenance
-        for first in range(start, self.images, size):
-            taken = self.takes.take(first, min(first + size, self.images), progress)
+        capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
+        for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
             if taken.apart:
                 uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
@@ -268,13 +267,14 @@ class _Job:
         pictures: list[Path] = []
         first: Restored | None = None
         with (
+            ExitStack() as stack,
             earlier_part(result, restoration.takes, restoration.provenance) as part,
             restoration.writer(result) as writer,
         ):
             taken_over = 0 if part is None else len(part)
             before = () if part is None else restored_before(part, restoration.takes, restoration.block_size)
+            stack.enter_context(closing(after := restoration.blocks(taken_over, progress=self._within)))
             try:
-                after = restoration.blocks(taken_over, progress=self._within)
                 for block in self._watched(chain(before, after), taken_over):
                     writer.append(*block.written)
                     first = block[0] if self.done == 0 else first
@@ -302,16 +302,17 @@ class _Job:
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
         """A film or stack, or pictures."""
         restoration, single = self.restoration, is_picture_name(result) and not each
-        blocks = self._watched(restoration.blocks(size=1 if single else None, progress=self._within))
-        if not each:
-            write_images(blocks, restoration.images, result)
-            self.done = self.done or 1  # a picture asks for no more than the first
-            return self._finished(result, [result] if single else [], 0)
-        pictures = list(write_pictures(blocks, restoration.images, result))
+        with closing(restoration.blocks(stop=1 if single else None, progress=self._within)) as restored:
+            blocks = self._watched(restored)
+            if not each:
+                write_images(blocks, restoration.images, result)
+                self.done = self.done or 1  # a picture asks for no more than the first
+                return self._finished(result, [result] if single else [], 0)
+            pictures = list(write_pictures(blocks, restoration.images, result))
         return self._finished(pictures[0], pictures, 0)
 
     def _within(self, done: int, total: int) -> None:
-        """Progress within the next image."""
+        """Progress within the next images."""
         units = self.restoration.units
         self.progress(self.done * units + done * units // total, self.restoration.images * units)
         if done < total:  # else it is about to be restored

@@ -250,7 +250,11 @@ def test_a_film_of_sums_that_overlap(shaken: Path, spadsr: Callable[..., Said]) 
     assert "3 images" in said.out
 
 
-def test_what_was_followed_is_gone_on_from(shaken: Path, restorer: Restorer, tmp_path: Path) -> None:
+def test_what_was_followed_is_gone_on_from(
+    shaken: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spadsr.restoration.moving._MOST_AT_ONCE", 1)  # so that 100 hundredths are those of one image
+
     def report(done: int, total: int) -> None:
         assert total == 200
         if done == 100:
