@@ -87,28 +87,44 @@ def write_imagej(capture: Capture, path: Path, report: Report) -> None:
 
 
 def write_ome(capture: Capture, path: Path, report: Report) -> None:
-    """Writes an OME-TIFF stack, with the settings as its description; BigTIFF where it is large."""
+    """Writes an OME-TIFF stack, with the settings as its description; BigTIFF where it is large.
+
+    Where pixels looked in different numbers of hardware frames, these are a second channel.
+    """
     metadata: dict[str, Any] = {"axes": "TYX", "Description": json.dumps(settings_of(capture))}
+    if capture.mapped:
+        metadata |= {"axes": "TCYX", "Channel": {"Name": ["counts", "hardware frames"]}}
     if capture.settings.frame_time:
         metadata |= {"TimeIncrement": capture.settings.frame_time, "TimeIncrementUnit": "s"}
-    size = np.prod(capture.shape, dtype=np.int64) * capture.dtype.itemsize
+    dtype = np.dtype(np.uint32) if capture.mapped else capture.dtype
+    size = np.prod(capture.shape, dtype=np.int64) * dtype.itemsize * (2 if capture.mapped else 1)
     how = {"ome": True, "bigtiff": bool(size > LARGEST_CLASSIC_TIFF)}
-    _write_tiff(capture, path, capture.dtype, report, metadata=metadata, **how)
+    _write_tiff(capture, path, dtype, report, metadata=metadata, **how)
 
 
 def _write_tiff(
     capture: Capture, path: Path, dtype: np.dtype[Any], report: Report, metadata: dict[str, Any], **how: Any
 ) -> None:
+    images, *size = capture.shape
     with whole_file(path) as partial, tifffile.TiffWriter(partial, **how) as writer:
-        pages = (page.astype(dtype, copy=False) for _start, block in _blocks(capture, report) for page in block)
         writer.write(
-            pages,
-            shape=capture.shape,
+            (page.astype(dtype, copy=False) for page in _pages(capture, report)),
+            shape=(images, 2, *size) if capture.mapped else capture.shape,
             dtype=dtype,
             photometric="minisblack",
             metadata={name: value for name, value in metadata.items() if value is not None},
             software=creator(),
         )
+
+
+def _pages(capture: Capture, report: Report) -> Iterator[NDArray[np.unsignedinteger]]:
+    """The images one by one, each followed by the hardware frames of its pixels where these differ."""
+    for start, block in _blocks(capture, report):
+        cycles = capture.cycles(start, start + len(block))
+        for index, image in enumerate(block):
+            yield image
+            if cycles is not None:
+                yield cycles[index]
 
 
 def _blocks(capture: Capture, report: Report) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:

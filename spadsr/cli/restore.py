@@ -58,7 +58,7 @@ def infer(
             "-o",
             "--output",
             help="folder, or a file: `.h5` (everything), `.tif`, `.ome.tif` (rates), `.png` (first image), `.mp4`"
-            " (film); default: `.sr.h5` beside the capture",
+            " or `.gif` (film); default: `.sr.h5` beside the capture",
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
@@ -280,7 +280,8 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png` or `.mp4`"
+            metavar="DST",
+            help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png`, `.mp4` or `.gif`",
         ),
     ],
     each: Each = False,

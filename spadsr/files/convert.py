@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.other_formats import WRITERS, Write, write_capture
+from hardware.captures.other_formats import WRITERS, Write, write_capture, write_ome
 from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
@@ -55,9 +55,10 @@ def convert_capture(
         raise InputError(f"{source}: a recording; pictures of every image are made of a result: restore it", "each")
     write = _writer(target)
     with open_capture(source, **options) as capture:
-        if write is not write_capture and (capture.mapped or capture.places > 1):
+        if write not in (write_capture, write_ome) and (capture.mapped or capture.places > 1):
             raise InputError(
-                f"{target}: only .h5 keeps the hardware frames of each pixel, which {source.name} has; convert to .h5"
+                f"{target}: only .h5 and .ome.tif keep the hardware frames of each pixel, which {source.name} has;"
+                " convert to .h5, or for Fiji to .ome.tif"
             )
         require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)

@@ -92,7 +92,10 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
     """
     require_known(capture)
     if output.suffix.lower() not in (".h5", ".hdf5", ".nxs"):
-        raise InputError(f"{output}: only .h5 keeps the hardware frames of each pixel; choose a name in .h5", "output")
+        raise InputError(
+            f"{output}: merged recordings are written as .h5, and converted to .ome.tif for Fiji; choose a name in .h5",
+            "output",
+        )
     if output.exists() and output.samefile(capture.path):
         raise InputError(f"{output}: is the recording itself; choose another name", "output")
     if output.exists():

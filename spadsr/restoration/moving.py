@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from threading import Lock
 
 import numpy as np
 import torch
@@ -58,7 +57,7 @@ class Takes:
     """
 
     def __init__(self, capture: Capture, model: ForwardModel, way: Way) -> None:
-        self.capture, self.model, self.way, self._reading = capture, model, way, Lock()
+        self.capture, self.model, self.way = capture, model, way
         if way != "none" and capture.mapped:
             raise InputError(
                 f"{capture.path}: pixels have different numbers of hardware frames: it is merged already; follow motion"
@@ -134,8 +133,7 @@ class Takes:
     def _followed(self, image: int, progress: Report) -> Taken:
         from spadsr.motion.following import follow  # compiled code takes long to load
 
-        with self._reading:
-            blocks = _blocks(self.capture, image, self.model.sensor, MOST_PARTS)
+        blocks = _blocks(self.capture, image, self.model.sensor, MOST_PARTS)
         followed, time = follow(blocks, self.way, progress), self.model.exposure.count_time
         if followed.merged is None:
             total = torch.from_numpy(blocks.counts.sum(axis=0, dtype=np.int64))[None]

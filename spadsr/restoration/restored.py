@@ -228,8 +228,8 @@ def write_images(blocks: Iterator[Restored], images: int, path: Path) -> None:
     `.sr.h5` (or another HDF5 name) holds everything but the counts, as `spadsr infer` writes it and `read_result` reads
     it; `.ome.tif` the rate and its uncertainty, as two channels, for Fiji, napari and other viewers; `.tif` the rate,
     for ImageJ; `.png` a grey picture of the first image, a pixel for every pixel; `.sr.png` a sheet of the first image:
-    as recorded, as restored, its uncertainty and the residual; `.mp4` a film. Pictures are as bright as the first
-    image needs. Only what is written is asked of `blocks`.
+    as recorded, as restored, its uncertainty and the residual; `.mp4` and `.gif` a film. Pictures are as bright as the
+    first image needs. Only what is written is asked of `blocks`.
 
     Args:
         blocks: stacks, one or more images each.
@@ -347,6 +347,12 @@ def _write_film(first: Restored, blocks: Iterator[Restored], images: int, path: 
     write_film(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
 
 
+def _write_gif(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    from spadsr.pictures.grey import write_gif
+
+    write_gif(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
+
+
 def _write_grey(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
     _write_png(first[0], rate_scale(first.rate[0]), path)
 
@@ -411,6 +417,7 @@ _KINDS: dict[str, Write] = {
     ".sr.png": _write_sheet,
     ".png": _write_grey,
     ".mp4": _write_film,
+    ".gif": _write_gif,
 }
 _MORE: dict[str, Write] = {
     ".hdf5": _write_result,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from command import Said
 from numpy.typing import NDArray
 
@@ -74,10 +75,18 @@ def test_merged_captures_on_the_command_line(
         assert (result.read(0, 3).cycles == cycles).all()
     said = spadsr("convert", path, tmp_path / "a.npy")
     assert said.code == 2
-    assert "only .h5 keeps the hardware frames of each pixel" in " ".join(said.err.split())
+    assert "only .h5 and .ome.tif keep the hardware frames of each pixel" in " ".join(said.err.split())
     assert spadsr("convert", path, tmp_path / "b.h5").code == 0
     with open_capture(tmp_path / "b.h5") as copy:
         assert (copy.mapped, copy.places) == (True, places)
+        read = copy.read(0, 3)
+    assert spadsr("convert", path, tmp_path / "b.ome.tif").code == 0
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
+        assert file.ome_metadata is not None
+        assert 'Name="hardware frames"' in file.ome_metadata
+        both = file.asarray().swapaxes(0, 1)
+    np.testing.assert_array_equal(both[0], read)
+    np.testing.assert_array_equal(both[1].reshape(3, ROWS, places, COLUMNS, places).sum(axis=(2, 4)), cycles)
     assert counts.shape == (3, ROWS, COLUMNS)
 
 
