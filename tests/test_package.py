@@ -92,6 +92,8 @@ def test_every_file_that_is_needed_is_inside_and_none_is_large(wheel: Path) -> N
     configs = {f"noise_model/configs/{path.relative_to(ROOT / 'configs')}" for path in ROOT.glob("configs/*/*.yaml")}
     assert {f"noise_model/configs/sensors/{name}.yaml" for name in ("spc3", "spad512")} <= configs <= there
     assert {f"spadsr/weights/{name}.safetensors" for name in ("base", "tiny")} <= there
+    assert {str(path.relative_to(ROOT)) for path in ROOT.glob("spadsr/live/page/*")} <= there
+    assert "spadsr/napari.yaml" in there
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in there)
     assert max(entry.file_size for entry in zipfile.ZipFile(wheel).infolist()) <= 16e6
 
@@ -103,7 +105,9 @@ def test_every_module_is_inside(wheel: Path) -> None:
 
 def test_the_wheel_makes_the_command(wheel: Path) -> None:
     [entry_points] = [name for name in names(wheel) if name.endswith("entry_points.txt")]
-    assert "spadsr = spadsr.cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
+    said = zipfile.ZipFile(wheel).read(entry_points).decode()
+    assert "spadsr = spadsr.cli:main" in said
+    assert "[napari.manifest]\nspadsr = spadsr:napari.yaml" in said
 
 
 _LOAD = """
