@@ -113,10 +113,10 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
             bar.update(task, completed=done, total=total)
             if begin is None:  # what an earlier run did is done at once
                 begin = done, monotonic()
-            elapsed = monotonic() - begin[1]
-            if announced or elapsed < _TELLING:
+            elapsed, new = monotonic() - begin[1], done - begin[0]
+            if announced or elapsed < _TELLING or new == 0:
                 return
-            announced, left = True, elapsed / max(done - begin[0], 1) * (total - done)
+            announced, left = True, elapsed / new * (total - done)
             if left > _LONG:
                 remark(f"{label}: {done:,} of {total:,} done, about {in_time(left)} to go")
 

@@ -62,6 +62,9 @@ def convert_capture(
             )
         require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
         write(capture, target, report)
+        if capture.mapped and write is write_ome:
+            note = f"{target.name}: counts and hardware frames, for viewers; {source.name} is what is restored"
+            return Converted(target, capture.shape, (*capture.assumptions, note), {})
         left_out = {} if write is write_capture else _settings(capture)
         return Converted(target, capture.shape, capture.assumptions, left_out)
 

@@ -26,6 +26,7 @@ _STANDARD_ERRORS = 4.0
 _UNKNOWN = 1.02  # times the variance: afterpulses and crosstalk that nobody told of
 _TANGENT = 0.8  # native pixels, of the picture whose slopes say what a shift changes
 _ALONE = 3.0  # times as much as its neighbours
+_LEAST_SIDE = 3  # pixels: with fewer there are none but those at the edges, of which slopes are not known
 
 
 def change_within(blocks: Blocks) -> Change:
@@ -64,6 +65,8 @@ def _of_neighbours(waves: Floats, variance: Floats, counts: Floats, used: NDArra
 
 def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bool_]) -> tuple[float, float]:
     """Standard errors above chance, and rms shift in pixels, of what a shift or turn of the whole scene explains."""
+    if min(counts.shape) < _LEAST_SIDE:
+        return 0.0, 0.0
     picture = _gathered(counts * used, _TANGENT) / np.maximum(_gathered(used.astype(np.float64), _TANGENT), 1e-3)
     down, right = np.gradient(picture)
     row, column = np.indices(picture.shape)

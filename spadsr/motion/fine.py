@@ -20,8 +20,8 @@ from spadsr.motion.blocks import dark_of, gain_of
 from spadsr.motion.law import law_of, typical_frames
 from spadsr.motion.merging import Merged
 
-_FALL = 2.2  # of the spectrum of a network's errors, for each cycle a native pixel: of its logarithm
-_SHARE = 3.0  # of their variance over that which it states, which knows nothing of detail finer than pixels
+_FALL = 1.9  # of the spectrum of a network's errors, for each cycle a native pixel: of its logarithm
+_SHARE = 4.0  # of their variance over that which it states, which knows nothing of detail finer than pixels
 _SPREAD = 2.0  # fine pixels over which its standard deviations are smoothed
 _SEEN = np.array([0.125, 0.25, 0.25, 0.25, 0.125])  # of fine pixels by a native one centred anywhere within the middle
 _EDGE = len(_SEEN) // 2

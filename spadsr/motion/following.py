@@ -13,14 +13,16 @@ from noise_model.sensor import PLACES
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
 from spadsr.motion.merging import Merged, merge
-from spadsr.motion.motion import Motion, Way
+from spadsr.motion.motion import Motion, Verdict, Way
 from spadsr.motion.path import estimate_path
+from spadsr.motion.seen import Painter, smoothed
 from spadsr.motion.standing import standing_out
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
 
 _REACH = 20  # native pixels over the sum: the fastest parts that are looked for
 _LEAST_PARTS = 8  # of a sum: fewer tell nothing of a path
+_LEAST_SIDE = 8  # native pixels, of an array of which more than edges is left where it moves
 _LOOKED_FOR = 1.03  # chi-squared along a path, from which on parts are looked for that move by themselves
 _FEW = 0.05  # of the pixels: where fewer do, the whole scene is followed alone
 
@@ -47,17 +49,22 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
         progress: called with hundredths done and their number.
 
     Raises:
-        InputError: there are too few blocks to tell a motion.
+        InputError: there are too few blocks or pixels to tell a motion.
     """
     change = change_within(blocks)
-    if way == "none" or (way == "auto" and not change.moves):
+    small = min(blocks.sensor.shape) < _LEAST_SIDE
+    if way == "none" or (way == "auto" and (small or not change.moves)):
         return Followed(Motion(change, "none", blocks.times), None)
+    if small:
+        rows, columns = blocks.sensor.shape
+        raise InputError(
+            f"{rows} x {columns} pixels: expected {_LEAST_SIDE} or more a side to follow a motion", "motion"
+        )
     if len(blocks) < _LEAST_PARTS:
         raise InputError(f"sums of {len(blocks)} images: expected {_LEAST_PARTS} or more to follow a motion", "sum")
     first, second = (60, 40) if way == "auto" else (30, 70) if way == "local" else (100, 0)
     blocks = blocks.without(standing_out(blocks))
-    path = estimate_path(blocks, turning=way != "shift", progress=_part_of(progress, 0, first))
-    verdict = judge(blocks, path)
+    verdict = path_verdict(blocks, turning=way != "shift", progress=_part_of(progress, 0, first))
     blocks = blocks.without(verdict.hot)
     poses = np.ascontiguousarray(verdict.path.poses)
     if way == "local" or (way == "auto" and verdict.chi_squared > _LOOKED_FOR):
@@ -67,8 +74,23 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
             return Followed(motion, gather(blocks, lines, poses))
     if not verdict.moves:
         return Followed(Motion(change, "none", blocks.times, verdict), None)
-    motion = Motion(change, "shift" if way == "shift" else "rigid", blocks.times, verdict)
+    motion = Motion(change, "rigid" if poses[:, 2].any() else "shift", blocks.times, verdict)
     return Followed(motion, merge(blocks.only(verdict.used), poses[verdict.used], PLACES))
+
+
+def path_verdict(
+    blocks: Blocks, *, turning: bool = True, painter: Painter = smoothed, progress: Report = silent
+) -> Verdict:
+    """The verdict on the path that explains the counts best; arguments as of `estimate_path`.
+
+    Detail finer than pixels may look like a turn. Where a path with turns leaves something, one without them is looked
+    for as well.
+    """
+    verdict = judge(blocks, estimate_path(blocks, turning=turning, painter=painter, progress=progress))
+    if not turning or verdict.chi_squared < _LOOKED_FOR:
+        return verdict
+    shifts = judge(blocks, estimate_path(blocks, turning=False, painter=painter, progress=progress))
+    return shifts if shifts.gain > verdict.gain else verdict
 
 
 def _reach(blocks: Blocks) -> tuple[int, int]:

@@ -253,7 +253,8 @@ def _of_known(slopes: Floats, information: Floats, known: NDArray[np.bool_]) -> 
 
 def block_law(blocks: Blocks, seen: Seen) -> Law:
     """The law of the counts of these blocks under a picture."""
-    return law_of(blocks.model(int(np.median(blocks.frames))), 2 * float(np.nanmax(seen.light)))
+    brightest = float(np.nanmax(seen.light, initial=0))  # of a picture of which nothing is known, say
+    return law_of(blocks.model(int(np.median(blocks.frames))), 2 * brightest)
 
 
 def _from(poses: Floats, centre: Floats) -> Floats:

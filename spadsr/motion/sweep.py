@@ -160,10 +160,10 @@ def _smoothed_light(blocks: Blocks) -> Floats:
 
 def _windows(blocks: int) -> list[tuple[int, int]]:
     """Windows of time, shortest first: about the centre, and before or after it alone."""
-    centre, found, half = blocks // 2, set(), 1
-    while half <= centre:
-        found |= {(centre - half, centre + half), (centre - half, centre + 1), (centre - 1, centre + half)}
-        half *= 2
+    centre, found = blocks // 2, set()
+    for half in sorted({step << power for step in (1, 3) for power in range(centre.bit_length())}):
+        if half <= centre:
+            found |= {(centre - half, centre + half), (centre - half, centre + 1), (centre - 1, centre + half)}
     return sorted(found, key=lambda window: (window[1] - window[0], abs(window[0] + window[1] - blocks)))
 
 

@@ -27,7 +27,8 @@ def in_order(
 
     Args:
         work: called in a thread with a job and a report, which it calls with hundredths done and their number.
-        progress: called in the thread that waits with hundredths done of the jobs not handed on yet, and those of one.
+        progress: called in the thread that waits with hundredths done of jobs not handed on yet, once there are any,
+            and those of one.
     """
     halted, remaining = Event(), iter(jobs)
     begun: deque[tuple[Future[_Result], list[int]]] = deque()
@@ -54,7 +55,8 @@ def in_order(
             begin()
             while begun:
                 while not wait([begun[0][0]], _PERIOD).done:
-                    progress(sum(done[0] for _, done in begun), 100)
+                    if hundredths := sum(done[0] for _, done in begun):
+                        progress(hundredths, 100)
                 result = begun.popleft()[0].result()
                 begin()
                 yield result

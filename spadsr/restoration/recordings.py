@@ -327,7 +327,7 @@ class _Job:
     def _watched(self, blocks: Iterable[Restored], taken_over: int = 0) -> Iterator[Restored]:
         """Passes blocks on; one that is followed by another is known to be written."""
         units, images = self.restoration.units, self.restoration.images
-        if not taken_over:
+        if not taken_over and units == 1:  # what follows motion loads for long, and tells when it begins
             self.progress(0, images * units)
         for block in blocks:
             self.findings.add(block)

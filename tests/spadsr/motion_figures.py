@@ -35,13 +35,12 @@ from noise_model.sensor import USER, Sensor
 from spadsr.evaluation.metrics import psnr
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.fine import sharpened
+from spadsr.motion.following import path_verdict
 from spadsr.motion.kernels import Seen
 from spadsr.motion.merging import Merged, merge
 from spadsr.motion.motion import Verdict
-from spadsr.motion.path import estimate_path
 from spadsr.motion.seen import seen_of
 from spadsr.motion.sweep import find_lines, gather
-from spadsr.motion.verdict import judge
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
@@ -268,16 +267,13 @@ def measured(sequence: Sequence, white: float, restorer: Restorer) -> Figures:
     return Figures(summed(still), full, best, quality(light), quality(finer), covered, error, *said)
 
 
-def followed(
-    blocks: Blocks, reach: tuple[int, int], restorer: Restorer, turning: bool = True
-) -> tuple[Merged, Merged | None, Verdict]:
+def followed(blocks: Blocks, reach: tuple[int, int], restorer: Restorer) -> tuple[Merged, Merged | None, Verdict]:
     """Blocks merged along the path that their counts tell, on pixels and on cells; local motion up to `reach`."""
 
     def painted(some: Blocks, poses: Floats) -> Seen:
         return seen_of(restored(merge(some, poses), restorer)[0], FINE)
 
-    path = estimate_path(blocks, turning=turning, painter=painted)
-    verdict = judge(blocks, path)
+    verdict = path_verdict(blocks, painter=painted)
     poses, used = verdict.path.poses, verdict.used
     blocks = blocks.without(verdict.hot)
     if reach != (0, 0):
@@ -333,7 +329,7 @@ def bars(white: float, restorer: Restorer) -> Iterator[str]:
     sensor, path, peak = binary_array(2), shake(4, 4), -np.log1p(-white)
     blocks = counted(seen_along(scene, path), white, sensor, 3)
     still = counted(seen_along(scene, 0 * path), white, sensor, 4)
-    merged, fine, _ = followed(blocks, (0, 0), restorer, turning=False)
+    merged, fine, _ = followed(blocks, (0, 0), restorer)
     assert fine is not None
     light, sd = restored(merged, restorer)
     pictures = restored(merge(still, 0 * path), restorer)[0], light, sharpened(light, sd, fine)

@@ -261,11 +261,11 @@ def test_defaults_need_no_extra(command: list[str], option: str) -> None:
 
 
 def test_long_work_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Once, from what was done since the first report; short work never."""
-    clock = iter([0.0, 0.0, 1.0, 4.0, 5.0, 0.0, 0.0, 4.0])
+    """Once, from what was done since the first report, and not before something was; short work never."""
+    clock = iter([0.0, 0.0, 1.0, 3.0, 4.0, 5.0, 0.0, 0.0, 4.0])
     monkeypatch.setattr("spadsr.cli.console.monotonic", lambda: next(clock))
     with progress("work") as report:
-        for done in (100, 101, 104, 105):
+        for done in (100, 100, 100, 104, 105):
             report(done, 4000)
     assert capsys.readouterr().err == "work: 104 of 4,000 done, about 65 min to go\n"
     with progress("work") as report:

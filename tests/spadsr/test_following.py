@@ -306,6 +306,30 @@ def test_a_merged_recording_is_not_merged_again_nor_given_maps(shaken: Path, spa
         face.restore(face.open(merged), sensor=binary_array(1))
 
 
+@pytest.mark.parametrize("shape", [(1, 64), (1, 1), (2, 3), (7, 9)])
+def test_arrays_too_small_to_follow_a_motion_are_summed(restorer: Restorer, shape: tuple[int, int]) -> None:
+    counts = np.random.default_rng(0).binomial(FRAMES, 0.2, (16, *shape)).astype(np.uint8)
+    capture = capture_in_memory(Path("run.h5"), counts, Settings(SECONDS, FRAMES), None)
+    plain, followed = (
+        face.restore(capture, sum=16, motion=motion, weights=restorer, scale=1) for motion in ("none", "auto")
+    )
+    np.testing.assert_array_equal(plain.counts, counts.sum(axis=0))
+    np.testing.assert_allclose(followed.rate, plain.rate, rtol=1e-4, atol=1e-4 * plain.rate.max())
+    with pytest.raises(InputError, match="expected 8 or more a side to follow a motion"):
+        face.restore(capture, sum=16, motion="rigid", weights=restorer)
+
+
+@pytest.mark.parametrize("motion", ["shift", "rigid", "local"])
+@pytest.mark.parametrize("number", [0, FRAMES])
+def test_where_counts_say_nothing_no_motion_is_found(restorer: Restorer, motion: str, number: int) -> None:
+    """Nothing was counted, or all pixels are saturated."""
+    counts = np.full((16, 12, 10), number, np.uint8)
+    capture = capture_in_memory(Path("run.h5"), counts, Settings(SECONDS, FRAMES), None)
+    restored = face.restore(capture, sum=16, motion=motion, weights=restorer, scale=1)
+    assert not restored.motion[0].path.poses.any()
+    np.testing.assert_array_equal(restored.counts, counts.sum(axis=0))
+
+
 @given(st.integers(1, 40), st.integers(1, 12), st.integers(1, 50), st.integers(1, 7))
 def test_parts_add_up_to_their_sum(group: int, every: int, most: int, slab: int) -> None:
     counts = np.arange(60 * 4, dtype=np.uint8).reshape(60, 2, 2)
