@@ -23,6 +23,7 @@ LARGEST_CLASSIC_TIFF = (1 << 32) - (1 << 28)
 
 #: The note of a capture that says how large its native pixels are, m: in the object, or on the array without optics.
 PIXEL_SIZE = "pixel_size"
+LARGEST_PIXEL = 1.0  # m
 
 #: ImageJ knows whole numbers of 8 and 16 bits only.
 LARGEST_IMAGEJ_COUNT = (1 << 16) - 1
@@ -113,7 +114,9 @@ def physical_size(notes: Mapping[str, Any], finer: int) -> dict[str, Any]:
     Args:
         finer: how many times finer than native pixels it is along each side.
     """
-    native, unit = (1e6 * float(notes[PIXEL_SIZE]), "\u00b5m") if PIXEL_SIZE in notes else (1.0, "pixel")
+    size = notes.get(PIXEL_SIZE)
+    known = isinstance(size, int | float) and 0 < size <= LARGEST_PIXEL
+    native, unit = (1e6 * float(size), "\u00b5m") if known else (1.0, "pixel")
     return {f"PhysicalSize{axis}{end}": value for axis in "XY" for end, value in (("", native / finer), ("Unit", unit))}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.other_formats import PIXEL_SIZE, WRITERS, Write, write_capture, write_ome
+from hardware.captures.other_formats import LARGEST_PIXEL, PIXEL_SIZE, WRITERS, Write, write_capture, write_ome
 from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
@@ -56,8 +56,8 @@ def convert_capture(
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the recording itself; choose another name")
-    if pixel_size is not None and not 1e-12 <= pixel_size <= 1:
-        raise InputError(f"pixel_size {pixel_size:g}: expected 1e-12 to 1 m", "pixel_size")
+    if pixel_size is not None and not 1e-12 <= pixel_size <= LARGEST_PIXEL:
+        raise InputError(f"pixel_size {pixel_size:g}: expected 1e-12 to {LARGEST_PIXEL:g} m", "pixel_size")
     notes = {} if pixel_size is None else {PIXEL_SIZE: pixel_size}
     if is_result_file(source):
         return _convert_result(source, target, options, report, each, notes)
