@@ -114,9 +114,9 @@ def physical_size(notes: Mapping[str, Any], finer: int) -> dict[str, Any]:
     Args:
         finer: how many times finer than native pixels it is along each side.
     """
-    size = notes.get(PIXEL_SIZE)
-    known = isinstance(size, int | float) and 0 < size <= LARGEST_PIXEL
-    native, unit = (1e6 * float(size), "\u00b5m") if known else (1.0, "pixel")
+    native, unit, size = 1.0, "pixel", notes.get(PIXEL_SIZE)
+    if isinstance(size, int | float) and 0 < size <= LARGEST_PIXEL:
+        native, unit = 1e6 * float(size), "\u00b5m"
     return {f"PhysicalSize{axis}{end}": value for axis in "XY" for end, value in (("", native / finer), ("Unit", unit))}
 
 

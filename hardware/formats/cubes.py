@@ -135,7 +135,7 @@ def _hot(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     with blaming(path, "mask"):
         source = npy.open_source(path, Choice(layout=arrays.COUNTS))
         try:
-            hot = source.read(0, 1)[0] != 0
+            hot = np.asarray(source.read(0, 1)[0] != 0)
         finally:
             source.close()
     if hot.shape != shape or hot.mean() > 0.5:
