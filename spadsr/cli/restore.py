@@ -285,6 +285,9 @@ def convert(
         ),
     ],
     each: Each = False,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="of a native pixel, m, in the object; for `.ome.tif` and `.h5`, which keep it")
+    ] = None,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -310,7 +313,7 @@ def convert(
         count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
     )
     with progress(source.name) as report:
-        done = convert_capture(source, target, options, report, each=each)
+        done = convert_capture(source, target, options, report, each=each, pixel_size=pixel_size)
     for note in done.notes:
         warn(note)
     if done.left_out:

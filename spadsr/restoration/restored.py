@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hardware.captures.other_formats import physical_size
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
@@ -333,7 +334,7 @@ def _write_ome(first: Restored, blocks: Iterator[Restored], images: int, path: P
         path,
         pages(),
         (images, *first.rate.shape[1:]),
-        scale=first.scale,
+        size=physical_size(first.notes, first.scale),
         exposure=first.settings.count_time * first.settings.cycles,
         frame_time=first.settings.frame_time,
         description=_facts(first),
