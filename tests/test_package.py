@@ -28,8 +28,8 @@ FLOORS = {
     "spadsr": [
         {"__main__"},
         {"cli"},
-        {"bench", "files", "demo"},
-        {"training", "evaluation", "export", "acquisition", "live", "experiments", "api"},
+        {"bench", "files", "demo", "experiments"},
+        {"training", "evaluation", "export", "acquisition", "live", "api"},
         {"restoration", "calibration"},
         {"motion"},
         {"networks", "pictures", "provenance", "namesakes"},
