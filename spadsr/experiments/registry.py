@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 from noise_model.errors import InputError
 from spadsr.experiments.experiment import Experiment
+from spadsr.experiments.fpm import FPM
 from spadsr.experiments.rotation import ROTATION
 
-EXPERIMENTS: Mapping[str, Experiment] = {each.name: each for each in (ROTATION,)}
+EXPERIMENTS: Mapping[str, Experiment] = {each.name: each for each in (FPM, ROTATION)}
 
 
 def experiment_named(name: str) -> Experiment:
