@@ -14,6 +14,8 @@ from spadsr.restoration.restorer import Restorer
 #: The name of the network among methods; those of its other uses begin with it.
 OURS = "spadsr"
 
+_MOST_FOR_BM3D = 10_000  # pixels
+
 
 @dataclass(frozen=True)
 class Data:
@@ -127,10 +129,14 @@ class Task:
     seed: int = 0
     progress: Report = silent
 
-    def methods(self) -> dict[str, Method]:
-        """Bicubic, total variation, BM3D where it is installed, and the network, by name."""
-        names = ["bicubic", "tv", *(["bm3d"] if find_spec("bm3d") else []), OURS]
-        return methods_named(names, {OURS: self.restorer})
+    def methods(self, pixels: int = 0) -> dict[str, Method]:
+        """Bicubic, total variation, BM3D where it is installed, and the network, by name.
+
+        Args:
+            pixels: of the array; BM3D, which takes about a second for 4,000, is left out where they are too many.
+        """
+        slow = ["bm3d"] if pixels <= _MOST_FOR_BM3D and find_spec("bm3d") else []
+        return methods_named(["bicubic", "tv", *slow, OURS], {OURS: self.restorer})
 
 
 @dataclass(frozen=True)

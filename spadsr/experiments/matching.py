@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from noise_model.arrays import Floats
 
@@ -24,7 +25,7 @@ class Matches:
     false: int
     missed: int
     distances: Floats
-    pairs: "np.ndarray[tuple[int, ...], np.dtype[np.int64]]"
+    pairs: NDArray[np.int64]
 
     @property
     def f1(self) -> float:
@@ -60,6 +61,6 @@ def matched(detections: Floats, truth: Floats, reach: float) -> Matches:
 
 def together(parts: Sequence[Matches]) -> Matches:
     """The matches of several pictures as of one."""
-    sums = (sum(getattr(each, name) for each in parts) for name in ("found", "false", "missed"))
+    found, false, missed = (sum(getattr(each, name) for each in parts) for name in ("found", "false", "missed"))
     distances = np.concatenate([np.empty(0), *(each.distances for each in parts)])
-    return Matches(*sums, distances, np.empty((0, 2), np.int64))
+    return Matches(found, false, missed, distances, np.empty((0, 2), np.int64))

@@ -28,7 +28,7 @@ def instants(frames: int, count_time: float, most: int = _INSTANTS) -> Floats:
 def seen(scene: Scene, frames: int, count_time: float, at: float = 0.0, most: int = _INSTANTS) -> Picture:
     """The mean of a scene over so many hardware frames that are centred at a time, s."""
     times = at + instants(frames, count_time, most)
-    return np.mean([scene(time) for time in times.tolist()], axis=0, dtype=np.float64).astype(np.float32)
+    return np.asarray(np.mean([scene(time) for time in times.tolist()], axis=0, dtype=np.float64), np.float32)
 
 
 def counted(

@@ -26,7 +26,7 @@ ALONG = f"{OURS}, rigid motion"
 PSNR = Measure("PSNR", "dB", tie=0.2, digits=1)
 ANGLE = Measure("angle rms", "degrees", tie=0.1, more=False)
 
-_REPEATS = 8
+_REPEATS = 6
 _PARTS, _FOLLOWED_FROM = 64, 64  # of a sum, to follow motion in; frames from which it is followed
 
 _Y, _X = (np.mgrid[: SHAPE[0] * SCALE, : SHAPE[1] * SCALE] + 0.5) / SCALE

@@ -64,24 +64,24 @@ def who_won(rows: Sequence[Row], measure: Measure, ours: str = OURS) -> str:
     Args:
         ours: what the names of our methods begin with.
     """
-    said: dict[str, list[tuple[str, float]]] = {"ahead": [], "even": [], "behind": []}
     several = len({row.condition for row in rows}) > 1
+    won: dict[str, list[tuple[str, float, str]]] = {}  # winner -> where, by how much, over whom
     for condition, frames in dict.fromkeys((row.condition, row.frames) for row in rows):
         group = [row for row in rows if (row.condition, row.frames) == (condition, frames)]
-        best = {who: _best([r for r in group if r.method.startswith(ours) == who], measure) for who in (True, False)}
-        mine, other = best[True], best[False]
+        mine, other = (_best([r for r in group if r.method.startswith(ours) == who], measure) for who in (True, False))
         if mine is None or other is None:
             continue
         lead = (mine.values[measure] - other.values[measure]) * (1 if measure.more else -1)
-        verdict = "even" if abs(lead) <= measure.tie else "ahead" if lead > 0 else "behind"
+        winner, loser = (mine, other) if lead > 0 else (other, mine)
+        name = "nobody" if abs(lead) <= measure.tie else winner.method
         place = f"{condition} {frames:,}".strip() if several else f"{frames:,}"
-        said[verdict].append((place, abs(lead)))
+        won.setdefault(name, []).append((place, abs(lead), loser.method))
     parts = []
-    for verdict, words in (("ahead", f"{ours} wins"), ("even", "nobody wins"), ("behind", f"{ours} loses")):
-        if found := said[verdict]:
-            by = _span([lead for _, lead in found], measure)
-            margin = f" (within {measure.tie:g}{_unit(measure)})" if verdict == "even" else f" by {by}"
-            parts.append(f"{words} at N = {', '.join(place for place, _ in found)}{margin}")
+    for name in sorted(won, key=lambda name: (not name.startswith(ours), name == "nobody")):
+        places, leads, losers = zip(*won[name], strict=True)
+        over = f"by {_span(leads, measure)} over {' or '.join(dict.fromkeys(losers))}"
+        how = f"(within {measure.tie:g}{_unit(measure)})" if name == "nobody" else over
+        parts.append(f"{name} wins at N = {', '.join(places)} {how}")
     return f"{measure.name}: {'; '.join(parts) or 'not compared'}"
 
 
@@ -108,7 +108,7 @@ def drawn(outcome: Outcome) -> "Figure":
     width = max(_LEFT + across * (_PANEL + 0.1), 3.4 * len(measures), 6.0)
     above = lines * (tall + 0.1) + 0.3 if lines else 0.0
     figure = figure_type()(figsize=(width, above + _CURVE), layout="constrained", facecolor="white")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[max(above, 1e-3), _CURVE])
+    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=[max(above, 1e-3), _CURVE]))
     if lines:
         _draw_pictures(top, outcome.pictures, across)
     for axes, measure in zip(np.atleast_1d(bottom.subplots(1, max(1, len(measures)))), measures, strict=False):
