@@ -125,12 +125,16 @@ class Session:
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stops the camera, and ends a recording that is under way."""
+    def stop(self, patience: float | None = None) -> None:
+        """Stops the camera, and ends a recording that is under way.
+
+        Args:
+            patience: s that a driver may take; the recording ends then without it. None waits for it.
+        """
         self._ending.set()
         self._camera.stop()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(patience)
         self._close_recording()
 
     def apply(self, settings: Settings) -> Settings:

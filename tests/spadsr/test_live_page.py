@@ -271,7 +271,7 @@ def test_a_recording_outlives_its_pages(browser: Any, tmp_path: Path, numbered: 
             page.until("!document.getElementById('player').hidden")
             page.page.fill("#time", "7")
             page.until("spadsr.newest[0]?.last === 7 && spadsr.newest[1]?.last === 7")
-            assert page.text("by").startswith("Restored by a network: tiny")
+            page.until("document.getElementById('by').textContent.startsWith('Restored by a network: tiny')")
             files: list[str] = []
             page.page.on("download", lambda download: files.append(download.suggested_filename))
             page.page.keyboard.press("s")

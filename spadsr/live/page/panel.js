@@ -36,6 +36,9 @@ void main() {
   colour = texelFetch(colours, ivec2(int(clamp(share, 0.0, 1.0) * 255.0 + 0.5), 0), 0);
 }`;
 
+/** What a context need not have: each costs time. */
+const PLAIN = { alpha: false, antialias: false, depth: false };
+
 /** One picture on a canvas.
  *
  * `view` {x, y, zoom}: the centre of what is seen, as shares of the field, and how many times it is magnified beyond
@@ -45,11 +48,11 @@ export class Panel {
   constructor(canvas, { forceCanvas = false } = {}) {
     this.canvas = canvas;
     this.picture = null;
-    const gl = forceCanvas ? null : canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
+    const gl = forceCanvas ? null : canvas.getContext("webgl2", PLAIN);
     this.painter = gl ? new GlPainter(gl) : new CanvasPainter(canvas);
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
-      this.painter = new GlPainter(canvas.getContext("webgl2"));
+      this.painter = new GlPainter(canvas.getContext("webgl2", PLAIN));
       if (this.picture) this.painter.load(this.picture);
     });
   }
