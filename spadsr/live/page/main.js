@@ -4,7 +4,7 @@ import { COLOURS, colourTable } from "./colours.js";
 import { Connection } from "./connection.js";
 import { Controls, fileName } from "./controls.js";
 import { PLAYBACK, RECORDED, received, withPlanes } from "./message.js";
-import { Panel } from "./panel.js";
+import { Panel, hasGraphicsCard } from "./panel.js";
 import { Trace, drawHistogram } from "./plots.js";
 import { savePicture } from "./snapshot.js";
 import { inWords } from "./words.js";
@@ -17,8 +17,9 @@ const LOWEST = 0.005;
 const HIGHEST = 0.998;
 
 const byId = (id) => document.getElementById(id);
-const forceCanvas = new URLSearchParams(location.search).has("canvas");
-const panels = ["recorded", "restored", "uncertainty"].map((id) => new Panel(byId(id), { forceCanvas }));
+const chosen = new URLSearchParams(location.search).get("draw"); // for tests: "webgl" or "canvas"
+const webgl = chosen === null ? hasGraphicsCard() : chosen === "webgl";
+const panels = ["recorded", "restored", "uncertainty"].map((id) => new Panel(byId(id), { webgl }));
 const places = panels.map(({ canvas }) => {
   const [frame, mark] = ["frame", "mark"].map((name) => Object.assign(document.createElement("div"), { className: name, hidden: true }));
   canvas.after(frame, mark);
