@@ -1,12 +1,14 @@
 """A trained network that restores counts: rates, their standard uncertainty, and whether they explain the counts."""
 
+import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from hardware.settings import Settings
 from noise_model.errors import InputError
@@ -56,6 +58,11 @@ class Restorer:
     def bfloat16(self) -> bool:
         """Whether convolutions and attention run in bfloat16: where the hardware does that faster."""
         return _fast_bfloat16(self.device)
+
+    @cached_property
+    def _ready_network(self) -> Network:
+        """The network with the numbers it computes with: made once, they need not be made for every image."""
+        return _in_bfloat16(self.network) if self.bfloat16 else self.network
 
     def restore(self, counts: Tensor, model: ForwardModel, scale: int, command: str = "") -> Restored:
         """Restores a stack of images, and checks the answer against their counts.
@@ -136,7 +143,7 @@ class Restorer:
         check_scale(scale)
         measurement = measure(counts.to(self.device), model.to(self.device))
         answers = [
-            oriented_answers(self.network, measurement, (scale,), orientation, self.bfloat16)[0]
+            oriented_answers(self._ready_network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
         ]
         rate, log_variance = answers[0] if len(answers) == 1 else _mean(answers)
@@ -291,6 +298,15 @@ def description(sensor: Sensor) -> dict[str, Any]:
         "crosstalk": sensor.crosstalk.tolist(),
         "bad_pixels": int((~sensor.good).sum()),
     }
+
+
+def _in_bfloat16(network: Network) -> Network:
+    """A copy whose convolutions and matrices hold bfloat16, as autocast would make them of float32 each time."""
+    ready = copy.deepcopy(network)
+    for layer in ready.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            layer.to(torch.bfloat16)
+    return ready
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

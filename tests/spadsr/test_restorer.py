@@ -18,11 +18,11 @@ from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Exposure, Sensor
 from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
-from spadsr.networks.measurement import SCALES
+from spadsr.networks.measurement import SCALES, measure
 from spadsr.networks.orientations import ORIENTATIONS, turned, turned_back
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
-from spadsr.restoration.restorer import usable_device
+from spadsr.restoration.restorer import oriented_answers, usable_device
 from spadsr.restoration.weights import SHIPPED, load_restorer, save_weights
 
 Make = Callable[[GatedFusionConfig], GatedFusionTransformer]
@@ -205,6 +205,20 @@ def test_averaged_orientations_make_the_answer_turn_with_the_image(small_weights
     alone = single.answer(counts, ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0]
     mirrored = single.answer(counts.flip(-1), ForwardModel(ideal((16, 8)), EXPOSURE), 4)[0].flip(-1)
     assert (alone - mirrored).abs().max() > 0.05 * alone.mean()
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_numbers_made_ready_for_bfloat16_answer_like_those_that_autocast_makes(name: str) -> None:
+    """To the bit, where the processor has bfloat16; the network itself keeps its float32."""
+    restorer = load_restorer(name)
+    counts = torch.randint(0, 17, (2, 16, 8), generator=torch.Generator().manual_seed(4))
+    model = ForwardModel(ideal((16, 8)), EXPOSURE)
+    with torch.inference_mode():
+        measurement = measure(counts, model)
+        [(rate, _)] = oriented_answers(restorer.network, measurement, (4,), ORIENTATIONS[0], restorer.bfloat16)
+    expected = (rate * measurement.scale)[:, 0].clamp(min=0)
+    np.testing.assert_array_equal(restorer.network_answer(counts, model, 4)[0], expected)
+    assert {parameter.dtype for parameter in restorer.network.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize("number", [0, 9, -1])
