@@ -58,7 +58,7 @@ class Session:
     """
 
     def __init__(self, camera: Camera, settings: Settings, *, reconnect: bool = False) -> None:
-        self._camera, self._reconnect = camera, reconnect
+        self._camera, self._reconnect, self._shape = camera, reconnect, camera.shape
         self.applied = camera.configure(settings)
         self._onlookers: tuple[Onlooker, ...] = ()
         self._recording: Recording | None = None
@@ -242,6 +242,8 @@ class Session:
                 break
         else:
             raise error
+        if self._camera.shape != self._shape:
+            raise CameraError(f"{self._camera.name}: back with another size; start spadsr anew") from error
         if applied != self.applied:
             raise CameraError(f"{self._camera.name}: back with other settings; record to another file") from error
         self._tally = replace(self._tally, gone="")
