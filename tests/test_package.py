@@ -5,12 +5,20 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
+import tomllib
+import venv
 import zipfile
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from itertools import chain
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,8 +36,8 @@ FLOORS = {
     "spadsr": [
         {"__main__"},
         {"cli"},
-        {"bench", "files", "demo"},
-        {"training", "evaluation", "export", "acquisition", "live", "experiments", "api"},
+        {"bench", "files", "demo", "experiments"},
+        {"training", "evaluation", "export", "acquisition", "live", "api"},
         {"restoration", "calibration"},
         {"motion"},
         {"networks", "pictures", "provenance", "namesakes"},
@@ -58,21 +66,30 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(wheel: Path) -> Path:
-    """A folder with nothing but the wheel in it, installed."""
-    target = wheel.with_name("installed")
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--quiet", "--target", target, wheel], check=True, capture_output=True)
-    return target
+    """An environment with nothing but the wheel in it; what it depends on is that of this environment.
+
+    A path in a `.pth` file shows installed libraries, but not the checkout that is installed to be edited beside them.
+    """
+    folder = wheel.with_name("environment")
+    venv.create(folder)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", folder / "bin" / "python"]
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--quiet", wheel], check=True, capture_output=True)
+    libraries = "\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    packages(folder).joinpath("libraries.pth").write_text(libraries)
+    return folder
 
 
-def run(installed: Path, *arguments: str | Path) -> str:
-    """What python says, outside the checkout."""
-    folder = installed.with_name("elsewhere")
-    folder.mkdir(exist_ok=True)
-    environment = os.environ | {"PYTHONPATH": str(installed), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+def packages(environment: Path) -> Path:
+    """Where the packages of an environment are."""
+    [path] = environment.glob("lib/python*/site-packages")
+    return path
+
+
+def run(installed: Path, program: str, *arguments: str | Path, folder: Path) -> str:
+    """What a program of the environment says, outside the checkout."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
+    command = [installed / "bin" / program, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -92,6 +109,8 @@ def test_every_file_that_is_needed_is_inside_and_none_is_large(wheel: Path) -> N
     configs = {f"noise_model/configs/{path.relative_to(ROOT / 'configs')}" for path in ROOT.glob("configs/*/*.yaml")}
     assert {f"noise_model/configs/sensors/{name}.yaml" for name in ("spc3", "spad512")} <= configs <= there
     assert {f"spadsr/weights/{name}.safetensors" for name in ("base", "tiny")} <= there
+    assert {str(path.relative_to(ROOT)) for path in ROOT.glob("spadsr/live/page/*")} <= there
+    assert "spadsr/napari.yaml" in there
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in there)
     assert max(entry.file_size for entry in zipfile.ZipFile(wheel).infolist()) <= 16e6
 
@@ -103,7 +122,9 @@ def test_every_module_is_inside(wheel: Path) -> None:
 
 def test_the_wheel_makes_the_command(wheel: Path) -> None:
     [entry_points] = [name for name in names(wheel) if name.endswith("entry_points.txt")]
-    assert "spadsr = spadsr.cli:main" in zipfile.ZipFile(wheel).read(entry_points).decode()
+    said = zipfile.ZipFile(wheel).read(entry_points).decode()
+    assert "spadsr = spadsr.cli:main" in said
+    assert "[napari.manifest]\nspadsr = spadsr:napari.yaml" in said
 
 
 _LOAD = """
@@ -125,17 +146,37 @@ print(load_restorer().name, load_restorer("tiny").name)
 """
 
 
-def test_presets_recipes_and_weights_load_outside_the_checkout(installed: Path) -> None:
-    *places, sensors, shape, recipes, weights = run(installed, "-c", _LOAD).splitlines()
-    assert places == [str(installed)] * 6
+def test_presets_recipes_and_weights_load_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    *places, sensors, shape, recipes, weights = run(installed, "python", "-c", _LOAD, folder=tmp_path).splitlines()
+    assert places == [str(packages(installed))] * 6
     assert (sensors, shape, weights) == ("(64, 32) (512, 512)", "(64, 32)", "base tiny")
     assert set(recipes.split()) == {"True"}
 
 
-def test_the_command_works_outside_the_checkout(installed: Path) -> None:
-    said = run(installed, "-m", "spadsr", "info", installed / "spadsr" / "weights" / "base.safetensors")
-    assert "spadsr weights" in said
-    assert not list(installed.with_name("elsewhere").iterdir())
+def test_the_command_works_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    weights = packages(installed) / "spadsr" / "weights" / "base.safetensors"
+    assert "spadsr weights" in run(installed, "spadsr", "info", weights, folder=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_demo_runs_outside_the_checkout(installed: Path, tmp_path: Path) -> None:
+    run(installed, "spadsr", "demo", folder=tmp_path)
+    assert (tmp_path / "spadsr-demo" / "demo.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_lock_file_holds_what_is_needed_from_the_public_index() -> None:
+    """`uv lock` makes it anew."""
+    lock = tomllib.loads((ROOT / "uv.lock").read_text())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    [own] = [each for each in lock["package"] if each["name"] == "spadsr"]
+    asked = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
+    wanted = {(canonicalize_name(each.name), each.specifier) for each in map(Requirement, asked)}
+    locked = {(each["name"], SpecifierSet(each.get("specifier", ""))) for each in own["metadata"]["requires-dist"]}
+    assert locked == wanted
+    addresses = {
+        urlsplit(address).netloc for address in re.findall(r'"(https?:[^"]*)"', (ROOT / "uv.lock").read_text())
+    }
+    assert addresses == {"pypi.org", "files.pythonhosted.org"}
 
 
 def modules_of(package: str) -> dict[str, Path]:

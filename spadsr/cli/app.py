@@ -13,6 +13,7 @@ from spadsr.cli.calibrate import calibrate
 from spadsr.cli.cameras import acquire, cameras, emulate
 from spadsr.cli.console import plain_errors, say, take_any_character
 from spadsr.cli.evaluate import evaluate
+from spadsr.cli.experiments import experiment
 from spadsr.cli.export import export
 from spadsr.cli.live import live
 from spadsr.cli.options import ManyFlats
@@ -57,6 +58,7 @@ app.command(cls=ManyFlats, rich_help_panel=_SENSORS)(calibrate)
 app.command(rich_help_panel=_NETWORKS)(simulate)
 app.command(rich_help_panel=_NETWORKS)(train)
 app.command(rich_help_panel=_NETWORKS)(evaluate)
+app.command(rich_help_panel=_NETWORKS)(experiment)
 app.command(rich_help_panel=_NETWORKS)(export)
 app.add_typer(bench, name="bench", rich_help_panel=_NETWORKS)
 

@@ -1,0 +1,141 @@
+"""A fan that turns: the picture and the angle at an instant, against the length of the exposure."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from noise_model.arrays import Floats, Picture
+from noise_model.forward_model import ForwardModel
+from noise_model.sensor import Exposure, Sensor
+from spadsr.evaluation.metrics import psnr
+from spadsr.experiments.experiment import OURS, Experiment, Measure, Outcome, Panel, Row, Task
+from spadsr.experiments.moving import answers, counted, restored_along
+from spadsr.experiments.spot import spots
+from spadsr.experiments.table import who_won
+
+FRAME = 10.2e-6  # s, of one hardware frame
+SHAPE, SCALE = (64, 32), 4
+TURNS = 3000 / 60  # 1/s
+BLADES, HUB, TIP, HALF = 3, 3.0, 14.0, 0.28  # native pixels; half of a blade, radians
+WHITE = 0.2  # detections a frame, of a blade
+ALONG = f"{OURS}, rigid motion"
+
+PSNR = Measure("PSNR", "dB", tie=0.2, digits=1)
+ANGLE = Measure("angle rms", "degrees", tie=0.1, more=False)
+
+_REPEATS = 6
+_PARTS, _FOLLOWED_FROM = 64, 64  # of a sum, to follow motion in; frames from which it is followed
+
+_Y, _X = (np.mgrid[: SHAPE[0] * SCALE, : SHAPE[1] * SCALE] + 0.5) / SCALE
+_RADIUS, _TURN = np.hypot(_Y - SHAPE[0] / 2, _X - SHAPE[1] / 2), np.arctan2(_Y - SHAPE[0] / 2, _X - SHAPE[1] / 2)
+
+
+def fan(start: float, time: float) -> Picture:
+    """Bright blades on a dark ground, their edges soft over half a native pixel.
+
+    Args:
+        start: angle at time 0, radians.
+        time: s.
+    """
+    pitch = 2 * np.pi / BLADES
+    apart = np.abs((_TURN - start - 2 * np.pi * TURNS * time + pitch / 2) % pitch - pitch / 2)
+    edge = np.clip(0.5 + (HALF - apart) * _RADIUS / 0.5, 0, 1)
+    ring = np.clip((_RADIUS - HUB) / 0.5 + 0.5, 0, 1) * np.clip((TIP - _RADIUS) / 0.5 + 0.5, 0, 1)
+    hub = np.clip((HUB - 1 - _RADIUS) / 0.5 + 0.5, 0, 1)
+    return np.asarray(0.05 + 0.95 * np.maximum(edge * ring, 0.6 * hub), np.float32)
+
+
+def angle_of(picture: Picture) -> float:
+    """The angle of a fan modulo one blade, radians: the phase of as many waves around its hub as it has blades."""
+    ring = (_RADIUS > HUB + 1) & (_RADIUS < TIP - 1)
+    waves = np.exp(1j * BLADES * _TURN[ring])
+    return float(np.angle(np.sum(np.maximum(picture, 0)[ring] / _RADIUS[ring] * waves)) / BLADES)
+
+
+def frames_needed(rows: Sequence[Row], method: str, level: float) -> float | None:
+    """The frames at which a method first reaches a PSNR, interpolated over the logarithm of N; None: it never does."""
+    curve = sorted((row.frames, row.values[PSNR]) for row in rows if row.method == method)
+    if curve and curve[0][1] >= level:
+        return float(curve[0][0])
+    for (few, low), (many, high) in pairwise(curve):
+        if low < level <= high:
+            return float(few * (many / few) ** ((level - low) / (high - low)))
+    return None
+
+
+def run(task: Task) -> Outcome:
+    """Measures the fan and a spot; both are drawn."""
+    draws, rows, pictures = torch.Generator().manual_seed(task.seed), list[Row](), dict[str, dict[str, Panel]]()
+    starts = np.random.default_rng(task.seed)
+    for done, frames in enumerate(task.frames):
+        found, panels = _turning(task, frames, starts.uniform(0, 2 * np.pi, _REPEATS), draws)
+        rows += found
+        pictures[f"N = {frames:,}"] = panels
+        task.progress(2 * done + 1, 2 * len(task.frames))
+        rows += spots(task, frames, starts, draws)
+        task.progress(2 * done + 2, 2 * len(task.frames))
+    turning = [row for row in rows if row.condition == "fan"]
+    few = dict(list(pictures.items())[1:]) if len(pictures) > 2 else pictures
+    sentence = "; ".join([f"fan: {who_won(turning, PSNR)}", *speeds(turning), *gain(turning)])
+    return Outcome(rows, few, sentence, {"frame_s": FRAME, "turns_per_s": TURNS, "repeats": _REPEATS})
+
+
+def _turning(task: Task, frames: int, starts: Floats, draws: torch.Generator) -> tuple[list[Row], dict[str, Panel]]:
+    """Figures of the fan from several angles (R,), and pictures of one of them."""
+    model = ForwardModel(Sensor.load("spad512").uniform(SHAPE), Exposure(FRAME, frames))
+    followed = frames >= _FOLLOWED_FROM
+    scenes = [partial(fan, start) for start in starts.tolist()]
+    parts = [counted(scene, WHITE, model, SCALE, draws, _PARTS if followed else 1) for scene in scenes]
+    found = answers(task.methods(), [each.sum(axis=0) for each in parts], model, SCALE, WHITE)
+    if followed:
+        unit = np.float32(FRAME / WHITE)
+        found[ALONG] = [restored_along(each, model, task.restorer, "rigid", SCALE) * unit for each in parts]
+    truth, rows = [scene(0.0) for scene in scenes], []
+    for method, pictures in found.items():
+        off = np.array([angle_of(picture) for picture in pictures]) - starts
+        off = (off + np.pi / BLADES) % (2 * np.pi / BLADES) - np.pi / BLADES
+        quality = float(np.mean([psnr(picture, true) for picture, true in zip(pictures, truth, strict=True)]))
+        rows.append(Row(frames, method, {PSNR: quality, ANGLE: float(np.degrees(np.sqrt(np.mean(off**2))))}, "fan"))
+    return rows, {name: Panel(each[0]) for name, each in found.items()} | {"the instant": Panel(truth[0])}
+
+
+def speeds(rows: Sequence[Row]) -> list[str]:
+    """How many more pictures a second the network makes at equal quality, as part of a sentence."""
+    ours = sorted((row.frames, row.values[PSNR]) for row in rows if row.method == OURS)
+    if len(ours) < 2:
+        return []
+    frames, level = ours[1]
+    others = [name for name in dict.fromkeys(row.method for row in rows) if not name.startswith(OURS)]
+    said = []
+    for name in others:
+        needed = frames_needed(rows, name, level)
+        said.append(f"{name} never" if needed is None else f"{name} at N = {needed:.0f} ({needed / frames:.1f} times)")
+    return [f"{level:.1f} dB, {OURS}'s at N = {frames} and {1 / frames / FRAME:,.0f} pictures/s, {', '.join(said)}"]
+
+
+def gain(rows: Sequence[Row]) -> list[str]:
+    """What following the rotation brings over the network's best without, as part of a sentence."""
+    best: Mapping[str, tuple[float, int]] = {
+        name: max((row.values[PSNR], row.frames) for row in rows if row.method == name)
+        for name in {row.method for row in rows} & {OURS, ALONG}
+    }
+    if len(best) < 2:
+        return []
+    (plain, few), (followed, many) = best[OURS], best[ALONG]
+    return [
+        f"with its motion followed {followed:.1f} dB at N = {many:,}, without {plain:.1f} dB at best, at N = {few:,}"
+    ]
+
+
+ROTATION = Experiment(
+    "rotation",
+    "a fan at 3,000 turns a minute and the spot of an oscilloscope: how short exposures can be, against the instant",
+    "both",
+    None,
+    (1, 4, 16, 64, 256, 1024),
+    45,
+    run,
+)
