@@ -70,7 +70,7 @@ def infer(
             "-o",
             "--output",
             help="folder, or a file: `.h5` (everything), `.tif`, `.ome.tif` (rates), `.png` (first image), `.mp4`"
-            " (film); default: `.sr.h5` beside the capture",
+            " or `.gif` (film); default: `.sr.h5` beside the capture",
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
@@ -354,10 +354,14 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png` or `.mp4`"
+            metavar="DST",
+            help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png`, `.mp4` or `.gif`",
         ),
     ],
     each: Each = False,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="of a native pixel, m, in the object; for `.ome.tif` and `.h5`, which keep it")
+    ] = None,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -383,7 +387,7 @@ def convert(
         count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
     )
     with progress(source.name) as report:
-        done = convert_capture(source, target, options, report, each=each)
+        done = convert_capture(source, target, options, report, each=each, pixel_size=pixel_size)
     for note in done.notes:
         warn(note)
     if done.left_out:

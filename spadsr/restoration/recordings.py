@@ -2,7 +2,8 @@
 
 import re
 import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -124,19 +125,17 @@ class Restoration:
             taken_over=taken_over,
         )
 
-    def blocks(self, start: int = 0, size: int | None = None, progress: Report = silent) -> Iterator[Restored]:
-        """The restored images from `start` on, in stacks of `size`, or as many as bound the memory; without warnings.
+    def blocks(self, start: int = 0, stop: int | None = None, progress: Report = silent) -> Generator[Restored]:
+        """The restored images `start` to `stop`, in stacks of as many as bound the memory; without warnings.
 
         Args:
-            progress: where motion is followed, called with the hundredths of the next image done and their number.
+            progress: where motion is followed, called with hundredths of the next images done and those of one.
 
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
-        capture = self.capture
-        size, made = size or self.block_size, self.provenance
-        for first in range(start, self.images, size):
-            taken = self.takes.take(first, min(first + size, self.images), progress)
+        capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
+        for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
             if taken.apart:
                 uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
@@ -327,9 +326,12 @@ class _Job:
                 write_sheet(image, pictures[-1])
 
         taken_over = self._take_over(result, draw)
-        with self.restoration.writer(result, taken_over) as writer:
+        with (
+            closing(self.restoration.blocks(taken_over, progress=self._within)) as blocks,
+            self.restoration.writer(result, taken_over) as writer,
+        ):
             try:
-                for block in self._watched(self.restoration.blocks(taken_over, progress=self._within)):
+                for block in self._watched(blocks):
                     writer.append(*block.written)
                     draw(block)
             except Interrupted as stop:
@@ -360,16 +362,17 @@ class _Job:
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
         """A film or stack, or pictures."""
         restoration, single = self.restoration, is_picture_name(result) and not each
-        blocks = self._watched(restoration.blocks(size=1 if single else None, progress=self._within))
-        if not each:
-            write_images(blocks, restoration.images, result)
-            self.done = self.done or 1  # a picture asks for no more than the first
-            return self._finished(result, [result] if single else [], 0)
-        pictures = list(write_pictures(blocks, restoration.images, result))
+        with closing(restoration.blocks(stop=1 if single else None, progress=self._within)) as restored:
+            blocks = self._watched(restored)
+            if not each:
+                write_images(blocks, restoration.images, result)
+                self.done = self.done or 1  # a picture asks for no more than the first
+                return self._finished(result, [result] if single else [], 0)
+            pictures = list(write_pictures(blocks, restoration.images, result))
         return self._finished(pictures[0], pictures, 0)
 
     def _within(self, done: int, total: int) -> None:
-        """Progress within the next image."""
+        """Progress within the next images."""
         units = self.restoration.units
         self.progress(self.done * units + done * units // total, self.restoration.images * units)
         if done < total:  # else it is about to be restored

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hardware.captures.other_formats import physical_size
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
@@ -229,8 +230,8 @@ def write_images(blocks: Iterator[Restored], images: int, path: Path) -> None:
     `.sr.h5` (or another HDF5 name) holds everything but the counts, as `spadsr infer` writes it and `read_result` reads
     it; `.ome.tif` the rate and its uncertainty, as two channels, for Fiji, napari and other viewers; `.tif` the rate,
     for ImageJ; `.png` a grey picture of the first image, a pixel for every pixel; `.sr.png` a sheet of the first image:
-    as recorded, as restored, its uncertainty and the residual; `.mp4` a film. Pictures are as bright as the first
-    image needs. Only what is written is asked of `blocks`.
+    as recorded, as restored, its uncertainty and the residual; `.mp4` and `.gif` a film. Pictures are as bright as the
+    first image needs. Only what is written is asked of `blocks`.
 
     Args:
         blocks: stacks, one or more images each.
@@ -345,7 +346,7 @@ def _write_ome(first: Restored, blocks: Iterator[Restored], images: int, path: P
         path,
         pages(),
         (images, *first.rate.shape[1:]),
-        scale=first.scale,
+        size=physical_size(first.notes, first.scale),
         exposure=first.settings.count_time * first.settings.cycles,
         frame_time=first.settings.frame_time,
         description=_facts(first),
@@ -357,6 +358,12 @@ def _write_film(first: Restored, blocks: Iterator[Restored], images: int, path: 
     from spadsr.pictures.grey import write_film
 
     write_film(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
+
+
+def _write_gif(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    from spadsr.pictures.grey import write_gif
+
+    write_gif(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
 
 
 def _write_grey(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
@@ -423,6 +430,7 @@ _KINDS: dict[str, Write] = {
     ".sr.png": _write_sheet,
     ".png": _write_grey,
     ".mp4": _write_film,
+    ".gif": _write_gif,
 }
 _MORE: dict[str, Write] = {
     ".hdf5": _write_result,

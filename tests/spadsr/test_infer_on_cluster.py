@@ -35,8 +35,8 @@ def test_recordings_are_whole_though_a_worker_dies(
     recorded: Record, small_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its part is restored by another, which goes on from what it left."""
-    monkeypatch.setattr("spadsr.restoration.several._PIXELS_OF_A_TASK", 1024 * 32 * 32)
-    path = recorded(8192, 32, 32)
+    monkeypatch.setattr("spadsr.restoration.several._PIXELS_OF_A_TASK", 256 * 32 * 32)
+    path = recorded(2048, 32, 32)
     with started_cluster(workers=2) as machines, cluster(machines.address) as executor:
         killed = False
 
@@ -49,14 +49,14 @@ def test_recordings_are_whole_though_a_worker_dies(
         [(_, done)] = restore_shared_out(Order({}, weights=small_weights, scale=1), [path], executor, progress)
     assert killed
     assert isinstance(done, RestoredFiles)
-    assert done.images == 8192
+    assert done.images == 2048
     with read_result(done.result) as result:
         assert result.missing == []
-        assert np.isfinite(result.read(0, 8192).rate).all()
+        assert np.isfinite(result.read(0, 2048).rate).all()
 
 
 def test_without_its_scheduler_infer_stops_and_goes_on(recorded: Record, small_weights: Path, tmp_path: Path) -> None:
-    captures = [recorded(100, 32, 32, f"run{number:02}.h5") for number in range(60)]
+    captures = [recorded(40, 32, 32, f"run{number:02}.h5") for number in range(30)]
     how = ("--weights", small_weights, "--scale", "2")
     with started_cluster(workers=1) as machines:
         process = infer(tmp_path, *captures, *how, "--scheduler", machines.address)
@@ -69,14 +69,14 @@ def test_without_its_scheduler_infer_stops_and_goes_on(recorded: Record, small_w
         assert time.monotonic() - began < 10
     assert process.returncode == 3, said
     assert "the scheduler is gone" in said
-    assert "of 60 recordings are done; go on with --resume" in said.splitlines()[-1]
+    assert "of 30 recordings are done; go on with --resume" in said.splitlines()[-1]
     assert "Traceback" not in said
     there = {path: path.stat().st_mtime_ns for path in tmp_path.glob("*.sr.h5")}
-    assert len(there) < 60
+    assert len(there) < 30
     resumed = infer(tmp_path, *captures, *how, "--resume")
     _, said = resumed.communicate()
     assert resumed.returncode == 0, said
-    assert len(list(tmp_path.glob("*.sr.h5"))) == 60
+    assert len(list(tmp_path.glob("*.sr.h5"))) == 30
     assert {path: path.stat().st_mtime_ns for path in there} == there
 
 

@@ -16,6 +16,7 @@ import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
@@ -265,7 +266,7 @@ def test_a_capture_is_not_overwritten(recorded: Record, restorer: Restorer) -> N
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".hdf5", ".mp4"])
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".hdf5", ".mp4", ".gif"])
 def test_files_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Path, ending: str) -> None:
     """Block by block, and the same rates as in a result; only results have a sheet beside them."""
     path = recorded(300, 16, 16)
@@ -281,6 +282,9 @@ def test_files_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Pa
         np.testing.assert_array_equal(answer(done.result)[0], rate)
     if ending == ".mp4":
         assert cv2.VideoCapture(str(done.result)).get(cv2.CAP_PROP_FRAME_COUNT) == 300
+    elif ending == ".gif":
+        with Image.open(done.result) as film:
+            assert film.n_frames == 300  # type: ignore[attr-defined]
     else:
         size = output_bytes(done.result, (300, 16, 16), 2, EXACT)
         assert 0.5 < size / done.result.stat().st_size < 1.1  # pieces of a result are not all full

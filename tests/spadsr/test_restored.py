@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from command import Said
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
@@ -292,6 +292,16 @@ def test_a_film_shows_every_image(tmp_path: Path) -> None:
     odd = np.ones((701, 513), np.float32)
     write_film(tmp_path / "odd.mp4", iter([odd]), rate_scale(odd))
     assert cv2.VideoCapture(str(tmp_path / "odd.mp4")).get(cv2.CAP_PROP_FRAME_HEIGHT) == 702
+
+
+def test_an_animated_gif_shows_every_image_and_begins_again(tmp_path: Path) -> None:
+    stack = made()
+    stack.save(tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as film:
+        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
+        assert (film.info["duration"], film.info["loop"]) == (40, 0)
+    expected = enlarged(255 * np.asarray(rate_scale(stack.rate[0])(stack.rate)), 25)
+    np.testing.assert_allclose(frames, expected, atol=0.51)
 
 
 def test_a_single_image_as_ome_tiff(tmp_path: Path) -> None:
