@@ -25,6 +25,7 @@ COUNTS, BLUR = "plain counts", "best blur"
 
 _SIGMAS = (0.5, 0.8, 1.2, 1.8, 2.5, 3.5)  # pixels: no one can know which is best, so the opponent may look
 _BINNED, _LARGE = 4, 128  # pixels together, of arrays with so many on each side
+_MOST_LINES = 3  # of pictures
 _MOST_SUMS, _MOST_PIXELS = 10, 100_000  # that are restored of each N
 _STILL, _LEAST_EXCESS = 0.95, 1.25  # share of the pixels at rest that are kept; variance over chance that is borne
 _AVERAGE = "average{:03d}_left.png"
@@ -61,7 +62,7 @@ class Split:
         """
         noise = float(self.noise()[self.judged].mean())
         square = float(np.square(mean - self.others / self.left)[self.judged].mean())
-        return max(square - noise, noise * (2 / max(1, int(self.judged.sum()))) ** 0.5)
+        return max(square - noise, noise * float(np.sqrt(2 / self.judged.sum())))
 
     def white(self) -> float:
         """Counts of an image that one of a hundred pixels exceeds."""
@@ -76,11 +77,12 @@ class Split:
         for name, restore in task.methods(native.size).items():
             rate = restore(native, taken, scale).rate
             mean = self.one.expected_counts(torch.from_numpy(np.maximum(rate, 0))).double().numpy()
-            if name == "bicubic":
-                mean = self.some / self.images if scale == 1 else mean
-                yield from ((f"{BLUR} {sigma}", gaussian_filter(mean, sigma)) for sigma in _SIGMAS)
-                name = COUNTS if scale == 1 else name
-            yield name, mean
+            if name != "bicubic":
+                yield name, mean
+                continue
+            mean = self.some / self.images if scale == 1 else mean
+            yield COUNTS if scale == 1 else name, mean
+            yield from ((f"{BLUR} {sigma}", gaussian_filter(mean, sigma)) for sigma in _SIGMAS)
 
 
 def run(task: Task) -> Outcome:
@@ -116,7 +118,7 @@ class _Images:
 
     @property
     def number(self) -> int:
-        return self.capture.shape[0]
+        return int(self.capture.shape[0])
 
     def blocks(self, start: int, stop: int) -> Iterator[Counts]:
         """Counts in blocks of bounded size."""
@@ -130,7 +132,7 @@ class _Images:
     def sums(self, start: int, stop: int) -> tuple[Counts, Counts]:
         """The sums (H, W) of counts and of their squares."""
         parts = [(block.sum(axis=0), np.square(block).sum(axis=0)) for block in self.blocks(start, stop)]
-        return sum(part[0] for part in parts), sum(part[1] for part in parts)  # type: ignore[return-value]
+        return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
 def _splits_of(images: _Images, sums: Sequence[int]) -> dict[int, list[Split]]:
@@ -187,7 +189,7 @@ def _average(folder: Path, frames: int) -> Counts:
     if not path.is_file():
         raise DATA.refused(folder, f"there is no {path.name}")
     with open_capture(path, cycles=frames, counter_bits=1) as capture:
-        return capture.read(0, 1)[0].astype(np.int64)
+        return np.asarray(capture.read(0, 1)[0], np.int64)
 
 
 def _measured(task: Task, splits: dict[int, list[Split]]) -> Outcome:
@@ -220,7 +222,7 @@ def _measured(task: Task, splits: dict[int, list[Split]]) -> Outcome:
             panels["the frames left out"] = Panel(_picture(split.others / split.left), 0, float(white))
             pictures[f"N = {frames:,}" + (f", x{scale}" if len(scales) > 1 else "")] = panels
     shares = {"judged_pixels": float(first.judged.mean()), "sums": {str(n): len(some) for n, some in splits.items()}}
-    few = dict(list(pictures.items())[: 2 * len(scales)]) if len(scales) == 1 else dict(list(pictures.items())[-3:])
+    few = dict(list(pictures.items())[-_MOST_LINES:])
     return Outcome(rows, few, _sentence(rows, float(first.judged.mean())), shares)
 
 

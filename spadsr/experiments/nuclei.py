@@ -43,7 +43,7 @@ class Micrograph:
     def dice(self, covered: NDArray[np.bool_]) -> float:
         """Overlap of an area with that of the nuclei: 1 where they are the same, 0 where they are apart."""
         nuclei = self.labels > 0
-        return float(2 * np.sum(covered & nuclei) / max(1, np.sum(covered) + np.sum(nuclei)))
+        return float(2 * np.sum(covered & nuclei) / max(1, int(np.sum(covered)) + int(np.sum(nuclei))))
 
     def found(self, places: NDArray[np.intp]) -> Matches:
         """Which nuclei have one of some places (n, 2) in them: each counts once."""
@@ -152,7 +152,7 @@ def _read(folder: Path) -> Iterator[Micrograph]:
             )
         middle = tuple(_middle(side, most) for side, most in zip(light.shape, _LARGEST, strict=True))
         light, labels = light[middle], labels.reshape(light.shape)[middle]
-        bright = block_mean(light / np.float32(max(np.percentile(light, 99.5), 1)), _HALVED)
+        bright = block_mean(light / np.float32(max(float(np.percentile(light, 99.5)), 1.0)), _HALVED)
         yield Micrograph(bright.clip(0, 1.5), labels[1::_HALVED, 1::_HALVED])
 
 
@@ -220,7 +220,7 @@ DATA = Data(
     "a folder of micrographs and annotations: images/1.jpg with annotations/1, or 1.jpg with 1_labels.png, and so on",
     "github.com/canfkoyuncu/fluorescence_dataset, folder dataset, commit 81cec1a",
     "37 pictures, about 100 MB",
-    "images/1.jpg is 48a90ffa087258478ab1a0c5b387cdedd77f66f77f8e1788abe354b5bcd937b1",
+    "that of one picture measured here is 48a90ffa087258478ab1a0c5b387cdedd77f66f77f8e1788abe354b5bcd937b1",
     "publicly available; cite Koyuncu et al., Cytometry A 89A (2016) 338",
 )
 

@@ -12,7 +12,15 @@ from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.progress import Report
-from spadsr.restoration.restored import Restored, is_picture_name, output_bytes, write_images, write_pictures
+from spadsr.restoration.restored import (
+    Restored,
+    is_picture_name,
+    is_result_name,
+    output_bytes,
+    write_images,
+    write_pictures,
+    write_result,
+)
 from spadsr.restoration.result_file import is_result_file, read_result
 
 
@@ -86,7 +94,7 @@ def _convert_result(
     with read_result(source) as result:
         first, last = part.images_of(source, len(result))
         images, (rows, columns) = last + 1 - first, (side // result.scale for side in result.shape[1:])
-        require_room(target, output_bytes(target, (images, rows, columns), result.scale))
+        require_room(target, output_bytes(target, (images, rows, columns), result.scale, result.storage))
 
         def blocks() -> Iterator[Restored]:
             for start in range(first, last + 1):
@@ -97,7 +105,10 @@ def _convert_result(
         if each:
             names = list(write_pictures(blocks(), images, target))
             return Converted(names[0], (images, *result.shape[1:]), result.warnings, {})
-        write_images(blocks(), images, target)
+        if is_result_name(target):
+            write_result(blocks(), target, result.storage)
+        else:
+            write_images(blocks(), images, target)
         shown = 1 if is_picture_name(target) else images
         return Converted(target, (shown, *result.shape[1:]), result.warnings, {})
 

@@ -14,6 +14,7 @@ from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, PLACES, Sensor
+from noise_model.tensors import repeated
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
@@ -127,9 +128,9 @@ class Restorer:
             uncertainty = uncertainty * wider[:, None, None].to(uncertainty)
         as_counted = torch.from_numpy(hot == AS_COUNTED)
         if bool(as_counted.any()):
-            place = _enlarged(as_counted, scale).to(rate.device)
+            place = repeated(as_counted, scale).to(rate.device)
             whole, own = in_pixels(counts.cpu(), model)
-            counted, sd = (_enlarged(each, scale).to(rate.device) for each in own.detection_rate(whole))
+            counted, sd = (repeated(each, scale).to(rate.device) for each in own.detection_rate(whole))
             rate, uncertainty = torch.where(place, counted.clamp(min=0), rate), torch.where(place, sd, uncertainty)
         return rate, uncertainty, coverage_factor
 
@@ -246,7 +247,7 @@ def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: Forwa
     frames, time = model.exposure.map, model.exposure.count_time
     assert frames is not None
     pde, dark = (
-        _enlarged(each, PLACES).expand(counts.shape).cpu() for each in (model.sensor.pde, model.sensor.dark_count_rate)
+        repeated(each, PLACES).expand(counts.shape).cpu() for each in (model.sensor.pde, model.sensor.dark_count_rate)
     )
     images = zip(counts.cpu(), frames.expand(counts.shape).cpu(), pde, dark, rate.cpu(), uncertainty.cpu(), strict=True)
     found = []
@@ -255,10 +256,6 @@ def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: Forwa
         cells = Merged(k.numpy().astype(np.uint32), n.numpy().astype(np.uint32), sensor, time, PLACES)
         found.append(torch.from_numpy(sharpened(light.numpy() * time, sd.numpy() * time, cells) / time))
     return torch.stack(found).to(rate)
-
-
-def _enlarged(values: Tensor, scale: int) -> Tensor:
-    return values.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
 
 
 def usable_device(name: str | torch.device) -> torch.device:

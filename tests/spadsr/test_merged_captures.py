@@ -81,6 +81,14 @@ def test_merged_captures_on_the_command_line(
     assert spadsr("convert", path, tmp_path / "b.h5").code == 0
     with open_capture(tmp_path / "b.h5") as copy:
         assert (copy.mapped, copy.places) == (True, places)
+        read = copy.read(0, 3)
+    assert spadsr("convert", path, tmp_path / "b.ome.tif").code == 0
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
+        assert file.ome_metadata is not None
+        assert 'Name="hardware frames"' in file.ome_metadata
+        both = file.asarray().swapaxes(0, 1)
+    np.testing.assert_array_equal(both[0], read)
+    np.testing.assert_array_equal(both[1].reshape(3, ROWS, places, COLUMNS, places).sum(axis=(2, 4)), cycles)
     assert counts.shape == (3, ROWS, COLUMNS)
 
 
