@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
@@ -58,7 +59,7 @@ class Session:
     """
 
     def __init__(self, camera: Camera, settings: Settings, *, reconnect: bool = False) -> None:
-        self._camera, self._reconnect = camera, reconnect
+        self._camera, self._reconnect, self._shape = camera, reconnect, camera.shape
         self.applied = camera.configure(settings)
         self._onlookers: tuple[Onlooker, ...] = ()
         self._recording: Recording | None = None
@@ -125,12 +126,16 @@ class Session:
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stops the camera, and ends a recording that is under way."""
+    def stop(self, patience: float | None = None) -> None:
+        """Stops the camera, and ends a recording that is under way.
+
+        Args:
+            patience: s that a driver may take; the recording ends then without it. None waits for it.
+        """
         self._ending.set()
         self._camera.stop()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(patience)
         self._close_recording()
 
     def apply(self, settings: Settings) -> Settings:
@@ -170,8 +175,9 @@ class Session:
 
     def _take_a_run(self) -> bool:
         """Takes the images of one run of the camera. Returns whether the session is at its end."""
+        blocks = self._camera.blocks()
         try:
-            for block in self._camera.blocks():
+            for block in blocks:
                 self._hand_on(self._numbered(block))
                 if self._ending.is_set():
                     self._camera.stop()
@@ -181,6 +187,9 @@ class Session:
                 raise
             self._reach_again(error)
             return self._ending.is_set()
+        finally:
+            if isinstance(blocks, Generator):
+                blocks.close()  # the driver may hold it: only now the camera is at rest, and takes other settings
         return True
 
     def _numbered(self, block: Block) -> Block:
@@ -238,6 +247,8 @@ class Session:
                 break
         else:
             raise error
+        if self._camera.shape != self._shape:
+            raise CameraError(f"{self._camera.name}: back with another size; start spadsr anew") from error
         if applied != self.applied:
             raise CameraError(f"{self._camera.name}: back with other settings; record to another file") from error
         self._tally = replace(self._tally, gone="")
