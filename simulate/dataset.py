@@ -23,6 +23,7 @@ from noise_model.forward_model import ForwardModel
 from noise_model.owned_folder import owned
 from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
+from noise_model.tensors import repeated
 from simulate.pairs import Pair
 from simulate.recipe import SCALES, SimulationRecipe
 from simulate.shards import KIND, OpenShards, SceneMaker, Shard, is_shard
@@ -330,12 +331,9 @@ def shard_path(folder: Path, index: int) -> Path:
 
 def _finer(sensor: Sensor, times: int) -> Sensor:
     """The sensor with `times` as many pixels along each side, each like the one whose place it takes."""
-
-    def repeated(each: Tensor) -> Tensor:
-        return each.repeat_interleave(times, dim=-2).repeat_interleave(times, dim=-1)
-
-    mask = None if sensor.pixel_mask is None else repeated(sensor.pixel_mask)
-    return replace(sensor, pde=repeated(sensor.pde), dark_count_rate=repeated(sensor.dark_count_rate), pixel_mask=mask)
+    mask = None if sensor.pixel_mask is None else repeated(sensor.pixel_mask, times)
+    pde, dark = (repeated(each, times) for each in (sensor.pde, sensor.dark_count_rate))
+    return replace(sensor, pde=pde, dark_count_rate=dark, pixel_mask=mask)
 
 
 def _batch_of_one(sensor: Sensor) -> Sensor:

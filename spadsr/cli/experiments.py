@@ -1,7 +1,8 @@
 """The command that runs the published experiments."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,9 @@ from noise_model.errors import InputError
 from spadsr.cli.console import in_time, progress, say, table
 from spadsr.cli.options import Device, Quiet, Seed, Weights, numbers
 from spadsr.provenance import command_line, versions
+
+if TYPE_CHECKING:
+    from spadsr.experiments.experiment import Outcome, Task
 
 
 def experiment(
@@ -36,7 +40,6 @@ def experiment(
     """
     from spadsr.experiments.experiment import Task
     from spadsr.experiments.registry import experiment_named
-    from spadsr.experiments.table import cells, checksums, write_outcome
     from spadsr.restoration.weights import load_restorer
 
     if name is None:
@@ -50,21 +53,28 @@ def experiment(
     sums = chosen.frames if frames is None else sorted(set(numbers(frames, int)))
     if min(sums) < 1:
         raise InputError(f"{min(sums)} frames: expected 1 or more hardware frames", "frames")
-    restorer = load_restorer(weights, device)
+    task = Task(data, sums, load_restorer(weights, device), seed)
     with progress(name) as report:
-        outcome = chosen.run(Task(data, sums, restorer, seed, report))
+        outcome = chosen.run(replace(task, progress=report))
+    tell(name, outcome, task, output)
+
+
+def tell(name: str, outcome: "Outcome", task: "Task", output: Path) -> None:
+    """Writes what an experiment found, prints its table, and says who won."""
+    from spadsr.experiments.table import cells, checksums, write_outcome
+
     header = {
         "command": command_line(),
-        "seed": seed,
-        "weights": restorer.name,
-        "weights_sha256": restorer.checksum,
+        "seed": task.seed,
+        "weights": task.restorer.name,
+        "weights_sha256": task.restorer.checksum,
         "versions": versions(),
-        "data": str(data) if data else "drawn",
-        "data_sha256": checksums(data) if data else {},
+        "data": str(task.data) if task.data else "drawn",
+        "data_sha256": checksums(task.data) if task.data else {},
     }
     written = write_outcome(name, outcome, output, header)
     headings, rows = cells(outcome.rows)
-    table(f"{name}: {data or 'drawn scene'}", headings, rows)
+    table(f"{name}: {task.data or 'drawn scene'}", headings, rows)
     say(outcome.sentence, *written)
 
 

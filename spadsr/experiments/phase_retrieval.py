@@ -6,6 +6,8 @@ that hardly a photon tells of are held by a spectral prior. Restoring every imag
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -15,6 +17,7 @@ from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.progress import Report, silent
 from noise_model.sensor import Exposure, Sensor
+from noise_model.tensors import repeated
 from spadsr.experiments.ptychography import Geometry, Optics, seen_by_pixels
 
 #: Power of a spectrum over that of its mean, at one period over the field; it falls with the third power of frequency.
@@ -24,7 +27,10 @@ PRIOR_POWER = 0.02
 #: LEDs weigh by this power of their exposure. Inverse variances (1) would trust the brightest alone, whose model errs.
 WEIGHT_POWER = 0.25
 
-_MOMENTUM = 0.9
+#: Enough at 1 to 256 frames; more change the object by less than its noise.
+ITERATIONS = 30
+
+_MOMENTUM = 0.8
 _WARM_UP = 4  # iterations without momentum; then the pupil may follow, too
 _LARGEST_RATIO = 3.0  # standard deviations and amplitudes, by which counts may exceed what the model expects in a step
 _NOTHING = 1e-6  # of a weight
@@ -94,7 +100,7 @@ class Ptychography:
         brightness: Tensor | None = None,
         *,
         recover_pupil: bool = False,
-        iterations: int = 50,
+        iterations: int = ITERATIONS,
         progress: Report = silent,
     ) -> Reconstruction:
         """Reconstructs the object from the counts under every LED.
@@ -112,25 +118,72 @@ class Ptychography:
         """
         geometry = self.geometry(counts.shape[-1])
         images = CountedImages(geometry, counts, exposures, sensor, brightness, self.samples)
-        spectrum = geometry.start(_over_samples(images.first_rates(), self.samples))
-        velocity = torch.zeros_like(spectrum)
-        worth, noise = geometry.weighed(images.weights), geometry.weighed(images.noise)
-        for done in range(iterations):
-            hold = _hold(spectrum, worth, noise)
-            look = spectrum + _MOMENTUM * velocity if done >= _WARM_UP else spectrum
-            change = images.residual(geometry.fields(look)) * images.weights[:, None, None]
-            gradient = geometry.back(change) + hold * look
-            new = look - gradient / (worth + hold + 1e-3 * worth.max()) * (worth > _NOTHING)
-            velocity, spectrum = new - spectrum, new
-            if recover_pupil and done >= _WARM_UP:
-                geometry = replace(geometry, pupil=geometry.better_pupil(look, change, images.weights))
-                worth, noise = geometry.weighed(images.weights), geometry.weighed(images.noise)
-            progress(done + 1, iterations)
+        start = geometry.start(repeated(images.rates, self.samples))
+        spectrum, geometry = climbed(
+            geometry, images, start, iterations=iterations, recover_pupil=recover_pupil, progress=progress
+        )
+        worth, hold = _worth_and_hold(geometry, images, start)
         variance = geometry.weighed(images.weights**2 * images.amplitude_variance())
         # A coefficient has two parts, and each amplitude tells of one number.
-        sd = (2 * variance).sqrt() / (worth + _hold(spectrum, worth, noise)).clamp(min=_NOTHING) * (worth > _NOTHING)
+        sd = (2 * variance).sqrt() / (worth + hold).clamp(min=_NOTHING) * (worth > _NOTHING)
         whole = float(sd.square().mean().sqrt()) * geometry.finer
         return Reconstruction(geometry.object_of(spectrum), whole, spectrum, sd, geometry.pupil)
+
+
+class Images(Protocol):
+    """What was measured under all LEDs.
+
+    Attributes:
+        weights: (LEDs,) 1 at most.
+        noise: (LEDs,) squares of the weights times the variance that noise leaves of an amplitude; 0 without a prior.
+    """
+
+    weights: Tensor
+    noise: Tensor
+
+    def residual(self, fields: Tensor) -> Tensor:
+        """By how much fields (LEDs, side, side) are too bright for what was measured, in the direction of each."""
+        ...
+
+
+def climbed(
+    geometry: Geometry,
+    images: Images,
+    start: Tensor,
+    *,
+    iterations: int = ITERATIONS,
+    recover_pupil: bool = False,
+    progress: Report = silent,
+) -> tuple[Tensor, Geometry]:
+    """The spectrum that explains images best, from a first one (samples, samples), and the geometry with its pupil.
+
+    Args:
+        progress: called with the number of iterations done and that of all.
+    """
+    spectrum, velocity = start, torch.zeros_like(start)
+    worth, hold = _worth_and_hold(geometry, images, start)
+    for done in range(iterations):
+        look = spectrum + _MOMENTUM * velocity if done >= _WARM_UP else spectrum
+        change = images.residual(geometry.fields(look))
+        gradient = geometry.back(change, images.weights) + hold * look
+        new = look - gradient / (worth + hold + 1e-3 * worth.max()) * (worth > _NOTHING)
+        velocity, spectrum = new - spectrum, new
+        if recover_pupil and done >= _WARM_UP:
+            geometry = replace(geometry, pupil=geometry.better_pupil(look, change, images.weights))
+            worth, hold = _worth_and_hold(geometry, images, start)
+        progress(done + 1, iterations)
+    return spectrum, geometry
+
+
+class MeasuredAmplitudes:
+    """Roots (LEDs, side, side) of measured images, to be met by least squares, with the weights (LEDs,) of each LED."""
+
+    def __init__(self, amplitudes: Tensor, weights: Tensor) -> None:
+        self.amplitudes, self.weights, self.noise = amplitudes, weights, torch.zeros_like(weights)
+
+    def residual(self, fields: Tensor) -> Tensor:
+        """The fields less those of the same phase and the measured amplitudes."""
+        return fields * (1 - self.amplitudes / fields.abs().clamp_(min=1e-9))
 
 
 class CountedImages:
@@ -158,61 +211,58 @@ class CountedImages:
             raise InputError(f"{found}: expected {leds} exposures and images of {shape[0]} x {shape[1]} pixels")
         self.counts, self._samples = counts.to(torch.float32), samples
         self.brightness = (torch.ones(leds) if brightness is None else brightness).to(torch.float32)[:, None, None]
-        groups = {each: [led for led, other in enumerate(exposures) if other == each] for each in set(exposures)}
-        self.models = [(ForwardModel(sensor, each), torch.tensor(some)) for each, some in groups.items()]
-        self.good = sensor.good
-        seconds = torch.tensor([each.count_time * each.most_cycles for each in exposures])
-        exposure = seconds * self.brightness.flatten()
+        seconds, cycles = (
+            torch.tensor(each)[:, None, None]
+            for each in ([e.count_time for e in exposures], [e.most_cycles for e in exposures])
+        )
+        self.model = ForwardModel(sensor, Exposure(cast(Any, seconds), cycles))  # of all LEDs at once
+        exposure = (seconds * cycles * self.brightness).flatten()
         self.weights = (exposure / exposure.max()) ** WEIGHT_POWER
         self.noise = self.weights**2 / (4 * exposure)
         self._amplitude_noise = exposure.rsqrt()[:, None, None]
 
+    @cached_property
+    def rates(self) -> Tensor:
+        """The rates (LEDs, H, W) that the counts of each pixel alone stand for, under an LED of brightness 1."""
+        return self._alone[0].masked_fill(~self.model.sensor.good, 0)
+
     def amplitude_variance(self) -> Tensor:
         """(LEDs,) variance of a pixel's amplitude: that of its rate over four rates, both summed over good pixels."""
-        rates, variances = (torch.zeros_like(self.counts) for _ in range(2))
-        for model, some in self.models:
-            rate, sd = model.detection_rate(self.counts[some])
-            rates[some], variances[some] = rate / self.brightness[some], (sd / self.brightness[some]).square()
-        light, spread = ((part * self.good).sum(dim=(1, 2)) for part in (rates, variances))
+        good, (rates, sd) = self.model.sensor.good, self._alone
+        light, spread = ((part * good).sum(dim=(1, 2)) for part in (rates, sd.square()))
         return spread / (4 * light.clamp(min=spread.sqrt()))  # an image without light has its own error as its light
-
-    def first_rates(self) -> Tensor:
-        """The rates (LEDs, H, W) that the counts of each pixel alone stand for, under an LED of brightness 1."""
-        rates = torch.zeros_like(self.counts)
-        for model, some in self.models:
-            rates[some] = model.detection_rate(self.counts[some])[0]
-        return (rates / self.brightness).masked_fill(~self.good, 0)
-
-    def expected(self, rates: Tensor) -> Tensor:
-        """Mean counts (LEDs, H, W)."""
-        counts = torch.zeros_like(rates)
-        for model, some in self.models:
-            counts[some] = model.expected_counts(rates[some] * self.brightness[some])
-        return counts
 
     def residual(self, fields: Tensor) -> Tensor:
         """Half of the natural gradient of minus the log-likelihood: field (1 - counts / expected counts) / 2.
 
         Where the model is far too dark its step is bounded.
         """
-        rates = seen_by_pixels(fields.abs().square(), self._samples)
-        ratio = self.counts / self.expected(rates).clamp(min=1e-9)
-        amplitude = rates.sqrt().clamp(min=1e-6 * float(rates.max()) ** 0.5)
-        most = 1 + _LARGEST_RATIO * (self._amplitude_noise / amplitude + 1)
-        change = torch.where(self.good, 1 - torch.minimum(ratio, most), 0)
-        return 0.5 * fields * _over_samples(change, self._samples)
+        rates = seen_by_pixels(fields.real.square() + fields.imag.square(), self._samples)
+        expected = self.model.expected_counts(rates * self.brightness)
+        amplitude = rates.sqrt().clamp_(min=1e-6 * float(rates.max()) ** 0.5)
+        most = 1 + _LARGEST_RATIO + _LARGEST_RATIO * self._amplitude_noise / amplitude
+        change = 0.5 - 0.5 * torch.minimum(self.counts / expected.clamp_(min=1e-9), most)
+        return fields * repeated(change.masked_fill_(~self.model.sensor.good, 0), self._samples)
+
+    @cached_property
+    def _alone(self) -> tuple[Tensor, Tensor]:
+        """What `rates` are, before pixels are left out, and their standard deviations."""
+        rate, sd = self.model.detection_rate(self.counts)
+        return rate / self.brightness, sd / self.brightness
 
 
-def _hold(spectrum: Tensor, worth: Tensor, noise: Tensor) -> Tensor:
-    """How strongly the prior S(k) = c |O(0)|^2 / k^3 holds every coefficient, beside the worth of the LEDs (Wiener)."""
-    side = len(spectrum)
+def _worth_and_hold(geometry: Geometry, images: Images, start: Tensor) -> tuple[Tensor, Tensor]:
+    """What the LEDs are worth to every coefficient, and how strongly the prior holds it (Wiener).
+
+    The prior is S(k) = c |O(0)|^2 / k^3 at k periods over the field.
+
+    Args:
+        start: whose coefficient O(0) bright images have told already.
+    """
+    worth, side = geometry.weighed(images.weights), len(start)
     along = torch.arange(side, dtype=torch.float32) - side // 2
     frequency = torch.hypot(along[:, None], along[None, :]).clamp(min=1)
-    power = PRIOR_POWER * float(spectrum[side // 2, side // 2].abs().square()) / frequency**3
-    hold = noise / worth.clamp(min=_NOTHING) / power
+    power = PRIOR_POWER * float(start[side // 2, side // 2].abs().square()) / frequency**3
+    hold = geometry.weighed(images.noise) / worth.clamp(min=_NOTHING) / power
     hold[side // 2, side // 2] = 0
-    return hold
-
-
-def _over_samples(values: Tensor, samples: int) -> Tensor:
-    return values.repeat_interleave(samples, dim=-1).repeat_interleave(samples, dim=-2)
+    return worth, hold

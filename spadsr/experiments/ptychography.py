@@ -80,22 +80,26 @@ class Geometry:
         return self.side * self.finer
 
     def fields(self, spectrum: Tensor) -> Tensor:
-        """The complex field (LEDs, side, side) of every image, from the spectrum of the object (samples, samples)."""
-        return _field(spectrum.flatten()[self._places] * self.pupil)
+        """The complex field (LEDs, side, side) of every image, from the spectrum of the object (samples, samples).
 
-    def back(self, fields: Tensor) -> Tensor:
-        """The adjoint of `fields`: what fields (LEDs, side, side) add up to in the spectrum of the object."""
-        return self.gathered(_spectrum(fields) * self.pupil.conj())
+        It lacks a phase that is linear in place and the same for all LEDs; no image shows it.
+        """
+        passed = spectrum.take(self._places) * self._passes
+        fields: Tensor = torch.fft.ifft2(passed, s=(self.side, self.side), norm="ortho")
+        return fields
 
-    def gathered(self, parts: Tensor) -> Tensor:
-        """The sum (samples, samples) of parts (LEDs, side, side) of the object's spectrum."""
-        whole = torch.zeros(self.samples**2, dtype=parts.dtype)
-        whole.index_add_(0, self._places.flatten(), parts.flatten())
-        return whole.reshape(self.samples, self.samples)
+    def back(self, fields: Tensor, weights: Tensor | None = None) -> Tensor:
+        """The adjoint of `fields`: what fields (LEDs, side, side) add up to in the spectrum of the object.
+
+        Args:
+            weights: (LEDs,) that they are multiplied by.
+        """
+        passes = self._passes.conj() if weights is None else self._passes.conj() * weights[:, None, None]
+        return self._gathered(self._passed(fields) * passes)
 
     def weighed(self, weights: Tensor) -> Tensor:
         """How much the LEDs (LEDs,), each by its weight, say of every frequency of the object (samples, samples)."""
-        return self.gathered(weights[:, None, None] * self.pupil.abs().square())
+        return self._gathered(weights[:, None, None] * self._passes.abs().square())
 
     def start(self, intensities: Tensor) -> Tensor:
         """A first spectrum: the root of the mean image of the LEDs that are seen, without phase."""
@@ -112,18 +116,46 @@ class Geometry:
 
     def better_pupil(self, spectrum: Tensor, change: Tensor, weights: Tensor) -> Tensor:
         """The pupil after a step against the aberrations that changes of fields (LEDs, side, side) speak of."""
-        crops = spectrum.flatten()[self._places]
-        step = (_spectrum(change) * crops.conj()).sum(dim=0)
-        worth = (weights[:, None, None] * crops.abs().square()).sum(dim=0)
-        passes = self.pupil.abs() > 0
-        return self.pupil - _PUPIL_STEP * step / (worth + 1e-2 * worth.max()) * passes
+        parts, weights = spectrum.take(self._places), weights[:, None, None]
+        step = (weights * self._passed(change) * parts.conj()).sum(dim=0)
+        worth = (weights * parts.abs().square()).sum(dim=0)
+        pupil, (rows, columns) = self.pupil.clone(), self._inner
+        passes = self._passes - _PUPIL_STEP * step / (worth + 1e-2 * worth.max()) * (self._passes != 0)
+        pupil[rows, columns] = passes
+        return pupil
+
+    @cached_property
+    def _inner(self) -> tuple[slice, slice]:
+        """Rows and columns of the pupil that let light pass: no others have to be transformed."""
+        passes = self.pupil != 0
+        found = (passes.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0))
+        rows, columns = (slice(each[0], each[-1] + 1) for each in found)
+        return rows, columns
+
+    @cached_property
+    def _passes(self) -> Tensor:
+        """The pupil where it lets light pass."""
+        return self.pupil[self._inner]
 
     @cached_property
     def _places(self) -> Tensor:
-        """(LEDs, side, side) where each image's spectrum lies in that of the object, flattened."""
-        along = torch.arange(self.side)
-        rows, columns = (self.first[:, axis, None] + along for axis in (0, 1))
+        """(LEDs, ...) where what the pupil lets pass of each image's spectrum lies in that of the object, flattened."""
+        rows, columns = (
+            self.first[:, axis, None] + torch.arange(part.start, part.stop) for axis, part in enumerate(self._inner)
+        )
         return rows[:, :, None] * self.samples + columns[:, None, :]
+
+    def _passed(self, fields: Tensor) -> Tensor:
+        """The spectra (LEDs, ...) of fields (LEDs, side, side) where the pupil lets light pass."""
+        height, width = self._passes.shape
+        passed: Tensor = torch.fft.fft2(fields, norm="ortho")[:, :height, :width]
+        return passed
+
+    def _gathered(self, parts: Tensor) -> Tensor:
+        """The sum (samples, samples) of parts (LEDs, ...) of the object's spectrum."""
+        whole = torch.zeros(self.samples**2, dtype=parts.dtype)
+        whole.index_add_(0, self._places.flatten(), parts.flatten())
+        return whole.reshape(self.samples, self.samples)
 
 
 def directions_through_slide(positions: Floats, height: float, index: float = 1.0, thickness: float = 0.0) -> Floats:

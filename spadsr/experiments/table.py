@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL, _CURVE, _LEFT = 1.6, 2.9, 1.0  # inches: side of a picture, height of the curves, room for the labels of lines
-_MOST_CURVES = 3
+_MOST_CURVES = 4
+_DEEPEST = 15.0  # dB below the best: what is worse is not drawn
+_WIDE = 20  # ratio of errors from which their scale is logarithmic
+_LARGE = 1 << 30  # bytes
 _MARKERS = "os^Dv<>"
 
 
@@ -91,29 +94,39 @@ def measures_of(rows: Sequence[Row]) -> list[Measure]:
 
 
 def checksums(path: Path) -> dict[str, str]:
-    """SHA-256 of a file, or of every file of a folder, by name."""
-    if path.is_file():
-        return {path.name: checksum(path)}
-    inside = sorted(each for each in path.rglob("*") if each.is_file())
-    return {each.relative_to(path).as_posix(): checksum(each) for each in inside}
+    """SHA-256 of a file, or of every file of a folder, by name; the size alone of what takes long to read."""
+    inside = {path.name: path} if path.is_file() else {e.relative_to(path).as_posix(): e for e in path.rglob("*")}
+    sizes = {name: each.stat().st_size for name, each in sorted(inside.items()) if each.is_file()}
+    return {name: checksum(inside[name]) if size <= _LARGE else f"{size} bytes" for name, size in sizes.items()}
 
 
 def drawn(outcome: Outcome) -> "Figure":
-    """The pictures, a line of them for each label, above curves of the measures over N."""
+    """The pictures, a line of them for each label, above curves over N: one plot for each condition and measure."""
     lines = len(outcome.pictures)
     across = max((len(line) for line in outcome.pictures.values()), default=1)
     shapes = [panel.picture.shape for line in outcome.pictures.values() for panel in line.values()]
     tall = _PANEL * max((height / width for height, width in shapes), default=1.0)
-    measures = [each for each in measures_of(outcome.rows) if _varies(outcome.rows, each)][:_MOST_CURVES]
-    width = max(_LEFT + across * (_PANEL + 0.1), 3.4 * len(measures), 6.0)
+    plots = _plots(outcome.rows)
+    width = max(_LEFT + across * (_PANEL + 0.1), 3.4 * len(plots))
     above = lines * (tall + 0.1) + 0.3 if lines else 0.0
     figure = figure_type()(figsize=(width, above + _CURVE), layout="constrained", facecolor="white")
-    top, bottom = np.ravel(figure.subfigures(2, 1, height_ratios=[max(above, 1e-3), _CURVE]))
+    top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=[max(above, 1e-3), _CURVE])).tolist()
     if lines:
         _draw_pictures(top, outcome.pictures, across)
-    for axes, measure in zip(np.atleast_1d(bottom.subplots(1, max(1, len(measures)))), measures, strict=False):
-        _draw_curves(axes, outcome.rows, measure)
+    methods = list(dict.fromkeys(row.method for row in outcome.rows))
+    for axes, (measure, rows) in zip(np.ravel(bottom.subplots(1, max(1, len(plots)))), plots, strict=False):
+        _draw_curves(axes, rows, measure, methods)
     return figure
+
+
+def _plots(rows: Sequence[Row]) -> list[tuple[Measure, list[Row]]]:
+    """The rows of every condition in which a measure was taken."""
+    found = []
+    for condition in dict.fromkeys(row.condition for row in rows):
+        for measure in measures_of(rows):
+            taken = [r for r in rows if r.condition == condition and np.isfinite(r.values.get(measure, np.nan))]
+            found += [(measure, taken)] if taken else []
+    return found[:_MOST_CURVES]
 
 
 def _draw_pictures(figure: Any, pictures: Mapping[str, Mapping[str, Panel]], across: int) -> None:
@@ -131,37 +144,26 @@ def _draw_pictures(figure: Any, pictures: Mapping[str, Mapping[str, Panel]], acr
                 axes.set_title(heading, fontsize=9, pad=3)
 
 
-def _draw_curves(axes: "Axes", rows: Sequence[Row], measure: Measure) -> None:
+def _draw_curves(axes: "Axes", rows: Sequence[Row], measure: Measure, methods: Sequence[str]) -> None:
     plain(axes)
-    taken = [row for row in rows if np.isfinite(row.values.get(measure, np.nan))]
-    methods, conditions = (
-        list(dict.fromkeys(names)) for names in ([r.method for r in rows], [r.condition for r in rows])
-    )
-    others = [method for method in methods if not method.startswith(OURS)]
-    for condition, dash in zip(conditions, ("-", "--", ":", "-.") * len(conditions), strict=False):
-        for place, method in enumerate(methods):
-            curve = sorted(
-                (r.frames, r.values[measure]) for r in taken if (r.method, r.condition) == (method, condition)
-            )
-            if not curve:
-                continue
-            colour = MODEL if method == OURS else SERIES[(others.index(method) if method in others else place) % 6]
-            label = f"{method}, {condition}" if len(conditions) > 1 else method
-            frames, values = zip(*curve, strict=True)
-            axes.plot(frames, values, dash, color=colour, marker=_MARKERS[place % 7], ms=4, lw=1.3, label=label)
+    for place, method in enumerate(methods):
+        if curve := sorted((row.frames, row.values[measure]) for row in rows if row.method == method):
+            colour = MODEL if method == OURS else SERIES[place % len(SERIES)]
+            axes.plot(*zip(*curve, strict=True), color=colour, marker=_MARKERS[place % 7], ms=4, lw=1.3, label=method)
+    values = [row.values[measure] for row in rows]
+    if measure.unit == "dB":
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], max(values) - _DEEPEST))
+    if not measure.more and 0 < min(values) < max(values) / _WIDE:
+        axes.set_yscale("log")
     axes.set_xscale("log", base=2)
-    ticks = sorted({row.frames for row in taken})
+    ticks = sorted({row.frames for row in rows})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
+    axes.xaxis.minorticks_off()
     axes.set_xlabel("hardware frames summed, N", fontsize=9)
     axes.set_ylabel(measure.heading, fontsize=9)
+    axes.set_title(rows[0].condition, fontsize=9)
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize=7)
-
-
-def _varies(rows: Sequence[Row], measure: Measure) -> bool:
-    """Whether a measure was taken at all, of anything."""
-    return any(np.isfinite(row.values.get(measure, np.nan)) for row in rows)
 
 
 def _best(rows: Sequence[Row], measure: Measure) -> Row | None:

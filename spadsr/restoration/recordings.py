@@ -1,15 +1,18 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+import signal
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
+from noise_model.executors import stop_asked
 from noise_model.files import require_room
 from noise_model.forward_model import ForwardModel
 from noise_model.interrupts import Interrupted, noted_signals
@@ -19,10 +22,11 @@ from spadsr.motion.motion import Way
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
-from spadsr.restoration.interrupted import earlier_part, restored_before
+from spadsr.restoration.interrupted import earlier_part, restored_before, restored_whole
 from spadsr.restoration.intervals import APART, APART_COVERAGE
 from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
+from spadsr.restoration.parts import Part, edges_of, join
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import (
     Restored,
@@ -36,8 +40,12 @@ from spadsr.restoration.restored import (
     writer_of,
 )
 from spadsr.restoration.restorer import Restorer, check_scale
-from spadsr.restoration.result_writer import ResultWriter, part_of
+from spadsr.restoration.result_writer import ResultWriter, part_of, refuse_recordings
+from spadsr.restoration.storage import Storage
 from spadsr.restoration.training_range import TrainingRange
+
+#: The one part of a recording that is restored by one run.
+WHOLE = Part()
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the end of a name that is hardly that of a folder
@@ -51,6 +59,7 @@ class Restoration:
         sensor: calibrated sensor or preset; None takes what the capture's header says.
         command: how the user asked for it, for the provenance.
         motion: what is followed where the scene of a sum moves.
+        storage: what a result file keeps, and how.
 
     Raises:
         InputError: the sensor does not fit the capture; no network has such a scale; motion cannot be followed.
@@ -64,9 +73,11 @@ class Restoration:
         sensor: Sensor | None,
         command: str = "",
         motion: Way = "none",
+        storage: Storage | None = None,
     ) -> None:
         check_scale(scale)
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
+        self.storage = storage or Storage()
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
         if capture.mapped and MERGED_FROM in capture.notes and known.measured:
@@ -91,18 +102,18 @@ class Restoration:
     @property
     def block_size(self) -> int:
         """How many are restored at once."""
-        rows, columns = self.capture.shape[1:]
         alone = self.takes.way != "none" or self.capture.places > 1
-        return 1 if alone else max(1, _PIXELS_AT_ONCE // (rows * columns))
+        return 1 if alone else _at_once(self.capture)
 
     @property
     def provenance(self) -> Provenance:
         """What the result is made of."""
         made = self.restorer.provenance_of(self.model, self.scale, self.command)
-        return made if self.takes.way == "none" else replace(made, config={**made.config, "motion": self.takes.way})
+        motion = {} if self.takes.way == "none" else {"motion": self.takes.way}
+        return replace(made, config={**made.config, **motion, **self.storage.told})
 
-    def writer(self, path: Path) -> ResultWriter:
-        """Makes the result file, without warnings."""
+    def writer(self, path: Path, taken_over: int = 0) -> ResultWriter:
+        """Makes the result file, without warnings, or goes on after the images that an interrupted run left."""
         return ResultWriter(
             path,
             settings=self.capture.settings,
@@ -110,21 +121,21 @@ class Restoration:
             source=self.capture.path.name,
             scale=self.scale,
             provenance=self.provenance,
+            storage=self.storage,
+            taken_over=taken_over,
         )
 
-    def blocks(self, start: int = 0, size: int | None = None, progress: Report = silent) -> Iterator[Restored]:
-        """The restored images from `start` on, in stacks of `size`, or as many as bound the memory; without warnings.
+    def blocks(self, start: int = 0, stop: int | None = None, progress: Report = silent) -> Generator[Restored]:
+        """The restored images `start` to `stop`, in stacks of as many as bound the memory; without warnings.
 
         Args:
-            progress: where motion is followed, called with the hundredths of the next image done and their number.
+            progress: where motion is followed, called with hundredths of the next images done and those of one.
 
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
-        capture = self.capture
-        size, made = size or self.block_size, self.provenance
-        for first in range(start, self.images, size):
-            taken = self.takes.take(first, min(first + size, self.images), progress)
+        capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
+        for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
             if taken.apart:
                 uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
@@ -193,6 +204,8 @@ class RestoredFiles:
         taken_over: how many of them an interrupted run had restored before.
         check: how well the restored rates explain the counts, in words.
         warnings: what the user should know about the images.
+        seconds: how long it took.
+        scale: resolution over that of the sensor.
     """
 
     result: Path
@@ -201,6 +214,13 @@ class RestoredFiles:
     taken_over: int
     check: str
     warnings: tuple[str, ...]
+    seconds: float
+    scale: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Images restored in a second, reading, checking and writing them included."""
+        return (self.images - self.taken_over) / self.seconds if self.seconds else 0.0
 
     @property
     def picture(self) -> Path:
@@ -219,6 +239,9 @@ def restore_capture(
     *,
     each: bool = False,
     motion: Way = "none",
+    storage: Storage | None = None,
+    part: Part = WHOLE,
+    resume: bool = False,
 ) -> RestoredFiles:
     """Restores the images of a capture (as summed) into a file of the kind that its name ends in.
 
@@ -234,6 +257,9 @@ def restore_capture(
         each: a picture of every image, numbered, in place of that of the first one.
         motion: what is followed where the scene of a sum moves; an image is then restored as it was at its central
             instant, and progress is called with hundredths of images.
+        storage: what a result file keeps, and how.
+        part: only that of the images, in a file of its own beside the result, which joins those that are there.
+        resume: a result that is whole already, and was made of the same in the same way, stays.
 
     Raises:
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
@@ -243,13 +269,29 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
-    require_room(result, output_bytes(result, capture.shape, scale))
-    restoration = Restoration(capture, restorer, scale, sensor, command, motion)
-    with noted_signals() as stopped:
+    file, sheet, edges = result, result.with_suffix(".png"), edges_of(capture.shape[0], part.parts, _at_once(capture))
+    if part != WHOLE:
+        if each or not is_result_name(result):
+            raise InputError(f"{result}: parts are joined to a result alone; choose a name that ends in .h5", "part")
+        refuse_recordings(result)
+        capture, file = capture.between(edges[part.number - 1], edges[part.number]), part.path(result)
+    restoration = Restoration(capture, restorer, scale, sensor, command, motion, storage)
+    require_room(file, output_bytes(file, capture.shape, scale, storage))
+    with noted_signals() as signalled:
+        stopped = lambda: signalled() or (signal.SIGTERM if stop_asked() else 0)  # noqa: E731  # of two ways to ask
         job = _Job(restoration, restoration.findings(), progress, stopped)
-        if is_result_name(result):
-            return job.write_result(result, each)
-        return job.write_others(result, each)
+        if not is_result_name(file):
+            return job.write_others(file, each)
+        done = job.there(file) if resume else None
+        done = done or job.write_result(file, sheet if part.number == 1 else None, each)
+    if part != WHOLE:
+        join(result, edges)
+    return done
+
+
+def _at_once(capture: Capture) -> int:
+    """The number of images that bounds the memory of the network."""
+    return max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))
 
 
 @dataclass
@@ -261,57 +303,76 @@ class _Job:
     progress: Report
     stopped: Callable[[], int]
     done: int = 0
+    began: float = field(default_factory=monotonic)
 
-    def write_result(self, result: Path, each: bool) -> RestoredFiles:
-        """A result file, and pictures beside it."""
-        restoration, sheet = self.restoration, result.with_suffix(".png")
+    def there(self, result: Path) -> RestoredFiles | None:
+        """A result that is whole already; None where there is none, or another."""
+        found = restored_whole(result, self.restoration.takes, self.restoration.provenance)
+        if found is None:
+            return None
+        images, (check, warnings) = self.restoration.images, found
+        return RestoredFiles(result, (), images, images, check, warnings, 0.0, self.restoration.scale)
+
+    def write_result(self, result: Path, sheet: Path | None, each: bool) -> RestoredFiles:
+        """A result file, and pictures beside it: of each image, or of the first if there is a name for one."""
         pictures: list[Path] = []
         first: Restored | None = None
+
+        def draw(block: Restored) -> None:
+            nonlocal first
+            first = block[0] if first is None else first
+            for index, image in enumerate(block if each else (), self.done):
+                pictures.append(numbered(result.with_suffix(".png"), index, self.restoration.images))
+                write_sheet(image, pictures[-1])
+
+        taken_over = self._take_over(result, draw)
         with (
-            earlier_part(result, restoration.takes, restoration.provenance) as part,
-            restoration.writer(result) as writer,
+            closing(self.restoration.blocks(taken_over, progress=self._within)) as blocks,
+            self.restoration.writer(result, taken_over) as writer,
         ):
-            taken_over = 0 if part is None else len(part)
-            before = () if part is None else restored_before(part, restoration.takes, restoration.block_size)
             try:
-                after = restoration.blocks(taken_over, progress=self._within)
-                for block in self._watched(chain(before, after), taken_over):
+                for block in self._watched(blocks):
                     writer.append(*block.written)
-                    first = block[0] if self.done == 0 else first
-                    for index, image in enumerate(block if each else (), self.done):
-                        pictures.append(numbered(sheet, index, restoration.images))
-                        write_sheet(image, pictures[-1])
+                    draw(block)
             except Interrupted as stop:
                 writer.warnings.append(
-                    f"only the first {self.done:,} of {restoration.images:,} images: restoring was stopped"
+                    f"only the first {self.done:,} of {self.restoration.images:,} images: restoring was stopped"
                 )
-                if part is not None:
-                    part.close()  # it is replaced
                 if self.done:
                     stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
-        if part is not None:
-            part.path.unlink(missing_ok=True)
-        if first is not None and not each:
+        if first is not None and sheet is not None and not each:
             pictures = [sheet]
             write_sheet(first, sheet)
         return self._finished(result, pictures, taken_over)
 
+    def _take_over(self, result: Path, draw: Callable[[Restored], None]) -> int:
+        """Looks through what an interrupted run restored before; the number of its images."""
+        restoration = self.restoration
+        with earlier_part(result, restoration.takes, restoration.provenance) as part:
+            for block in () if part is None else restored_before(part, restoration.takes, restoration.block_size):
+                self.findings.add(block)
+                draw(block)
+                self.done += len(block)
+                self._stop_if_asked()
+        return self.done
+
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
         """A film or stack, or pictures."""
         restoration, single = self.restoration, is_picture_name(result) and not each
-        blocks = self._watched(restoration.blocks(size=1 if single else None, progress=self._within))
-        if not each:
-            write_images(blocks, restoration.images, result)
-            self.done = self.done or 1  # a picture asks for no more than the first
-            return self._finished(result, [result] if single else [], 0)
-        pictures = list(write_pictures(blocks, restoration.images, result))
+        with closing(restoration.blocks(stop=1 if single else None, progress=self._within)) as restored:
+            blocks = self._watched(restored)
+            if not each:
+                write_images(blocks, restoration.images, result)
+                self.done = self.done or 1  # a picture asks for no more than the first
+                return self._finished(result, [result] if single else [], 0)
+            pictures = list(write_pictures(blocks, restoration.images, result))
         return self._finished(pictures[0], pictures, 0)
 
     def _within(self, done: int, total: int) -> None:
-        """Progress within the next image."""
+        """Progress within the next images."""
         units = self.restoration.units
         self.progress(self.done * units + done * units // total, self.restoration.images * units)
         if done < total:  # else it is about to be restored
@@ -323,23 +384,28 @@ class _Job:
             line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
             raise Interrupted(line, self.stopped())
 
-    def _watched(self, blocks: Iterable[Restored], taken_over: int = 0) -> Iterator[Restored]:
+    def _watched(self, blocks: Iterable[Restored]) -> Iterator[Restored]:
         """Passes blocks on; one that is followed by another is known to be written."""
         units, images = self.restoration.units, self.restoration.images
-        if not taken_over:
-            self.progress(0, images * units)
+        self.progress(self.done * units, images * units)
         for block in blocks:
             self.findings.add(block)
             yield block
             self.done += len(block)
-            if self.done >= taken_over:
-                self.progress(self.done * units, images * units)
-                self._stop_if_asked()
+            self.progress(self.done * units, images * units)
+            self._stop_if_asked()
 
     def _finished(self, result: Path, pictures: Sequence[Path], taken_over: int) -> RestoredFiles:
-        findings = self.findings
+        findings, seconds = self.findings, monotonic() - self.began
         return RestoredFiles(
-            result, tuple(pictures), self.done, taken_over, findings.checks.sentence, findings.warnings()
+            result,
+            tuple(pictures),
+            self.done,
+            taken_over,
+            findings.checks.sentence,
+            findings.warnings(),
+            seconds,
+            self.restoration.scale,
         )
 
 

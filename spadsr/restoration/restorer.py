@@ -2,8 +2,8 @@
 
 import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, PLACES, Sensor
+from noise_model.tensors import repeated
 from spadsr.networks.measurement import SCALES, Measurement, measure
 from spadsr.networks.network import Network
 from spadsr.networks.orientations import ORIENTATIONS, Orientation, turned_back
@@ -26,6 +27,8 @@ from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
 
 _ORDINARY = 3.0  # times the median: dark rates of ordinary pixels
+
+_COPIES: WeakKeyDictionary[Network, Network] = WeakKeyDictionary()  # in bfloat16, as long as the networks are there
 
 
 @dataclass(frozen=True)
@@ -58,11 +61,6 @@ class Restorer:
     def bfloat16(self) -> bool:
         """Whether convolutions and attention run in bfloat16: where the hardware does that faster."""
         return _fast_bfloat16(self.device)
-
-    @cached_property
-    def _ready_network(self) -> Network:
-        """The network with the numbers it computes with: made once, they need not be made for every image."""
-        return _in_bfloat16(self.network) if self.bfloat16 else self.network
 
     def restore(self, counts: Tensor, model: ForwardModel, scale: int, command: str = "") -> Restored:
         """Restores a stack of images, and checks the answer against their counts.
@@ -127,9 +125,9 @@ class Restorer:
             uncertainty = uncertainty * wider[:, None, None].to(uncertainty)
         as_counted = torch.from_numpy(hot == AS_COUNTED)
         if bool(as_counted.any()):
-            place = _enlarged(as_counted, scale).to(rate.device)
+            place = repeated(as_counted, scale).to(rate.device)
             whole, own = in_pixels(counts.cpu(), model)
-            counted, sd = (_enlarged(each, scale).to(rate.device) for each in own.detection_rate(whole))
+            counted, sd = (repeated(each, scale).to(rate.device) for each in own.detection_rate(whole))
             rate, uncertainty = torch.where(place, counted.clamp(min=0), rate), torch.where(place, sd, uncertainty)
         return rate, uncertainty, coverage_factor
 
@@ -142,8 +140,9 @@ class Restorer:
         """
         check_scale(scale)
         measurement = measure(counts.to(self.device), model.to(self.device))
+        network = _in_bfloat16(self.network) if self.bfloat16 else self.network
         answers = [
-            oriented_answers(self._ready_network, measurement, (scale,), orientation, self.bfloat16)[0]
+            oriented_answers(network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
         ]
         rate, log_variance = answers[0] if len(answers) == 1 else _mean(answers)
@@ -246,7 +245,7 @@ def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: Forwa
     frames, time = model.exposure.map, model.exposure.count_time
     assert frames is not None
     pde, dark = (
-        _enlarged(each, PLACES).expand(counts.shape).cpu() for each in (model.sensor.pde, model.sensor.dark_count_rate)
+        repeated(each, PLACES).expand(counts.shape).cpu() for each in (model.sensor.pde, model.sensor.dark_count_rate)
     )
     images = zip(counts.cpu(), frames.expand(counts.shape).cpu(), pde, dark, rate.cpu(), uncertainty.cpu(), strict=True)
     found = []
@@ -255,10 +254,6 @@ def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: Forwa
         cells = Merged(k.numpy().astype(np.uint32), n.numpy().astype(np.uint32), sensor, time, PLACES)
         found.append(torch.from_numpy(sharpened(light.numpy() * time, sd.numpy() * time, cells) / time))
     return torch.stack(found).to(rate)
-
-
-def _enlarged(values: Tensor, scale: int) -> Tensor:
-    return values.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
 
 
 def usable_device(name: str | torch.device) -> torch.device:
@@ -301,12 +296,14 @@ def description(sensor: Sensor) -> dict[str, Any]:
 
 
 def _in_bfloat16(network: Network) -> Network:
-    """A copy whose convolutions and matrices hold bfloat16, as autocast would make them of float32 each time."""
-    ready = copy.deepcopy(network)
-    for layer in ready.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.to(torch.bfloat16)
-    return ready
+    """A copy whose convolutions and matrices hold the bfloat16 that autocast would make for every image anew."""
+    if network not in _COPIES:
+        ready = copy.deepcopy(network)
+        for layer in ready.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.to(torch.bfloat16)
+        _COPIES[network] = ready
+    return _COPIES[network]
 
 
 def _fast_bfloat16(device: torch.device) -> bool:
