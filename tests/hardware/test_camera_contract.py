@@ -100,14 +100,14 @@ class TestCameras(CameraContract):
     def settings(self, made: Made) -> Settings:
         return made.settings
 
-    def test_a_running_camera_takes_settings(self, made: Made) -> None:
+    def test_a_running_camera_takes_settings(self, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
         with made.camera as camera:
-            session, seen = Session(camera, made.settings), Seen()
+            session, seen, stop = Session(camera, made.settings), Seen(), camera.stop
+            monkeypatch.setattr(camera, "stop", lambda: (seen.stopping.set(), stop()))
             session.attach(seen)
             session.start()
             for _ in range(2):
                 assert seen.images.wait(60), session.tally
-                seen.images.clear()
                 assert session.apply(made.settings) == session.applied
             assert seen.images.wait(60), session.tally
             session.stop()
@@ -115,15 +115,18 @@ class TestCameras(CameraContract):
 
 
 class Seen:
-    """An onlooker that notes that images came."""
+    """An onlooker that notes that images came, and is busy with them until the camera is stopped."""
 
     def __init__(self) -> None:
-        self.images = Event()
+        self.images, self.stopping = Event(), Event()
 
-    def begin(self, applied: Settings) -> None: ...
+    def begin(self, applied: Settings) -> None:
+        self.images.clear()
+        self.stopping.clear()
 
     def see(self, block: Block) -> None:
         self.images.set()
+        self.stopping.wait(60)
 
 
 def test_the_list_names_every_camera() -> None:
