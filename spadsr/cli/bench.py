@@ -1,7 +1,7 @@
 """`spadsr bench`: how fast and how good."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from spadsr.cli.options import (
     Scheduler,
     Seed,
     Sharers,
+    Sum,
     Weights,
     executor_for,
     frames_of,
@@ -21,6 +22,9 @@ from spadsr.cli.options import (
     numbers,
 )
 from spadsr.provenance import command_line
+
+if TYPE_CHECKING:
+    from spadsr.restoration.restorer import Restorer
 
 bench = typer.Typer(help="Measure speed, as ratios within one run, and quality, side by side.", no_args_is_help=True)
 
@@ -66,18 +70,31 @@ def bench_simulate(
 
 @bench.command("infer")
 def bench_infer(
+    recording: Annotated[
+        Path | None,
+        typer.Option(help="restore this one from end to end instead: reading, checking and writing as well"),
+    ] = None,
+    sum: Sum = 1,
+    scale: Annotated[int, typer.Option(help="of the recording's answer: 1, 2, 4, 8 or 16")] = 4,
     weights: Weights = None,
     device: Device = "cpu",
     json_file: JsonFile = None,
     quiet: Quiet = False,
 ) -> None:
-    """Frames per second and share of the machine, 64x32 to 256x128, beside plain window-attention networks."""
+    """Frames per second and share of the machine, 64x32 to 256x128, beside plain window-attention networks.
+
+    Example: `spadsr bench infer --recording run.h5 --sum 64`
+    """
     from dataclasses import asdict
 
-    from spadsr.bench.network_speed import bench_infer as run
     from spadsr.restoration.weights import load_restorer
 
     restorer = load_restorer(weights, device)
+    if recording is not None:
+        _bench_recording(recording, sum, scale, restorer, json_file)
+        return
+    from spadsr.bench.network_speed import bench_infer as run
+
     with progress("measuring") as report:
         measured = run(restorer, report)
     reference = measured.networks[0].frames_per_second
@@ -98,6 +115,22 @@ def bench_infer(
     peak = 2 * measured.peak_gmac_per_second / 1e3
     say(f"peak: a large {measured.arithmetic} matrix product, {peak:.3g} TFLOP/s")
     write_json(json_file, [asdict(measured)])
+
+
+def _bench_recording(recording: Path, sum: int, scale: int, restorer: "Restorer", json_file: Path | None) -> None:
+    from hardware.captures.capture import open_capture
+    from spadsr.bench.recording_speed import bench_recording
+
+    with open_capture(recording) as capture, progress("restoring") as report:
+        speed = bench_recording(capture.summed(sum), restorer, scale, progress=report)
+    steps = {name: getattr(speed, name) for name in ("reading", "network", "checking", "writing")}
+    rows = [
+        [name, f"{1e3 * seconds / speed.images:.3g}", f"{seconds / speed.seconds:.1%}"]
+        for name, seconds in steps.items()
+    ]
+    table(f"restoring {speed.images} images, {speed.at_once} at once", ["step", "ms an image", "share"], rows)
+    say(f"{speed.frames_per_second:.3g} frames/s; {speed.outside:.1%} of the time outside the network")
+    write_json(json_file, [vars(speed) | {"frames_per_second": speed.frames_per_second, "outside": speed.outside}])
 
 
 @bench.command("live")

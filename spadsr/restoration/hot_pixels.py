@@ -28,11 +28,13 @@ _EVEN = 2.0  # standard deviations of chi-squared that counts around may scatter
 _FAR, _RARE = 5.0, 4.5  # where they are even: times their mean; standard deviations, for three pixels in a million
 _TIMES, _SURELY = 3.0, 3.1  # else: times the brightest neighbour; standard deviations above so many times the mean
 _MOST_TOUCHING = 4  # pixels of a group; what is larger is light
+_MOST_NEIGHBOURS = 5  # of eight
 _SURE = 1.0  # log-likelihood of a pixel that is left out: hot, over lit
 _WIDTH, _ASIDE = 1.0, 0.3  # pixels: a point of light at half its height, and how far from a pixel's middle it may be
 
 _NAMED = 5  # groups named in a warning, at most
 _BESIDE = [(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0)]
+_WIDER = [(0, 0), (2, 2), (2, 2)]
 _BEYOND = [(row, column) for row in range(-2, 3) for column in range(-2, 3) if max(abs(row), abs(column)) == 2]
 
 
@@ -89,10 +91,17 @@ class _Images:
     def rate(self) -> Floats:
         return self.counts / np.maximum(self.frames, 1)
 
+    @cached_property
+    def wide(self) -> tuple[Floats, Floats]:
+        """Counts and frames with two pixels more on each side, which nobody looked at."""
+        return np.pad(self.counts, _WIDER), np.pad(self.frames, _WIDER)
+
     def candidates(self) -> NDArray[np.bool_]:
         """Pixels above most of their neighbours: five of these are beside a group of four."""
-        fifth = np.sort(np.stack(list(_around(self.rate))), axis=0)[4]
-        return np.asarray((self.counts > 0) & (self.rate > _TIMES * fifth))
+        above = np.zeros(self.rate.shape, np.uint8)
+        for beside in _around(_TIMES * self.rate):
+            above += self.rate > beside
+        return np.asarray((self.counts > 0) & (above >= _MOST_NEIGHBOURS))
 
     def outstanding(self, pixels: NDArray[np.bool_], apart: NDArray[np.bool_]) -> NDArray[np.bool_]:
         """Which of the pixels count far more than all around them."""
@@ -128,12 +137,11 @@ class _Images:
         self, places: list[tuple[int, int]], pixels: NDArray[np.bool_], apart: NDArray[np.bool_]
     ) -> tuple[Floats, Floats]:
         """(n, places) counts and frames of the pixels in these places around each."""
-        image, row, column = np.nonzero(pixels)
-        wide = (np.pad(np.where(apart, 0, values), [(0, 0), (2, 2), (2, 2)]) for values in (self.counts, self.frames))
-        counts, frames = (
-            np.stack([values[image, row + 2 + down, column + 2 + right] for down, right in places], axis=1)
-            for values in wide
-        )
+        image, row, column = (each[:, None] for each in np.nonzero(pixels))
+        down, right = (np.array(each) + 2 for each in zip(*places, strict=True))
+        there = image, row + down, column + right
+        compared = ~np.pad(apart, _WIDER)[there]
+        counts, frames = (values[there] * compared for values in self.wide)
         return counts, frames
 
 

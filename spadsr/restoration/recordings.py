@@ -5,10 +5,12 @@ import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from time import monotonic
 
 import numpy as np
+import torch
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
@@ -20,6 +22,7 @@ from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
 from spadsr.motion.motion import Way
 from spadsr.provenance import Provenance
+from spadsr.restoration.batches import fastest_batch
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before, restored_whole
@@ -48,6 +51,7 @@ from spadsr.restoration.training_range import TrainingRange
 WHOLE = Part()
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
+_LONG = 8  # times as many images as are restored at once: a trial of several numbers takes a small part of the time
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the end of a name that is hardly that of a folder
 
 
@@ -99,11 +103,16 @@ class Restoration:
         """How many units of progress an image is: following motion in it may take long."""
         return 1 if self.takes.way == "none" else 100
 
-    @property
+    @cached_property
     def block_size(self) -> int:
-        """How many are restored at once."""
-        alone = self.takes.way != "none" or self.capture.places > 1
-        return 1 if alone else _at_once(self.capture)
+        """How many are restored at once: of a long recording, as many as a short trial finds to be fastest."""
+        most = _at_once(self.capture)
+        if self.takes.way != "none" or self.capture.places > 1:
+            return 1
+        if self.images < _LONG * most or self.capture.mapped:
+            return most
+        counts = torch.from_numpy(self.capture.read(0, most).astype(np.int64))
+        return fastest_batch(self.restorer, counts, self.model, self.scale)
 
     @property
     def provenance(self) -> Provenance:
