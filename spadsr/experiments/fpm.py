@@ -232,7 +232,7 @@ def figures(stand: Stand, spectrum: Tensor) -> dict[Measure, float]:
 
 def _restored(restorer: Restorer, counts: Tensor, model: ForwardModel, scale: int) -> Tensor:
     """Rates (LEDs, s H, s W) that the network makes of every image."""
-    return torch.cat([restorer.answer(some, model, scale)[0].cpu().clamp(min=0) for some in counts.split(_BATCH)])
+    return torch.cat([restorer.answer(some, model, scale)[0].cpu().clamp(min=0) for some in torch.split(counts, _BATCH)])
 
 
 def _of_good(sensor: Sensor) -> Sensor:
