@@ -2,12 +2,16 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 #: Those that this system has: Windows has no SIGHUP, and its own SIGBREAK.
 _SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+#: s within which two signals are one.
+SAME = 0.5
 
 
 class Interrupted(Exception):  # noqa: N818  # not an error
@@ -25,11 +29,19 @@ class Interrupted(Exception):  # noqa: N818  # not an error
 
 
 @contextmanager
-def noted_signals() -> Iterator[Callable[[], int]]:
-    """Yields a function that tells the number of the last signal that asked to stop, 0 if there was none."""
-    noted = [0]
+def noted_signals(again: Callable[[int], None] = lambda number: None) -> Iterator[Callable[[], int]]:
+    """Yields a function that tells the number of the last signal that asked to stop, 0 if there was none.
+
+    Args:
+        again: called with the number of each that follows the first after a while: programs that start others may
+            hand one on that these get anyway.
+    """
+    noted, began = [0], [0.0]
 
     def note(number: int, frame: FrameType | None) -> None:
+        if noted[0] and time.monotonic() - began[0] > SAME:
+            again(number)
+        began[0] = began[0] or time.monotonic()
         noted[0] = number
 
     with _handled(note):

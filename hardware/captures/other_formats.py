@@ -1,7 +1,7 @@
 """Writing a capture to other formats: block by block, whole or not at all."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hardware.captures.capture import Capture
 from hardware.captures.writer import CaptureWriter
-from hardware.hdf5.nexus_tree import SETTINGS, creator
+from hardware.hdf5.nexus_tree import PLACES_OF_PIXELS, SETTINGS, creator
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.progress import Report
@@ -20,6 +20,10 @@ Write = Callable[[Capture, Path, Report], None]
 
 #: Bytes of a classic TIFF file, less a margin for its pages' tags.
 LARGEST_CLASSIC_TIFF = (1 << 32) - (1 << 28)
+
+#: The note of a capture that says how large its native pixels are, m: in the object, or on the array without optics.
+PIXEL_SIZE = "pixel_size"
+LARGEST_PIXEL = 1.0  # m
 
 #: ImageJ knows whole numbers of 8 and 16 bits only.
 LARGEST_IMAGEJ_COUNT = (1 << 16) - 1
@@ -87,28 +91,58 @@ def write_imagej(capture: Capture, path: Path, report: Report) -> None:
 
 
 def write_ome(capture: Capture, path: Path, report: Report) -> None:
-    """Writes an OME-TIFF stack, with the settings as its description; BigTIFF where it is large."""
-    metadata: dict[str, Any] = {"axes": "TYX", "Description": json.dumps(settings_of(capture))}
+    """Writes an OME-TIFF stack, with the settings as its description; BigTIFF where it is large.
+
+    Where pixels have hardware frames of their own, these are a second channel.
+    """
+    said = settings_of(capture) | ({PLACES_OF_PIXELS: capture.places} if capture.places > 1 else {})
+    metadata: dict[str, Any] = {"axes": "TYX", "Description": json.dumps(said)}
+    metadata |= physical_size(capture.notes, capture.places)
     if capture.settings.frame_time:
         metadata |= {"TimeIncrement": capture.settings.frame_time, "TimeIncrementUnit": "s"}
-    size = np.prod(capture.shape, dtype=np.int64) * capture.dtype.itemsize
+    dtype = np.dtype(np.uint32) if capture.mapped else capture.dtype
+    if capture.mapped:
+        metadata |= {"axes": "TCYX", "Channel": {"Name": ["counts", "hardware frames"]}}
+    size = np.prod(capture.shape, dtype=np.int64) * dtype.itemsize * (2 if capture.mapped else 1)
     how = {"ome": True, "bigtiff": bool(size > LARGEST_CLASSIC_TIFF)}
-    _write_tiff(capture, path, capture.dtype, report, metadata=metadata, **how)
+    _write_tiff(capture, path, dtype, report, metadata=metadata, **how)
+
+
+def physical_size(notes: Mapping[str, Any], finer: int) -> dict[str, Any]:
+    """The size of a pixel in the words of OME: in um where the note `pixel_size` says it, else in native pixels.
+
+    Args:
+        finer: how many times finer than native pixels it is along each side.
+    """
+    native, unit, size = 1.0, "pixel", notes.get(PIXEL_SIZE)
+    if isinstance(size, int | float) and 0 < size <= LARGEST_PIXEL:
+        native, unit = 1e6 * float(size), "\u00b5m"
+    return {f"PhysicalSize{axis}{end}": value for axis in "XY" for end, value in (("", native / finer), ("Unit", unit))}
 
 
 def _write_tiff(
     capture: Capture, path: Path, dtype: np.dtype[Any], report: Report, metadata: dict[str, Any], **how: Any
 ) -> None:
+    images, *pixels = capture.shape
     with whole_file(path) as partial, tifffile.TiffWriter(partial, **how) as writer:
-        pages = (page.astype(dtype, copy=False) for _start, block in _blocks(capture, report) for page in block)
         writer.write(
-            pages,
-            shape=capture.shape,
+            (page.astype(dtype, copy=False) for page in _pages(capture, report)),
+            shape=(images, 2, *pixels) if capture.mapped else capture.shape,
             dtype=dtype,
             photometric="minisblack",
             metadata={name: value for name, value in metadata.items() if value is not None},
             software=creator(),
         )
+
+
+def _pages(capture: Capture, report: Report) -> Iterator[NDArray[np.unsignedinteger]]:
+    """The counts of each image and, where pixels have hardware frames of their own, these after them."""
+    for start, block in _blocks(capture, report):
+        cycles = capture.cycles(start, start + len(block))
+        for index, page in enumerate(block):
+            yield page
+            if cycles is not None:
+                yield cycles[index]
 
 
 def _blocks(capture: Capture, report: Report) -> Iterator[tuple[int, NDArray[np.unsignedinteger]]]:

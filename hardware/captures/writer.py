@@ -226,6 +226,7 @@ class RecordingWriter(CaptureWriter):
         try:
             move_new(self._place, name)
         except OSError as error:
-            why = f"cannot be named {name.name} ({error.strerror}); it is whole: rename it"
+            what = "it is whole: rename it" if self._place.exists() else "it was deleted meanwhile"
+            why = f"cannot be named {name.name} ({error.strerror}); {what}"
             raise OSError(error.errno, f"{self._place.name} {why}") from error
         self._place = name

@@ -14,11 +14,13 @@ from noise_model.errors import InputError
 GROUP = "spadsr.formats"
 
 #: The built-in formats, in the order in which a file is offered to them: the surest recognition first. Long signatures
-#: come before short ones; MATLAB before HDF5, as its newer files are HDF5 files as well; text has no signature; a
-#: SPAD512 file has nothing but its name.
+#: come before short ones; MATLAB before HDF5, as its newer files are HDF5 files as well; photon cubes, known by the
+#: names of two files, before what else their folder holds; text has no signature; a SPAD512 file has nothing but its
+#: name.
 BUILT_IN = {
     "spc3": "hardware.formats.spc3",
     "mat": "hardware.formats.mat",
+    "cubes": "hardware.formats.cubes",
     "png": "hardware.formats.png",
     "npy": "hardware.formats.npy",
     "npz": "hardware.formats.npz",

@@ -93,8 +93,8 @@ def ordered_images(folder: Path, choice: Choice) -> Ordered:
     return Ordered(paths, remarks, replace(choice, **dict.fromkeys(told)))
 
 
-def own_file(folder: Path, path: Path) -> Path:
-    """Checks that an image is a file of the folder's own, of a sensible size, and returns it.
+def own_file(folder: Path, path: Path, largest: float = LARGEST_FILE) -> Path:
+    """Checks that an image, or what else there is, is a file of the folder's own, of a sensible size, and returns it.
 
     Links are followed within the folder, and within the repository (git, DVC) that it is in. A folder that was sent
     could point anywhere else.
@@ -112,8 +112,8 @@ def own_file(folder: Path, path: Path) -> Path:
             raise InputError(
                 f"{path}: a link to {target}, outside the folder; copy the images themselves (cp -L, git annex unlock)"
             )
-    if regular_file(path).stat().st_size > LARGEST_FILE:
-        raise InputError(f"{path}: more than {LARGEST_FILE} bytes; expected one image")
+    if regular_file(path).stat().st_size > largest:
+        raise InputError(f"{path}: more than {largest} bytes; expected one image")
     return path
 
 

@@ -58,7 +58,7 @@ class Session:
     """
 
     def __init__(self, camera: Camera, settings: Settings, *, reconnect: bool = False) -> None:
-        self._camera, self._reconnect = camera, reconnect
+        self._camera, self._reconnect, self._shape = camera, reconnect, camera.shape
         self.applied = camera.configure(settings)
         self._onlookers: tuple[Onlooker, ...] = ()
         self._recording: Recording | None = None
@@ -125,12 +125,16 @@ class Session:
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Stops the camera, and ends a recording that is under way."""
+    def stop(self, patience: float | None = None) -> None:
+        """Stops the camera, and ends a recording that is under way.
+
+        Args:
+            patience: s that a driver may take; the recording ends then without it. None waits for it.
+        """
         self._ending.set()
         self._camera.stop()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(patience)
         self._close_recording()
 
     def apply(self, settings: Settings) -> Settings:
@@ -238,6 +242,8 @@ class Session:
                 break
         else:
             raise error
+        if self._camera.shape != self._shape:
+            raise CameraError(f"{self._camera.name}: back with another size; start spadsr anew") from error
         if applied != self.applied:
             raise CameraError(f"{self._camera.name}: back with other settings; record to another file") from error
         self._tally = replace(self._tally, gone="")

@@ -26,7 +26,7 @@ PERIOD, IMAGES = 1e-4, 100
 FIRST, PATIENCE = 5, 120.0
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome", "msedge")
 #: What the browser is told: no window, and no question to the user.
-_HEADLESS = ("headless=new", "no-sandbox", "no-first-run", "window-size=1280,720", "enable-unsafe-swiftshader")
+_HEADLESS = ("headless=new", "no-sandbox", "no-first-run", "window-size=1280,720")
 
 
 @dataclass(frozen=True)

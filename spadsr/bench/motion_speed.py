@@ -1,6 +1,7 @@
 """Speed of following a scene that moves, from counts to merged ones, beside restoring their plain sum."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,9 +18,11 @@ from spadsr.motion.merging import Merged, merge
 from spadsr.motion.path import estimate_path
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
+from spadsr.restoration.ahead import in_order
 from spadsr.restoration.restorer import Restorer
 
 _SHAPE, _BLOCKS, _FRAMES = (64, 32), 128, 16
+_SUMS = 8  # of which a long recording has many more
 _SCALE, _SHAKE, _MARGIN = 4, 4.0, 16  # native pixels: the shake; fine ones: the margin
 _WHITE, _TIME = 0.1, 1e-5
 _REACH = (10, 10)  # native pixels, of parts that move by themselves
@@ -27,10 +30,10 @@ _REACH = (10, 10)  # native pixels, of parts that move by themselves
 
 @dataclass(frozen=True)
 class MotionSpeed:
-    """The speed of what is done with 2,048 binary frames of 64x32 pixels.
+    """The speed of what is done with sums of 2,048 binary frames of 64x32 pixels, as of a long recording.
 
     Attributes:
-        ratio: the time of restoring their plain sum at x4, over the time taken.
+        ratio: the time of restoring their plain sums at x4, over the time taken.
     """
 
     name: str
@@ -41,20 +44,28 @@ class MotionSpeed:
 def bench_motion(restorer: Restorer, progress: Report = silent) -> list[MotionSpeed]:
     """Measures, in turn, how fast counts of a shaken scene are restored, merged along a path, and swept.
 
+    Sums are restored together, and as many followed at once as there are threads: so does `infer`.
+
     Args:
         progress: called with the number of runs done and that of all.
     """
     blocks = _shaken()
-
     plain = merge(blocks, np.zeros((len(blocks), 3)))
-    counts = torch.from_numpy(plain.counts.astype(np.int64))[None]
+    counts = torch.from_numpy(plain.counts.astype(np.int64)).expand(_SUMS, -1, -1)
+    model = replace(plain.model, exposure=Exposure(_TIME, int(blocks.frames.sum())))
+
+    def each(work: Callable[[Blocks], Merged]) -> None:
+        at_once = torch.get_num_threads()
+        for _ in in_order(lambda some, report: work(some), [blocks] * _SUMS, at_once):
+            pass
+
     jobs = {
-        "plain sum, restored": lambda: restorer.answer(counts, plain.model, _SCALE),
-        "path and merge": lambda: _followed(blocks),
-        "path and sweep": lambda: _swept(blocks),
+        "plain sums, restored": lambda: restorer.answer(counts, model, _SCALE),
+        "path and merge": lambda: each(_followed),
+        "path and sweep": lambda: each(_swept),
     }
     seconds = interleaved(*jobs.values(), progress=progress)
-    frames = int(blocks.frames.sum())
+    frames = _SUMS * int(blocks.frames.sum())
     return [MotionSpeed(name, frames / taken, seconds[0] / taken) for name, taken in zip(jobs, seconds, strict=True)]
 
 

@@ -144,7 +144,11 @@ def bench_motion(
     json_file: JsonFile = None,
     quiet: Quiet = False,
 ) -> None:
-    """Hardware frames per second of a shaken 64x32 scene, merged along its path, beside restoring its plain sum."""
+    """Hardware frames per second of a long recording of a shaken 64x32 scene, along its path, beside its plain sums.
+
+    Eight sums of 2,048 frames: those of a scene at rest are restored together; as many are followed at once as there
+    are threads (OMP_NUM_THREADS), without restoring them.
+    """
     from dataclasses import asdict
 
     from spadsr.bench.motion_speed import bench_motion as run
@@ -153,7 +157,7 @@ def bench_motion(
     with progress("measuring") as report:
         measured = run(load_restorer(weights, device), report)
     rows = [[each.name, f"{each.frames_per_second:,.0f}", f"{each.ratio:.2f}"] for each in measured]
-    table("following a scene, 2,048 frames of 64x32", ["way", "frames/s", "speed over the first"], rows)
+    table("following a scene, sums of 2,048 frames of 64x32", ["way", "frames/s", "speed over the first"], rows)
     write_json(json_file, [asdict(each) for each in measured])
 
 

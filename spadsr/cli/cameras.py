@@ -7,7 +7,7 @@ import typer
 
 from noise_model.errors import InputError
 from spadsr.cli.console import fail, say, status_line, table, warn
-from spadsr.cli.options import Compression, Device, Seed, Weights, a_number
+from spadsr.cli.options import Compression, Device, Quiet, Seed, Weights, a_number
 from spadsr.provenance import command_line
 
 emulate = typer.Typer(help="Pretend to be a camera, to try things without one.", no_args_is_help=True)
@@ -31,6 +31,7 @@ def emulate_spad512(
         float, typer.Option(help="s of calibration when a client connects", min=0, max=1e6, callback=a_number)
     ] = 0.0,
     seed: Seed = 0,
+    quiet: Quiet = False,
 ) -> None:
     """Serve a pretend SPAD512 on this machine, as Pi Imaging's program does, until Ctrl-C.
 
@@ -86,6 +87,7 @@ def acquire(
     ] = 1,
     weights: Weights = None,
     device: Device = "cpu",
+    quiet: Quiet = False,
 ) -> None:
     """Record every image of a camera, losing none.
 

@@ -126,10 +126,9 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
 @contextmanager
 def status_line() -> Iterator[Callable[[str], None]]:
     """Yields a function that shows a line in place of the one before, on the error stream of a terminal."""
+    shown = _ERR.is_terminal and not _NOTES.quiet
     with Live(console=_ERR, transient=True, auto_refresh=False) as live:
-        yield lambda line: live.update(
-            Text(printable(line), overflow="ellipsis", no_wrap=True), refresh=_ERR.is_terminal
-        )
+        yield lambda line: live.update(Text(printable(line), overflow="ellipsis", no_wrap=True), refresh=shown)
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +24,9 @@ from spadsr.cli.options import (
     numbers,
 )
 from spadsr.provenance import command_line
+
+if TYPE_CHECKING:
+    from spadsr.evaluation.methods import Method
 
 #: Options that say nothing where frames of a recording are left out.
 _OF_PICTURES = ("scales", "bits", "flux", "mode", "methods", "limit", "workers", "scheduler", "json_file")
@@ -69,8 +72,11 @@ def evaluate(
 ) -> None:
     """Measure PSNR, SSIM, radiometry and interval coverage over bit depth, flux and scale, beside baselines.
 
+    A folder of pairs of the Single Photon Challenge (`SCENE/FRAME.npy`, `SCENE/FRAME.png`) is measured as it does:
+    `--frames`, `--methods` and `--limit` say how. A recording of your own is measured with `--left-out`.
+
     Examples: `spadsr evaluate pictures/` · `spadsr evaluate pictures/ --mode counting --flux 0.3,2,8 --frames 1` ·
-    `spadsr evaluate capture.h5 --left-out`
+    `spadsr evaluate train/ --frames 16,64 --limit 10` · `spadsr evaluate capture.h5 --left-out`
     """
     given = [name for name in (*_OF_PICTURES, "first", "last") if _said(context, name)]
     if left_out:
@@ -78,6 +84,7 @@ def evaluate(
         _left_out(images, output, numbers(frames, int), {"first": first, "last": last}, weights, device, seed)
         return
     _refuse([name for name in given if name not in _OF_PICTURES], "pictures of a folder are measured, all of them")
+    from spadsr.evaluation.challenge import pairs
     from spadsr.evaluation.conditions import conditions_of
     from spadsr.evaluation.evaluate import evaluate as run
     from spadsr.evaluation.methods import methods_named
@@ -86,13 +93,16 @@ def evaluate(
 
     restorer = load_restorer(weights, device)
     sums = numbers(frames, int) if bits is None else frames_of(bits)
+    header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     conditions = conditions_of(mode.value, numbers(scales, int), numbers(flux, float), sums)
     named = methods_named([name.strip() for name in methods.split(",")], {"spadsr": restorer})
+    if pairs(images):
+        _challenge(images, sums, named, limit, output, header, json_file)
+        return
     with executor_for(workers, scheduler) as executor, progress("measuring") as report:
         measured = run(images, conditions, named, seed, limit, report, executor)
     for path, reason in measured.skipped.items():
         warn(f"skipped {path}: {reason}")
-    header = {"command": command_line(), "seed": seed, "weights": restorer.name, "sha256": restorer.checksum}
     summaries = write_evaluation(measured, output, header)
     write_json(json_file, summaries)
     table(f"{mode.value}, mean over pictures", SCREEN_COLUMNS, [screen_row(summary) for summary in summaries])
@@ -130,3 +140,23 @@ def _left_out(
         task = Task(recording, sums, load_restorer(weights, device), seed, report)
         outcome = run(capture, task)
     tell(LEFT_OUT.name, outcome, task, output)
+
+
+def _challenge(
+    folder: Path,
+    frames: Sequence[int],
+    methods: "Mapping[str, Method]",
+    limit: int | None,
+    output: Path,
+    header: Mapping[str, Any],
+    json_file: Path | None,
+) -> None:
+    from spadsr.evaluation.challenge import COLUMNS, scores, write_scores
+    from spadsr.evaluation.challenge import table as rows_of
+
+    with progress("measuring") as report:
+        found = scores(folder, frames, methods, limit, report)
+    write_scores(found, output, header)
+    write_json(json_file, found)
+    table("sRGB, mean and low quantiles over pictures", COLUMNS, rows_of(found))
+    say(output / "challenge.md", output / "challenge.csv")

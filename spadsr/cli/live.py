@@ -7,7 +7,7 @@ import typer
 
 from noise_model.errors import InputError
 from spadsr.cli.console import say, warn
-from spadsr.cli.options import Device, Weights
+from spadsr.cli.options import Device, Quiet, Weights
 from spadsr.provenance import command_line
 
 
@@ -34,6 +34,7 @@ def live(
     ),
     token: Annotated[bool, typer.Option(help="ask for the secret in the printed address")] = True,
     browser: Annotated[bool, typer.Option(help="open the page in the browser")] = True,
+    quiet: Quiet = False,
 ) -> None:
     """Show what a camera sees, raw and restored, on a page in the browser; record from there.
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,7 @@ from spadsr.cli.options import (
     Array,
     Bits,
     Channel,
+    Compression,
     CountTime,
     Cycles,
     Darks,
@@ -49,6 +50,9 @@ from spadsr.cli.options import (
 )
 from spadsr.provenance import command_line
 
+if TYPE_CHECKING:
+    from spadsr.restoration.storage import Storage
+
 
 def infer(
     captures: Annotated[list[Path], typer.Argument(help="recordings of any format in docs/formats.md")],
@@ -58,7 +62,7 @@ def infer(
             "-o",
             "--output",
             help="folder, or a file: `.h5` (everything), `.tif`, `.ome.tif` (rates), `.png` (first image), `.mp4`"
-            " (film); default: `.sr.h5` beside the capture",
+            " or `.gif` (film); default: `.sr.h5` beside the capture",
         ),
     ] = None,
     scale: Annotated[int, typer.Option(help="resolution of the answer over that of the sensor: 1, 2, 4, 8 or 16")] = 4,
@@ -74,6 +78,13 @@ def infer(
     each: Each = False,
     weights: Weights = None,
     device: Device = "cpu",
+    compression: Annotated[Compression, typer.Option(help="of a result file; lz4 is faster")] = Compression.gzip,
+    float32: Annotated[
+        bool, typer.Option("--float32", help="every bit of rates and uncertainties, in three times the room")
+    ] = False,
+    keep: Annotated[
+        str, typer.Option(metavar="NAMES", help="arrays of a result file, separated by commas; rates always are kept")
+    ] = "rate,uncertainty,residual",
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -106,10 +117,11 @@ def infer(
     from noise_model.sensor import Sensor
     from spadsr.motion.motion import way_of
     from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
+    from spadsr.restoration.storage import Storage
     from spadsr.restoration.weights import load_restorer
 
     distinct_results(captures, output)
-    way = way_of(motion)
+    way, storage = way_of(motion), Storage.keeping(keep.split(","), compression.value, float32)
     known = Sensor.load(sensor) if sensor is not None else None
     restorer = load_restorer(weights, device, orientations)
     options = capture_options(
@@ -126,9 +138,9 @@ def infer(
             summed = capture.summed(sum, every)
             summed = summed if mask is None else masked(summed, mask)
             summed = replace(summed, assumptions=(*summed.assumptions, *notes))
-            _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale)
+            _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale, storage)
             done = restore_capture(
-                summed, restorer, scale, known, output, report, command_line(), each=each, motion=way
+                summed, restorer, scale, known, output, report, command_line(), each=each, motion=way, storage=storage
             )
         if done.taken_over:
             remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
@@ -193,16 +205,16 @@ def merge(
     )
 
 
-def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int) -> None:
+def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int, storage: "Storage") -> None:
     """Says how large a large result will be."""
     from spadsr.restoration.restored import output_bytes
     from spadsr.restoration.restorer import check_scale
 
     check_scale(scale)
-    size = output_bytes(result, shape, scale)
+    size = output_bytes(result, shape, scale, storage)
     if size > LARGE:
         images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"
-        remark(f"{path.name}: {images}, x{scale}: {result.name} takes {in_bytes(size)}")
+        remark(f"{path.name}: {images}, x{scale}: {result.name} takes about {in_bytes(size)}")
 
 
 def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[str]]) -> None:
@@ -280,10 +292,14 @@ def convert(
     target: Annotated[
         Path,
         typer.Argument(
-            metavar="DST", help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png` or `.mp4`"
+            metavar="DST",
+            help="`.h5`, `.npy`, `.tif` (ImageJ) or `.ome.tif`; of a result also `.png`, `.mp4` or `.gif`",
         ),
     ],
     each: Each = False,
+    pixel_size: Annotated[
+        float | None, typer.Option(help="of a native pixel, m, in the object; for `.ome.tif` and `.h5`, which keep it")
+    ] = None,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -309,7 +325,7 @@ def convert(
         count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
     )
     with progress(source.name) as report:
-        done = convert_capture(source, target, options, report, each=each)
+        done = convert_capture(source, target, options, report, each=each, pixel_size=pixel_size)
     for note in done.notes:
         warn(note)
     if done.left_out:

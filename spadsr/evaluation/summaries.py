@@ -10,7 +10,7 @@ import numpy as np
 from spadsr.evaluation.conditions import Condition
 from spadsr.evaluation.evaluate import Evaluation, Row
 
-_WORST = 0.05  # of the pictures
+_WORST, _VERY_WORST = 0.05, 0.01  # of the pictures
 _SPREAD = (0.1, 0.9)  # quantiles over pictures
 
 
@@ -36,6 +36,7 @@ class Summary:
     Attributes:
         psnr, ssim: means; dB and 0 to 1.
         worst: mean PSNR of the worst twentieth of the pictures, at least one, dB.
+        very_worst: the same of the worst hundredth.
         lead: PSNR minus that of the best of the other methods (the one with the highest mean), picture by picture, dB.
         total_ratio: total detected rate over the truth's.
         worst_tenth: largest |mean truth - mean answer| among the tenths of the answer's values, share of white.
@@ -49,6 +50,7 @@ class Summary:
     pictures: int
     psnr: Mean
     worst: float
+    very_worst: float
     ssim: Mean
     lead: Mean | None
     total_ratio: float
@@ -83,7 +85,8 @@ def _summary(evaluation: Evaluation, rows: Sequence[Row], group: Mapping[str, Se
         method,
         len(rows),
         _mean(own),
-        float(np.sort(own)[: max(1, round(_WORST * own.size))].mean()),
+        _worst(own, _WORST),
+        _worst(own, _VERY_WORST),
         _mean(np.array([row.ssim for row in rows])),
         None if best is None else _mean(own - best),
         radiometry.total_ratio,
@@ -93,6 +96,11 @@ def _summary(evaluation: Evaluation, rows: Sequence[Row], group: Mapping[str, Se
         _spread([row.within_68 for row in rows if row.within_68 is not None]),
         _share(row.sharpness for row in rows),
     )
+
+
+def _worst(values: np.ndarray[Any, np.dtype[np.float64]], share: float) -> float:
+    """The mean of that share of the values, the lowest, and of one at least."""
+    return float(np.sort(values)[: max(1, round(share * values.size))].mean())
 
 
 def _mean(values: np.ndarray[Any, np.dtype[np.float64]]) -> Mean:

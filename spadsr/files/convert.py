@@ -2,17 +2,25 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.other_formats import WRITERS, Write, write_capture
+from hardware.captures.other_formats import LARGEST_PIXEL, PIXEL_SIZE, WRITERS, Write, write_capture, write_ome
 from hardware.captures.part import Part
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.progress import Report
-from spadsr.restoration.restored import Restored, is_picture_name, output_bytes, write_images, write_pictures
+from spadsr.restoration.restored import (
+    Restored,
+    is_picture_name,
+    is_result_name,
+    output_bytes,
+    write_images,
+    write_pictures,
+    write_result,
+)
 from spadsr.restoration.result_file import is_result_file, read_result
 
 
@@ -33,7 +41,13 @@ class Converted:
 
 
 def convert_capture(
-    source: Path, target: Path, options: Mapping[str, Any], report: Report, *, each: bool = False
+    source: Path,
+    target: Path,
+    options: Mapping[str, Any],
+    report: Report,
+    *,
+    each: bool = False,
+    pixel_size: float | None = None,
 ) -> Converted:
     """Writes the counts of `source` to `target`, in the format of its name, in memory that does not depend on T.
 
@@ -42,6 +56,7 @@ def convert_capture(
     Args:
         options: keywords of `open_capture`, for a file that does not say.
         each: of a result, a picture of every image, numbered.
+        pixel_size: of a native pixel, m; `.h5` and OME-TIFF keep it.
 
     Raises:
         InputError: `source` is not a capture, the name of `target` is of no format that is written, or the format
@@ -49,40 +64,51 @@ def convert_capture(
     """
     if target.exists() and source.exists() and target.samefile(source):
         raise InputError(f"{target}: is the recording itself; choose another name")
+    if pixel_size is not None and not 1e-12 <= pixel_size <= LARGEST_PIXEL:
+        raise InputError(f"pixel_size {pixel_size:g}: expected 1e-12 to {LARGEST_PIXEL:g} m", "pixel_size")
+    notes = {} if pixel_size is None else {PIXEL_SIZE: pixel_size}
     if is_result_file(source):
-        return _convert_result(source, target, options, report, each)
+        return _convert_result(source, target, options, report, each, notes)
     if each:
         raise InputError(f"{source}: a recording; pictures of every image are made of a result: restore it", "each")
     write = _writer(target)
     with open_capture(source, **options) as capture:
-        if write is not write_capture and (capture.mapped or capture.places > 1):
+        if write not in (write_capture, write_ome) and (capture.mapped or capture.places > 1):
             raise InputError(
-                f"{target}: only .h5 keeps the hardware frames of each pixel, which {source.name} has; convert to .h5"
+                f"{target}: only .h5 and .ome.tif keep the hardware frames of each pixel, which {source.name} has;"
+                " convert to one of these"
             )
-        require_room(target, math.prod(capture.shape) * capture.dtype.itemsize)
-        write(capture, target, report)
+        each_pixel = 8 if capture.mapped else capture.dtype.itemsize  # bytes: counts and hardware frames, or counts
+        require_room(target, math.prod(capture.shape) * each_pixel)
+        write(replace(capture, notes=capture.notes | notes), target, report)
         left_out = {} if write is write_capture else _settings(capture)
         return Converted(target, capture.shape, capture.assumptions, left_out)
 
 
-def _convert_result(source: Path, target: Path, options: Mapping[str, Any], report: Report, each: bool) -> Converted:
+def _convert_result(
+    source: Path, target: Path, options: Mapping[str, Any], report: Report, each: bool, notes: Mapping[str, float]
+) -> Converted:
     part = Part(options.get("first"), options.get("last"))
     if others := {name: value for name, value in options.items() if value is not None and name not in vars(part)}:
         raise InputError(f"{source}: a result, which says all of itself; choose images alone", *others)
     with read_result(source) as result:
         first, last = part.images_of(source, len(result))
         images, (rows, columns) = last + 1 - first, (side // result.scale for side in result.shape[1:])
-        require_room(target, output_bytes(target, (images, rows, columns), result.scale))
+        require_room(target, output_bytes(target, (images, rows, columns), result.scale, result.storage))
 
         def blocks() -> Iterator[Restored]:
             for start in range(first, last + 1):
-                yield result.read(start, start + 1)
+                block = result.read(start, start + 1)
+                yield replace(block, notes={**block.notes, **notes})
                 report(start + 1 - first, images)
 
         if each:
             names = list(write_pictures(blocks(), images, target))
             return Converted(names[0], (images, *result.shape[1:]), result.warnings, {})
-        write_images(blocks(), images, target)
+        if is_result_name(target):
+            write_result(blocks(), target, result.storage)
+        else:
+            write_images(blocks(), images, target)
         shown = 1 if is_picture_name(target) else images
         return Converted(target, (shown, *result.shape[1:]), result.warnings, {})
 

@@ -12,7 +12,6 @@ from hardware.camera import Block
 from hardware.captures.capture import Capture
 from hardware.captures.in_memory import capture_in_memory
 from hardware.settings import Settings
-from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import NOISY, Exposure, Sensor
 from spadsr.live.newest import Sum
@@ -84,13 +83,16 @@ class Averaging:
 
     Args:
         seconds: how long.
+
+    Attributes:
+        done: set when it is over.
     """
 
     def __init__(self, seconds: float) -> None:
+        self.done = Event()
         self._seconds, self._images, self._began = seconds, 0, 0.0
         self._settings: Settings | None = None
         self._total: NDArray[np.uint64] | None = None
-        self._done = Event()
 
     def begin(self, applied: Settings) -> None:
         """Notes the settings; a change of them starts anew."""
@@ -98,19 +100,19 @@ class Averaging:
 
     def see(self, block: Block) -> None:
         """Adds a block."""
-        if self._done.is_set():
+        if self.done.is_set():
             return
         added = block.counts.sum(axis=0, dtype=np.uint64)
         self._total = added if self._total is None else self._total + added
         self._images += len(block.counts)
         self._began = self._began or block.host_time
         if block.host_time - self._began >= self._seconds:
-            self._done.set()
+            self.done.set()
 
-    def result(self, patience: float) -> Average:
-        """The average, waited for. Raises InputError where no images come."""
-        if not self._done.wait(patience) or self._total is None or self._settings is None:
-            raise InputError("no images come from the camera; start it first")
+    def result(self) -> Average:
+        """The average, when it is done."""
+        assert self._total is not None
+        assert self._settings is not None
         ideal = capture_in_memory(Path("live"), self._total[None], self._settings, None).sensor
         model = ForwardModel(ideal, Exposure(self._settings.count_time, self._settings.cycles * self._images))
         rate, _ = model.detection_rate(torch.from_numpy(self._total.astype(np.float32)))

@@ -31,8 +31,10 @@ from spadsr.networks.measurement import SCALES
 from spadsr.provenance import versions
 from spadsr.restoration.weights import SHIPPED, USUAL, load_restorer
 
-#: s: how long a dark is taken for, and how long images are waited for beyond that.
-DARK_TIME, PATIENCE = 1.0, 5.0
+#: s: how long a dark is taken for, how long images are waited for beyond that, and how often it is looked.
+DARK_TIME, PATIENCE, LOOK_PERIOD = 1.0, 5.0, 0.1
+#: s that a camera and a disk may take at the end; what is written by then is readable.
+FAREWELL = 3.0
 #: The name of no network: only what is recorded is shown.
 NO_NETWORK = "none"
 
@@ -125,9 +127,9 @@ class LiveSession:
 
     def close(self) -> None:
         """Ends everything; a recording under way is closed."""
-        self.session.stop()
+        self.session.stop(FAREWELL)
         if self.recording is not None:
-            self.recording.wait()
+            self.recording.wait(FAREWELL)
         self.restoring.stop()
         self.display.close()
 
@@ -218,7 +220,11 @@ class LiveSession:
         averaging = Averaging(DARK_TIME)
         self.session.attach(averaging)
         try:
-            return averaging.result(DARK_TIME + PATIENCE)
+            end = time.monotonic() + DARK_TIME + PATIENCE
+            while not averaging.done.wait(LOOK_PERIOD):
+                if not self.session.running or time.monotonic() > end:
+                    raise InputError("no images come from the camera; start it first")
+            return averaging.result()
         finally:
             self.session.detach(averaging)
 

@@ -1,6 +1,7 @@
 """Running a live view: the camera and the server from their start until Ctrl-C."""
 
 import asyncio
+import os
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -56,7 +57,11 @@ def live_view(
     """
     if not options.folder.is_dir():
         raise InputError(f"{options.folder}: no such folder; create it, or choose another", "output")
-    with listen(serving.address, serving.port) as listening, open_camera(address) as camera, noted_signals() as stopped:
+    with (
+        listen(serving.address, serving.port) as listening,
+        open_camera(address) as camera,
+        noted_signals(_end_at_once) as stopped,
+    ):
         token = new_token() if serving.token else None
         server = LiveServer(serving)
         session = LiveSession(camera, settings, options, server.publish, server.forget)
@@ -70,8 +75,13 @@ def live_view(
             while not stopped() and not server.ended.wait(LOOK_PERIOD):
                 pass
         finally:
-            server.stop()
             session.close()
+            server.stop()
+
+
+def _end_at_once(number: int) -> None:
+    """Ends the program at the second Ctrl-C; what a recording has so far stays readable."""
+    os._exit(128 + number)
 
 
 class LiveServer:

@@ -54,6 +54,11 @@ class Blocks:
         return np.asarray(self.sensor.good.numpy())
 
     @property
+    def flat(self) -> NDArray[np.int64]:
+        """(G, H W), the counts as the inner loops want them."""
+        return np.ascontiguousarray(self.counts, np.int64).reshape(len(self), -1)
+
+    @property
     def mean(self) -> float:
         """Mean counts of a good pixel in one hardware frame."""
         total = self.counts.sum(axis=0, dtype=np.int64)[self.good]

@@ -1,4 +1,4 @@
-"""The inner loops of motion, compiled: scores of blocks under a picture, counts moved to a grid, lines through time.
+"""The inner loops of paths, compiled: scores of blocks under a picture, counts moved to a grid, evidence of bends.
 
 They share a file because numba takes code on disk for current as long as the file of its function is.
 """
@@ -38,12 +38,14 @@ class Pixels(NamedTuple):
 
     Attributes:
         row, column: of their centres, from that of the array, native pixels.
+        place: of each of them among all pixels, row by row.
         gain, dark: efficiency over the mean, and dark light in a frame.
         height, width: of the array.
     """
 
     row: Floats
     column: Floats
+    place: NDArray[np.int64]
     gain: Floats
     dark: Floats
     height: int
@@ -84,7 +86,7 @@ class Sums(NamedTuple):
     Attributes:
         counts: whole numbers.
         frames: in which a pixel looked there.
-        gains, darks: efficiency and dark light of the pixels that looked, times these frames.
+        gains, darks: efficiency over the mean, and dark light, of the pixels that looked, times these frames.
     """
 
     counts: NDArray[np.int64]
@@ -94,15 +96,13 @@ class Sums(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """Mean and variance (G, P) of counts under a picture, and their quasi-likelihood."""
+    """Mean and variance (G, H W) of counts under a picture, and their quasi-likelihood."""
 
     mean: Floats
     variance: Floats
     likelihood: Floats
 
 
-_SMOOTHER = 0.6  # by interpolation half way between pixels, of counts smoothed by a Gaussian of 1 pixel
-_SMOOTHED_VARIANCE = 1 / (4 * math.pi)  # of such counts, over that before
 _LEAST_LIGHT = 1e-6  # of a frame: a count anywhere must remain possible
 
 
@@ -127,8 +127,14 @@ def _sample(seen: Seen, y: float, x: float) -> tuple[float, float, float]:
 
 
 @compiled
-def _within(seen: Seen, y: float, x: float) -> bool:
-    return y >= 0 and x >= 0 and y < seen.light.shape[0] - 1 and x < seen.light.shape[1] - 1
+def _look(
+    pixels: Pixels, seen: Seen, pixel: int, pose: Floats, sine: float, cosine: float
+) -> tuple[float, float, float]:
+    """The light that a pixel sees, and its slopes along rows and columns; NaN where nothing was seen."""
+    y, x = _where(pixels, seen, pixel, pose, sine, cosine)
+    if y >= 0 and x >= 0 and y < seen.light.shape[0] - 1 and x < seen.light.shape[1] - 1:
+        return _sample(seen, y, x)
+    return math.nan, 0.0, 0.0
 
 
 @compiled
@@ -146,7 +152,7 @@ def _between(values: Floats, row: int, part: float) -> float:
 
 @compiled
 def score_blocks(
-    counts: NDArray[np.float32],
+    counts: NDArray[np.int64],
     frames: NDArray[np.int64],
     pixels: Pixels,
     seen: Seen,
@@ -159,7 +165,7 @@ def score_blocks(
     """Fills in how the quasi-likelihood of blocks depends on pose (rows, columns, radians) and log brightness.
 
     Args:
-        counts: (G, P).
+        counts: (G, H W).
         poses, brightness: (G, 3) and (G,).
         which: the blocks, n of them.
     """
@@ -173,10 +179,7 @@ def score_blocks(
         information[:] = 0
         misfit, seen_by = 0.0, 0
         for pixel in range(pixels.row.size):
-            y, x = _where(pixels, seen, pixel, pose, sine, cosine)
-            if not _within(seen, y, x):
-                continue
-            light, by_row, by_column = _sample(seen, y, x)
+            light, by_row, by_column = _look(pixels, seen, pixel, pose, sine, cosine)
             if math.isnan(light):
                 continue
             gain = pixels.gain[pixel] * bright
@@ -187,7 +190,7 @@ def score_blocks(
             change[0], change[1], change[3] = by_row, by_column, gain * light
             change[2] = by_column * (cosine * along - sine * across) - by_row * (sine * along + cosine * across)
             certainty = 1 / (mean * _between(law.spread, row, part))
-            off, weight = counts[block, pixel] - cycles * mean, slope * certainty
+            off, weight = counts[block, pixels.place[pixel]] - cycles * mean, slope * certainty
             misfit += off * off * certainty
             seen_by += 1
             excess, known = off * weight, cycles * slope * weight
@@ -204,7 +207,7 @@ def score_blocks(
 
 @compiled
 def explain_counts(
-    counts: NDArray[np.float32],
+    counts: NDArray[np.int64],
     frames: NDArray[np.int64],
     pixels: Pixels,
     seen: Seen,
@@ -213,25 +216,23 @@ def explain_counts(
     brightness: Floats,
     explained: Explained,
 ) -> None:
-    """Fills in how a picture explains the counts (G, P) of blocks; all is 0 for pixels that look beyond the picture."""
+    """Fills in how a picture explains the counts (G, H W) of blocks; what pixels that see nothing of it have is left.
+
+    Args:
+        explained: filled with zeros.
+    """
     for block in range(len(counts)):
         cycles, sine, cosine = frames[block], math.sin(poses[block, 2]), math.cos(poses[block, 2])
         for pixel in range(pixels.row.size):
-            y, x = _where(pixels, seen, pixel, poses[block], sine, cosine)
-            light = math.nan
-            if _within(seen, y, x):
-                light, _, _ = _sample(seen, y, x)
+            light, _, _ = _look(pixels, seen, pixel, poses[block], sine, cosine)
             if math.isnan(light):
-                explained.mean[block, pixel] = 0.0
-                explained.variance[block, pixel] = 0.0
-                explained.likelihood[block, pixel] = 0.0
                 continue
             row, part = _row(law, pixels.gain[pixel] * brightness[block] * light + pixels.dark[pixel])
-            mean = _between(law.mean, row, part)
-            likelihood = counts[block, pixel] * (math.log(mean) + _between(law.above, row, part))
-            explained.mean[block, pixel] = cycles * mean
-            explained.variance[block, pixel] = cycles * mean * _between(law.spread, row, part)
-            explained.likelihood[block, pixel] = likelihood - cycles * _between(law.below, row, part)
+            mean, place = _between(law.mean, row, part), pixels.place[pixel]
+            likelihood = counts[block, place] * (math.log(mean) + _between(law.above, row, part))
+            explained.mean[block, place] = cycles * mean
+            explained.variance[block, place] = cycles * mean * _between(law.spread, row, part)
+            explained.likelihood[block, place] = likelihood - cycles * _between(law.below, row, part)
 
 
 @compiled
@@ -239,12 +240,11 @@ def move_counts(
     counts: NDArray[np.int64],
     frames: NDArray[np.int64],
     pixels: Pixels,
-    efficiency: Floats,
     poses: Floats,
     scale: int,
     sums: Sums,
 ) -> None:
-    """Adds the counts (G, P) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at."""
+    """Adds the counts (G, H W) of blocks, whole, to the cells of a grid (s H, s W) that their pixels looked at."""
     height, width = sums.counts.shape
     for block in range(len(counts)):
         pose, cycles = poses[block], frames[block]
@@ -254,124 +254,10 @@ def move_counts(
             y = math.floor((cosine * along - sine * across + 0.5 * pixels.height + pose[0]) * scale)
             x = math.floor((sine * along + cosine * across + 0.5 * pixels.width + pose[1]) * scale)
             if 0 <= y < height and 0 <= x < width:
-                sums.counts[y, x] += counts[block, pixel]
+                sums.counts[y, x] += counts[block, pixels.place[pixel]]
                 sums.frames[y, x] += cycles
-                sums.gains[y, x] += cycles * efficiency[pixel]
+                sums.gains[y, x] += cycles * pixels.gain[pixel]
                 sums.darks[y, x] += cycles * pixels.dark[pixel]
-
-
-@compiled
-def line_sums(
-    light: Floats,
-    lines: Floats,
-    windows: NDArray[np.int64],
-    level: float,
-    dispersion: float,
-    sums: Floats,
-    squares: Floats,
-    chi_squared: NDArray[np.float32],
-) -> None:
-    """Fills in chi-squared (n, H, W) of smoothed counts along lines that are alike for all pixels, for windows (n, 2).
-
-    The variance of the counts is `dispersion` times their mean, which is taken for `level` or more.
-    Between pixels the counts are interpolated, which smooths them further: their variance is lowered to match.
-
-    Args:
-        light: (G, H + 2 a, W + 2 b), with margins that are wide enough for all lines, and a pixel wider.
-        lines: (G, 2), how far down and right the lines are in each block.
-        sums, squares: (G + 1, H, W), where the kernel works.
-    """
-    blocks = len(light)
-    height, width = sums.shape[1:]
-    corner = (light.shape[1] - height) // 2, (light.shape[2] - width) // 2
-    weights = np.zeros(blocks + 1)
-    for block in range(blocks):
-        y, x = corner[0] + lines[block, 0], corner[1] + lines[block, 1]
-        top, left = int(y), int(x)
-        below, across = y - top, x - left
-        less = (1 - _SMOOTHER * below * (1 - below)) * (1 - _SMOOTHER * across * (1 - across))
-        weights[block + 1] = weights[block] + 1 / less
-        for row in range(height):
-            upper, lower = light[block, top + row, left:], light[block, top + row + 1, left:]
-            before, total = sums[block, row], sums[block + 1, row]
-            square_before, square = squares[block, row], squares[block + 1, row]
-            for column in range(width):
-                first = upper[column] + (lower[column] - upper[column]) * below
-                second = upper[column + 1] + (lower[column + 1] - upper[column + 1]) * below
-                value = first + (second - first) * across
-                total[column] = before[column] + value / less
-                square[column] = square_before[column] + value * value / less
-    for n in range(len(windows)):
-        start, stop = windows[n, 0], windows[n, 1]
-        weight, scale = weights[stop] - weights[start], 1 / (dispersion * _SMOOTHED_VARIANCE)
-        for row in range(height):
-            for column in range(width):
-                total_here = sums[stop, row, column] - sums[start, row, column]
-                mean = total_here / weight
-                excess = squares[stop, row, column] - squares[start, row, column] - total_here * mean
-                chi_squared[n, row, column] = max(excess, 0.0) * scale / max(mean, level)
-
-
-@compiled
-def keep_better(
-    chi_squared: NDArray[np.float32], cost: Floats, down: float, right: float, best: Floats, velocity: Floats
-) -> None:
-    """Takes a velocity where chi-squared (n, H, W), and what the velocity costs (n,), are less than the best so far.
-
-    Args:
-        best, velocity: (n, H, W) and (n, 2, H, W), changed in place.
-    """
-    windows, height, width = chi_squared.shape
-    for n in range(windows):
-        for row in range(height):
-            for column in range(width):
-                value = chi_squared[n, row, column] + cost[n]
-                if value < best[n, row, column]:
-                    best[n, row, column] = value
-                    velocity[n, 0, row, column] = down
-                    velocity[n, 1, row, column] = right
-
-
-@compiled
-def gather_counts(
-    counts: NDArray[np.int64],
-    frames: NDArray[np.int64],
-    times: Floats,
-    place: NDArray[np.int64],
-    efficiency: Floats,
-    dark: Floats,
-    poses: Floats,
-    velocity: Floats,
-    first: NDArray[np.int64],
-    last: NDArray[np.int64],
-    sums: Sums,
-) -> None:
-    """Adds up, for each pixel of the scene, the counts (G, P) of the pixels that looked at it along its line.
-
-    Args:
-        place: (H, W), the index of each pixel among the P used, -1 for others.
-        velocity: (2, H, W), over the whole recording; `first` and `last` are the windows of blocks.
-        sums: (H, W).
-    """
-    height, width = place.shape
-    for block in range(len(counts)):
-        sine, cosine = math.sin(poses[block, 2]), math.cos(poses[block, 2])
-        for row in range(height):
-            for column in range(width):
-                if not first[row, column] <= block < last[row, column]:
-                    continue
-                down = row + 0.5 + velocity[0, row, column] * times[block] - 0.5 * height - poses[block, 0]
-                right = column + 0.5 + velocity[1, row, column] * times[block] - 0.5 * width - poses[block, 1]
-                y = math.floor(cosine * down + sine * right + 0.5 * height)
-                x = math.floor(cosine * right - sine * down + 0.5 * width)
-                if not (0 <= y < height and 0 <= x < width):
-                    continue
-                pixel = place[y, x]
-                if pixel >= 0:
-                    sums.counts[row, column] += counts[block, pixel]
-                    sums.frames[row, column] += frames[block]
-                    sums.gains[row, column] += frames[block] * efficiency[pixel]
-                    sums.darks[row, column] += frames[block] * dark[pixel]
 
 
 @compiled

@@ -7,10 +7,12 @@ Source: drizzle with drops of no size: Fruchter and Hook, PASP 114 (2002) 144; i
 """
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from noise_model.arrays import Floats
 from noise_model.forward_model import ForwardModel
@@ -59,11 +61,18 @@ class Merged:
 
 def pixels_of(blocks: Blocks) -> Pixels:
     """The good pixels of an array, as the inner loops want them."""
-    good, (height, width) = blocks.good, blocks.sensor.shape
+    sensor = blocks.sensor
+    return _pixels_of(sensor.pde, sensor.dark_count_rate, sensor.pixel_mask, blocks.count_time)
+
+
+@lru_cache(maxsize=8)  # tensors are the same where they are one
+def _pixels_of(pde: Tensor, dark_count_rate: Tensor, mask: Tensor | None, count_time: float) -> Pixels:
+    sensor = Sensor("", pde, dark_count_rate, dead_time=0.0, counter_bits=1, pixel_mask=mask)
+    good, (height, width) = sensor.good.numpy(), sensor.shape
     row, column = np.nonzero(good)
-    place = row.astype(np.float64) + 0.5 - height / 2, column.astype(np.float64) + 0.5 - width / 2
-    gain, dark = gain_of(blocks.sensor), dark_of(blocks.sensor, blocks.count_time)
-    return Pixels(*place, gain[good], dark[good], height, width)
+    centres = row.astype(np.float64) + 0.5 - height / 2, column.astype(np.float64) + 0.5 - width / 2
+    gain, dark = gain_of(sensor)[good], dark_of(sensor, count_time)[good]
+    return Pixels(*centres, np.flatnonzero(good), gain, dark, height, width)
 
 
 def merge(blocks: Blocks, poses: Floats, scale: int = 1) -> Merged:
@@ -77,11 +86,9 @@ def merge(blocks: Blocks, poses: Floats, scale: int = 1) -> Merged:
 
 def summed(blocks: Blocks, poses: Floats, scale: int) -> Sums:
     """What the counts of good pixels add up to on a grid; arguments as of `merge`."""
-    pixels, good = pixels_of(blocks), blocks.good
+    pixels = pixels_of(blocks)
     sums = no_sums((scale * pixels.height, scale * pixels.width))
-    efficiency = blocks.sensor.pde.double().numpy()[good]
-    own = np.ascontiguousarray(blocks.counts[:, good], np.int64)
-    move_counts(own, blocks.frames, pixels, efficiency, np.ascontiguousarray(poses), scale, sums)
+    move_counts(blocks.flat, blocks.frames, pixels, np.ascontiguousarray(poses), scale, sums)
     return sums
 
 
@@ -105,7 +112,8 @@ def _in_boxes(values: Floats, side: int) -> Floats:
 def _merged_sensor(blocks: Blocks, sums: Sums) -> Sensor:
     """The sensor with its maps as the merged counts saw them; like a mean one where no pixel looked."""
     looked, total = sums.frames > 0, np.maximum(sums.frames, 1)
-    pde = np.where(looked, sums.gains / total, float(blocks.sensor.pde.mean()))
+    mean = float(blocks.sensor.mean_pde)
+    pde = mean * np.where(looked, sums.gains / total, 1)
     dark = np.where(looked, sums.darks / total / blocks.count_time, float(blocks.sensor.dark_count_rate.median()))
     return replace(
         blocks.sensor,

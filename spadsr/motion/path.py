@@ -104,7 +104,7 @@ class _Fit:
         self.pixels: Pixels = pixels_of(blocks)
         self.rim = min(blocks.sensor.shape) / 2  # turns are measured there
         self.units = np.array([1.0, 1.0, 1 / self.rim][: 3 if turning else 2])
-        self.counts = np.ascontiguousarray(blocks.counts[:, blocks.good], np.float32)
+        self.counts = blocks.flat
         self.poses, self.sd = np.zeros((len(blocks), 3)), np.zeros((len(blocks), 3))
         self.brightness = np.ones(len(blocks))
         self.misfit = np.ones(len(blocks))

@@ -66,8 +66,7 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: i
     law = law_of(blocks.model(typical_frames(sums.frames)), _BRIGHTEST * max(mean, 1.0))
     if width is None:
         width = _WIDER * _best_width(frames, counts, scale, law)
-    gains = sums.gains / float(blocks.sensor.mean_pde)
-    share, measured, gain, dark = _blurred(width * scale, frames, counts, gains, sums.darks)
+    share, measured, gain, dark = _blurred(width * scale, frames, counts, sums.gains, sums.darks)
     share = np.maximum(share, 1e-9)
     fired = light_of(law, measured / share)
     light = np.maximum(fired - dark / share, 0) / np.maximum(gain / share, _LEAST_GAIN)
@@ -77,12 +76,12 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: i
 
 def _beside_saturated(fired: Floats, law: Law, scale: int) -> NDArray[np.bool_]:
     """Where counts hardly tell the light, and a native pixel around: it is smoothed beyond its edges."""
-    rows = np.sqrt(fired) * law.rows
-    mean, slope = (np.interp(rows, np.arange(len(each)), each) for each in (law.mean, law.slope))
-    saturated = slope * fired < _SATURATED * mean
-    if not saturated.any():
-        return saturated
-    return np.asarray(cv2.dilate(saturated.astype(np.uint8), np.ones((2 * scale + 1,) * 2, np.uint8)) > 0)
+    light = np.square(np.arange(1, len(law.mean)) / law.rows)
+    saturated = law.slope[1:] * light < _SATURATED * law.mean[1:]
+    if not saturated.any() or fired.max() < light[saturated.argmax()]:
+        return np.zeros(fired.shape, bool)
+    there = (fired >= light[saturated.argmax()]).astype(np.uint8)
+    return np.asarray(cv2.dilate(there, np.ones((2 * scale + 1,) * 2, np.uint8)) > 0)
 
 
 def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float:
@@ -91,8 +90,7 @@ def _best_width(frames: Singles, counts: Singles, scale: int, law: Law) -> float
     mean = float(counts.sum() / max(frames.sum(), 1))
     share, around = _blurred(scale, frames, counts)
     around = around / np.maximum(share, 1e-9)
-    rows = np.interp(around, law.mean, np.arange(len(law.mean)))
-    noise = np.maximum(around, mean / 10) * np.interp(rows, np.arange(len(law.spread)), law.spread)
+    noise = np.maximum(around, mean / 10) * np.interp(around, law.mean, law.spread)
     certain = frames / np.maximum(noise, 1e-12)  # over its variance
     best, least = _WIDTHS[0], np.inf
     for width in _WIDTHS:

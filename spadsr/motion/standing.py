@@ -37,10 +37,10 @@ def standing_out(blocks: Blocks) -> NDArray[np.bool_]:
 
 
 def unexplained(residual: Floats, variance: Floats, mean: Floats) -> NDArray[np.bool_]:
-    """Pixels (P,) whose counts are above those of the scene that they looked at along a path.
+    """Pixels (H W,) whose counts are above those of the scene that they looked at along a path.
 
     Args:
-        residual, variance, mean: (P,), of the counts of all blocks.
+        residual, variance, mean: (H W,), of the counts of all blocks; 0 of pixels that saw nothing of it.
     """
     errors = residual / np.sqrt(np.maximum(variance, 1e-9))
     return np.asarray((errors > _STANDARD_ERRORS) & (residual > _EXCESS * mean))

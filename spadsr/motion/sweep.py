@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from noise_model.arrays import Floats
 from noise_model.progress import Report, silent
 from spadsr.motion.blocks import Blocks, dark_of, gain_of
-from spadsr.motion.kernels import gather_counts, keep_better, line_sums
 from spadsr.motion.law import law_of
+from spadsr.motion.line_kernels import gather_counts, keep_better, line_sums
 from spadsr.motion.merging import Merged, merged_of, no_sums, pixels_of
 
 _BLOCKS = 32  # that time is divided into
@@ -111,16 +111,15 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
     if poses is None or not lines.along_path:
         poses = np.zeros((len(blocks), 3))
     good, pixels = blocks.good, pixels_of(blocks)
-    place = np.full(good.shape, -1, np.int64)
-    place[good] = np.arange(good.sum())
+    which = np.full(good.shape, -1, np.int64)
+    which[good] = np.arange(good.sum())
     sums = no_sums(good.shape)
     gather_counts(
-        np.ascontiguousarray(blocks.counts[:, good], np.int64),
+        blocks.flat,
         blocks.frames,
         blocks.times,
-        place,
-        blocks.sensor.pde.double().numpy()[good],
-        pixels.dark,
+        pixels,
+        which,
         np.ascontiguousarray(poses, np.float64),
         lines.velocity,
         lines.first,

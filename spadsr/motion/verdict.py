@@ -36,8 +36,9 @@ def judge(blocks: Blocks, path: Path) -> Verdict:
     unknown, hot = 2 - path.directions, standing_out(blocks)
     blocks = blocks.without(hot)
     still = replace(Path.still(blocks), brightness=path.brightness, size=path.size)
-    moved = _explained(blocks, path, None)
-    resting = _explained(blocks, still, moved.picture.width)  # smoothed alike, both fit their own noise alike
+    joined = blocks.joined(path.size)
+    moved = _explained(blocks, joined, path, None)
+    resting = _explained(blocks, joined, still, moved.picture.width)  # smoothed alike, both fit their own noise alike
     both = resting.seen & moved.seen
     gain = float((moved.likelihood - resting.likelihood)[both].sum())
     follow = gain > _LEAST_GAIN and unknown < 2 and bool((moved.within > _LOST).mean() > 0.5)
@@ -51,7 +52,7 @@ def judge(blocks: Blocks, path: Path) -> Verdict:
 
 @dataclass(frozen=True, eq=False)
 class _Explanation:
-    """How blocks are explained along a path: (G, P) likelihood and whether seen, (G,) chi-squared and its error.
+    """How blocks are explained along a path: (G, H W) likelihood and whether seen, (G,) chi-squared and its error.
 
     `standing` are pixels (H, W) that count more than the scene along the path.
     """
@@ -65,30 +66,28 @@ class _Explanation:
     standing: NDArray[np.bool_]
 
 
-def _explained(blocks: Blocks, path: Path, width: float | None) -> _Explanation:
+def _explained(blocks: Blocks, joined: Blocks, path: Path, width: float | None) -> _Explanation:
+    """How blocks, joined as they were for the path, are explained by their own picture along it."""
     picture = smoothed(blocks, path.poses, width)
-    joined, good = blocks.joined(path.size), blocks.good
     starts = np.arange(0, len(blocks), path.size)
     poses = np.add.reduceat(path.poses, starts) / np.diff(np.append(starts, len(blocks)))[:, None]
     brightness = np.add.reduceat(path.brightness, starts) / np.diff(np.append(starts, len(blocks)))
-    counts, pixels = joined.counts[:, good].astype(np.float32), pixels_of(blocks)
+    counts, pixels, law = joined.flat, pixels_of(blocks), block_law(joined, picture)
     found = Explained(*(np.zeros(counts.shape) for _ in range(3)))
-    law = block_law(joined, picture)
     explain_counts(counts, joined.frames, pixels, picture, law, poses, brightness, found)
     seen = found.variance > 0
-    off = np.where(seen, counts - found.mean, 0)
-    residual, variance = np.zeros(joined.counts.shape), np.zeros(joined.counts.shape)
-    residual[:, good], variance[:, good] = off, found.variance
-    squares = np.square(_sums(residual))
-    expected = _sums(variance)
+    off = (counts - found.mean) * seen
+    squares, expected = (_sums(each.reshape(joined.counts.shape)) for each in (off, found.variance))
+    squares = np.square(squares)
     known = expected > 0
     number = np.maximum(known.sum(axis=(1, 2)), 1)
     chi_squared = (np.where(known, squares / np.where(known, expected, 1), 0)).sum(axis=(1, 2)) / number
     error = np.sqrt(2 * _SUMS**2 / number)
-    within = seen.sum(axis=1) / max(counts.shape[1], 1)
-    standing = np.zeros(good.shape, bool)
-    standing[good] = unexplained(off.sum(axis=0), found.variance.sum(axis=0), found.mean.sum(axis=0))
-    return _Explanation(picture, found.likelihood, seen, chi_squared, error, within, standing)
+    within = seen.sum(axis=1) / max(len(pixels.place), 1)
+    standing = unexplained(off.sum(axis=0), found.variance.sum(axis=0), found.mean.sum(axis=0))
+    return _Explanation(
+        picture, found.likelihood, seen, chi_squared, error, within, standing.reshape(blocks.sensor.shape)
+    )
 
 
 def _sums(values: Floats) -> Floats:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import GifImagePlugin, Image
 from PIL.PngImagePlugin import PngInfo
 
 from noise_model.arrays import Picture
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FILM_RATE = 25
 
 _FILM_SIDE = 512  # pixels: smaller pictures are enlarged in films, since players smear what they enlarge
+_GIF_SIDE = (1 << 16) - 1
 
 
 def shades(rate: Picture, norm: "Normalize") -> NDArray[np.uint8]:
@@ -47,16 +48,42 @@ def write_film(path: Path, rates: Iterator[Picture], norm: "Normalize") -> None:
     film: cv2.VideoWriter | None = None
     with whole_file(path) as partial:
         try:
-            for rate in rates:
-                picture = shades(enlarged(rate, max(1, _FILM_SIDE // max(rate.shape))), norm)
+            for picture in _enlarged_shades(rates, norm):
                 even = np.pad(picture, [(0, side % 2) for side in picture.shape], mode="edge")
                 if film is None:
                     code = cv2.VideoWriter.fourcc(*"mp4v")
                     film = cv2.VideoWriter(str(partial), code, FILM_RATE, even.shape[::-1], isColor=False)
                     if not film.isOpened():
                         size = " x ".join(map(str, even.shape))
-                        raise InputError(f"{path}: films of {size} cannot be written here; write .tif", "output")
+                        raise InputError(
+                            f"{path}: films of {size} cannot be written here; write .gif or .tif", "output"
+                        )
                 film.write(even)
         finally:
             if film is not None:
                 film.release()
+
+
+def write_gif(path: Path, rates: Iterator[Picture], norm: "Normalize") -> None:
+    """Writes pictures (H, W) as an animated GIF that begins again at its end, 25 a second: for slides.
+
+    Raises:
+        InputError: a side is longer than GIF allows.
+    """
+    with whole_file(path) as partial, partial.open("wb") as file:
+        for number, picture in enumerate(_enlarged_shades(rates, norm)):
+            if max(picture.shape) > _GIF_SIDE:
+                size = " x ".join(map(str, picture.shape))
+                raise InputError(f"{path}: {size} pixels; GIF allows {_GIF_SIDE} a side; write .mp4 or .tif", "output")
+            image = Image.fromarray(picture)
+            if number == 0:
+                file.writelines(GifImagePlugin.getheader(image, info={"loop": 0})[0])
+            # Pillow's own writer of several pictures keeps them all in memory
+            file.writelines(GifImagePlugin.getdata(image, duration=1000 // FILM_RATE))
+        file.write(b";")
+
+
+def _enlarged_shades(rates: Iterator[Picture], norm: "Normalize") -> Iterator[NDArray[np.uint8]]:
+    """Grey levels of the pictures of a film."""
+    for rate in rates:
+        yield shades(enlarged(rate, max(1, _FILM_SIDE // max(rate.shape))), norm)

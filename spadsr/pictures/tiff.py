@@ -47,7 +47,7 @@ def write_ome_tiff(
     pages: Pages,
     shape: tuple[int, int, int],
     *,
-    scale: int,
+    size: Mapping[str, Any],
     exposure: float,
     frame_time: float | None,
     description: Mapping[str, Any],
@@ -57,7 +57,7 @@ def write_ome_tiff(
 
     Args:
         pages: for each of T images its rate and its uncertainty, (s H, s W); `shape` is (T, s H, s W).
-        scale: s; a pixel is 1/s of a native one, which is the unit of length, as the pitch of the array is not known.
+        size: that of a pixel, in the words of OME.
         exposure: s, of one image.
         frame_time: s from the start of one image to the start of the next, where known.
         description: further facts, stored as JSON.
@@ -69,10 +69,7 @@ def write_ome_tiff(
     metadata: dict[str, Any] = {
         "axes": "TCYX",
         "Channel": {"Name": list(CHANNELS)},
-        "PhysicalSizeX": 1 / scale,
-        "PhysicalSizeXUnit": "pixel",
-        "PhysicalSizeY": 1 / scale,
-        "PhysicalSizeYUnit": "pixel",
+        **size,
         "Plane": {"ExposureTime": [exposure] * planes, "ExposureTimeUnit": ["s"] * planes},
         "Description": f"{json.dumps(description)[:-1]}{facts}}}",
     }

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from noise_model.errors import InputError
 from spadsr.provenance import Provenance
 from spadsr.restoration.moving import Takes
-from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
-from spadsr.restoration.restorer import hot_in, in_pixels, without
+from spadsr.restoration.restorer import hot_in, in_pixels
 from spadsr.restoration.result_file import ResultFile, read_result
-from spadsr.restoration.result_writer import part_of
+from spadsr.restoration.result_writer import checksums_of, has_images, part_of
 
 
 @contextmanager
@@ -30,24 +30,27 @@ def earlier_part(result: Path, takes: Takes, provenance: Provenance) -> Iterator
         InputError: the part is of another capture, or was restored otherwise.
     """
     path = part_of(result)
-    if not path.is_file():
+    if not has_images(path):
         yield None
         return
     with read_result(path) as part:
-        if not (_made_alike(part.provenance, provenance) and _of_the_same(part, takes)):
-            wrong = "holds a part of another result, or one made with other options"
-            raise InputError(f"{path}: {wrong}; delete it, or choose another output", "output")
+        _expect_alike(part, takes, provenance)
         yield part
 
 
 def restored_before(part: ResultFile, takes: Takes, size: int) -> Iterator[Restored]:
-    """The restored images of a part with their counts, motion and hot pixels, in stacks of `size`."""
+    """The restored images of a part with their counts, motion and hot pixels, in stacks of `size`.
+
+    Raises:
+        InputError: they were restored from other counts.
+    """
     for start in range(0, len(part), size):
         stop = min(start + size, len(part))
         block = part.read(start, stop)
         if block.counts is None or block.cycles is None:
             taken = takes.take(start, stop)
             counts, own = in_pixels(taken.counts, taken.model)
+            _expect_same(part, start, counts.numpy())
             block = replace(block, counts=counts.numpy(), motion=taken.motion)
         else:  # they were found by following motion, which takes long
             counts = torch.from_numpy(block.counts.astype(np.int64))
@@ -61,15 +64,25 @@ def _made_alike(one: Provenance, other: Provenance) -> bool:
     return first == second
 
 
-def _of_the_same(part: ResultFile, takes: Takes) -> bool:
-    """Whether a part was restored from these counts: its last residual is theirs."""
+def _expect_alike(part: ResultFile, takes: Takes, provenance: Provenance) -> None:
+    """Refuses a part that was restored otherwise, or from other counts, as its last image tells."""
     capture = takes.capture
     rows, columns = capture.pixels
     fits = part.shape[0] <= capture.shape[0] and part.shape[1:] == (part.scale * rows, part.scale * columns)
-    if not fits or part.settings != capture.settings or part.source != capture.path.name:
-        return False
-    last = part[len(part) - 1]
-    taken = takes.take(len(part) - 1, len(part))
-    counts, own = in_pixels(taken.counts, taken.model)
-    found = physics_check(counts, torch.from_numpy(last.rate[None]), without(hot_in(counts, own), own))
-    return np.allclose(found.residual[0], last.residual, rtol=1e-4, atol=1e-4)
+    same = part.settings == capture.settings and part.source == capture.path.name
+    if not (fits and same and _made_alike(part.provenance, provenance)):
+        raise _another(part.path)
+    last = len(part) - 1
+    taken = takes.take(last, last + 1)
+    _expect_same(part, last, in_pixels(taken.counts, taken.model)[0].numpy())
+
+
+def _expect_same(part: ResultFile, start: int, counts: NDArray[np.int64]) -> None:
+    """Refuses a part whose images from `start` on were restored from other counts."""
+    if not np.array_equal(part.checksums(start, start + len(counts)), checksums_of(counts)):
+        raise _another(part.path)
+
+
+def _another(path: Path) -> InputError:
+    wrong = "holds a part of another result, or one made with other options"
+    return InputError(f"{path}: {wrong}; delete it, or choose another output", "output")

@@ -2,8 +2,9 @@
 
 import math
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,10 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
     """
     require_known(capture)
     if output.suffix.lower() not in (".h5", ".hdf5", ".nxs"):
-        raise InputError(f"{output}: only .h5 keeps the hardware frames of each pixel; choose a name in .h5", "output")
+        raise InputError(
+            f"{output}: merged recordings are written as .h5, and converted to .ome.tif for Fiji; choose a name in .h5",
+            "output",
+        )
     if output.exists() and output.samefile(capture.path):
         raise InputError(f"{output}: is the recording itself; choose another name", "output")
     if output.exists():
@@ -107,7 +111,8 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
         progress(done * _UNITS + part * _UNITS // total, images * _UNITS)
 
     with noted_signals() as stopped, ExitStack() as stack:
-        first = takes.take(0, 1, within)
+        all_taken = stack.enter_context(closing(takes.each(0, images, 1, within)))
+        first = next(all_taken)
         places = PLACES if gathered(first.counts, known) else 1
         shape = places * capture.pixels[0], places * capture.pixels[1]
         require_room(output, images * math.prod(shape) * 8)
@@ -115,8 +120,7 @@ def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) ->
         stack.enter_context(writer)
         table = stack.enter_context(stack.enter_context(whole_file(path)).open("w", encoding="utf-8"))
         table.write(_COLUMNS + "\n")
-        for done in range(images):
-            taken = takes.take(done, done + 1, within) if done else first
+        for done, taken in enumerate(chain([first], all_taken)):
             counts, cycles = _on_grid(taken, places)
             writer.append(counts, cycles=cycles)
             if way != "none":

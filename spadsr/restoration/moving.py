@@ -1,7 +1,8 @@
 """Images as they are restored: sums as they are, or along the motion of their scene; and what is said of motion."""
 
+import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,9 +19,11 @@ from spadsr.motion.blocks import Blocks
 from spadsr.motion.changes import change_within
 from spadsr.motion.motion import MOST_PARTS, Change, Motion, Way
 from spadsr.networks.phases import gathered, native
+from spadsr.restoration.ahead import in_order
 from spadsr.restoration.motion_fields import MERGED_FROM
 
 _WATCHED_PARTS = 32
+_MOST_AT_ONCE, _PIXELS_AT_ONCE = 4, 1 << 16  # images whose motion is followed at once: they bound the memory
 _BY_CHANCE = 1e-3  # share of the images at rest that may seem to move
 _NUMBER = re.compile(r"\d[\d.]*")
 
@@ -63,6 +66,23 @@ class Takes:
             )
         if way != "none" and capture.source.parts is None:
             raise InputError("motion is followed within sums: expected sums of many images", "motion", "sum")
+
+    def each(self, start: int, stop: int, size: int, progress: Report = silent) -> Generator[Taken]:
+        """The images `start` to `stop`, `size` at a time; where motion is followed, one, and the next ones ahead.
+
+        Args:
+            progress: called with hundredths of an image done, of all that are worked on, and their number.
+
+        Raises:
+            InputError: as `take`.
+        """
+        firsts = range(start, stop, size)
+        if self.way == "none":
+            yield from (self.take(first, min(first + size, stop)) for first in firsts)
+            return
+        pixels = math.prod(self.capture.shape[1:])
+        at_once = max(1, min(torch.get_num_threads(), _MOST_AT_ONCE, _PIXELS_AT_ONCE // pixels))
+        yield from in_order(lambda image, report: self.take(image, image + 1, report), firsts, at_once, progress)
 
     def take(self, start: int, stop: int, progress: Report = silent) -> Taken:
         """The images `start` to `stop`; where motion is followed, one.

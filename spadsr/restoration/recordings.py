@@ -1,9 +1,9 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,7 @@ from spadsr.restoration.restored import (
 )
 from spadsr.restoration.restorer import Restorer, check_scale
 from spadsr.restoration.result_writer import ResultWriter, part_of
+from spadsr.restoration.storage import Storage
 from spadsr.restoration.training_range import TrainingRange
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
@@ -51,6 +52,7 @@ class Restoration:
         sensor: calibrated sensor or preset; None takes what the capture's header says.
         command: how the user asked for it, for the provenance.
         motion: what is followed where the scene of a sum moves.
+        storage: what a result file keeps, and how.
 
     Raises:
         InputError: the sensor does not fit the capture; no network has such a scale; motion cannot be followed.
@@ -64,9 +66,11 @@ class Restoration:
         sensor: Sensor | None,
         command: str = "",
         motion: Way = "none",
+        storage: Storage | None = None,
     ) -> None:
         check_scale(scale)
         self.capture, self.restorer, self.scale, self.command = capture, restorer, scale, command
+        self.storage = storage or Storage()
         self._calibrated = sensor is not None and sensor.measured
         known, self._notes = sensor_of(capture, sensor)
         if capture.mapped and MERGED_FROM in capture.notes and known.measured:
@@ -99,10 +103,11 @@ class Restoration:
     def provenance(self) -> Provenance:
         """What the result is made of."""
         made = self.restorer.provenance_of(self.model, self.scale, self.command)
-        return made if self.takes.way == "none" else replace(made, config={**made.config, "motion": self.takes.way})
+        motion = {} if self.takes.way == "none" else {"motion": self.takes.way}
+        return replace(made, config={**made.config, **motion, **self.storage.told})
 
-    def writer(self, path: Path) -> ResultWriter:
-        """Makes the result file, without warnings."""
+    def writer(self, path: Path, taken_over: int = 0) -> ResultWriter:
+        """Makes the result file, without warnings, or goes on after the images that an interrupted run left."""
         return ResultWriter(
             path,
             settings=self.capture.settings,
@@ -110,21 +115,21 @@ class Restoration:
             source=self.capture.path.name,
             scale=self.scale,
             provenance=self.provenance,
+            storage=self.storage,
+            taken_over=taken_over,
         )
 
-    def blocks(self, start: int = 0, size: int | None = None, progress: Report = silent) -> Iterator[Restored]:
-        """The restored images from `start` on, in stacks of `size`, or as many as bound the memory; without warnings.
+    def blocks(self, start: int = 0, stop: int | None = None, progress: Report = silent) -> Generator[Restored]:
+        """The restored images `start` to `stop`, in stacks of as many as bound the memory; without warnings.
 
         Args:
-            progress: where motion is followed, called with the hundredths of the next image done and their number.
+            progress: where motion is followed, called with hundredths of the next images done and those of one.
 
         Raises:
             InputError: the network has no such scale, or a count is impossible.
         """
-        capture = self.capture
-        size, made = size or self.block_size, self.provenance
-        for first in range(start, self.images, size):
-            taken = self.takes.take(first, min(first + size, self.images), progress)
+        capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
+        for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
             if taken.apart:
                 uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
@@ -219,6 +224,7 @@ def restore_capture(
     *,
     each: bool = False,
     motion: Way = "none",
+    storage: Storage | None = None,
 ) -> RestoredFiles:
     """Restores the images of a capture (as summed) into a file of the kind that its name ends in.
 
@@ -234,6 +240,7 @@ def restore_capture(
         each: a picture of every image, numbered, in place of that of the first one.
         motion: what is followed where the scene of a sum moves; an image is then restored as it was at its central
             instant, and progress is called with hundredths of images.
+        storage: what a result file keeps, and how.
 
     Raises:
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
@@ -243,8 +250,8 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
-    require_room(result, output_bytes(result, capture.shape, scale))
-    restoration = Restoration(capture, restorer, scale, sensor, command, motion)
+    require_room(result, output_bytes(result, capture.shape, scale, storage))
+    restoration = Restoration(capture, restorer, scale, sensor, command, motion, storage)
     with noted_signals() as stopped:
         job = _Job(restoration, restoration.findings(), progress, stopped)
         if is_result_name(result):
@@ -264,54 +271,65 @@ class _Job:
 
     def write_result(self, result: Path, each: bool) -> RestoredFiles:
         """A result file, and pictures beside it."""
-        restoration, sheet = self.restoration, result.with_suffix(".png")
+        sheet = result.with_suffix(".png")
         pictures: list[Path] = []
         first: Restored | None = None
+
+        def draw(block: Restored) -> None:
+            nonlocal first
+            first = block[0] if first is None else first
+            for index, image in enumerate(block if each else (), self.done):
+                pictures.append(numbered(sheet, index, self.restoration.images))
+                write_sheet(image, pictures[-1])
+
+        taken_over = self._take_over(result, draw)
         with (
-            earlier_part(result, restoration.takes, restoration.provenance) as part,
-            restoration.writer(result) as writer,
+            closing(self.restoration.blocks(taken_over, progress=self._within)) as blocks,
+            self.restoration.writer(result, taken_over) as writer,
         ):
-            taken_over = 0 if part is None else len(part)
-            before = () if part is None else restored_before(part, restoration.takes, restoration.block_size)
             try:
-                after = restoration.blocks(taken_over, progress=self._within)
-                for block in self._watched(chain(before, after), taken_over):
+                for block in self._watched(blocks):
                     writer.append(*block.written)
-                    first = block[0] if self.done == 0 else first
-                    for index, image in enumerate(block if each else (), self.done):
-                        pictures.append(numbered(sheet, index, restoration.images))
-                        write_sheet(image, pictures[-1])
+                    draw(block)
             except Interrupted as stop:
                 writer.warnings.append(
-                    f"only the first {self.done:,} of {restoration.images:,} images: restoring was stopped"
+                    f"only the first {self.done:,} of {self.restoration.images:,} images: restoring was stopped"
                 )
-                if part is not None:
-                    part.close()  # it is replaced
                 if self.done:
                     stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
-        if part is not None:
-            part.path.unlink(missing_ok=True)
         if first is not None and not each:
             pictures = [sheet]
             write_sheet(first, sheet)
         return self._finished(result, pictures, taken_over)
 
+    def _take_over(self, result: Path, draw: Callable[[Restored], None]) -> int:
+        """Looks through what an interrupted run restored before; the number of its images."""
+        restoration = self.restoration
+        with earlier_part(result, restoration.takes, restoration.provenance) as part:
+            for block in () if part is None else restored_before(part, restoration.takes, restoration.block_size):
+                self.findings.add(block)
+                draw(block)
+                self.done += len(block)
+                self._stop_if_asked()
+        return self.done
+
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
         """A film or stack, or pictures."""
         restoration, single = self.restoration, is_picture_name(result) and not each
-        blocks = self._watched(restoration.blocks(size=1 if single else None, progress=self._within))
-        if not each:
-            write_images(blocks, restoration.images, result)
-            self.done = self.done or 1  # a picture asks for no more than the first
-            return self._finished(result, [result] if single else [], 0)
-        pictures = list(write_pictures(blocks, restoration.images, result))
+        with closing(restoration.blocks(stop=1 if single else None, progress=self._within)) as restored:
+            blocks = self._watched(restored)
+            if not each:
+                write_images(blocks, restoration.images, result)
+                self.done = self.done or 1  # a picture asks for no more than the first
+                return self._finished(result, [result] if single else [], 0)
+            pictures = list(write_pictures(blocks, restoration.images, result))
         return self._finished(pictures[0], pictures, 0)
 
     def _within(self, done: int, total: int) -> None:
-        """Progress within the next image."""
+        """Progress within the next images."""
         units = self.restoration.units
         self.progress(self.done * units + done * units // total, self.restoration.images * units)
         if done < total:  # else it is about to be restored
@@ -323,18 +341,16 @@ class _Job:
             line = f"{name}: stopped after {self.done:,} of {self.restoration.images:,} images"
             raise Interrupted(line, self.stopped())
 
-    def _watched(self, blocks: Iterable[Restored], taken_over: int = 0) -> Iterator[Restored]:
+    def _watched(self, blocks: Iterable[Restored]) -> Iterator[Restored]:
         """Passes blocks on; one that is followed by another is known to be written."""
         units, images = self.restoration.units, self.restoration.images
-        if not taken_over:
-            self.progress(0, images * units)
+        self.progress(self.done * units, images * units)
         for block in blocks:
             self.findings.add(block)
             yield block
             self.done += len(block)
-            if self.done >= taken_over:
-                self.progress(self.done * units, images * units)
-                self._stop_if_asked()
+            self.progress(self.done * units, images * units)
+            self._stop_if_asked()
 
     def _finished(self, result: Path, pictures: Sequence[Path], taken_over: int) -> RestoredFiles:
         findings = self.findings

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hardware.captures.other_formats import physical_size
 from hardware.settings import Settings
 from noise_model.arrays import Picture
 from noise_model.errors import InputError
@@ -26,7 +27,8 @@ from spadsr.motion.motion import Motion
 from spadsr.pictures.sheets import rate_scale, sheet
 from spadsr.provenance import Provenance
 from spadsr.restoration.physics_check import PhysicsCheck, summary
-from spadsr.restoration.result_writer import ResultWriter, result_bytes
+from spadsr.restoration.result_writer import ResultWriter
+from spadsr.restoration.storage import Storage
 
 if TYPE_CHECKING:
     from matplotlib.colors import Normalize
@@ -112,9 +114,9 @@ class Restored:
     @property
     def written(self) -> tuple[Any, ...]:
         """What a result file holds of a stack: the arguments of `ResultWriter.append`."""
-        looked_for = any(len(each.times) for each in self.motion)
-        motion = (self.motion, self.counts) if looked_for else ()
-        return (self.rate, self.uncertainty, self.coverage_factor, vars(self.check), self.cycles, *motion)
+        motion = self.motion if any(len(each.times) for each in self.motion) else ()
+        check = vars(self.check)
+        return (self.rate, self.uncertainty, self.coverage_factor, check, self.counts, self.cycles, motion)
 
     def __len__(self) -> int:
         """Number of images of a stack."""
@@ -228,8 +230,8 @@ def write_images(blocks: Iterator[Restored], images: int, path: Path) -> None:
     `.sr.h5` (or another HDF5 name) holds everything but the counts, as `spadsr infer` writes it and `read_result` reads
     it; `.ome.tif` the rate and its uncertainty, as two channels, for Fiji, napari and other viewers; `.tif` the rate,
     for ImageJ; `.png` a grey picture of the first image, a pixel for every pixel; `.sr.png` a sheet of the first image:
-    as recorded, as restored, its uncertainty and the residual; `.mp4` a film. Pictures are as bright as the first
-    image needs. Only what is written is asked of `blocks`.
+    as recorded, as restored, its uncertainty and the residual; `.mp4` and `.gif` a film. Pictures are as bright as the
+    first image needs. Only what is written is asked of `blocks`.
 
     Args:
         blocks: stacks, one or more images each.
@@ -287,6 +289,16 @@ def writer_of(path: Path) -> "Write":
 
 
 def _write_result(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    write_result(blocks, path, Storage())
+
+
+def write_result(blocks: Iterator[Restored], path: Path, storage: Storage) -> None:
+    """Writes restored images, stack by stack as they come, to a result file.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    first = next(blocks)
     with ResultWriter(
         path,
         settings=first.settings,
@@ -295,8 +307,9 @@ def _write_result(first: Restored, blocks: Iterator[Restored], images: int, path
         scale=first.scale,
         provenance=first.provenance,
         warnings=first.warnings,
+        storage=storage,
     ) as writer:
-        for block in blocks:
+        for block in chain([first], blocks):
             writer.append(*block.written)
 
 
@@ -333,7 +346,7 @@ def _write_ome(first: Restored, blocks: Iterator[Restored], images: int, path: P
         path,
         pages(),
         (images, *first.rate.shape[1:]),
-        scale=first.scale,
+        size=physical_size(first.notes, first.scale),
         exposure=first.settings.count_time * first.settings.cycles,
         frame_time=first.settings.frame_time,
         description=_facts(first),
@@ -345,6 +358,12 @@ def _write_film(first: Restored, blocks: Iterator[Restored], images: int, path: 
     from spadsr.pictures.grey import write_film
 
     write_film(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
+
+
+def _write_gif(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
+    from spadsr.pictures.grey import write_gif
+
+    write_gif(path, (rate for block in blocks for rate in block.rate), rate_scale(first.rate[0]))
 
 
 def _write_grey(first: Restored, blocks: Iterator[Restored], images: int, path: Path) -> None:
@@ -411,6 +430,7 @@ _KINDS: dict[str, Write] = {
     ".sr.png": _write_sheet,
     ".png": _write_grey,
     ".mp4": _write_film,
+    ".gif": _write_gif,
 }
 _MORE: dict[str, Write] = {
     ".hdf5": _write_result,
@@ -421,11 +441,16 @@ _MORE: dict[str, Write] = {
 WRITERS = _KINDS | _MORE
 
 
-def output_bytes(path: Path, shape: tuple[int, int, int], scale: int) -> int:
-    """Bytes of a file of that name with T restored images of H x W native pixels, (T, H, W); 0 where they are few."""
+def output_bytes(path: Path, shape: tuple[int, int, int], scale: int, storage: Storage | None = None) -> int:
+    """About the bytes of a file of that name with T restored images of H x W native pixels; 0 where they are few.
+
+    Args:
+        shape: (T, H, W).
+        storage: of a result file.
+    """
     write, rates = writer_of(path), 4 * scale**2 * math.prod(shape)
     if write is _write_result:
-        return result_bytes(shape, scale)
+        return (storage or Storage()).result_bytes(shape, scale)
     return rates * (1 if write is _write_tiff else 2 if write is _write_ome else 0)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.hdf5.checks import attribute, bomb_check, check_present, whole_value
-from hardware.hdf5.nexus_tree import CYCLES, DETECTOR, NUMBERS, inside, plain
+from hardware.hdf5.nexus_tree import CYCLES, DETECTOR, NUMBERS, UNFINISHED, inside, plain
 from hardware.parsing.source import blaming, regular_file, stack_shape
 from hardware.settings import PartialSettings, Settings
 from noise_model.config_files import parsed_json
@@ -25,6 +25,7 @@ from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.result_writer import (
     CHECKS,
+    CHECKSUMS,
     COUNTS,
     COVERAGE_FACTOR,
     PHYSICS_CHECK,
@@ -33,7 +34,11 @@ from spadsr.restoration.result_writer import (
     TEXTS,
     is_result,
 )
+from spadsr.restoration.storage import Storage
 
+_RATE, _UNCERTAINTY, _COVERAGE, _CYCLES = (
+    f"{DETECTOR}/{name}" for name in ("data", "uncertainty", COVERAGE_FACTOR, CYCLES)
+)
 _COUNTS = f"{MOTION}/{COUNTS}"
 _Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
@@ -49,7 +54,7 @@ class ResultFile:
         source: name of the capture.
         warnings: what the user should know, assumptions included.
         creator: program and version.
-        stacks: by name, what reads a range of images of what there is for each.
+        stacks: by place in the file, what reads a range of images of what there is for each.
     """
 
     path: Path
@@ -91,7 +96,7 @@ class ResultFile:
         return (self.read(start, min(start + size, len(self))) for start in range(0, len(self), size))
 
     def read(self, start: int, stop: int) -> Restored:
-        """Restored images `start` to `stop`, as a stack.
+        """Restored images `start` to `stop`, as a stack; uncertainties and residuals that were not kept are NaN.
 
         Raises:
             InputError: the file is damaged.
@@ -100,18 +105,25 @@ class ResultFile:
             raise InputError(f"{self.path}: was closed; open it again to read more of it")
         with blaming(self.path, "result"):
             return Restored(
-                rate=self.stacks["data"](start, stop),
-                uncertainty=self.stacks["uncertainty"](start, stop),
-                coverage_factor=self.stacks[COVERAGE_FACTOR](start, stop),
-                check=PhysicsCheck(**{name: self.stacks[name](start, stop) for name in CHECKS}),
+                rate=self.stacks[_RATE](start, stop),
+                uncertainty=self._kept(_UNCERTAINTY, start, stop, self.shape[1:]),
+                coverage_factor=self.stacks[_COVERAGE](start, stop),
+                check=self._check(start, stop),
                 settings=self.settings,
                 provenance=self.provenance,
                 warnings=self.warnings,
                 source=self.source,
-                cycles=self.stacks[CYCLES](start, stop) if CYCLES in self.stacks else None,
+                cycles=self.stacks[_CYCLES](start, stop) if _CYCLES in self.stacks else None,
                 counts=self.stacks[_COUNTS](start, stop) if self.motion_followed else None,
                 motion=self.motion(start, stop),
             )
+
+    @property
+    def storage(self) -> Storage:
+        """What is kept, and whether every bit of it; compressed as results usually are."""
+        places = {"uncertainty": _UNCERTAINTY, "residual": f"{PHYSICS_CHECK}/residual"}
+        kept = [name for name, place in places.items() if place in self.stacks]
+        return Storage.keeping(kept, exact="rounding" not in self.file[_RATE].attrs)
 
     @property
     def motion_followed(self) -> bool:
@@ -125,10 +137,26 @@ class ResultFile:
         with blaming(self.path, "result"):
             return motion_of({name: self.stacks[f"{MOTION}/{name}"](start, stop) for name in FIELDS})
 
+    def _check(self, start: int, stop: int) -> PhysicsCheck:
+        figures = {name: self.stacks[f"{PHYSICS_CHECK}/{name}"](start, stop) for name in CHECKS if name != "residual"}
+        pixels = self.shape[1] // self.scale, self.shape[2] // self.scale
+        return PhysicsCheck(residual=self._kept(f"{PHYSICS_CHECK}/residual", start, stop, pixels), **figures)
+
+    def _kept(self, place: str, start: int, stop: int, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """What may have been left out of the file."""
+        if place in self.stacks:
+            return self.stacks[place](start, stop)
+        return np.full((stop - start, *shape), np.nan, np.float32)
+
+    def checksums(self, start: int, stop: int) -> NDArray[np.uint32] | None:
+        """CRC-32 of the counts that a range of images was restored from; None where they are not known."""
+        with blaming(self.path, "result"):
+            return self.stacks[CHECKSUMS](start, stop) if CHECKSUMS in self.stacks else None
+
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""
         with blaming(self.path, "result"):
-            return self.stacks[name](0, len(self))
+            return np.asarray(getattr(self._check(0, len(self)), name))
 
 
 def read_result(path: str | Path) -> ResultFile:
@@ -172,15 +200,14 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
     shape, scale = stack_shape(path, () if data is None else data.shape), _value(path, file, f"{PROCESS}/scale")
     if scale not in SCALES or shape[1] % scale or shape[2] % scale:
         raise InputError(f"{path}: images of {shape[1]} x {shape[2]} at a scale of {scale!r:.60}; restore it again")
+    shapes = _shapes(path, file, shape[1:], scale)
     images = shape[0]
-    shapes = dict.fromkeys(("data", "uncertainty"), shape) | {COVERAGE_FACTOR: (images,)}
-    pixels = images, shape[1] // scale, shape[2] // scale
-    shapes |= {} if _field(path, file, f"{DETECTOR}/{CYCLES}") is None else {CYCLES: pixels}
-    checks = dict.fromkeys(CHECKS, (images,)) | {"residual": pixels}
-    motion = _shapes_of_motion(path, file, pixels)
+    if UNFINISHED in file.attrs:  # the last block may not be everywhere
+        images = min(len(found) for place in shapes if (found := _field(path, file, place)) is not None and found.ndim)
+    stacks = {place: _stack(path, file, place, (images, *each)) for place, each in shapes.items()}
     return ResultFile(
         path=path,
-        shape=shape,
+        shape=(images, *shape[1:]),
         scale=scale,
         settings=settings.complete(path),
         source=str(_value(path, file, f"{PROCESS}/source")),
@@ -188,23 +215,31 @@ def _opened(path: Path, file: h5py.File) -> ResultFile:
         warnings=tuple(map(str, _parsed(path, file, "warnings", list))),
         creator=str(plain(attribute(path, file, "creator"))),
         file=file,
-        stacks={name: _stack(path, file, f"{DETECTOR}/{name}", size) for name, size in shapes.items()}
-        | {name: _stack(path, file, f"{PHYSICS_CHECK}/{name}", size) for name, size in checks.items()}
-        | {place: _stack(path, file, place, size) for place, size in motion.items()},
+        stacks=stacks,
     )
 
 
-def _shapes_of_motion(path: Path, file: h5py.File, pixels: tuple[int, int, int]) -> dict[str, tuple[int, ...]]:
-    """The shapes that the fields of motion must have, by their places; none where motion was not looked for."""
+def _shapes(path: Path, file: h5py.File, shape: tuple[int, int], scale: int) -> dict[str, tuple[int, ...]]:
+    """What a result holds of each image: its shape, by place."""
+    pixels = shape[0] // scale, shape[1] // scale
+    shapes: dict[str, tuple[int, ...]] = {_RATE: shape, _COVERAGE: ()}
+    shapes |= {f"{PHYSICS_CHECK}/{name}": () for name in CHECKS if name != "residual"}
+    optional = {_UNCERTAINTY: shape, f"{PHYSICS_CHECK}/residual": pixels, _CYCLES: pixels, CHECKSUMS: ()}
+    shapes |= {place: each for place, each in optional.items() if _field(path, file, place) is not None}
+    return shapes | _shapes_of_motion(path, file, pixels)
+
+
+def _shapes_of_motion(path: Path, file: h5py.File, pixels: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """The same of the fields of motion; none where motion was not looked for."""
     time = _field(path, file, f"{MOTION}/time")
     if time is None:
         return {}
-    parts = pixels[0], time.shape[-1] if time.ndim else 0
-    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(FIELDS, parts)
-    shapes |= dict.fromkeys(("shift", "shift_sd"), (*parts, 2))
+    parts = time.shape[-1] if time.ndim else 0
+    shapes: dict[str, tuple[int, ...]] = dict.fromkeys(FIELDS, (parts,))
+    shapes |= dict.fromkeys(("shift", "shift_sd"), (parts, 2))
     ones = ("followed", "gain", "chi_squared_still", "chi_squared", "unknown", "repeats")
-    shapes |= dict.fromkeys(ones, pixels[:1]) | dict.fromkeys(("hot", COUNTS), pixels)
-    shapes |= {"change": (pixels[0], 4), "velocity": (pixels[0], 2, *pixels[1:])}
+    shapes |= dict.fromkeys(ones, ()) | dict.fromkeys(("hot", COUNTS), pixels)
+    shapes |= {"change": (4,), "velocity": (2, *pixels)}
     return {f"{MOTION}/{name}": shape for name, shape in shapes.items()}
 
 
@@ -236,9 +271,12 @@ def _field(path: Path, file: h5py.File, place: str) -> h5py.Dataset | None:
 
 def _stack(path: Path, file: h5py.File, place: str, shape: tuple[int, ...]) -> Callable[[int, int], NDArray[Any]]:
     data = _field(path, file, place)
-    if data is None or data.shape != shape or data.dtype.kind not in "fiu":
+    fits = data is not None and data.shape[1:] == shape[1:] and len(data.shape) == len(shape)
+    if data is None or not fits or data.dtype.kind not in "fiu":
         raise ValueError(f"no numbers of shape {shape} at {place}")
-    check_present(path, data)
+    if data.shape[0] != shape[0] and (UNFINISHED not in file.attrs or data.shape[0] < shape[0]):
+        raise ValueError(f"no numbers of shape {shape} at {place}")
+    check_present(path, data, shape[0])
     check = bomb_check(path, data)
 
     def read(start: int, stop: int) -> NDArray[Any]:

@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import shutil
+import shutil
 import signal
 import subprocess
 import sys
@@ -191,6 +192,21 @@ def test_a_camera_that_comes_back_otherwise_ends_the_recording(tmp_path: Path) -
     assert (done.images, "other settings" in done.failure) == (600, True)
 
 
+class GrowingCamera(CountingCamera):
+    """A camera in whose place a larger one is found when it is opened again."""
+
+    def __enter__(self) -> Self:
+        self.shape = (64, 32 * (1 + self.entered))
+        self.entered += 2
+        return self
+
+
+def test_a_camera_of_another_size_ends_the_recording(tmp_path: Path) -> None:
+    with GrowingCamera(9, fails=(2,)) as camera:
+        done = record(camera, Order(tmp_path / "a.h5", ASKED, reconnect=True))
+    assert (done.images, "another size" in done.failure) == (600, True)
+
+
 class FlappingCamera(CountingCamera):
     """A camera that can always be opened again, and fails before each image but the first few."""
 
@@ -342,6 +358,17 @@ def test_an_observer_that_fails_closes_the_file(tmp_path: Path) -> None:
     with open_capture(tmp_path / "a.h5") as capture:
         assert not capture.assumptions
         np.testing.assert_array_equal(everything(capture), numbered(0, capture.shape[0]))
+
+
+def test_a_recording_whose_folder_is_deleted_says_so(tmp_path: Path) -> None:
+    def look(progress: Progress) -> None:
+        if progress.images:
+            shutil.rmtree(tmp_path / "folder", ignore_errors=True)
+
+    with CountingCamera(20, 512) as camera:
+        camera.waits = True
+        done = record(camera, Order(tmp_path / "folder" / "a.h5", ASKED), look)
+    assert "a.part.h5 cannot be named a.h5 (No such file or directory); it was deleted meanwhile" in done.failure
 
 
 def test_a_name_that_is_taken_meanwhile_is_not_replaced(tmp_path: Path) -> None:

@@ -243,6 +243,8 @@ def test_quiet_commands_print_errors_alone(spadsr: Callable[..., Said], small_we
     said = spadsr("infer", tmp_path / "a.npy", "--weights", small_weights, "--quiet")
     assert said == Said(0, "", "")
     refused(spadsr("infer", tmp_path / "b.npy", "-q"), "no such file")
+    said = spadsr("acquire", "--camera", "simulated:spc3", "--frames", 3, "-o", tmp_path / "c.h5", "--quiet")
+    assert said == Said(0, "", "")
 
 
 def test_shells_complete_commands() -> None:

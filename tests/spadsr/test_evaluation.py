@@ -195,7 +195,7 @@ def test_means_and_their_errors_by_hand() -> None:
     assert bad.lead.value == -4.0
     assert (good.within_68, bad.within_68) == (0.66, None)
     assert bad.total_ratio == pytest.approx(1.1, rel=1e-4)
-    assert (good.worst, bad.worst) == (23.0, 20.0)
+    assert (good.worst, bad.worst) == (good.very_worst, bad.very_worst) == (23.0, 20.0)
     assert (good.sharpness, bad.sharpness) == (0.05, None)
     assert bad.worst_tenth == pytest.approx(0.095, abs=1e-3)
     assert screen_row(good) == ["x4  0.2  64", "good", "25.00", "0.700", "+4.00", "+0.00", "0.0", "66/96"]
@@ -209,6 +209,12 @@ def test_the_spread_of_coverage_over_pictures() -> None:
     assert "| 10 to 90 |" in markdown([summary], {})
     bad, _ = summarised(invented())
     assert bad.within_68_of_pictures is None
+
+
+def test_the_worst_twentieth_and_hundredth_of_the_pictures() -> None:
+    rows = [Row(str(i), NORMAL, "good", float(i), 0.7, 1.0, None, None, None) for i in range(200)]
+    [summary] = summarised(Evaluation(rows, {(NORMAL, "good"): invented().radiometry[NORMAL, "good"]}))
+    assert (summary.worst, summary.very_worst) == (4.5, 0.5)  # means of 0 to 9, and of 0 and 1
 
 
 def test_the_table_fits_a_narrow_screen() -> None:
@@ -264,7 +270,7 @@ def test_markdown_has_a_table_for_every_scale() -> None:
         "## x4, binary array, 2 pictures",
         "## x2, binary array, 1 picture",
     ]
-    assert "| 64 | 0.2 | good | 25.00 ± 2.00 | 23.00 | 0.7000 | +4.00 ± 1.00 |" in text
+    assert "| 64 | 0.2 | good | 25.00 ± 2.00 | 23.00 | 23.00 | 0.7000 | +4.00 ± 1.00 |" in text
 
 
 def test_what_is_written(tmp_path: Path) -> None:

@@ -250,7 +250,11 @@ def test_a_film_of_sums_that_overlap(shaken: Path, spadsr: Callable[..., Said]) 
     assert "3 images" in said.out
 
 
-def test_what_was_followed_is_gone_on_from(shaken: Path, restorer: Restorer, tmp_path: Path) -> None:
+def test_what_was_followed_is_gone_on_from(
+    shaken: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("spadsr.restoration.moving._MOST_AT_ONCE", 1)  # so that 100 hundredths are those of one image
+
     def report(done: int, total: int) -> None:
         assert total == 200
         if done == 100:
@@ -276,7 +280,7 @@ def test_what_was_followed_is_gone_on_from(shaken: Path, restorer: Restorer, tmp
         (("infer", "run.h5", "--motion", "zoom", "--sum", 128), "expected one of none, shift, rigid, local, auto"),
         (("infer", "run.h5", "--motion", "rigid", "--sum", 4), "expected 8 or more to follow a motion"),
         (("infer", "run.h5", "--sum", 128, "--every", 0), "expected 1 or more images (--every)"),
-        (("merge", "run.h5", "-o", "a.tif", "--sum", 128), "only .h5 keeps the hardware frames"),
+        (("merge", "run.h5", "-o", "a.tif", "--sum", 128), "merged recordings are written as .h5"),
         (("merge", "run.h5", "-o", "run.h5", "--sum", 128), "is the recording itself"),
         (("merge", "run.h5", "-o", "a.h5", "--sum", 300), "no group of 300 scene images"),
         (("merge", "run.h5", "-o", "other.h5", "--sum", 128), "merging replaces nothing"),

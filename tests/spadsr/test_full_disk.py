@@ -69,7 +69,7 @@ def test_what_cannot_fit_is_not_begun(frames: Path, monkeypatch: pytest.MonkeyPa
             convert_capture(frames, frames.with_name(f"x{ending}"), SAYS, lambda done, total: None)
     with (
         open_capture(frames, **SAYS) as capture,
-        pytest.raises(InputError, match=r"frames.sr.h5: needs 405.6 MB, and its disk has 2.0 MB free"),
+        pytest.raises(InputError, match=r"frames.sr.h5: needs 135.4 MB, and its disk has 2.0 MB free"),
     ):
         restore_capture(capture, load_restorer("tiny"), 4, None, None, lambda done, total: None)
     assert [path.name for path in frames.parent.iterdir()] == ["frames.npy"]

@@ -16,6 +16,7 @@ import tifffile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from hardware.captures.capture import Capture, open_capture
 from hardware.captures.writer import CaptureWriter
@@ -31,6 +32,7 @@ from spadsr.restoration.recordings import RestoredFiles, distinct_results, resto
 from spadsr.restoration.restored import output_bytes
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.result_file import read_result
+from spadsr.restoration.storage import Storage
 from spadsr.restoration.weights import load_restorer
 
 Record = Callable[..., Path]
@@ -47,8 +49,12 @@ def restorer(small_weights: Path) -> Restorer:
 
 def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how: Any) -> RestoredFiles:
     with open_capture(path) as capture:
-        wanted = {"sensor": None, "output": None} | how
-        return restore_capture(capture.summed(sum), restorer, scale, wanted["sensor"], wanted["output"], quiet)
+        wanted = {"sensor": None, "output": None, "storage": None} | how
+        summed, storage = capture.summed(sum), wanted["storage"]
+        return restore_capture(summed, restorer, scale, wanted["sensor"], wanted["output"], quiet, storage=storage)
+
+
+EXACT = Storage(exact=True)
 
 
 def answer(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -84,7 +90,7 @@ def test_the_layout_of_a_result(recorded: Record, restorer: Restorer) -> None:
 
 def test_the_answer_is_that_of_the_network(recorded: Record, restorer: Restorer) -> None:
     path = recorded(3, 6, 7)
-    rate, sd = answer(restored(path, restorer, 8).result)
+    rate, sd = answer(restored(path, restorer, 8, storage=EXACT).result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 3).astype(np.int64))
         expected = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 8)
@@ -106,7 +112,7 @@ class Doubling(Restorer):
 def test_the_answer_is_checked_against_the_counts(recorded: Record, restorer: Restorer) -> None:
     """Twice the rates contradict the counts; the figures are those of the check, image by image."""
     path = recorded(300, 16, 16)
-    done = restored(path, Doubling(**vars(restorer)), 2)
+    done = restored(path, Doubling(**vars(restorer)), 2, storage=EXACT)
     rate, _ = answer(done.result)
     with open_capture(path) as capture:
         counts = torch.from_numpy(capture.read(0, 300).astype(np.int64))
@@ -165,7 +171,7 @@ def test_blocks_give_what_the_whole_gives(recorded: Record, restorer: Restorer) 
 
 def test_sums(recorded: Record, restorer: Restorer) -> None:
     path = recorded(10, 6, 7)
-    done = restored(path, restorer, 2, sum=4)
+    done = restored(path, restorer, 2, sum=4, storage=EXACT)
     assert done.images == 2
     assert done.warnings[0] == "2 of 10 images fill no group of 4 scene images and are left out"
     with read_result(done.result) as result:
@@ -197,6 +203,7 @@ import torch
 torch.set_num_threads(1)
 from hardware.captures.capture import open_capture
 from spadsr.restoration.recordings import restore_capture
+from spadsr.restoration.storage import Storage
 from spadsr.restoration.weights import load_restorer
 sizes = []
 def report(done, total):
@@ -206,6 +213,19 @@ with open_capture(sys.argv[1]) as capture:
     done = restore_capture(capture, load_restorer(sys.argv[2]), 1, None, None, report)
 early = next(size for at, size in sizes if at >= 4000)  # caches of HDF5 and the allocator are full by then
 print(done.images, (sizes[-1][1] - early) / 2**20)
+"""
+
+
+_KILLED = """
+import os, signal, sys
+from hardware.captures.capture import open_capture
+from spadsr.restoration.recordings import restore_capture
+from spadsr.restoration.weights import load_restorer
+def report(done, total):
+    if done >= 512:
+        os.kill(os.getpid(), signal.SIGKILL)
+with open_capture(sys.argv[1]) as capture:
+    restore_capture(capture, load_restorer(sys.argv[2]), 2, None, None, report)
 """
 
 
@@ -246,14 +266,14 @@ def test_a_capture_is_not_overwritten(recorded: Record, restorer: Restorer) -> N
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".hdf5", ".mp4"])
+@pytest.mark.parametrize("ending", [".tif", ".ome.tif", ".hdf5", ".mp4", ".gif"])
 def test_files_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Path, ending: str) -> None:
     """Block by block, and the same rates as in a result; only results have a sheet beside them."""
     path = recorded(300, 16, 16)
-    done = restored(path, restorer, output=tmp_path / f"a{ending}")
+    done = restored(path, restorer, output=tmp_path / f"a{ending}", storage=EXACT)
     assert (done.result, done.images) == (tmp_path / f"a{ending}", 300)
     assert done.pictures == ((tmp_path / "a.png",) if ending == ".hdf5" else ())
-    rate, sd = answer(restored(path, restorer, output=tmp_path / "b.h5").result)
+    rate, sd = answer(restored(path, restorer, output=tmp_path / "b.h5", storage=EXACT).result)
     if ending == ".tif":
         np.testing.assert_array_equal(tifffile.imread(done.result), rate)
     if ending == ".ome.tif":
@@ -262,8 +282,11 @@ def test_files_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Pa
         np.testing.assert_array_equal(answer(done.result)[0], rate)
     if ending == ".mp4":
         assert cv2.VideoCapture(str(done.result)).get(cv2.CAP_PROP_FRAME_COUNT) == 300
+    elif ending == ".gif":
+        with Image.open(done.result) as film:
+            assert film.n_frames == 300  # type: ignore[attr-defined]
     else:
-        size = output_bytes(done.result, (300, 16, 16), 2)
+        size = output_bytes(done.result, (300, 16, 16), 2, EXACT)
         assert 0.5 < size / done.result.stat().st_size < 1.1  # pieces of a result are not all full
 
 
@@ -320,6 +343,29 @@ def test_what_is_done_is_kept_and_gone_on_from(recorded: Record, restorer: Resto
     for one, other in zip(answer(result), answer(whole.result), strict=True):
         np.testing.assert_array_equal(one, other)
     assert done.check == whole.check
+    assert not part.exists()
+
+
+def test_what_a_killed_run_wrote_is_gone_on_from(
+    recorded: Record, restorer: Restorer, small_weights: Path, tmp_path: Path
+) -> None:
+    """Whatever it was about to write; in the same file, which says until the end that it is unfinished."""
+    path = recorded(600, 16, 16)
+    part, result = path.with_name("capture.sr.part.h5"), path.with_name("capture.sr.h5")
+    whole = restored(path, restorer, output=tmp_path / "whole.h5")
+    script = [sys.executable, "-c", _KILLED, str(path), str(small_weights)]
+    assert subprocess.run(script, check=False).returncode == -signal.SIGKILL
+    with h5py.File(part, "r+") as file:  # as if killed between two of its arrays
+        file[f"{DETECTOR}/data"].resize(600, axis=0)
+    with read_result(part) as kept:
+        assert len(kept) == 512
+        assert kept.warnings == ("restoring was not finished",)
+    inode = part.stat().st_ino
+    done = restored(path, restorer)
+    assert (done.images, done.taken_over, done.warnings, done.check) == (600, 512, whole.warnings, whole.check)
+    for one, other in zip(answer(result), answer(whole.result), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert result.stat().st_ino == inode
     assert not part.exists()
 
 

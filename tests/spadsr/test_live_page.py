@@ -22,8 +22,8 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here: apt-get install chromium")
 
-#: Without a sandbox, as root; WebGL2 by the processor.
-OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+#: Without a sandbox, as root; WebGL2 by the processor, where it is asked for.
+OPTIONS = ["--no-sandbox", "--enable-unsafe-swiftshader"]
 #: As on a computer without a network.
 OPTIONS += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 #: Minutes that memory is watched for; ten are for a release.
@@ -54,7 +54,7 @@ class Page:
         self.wrong: list[str] = []
         self.context = browser.new_context(viewport={"width": 1280, "height": 720}, **context)
         self.page = self.context.new_page()
-        self.page.on("console", lambda said: said.type in ("error", "warning") and self.wrong.append(said.text))
+        self.page.on("console", self._says)
         self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.page.on("request", lambda request: self._asks(request.url, running.port))
         self.page.set_default_timeout(1e3 * PATIENCE)
@@ -62,6 +62,10 @@ class Page:
         if query:
             self.page.goto(f"http://127.0.0.1:{running.port}/?{query}")
         self.until("spadsr.newest[0] && document.getElementById('side').elements.images.value")
+
+    def _says(self, said: Any) -> None:
+        if said.type in ("error", "warning") and "stall due to ReadPixels" not in said.text:  # no graphics card
+            self.wrong.append(said.text)
 
     def _asks(self, url: str, port: int) -> None:
         if not url.startswith((f"http://127.0.0.1:{port}/", f"ws://127.0.0.1:{port}/", "blob:")):
@@ -118,11 +122,12 @@ DRAWN = """(() => {
 })()"""
 
 
-@pytest.mark.parametrize("query", ["", "canvas"], ids=["webgl", "plain canvas"])
-def test_what_is_drawn_is_what_was_recorded(browser: Any, running: Running, query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "painter"), [("draw=webgl", "GlPainter"), ("draw=canvas", "CanvasPainter"), ("", "CanvasPainter")]
+)
+def test_what_is_drawn_is_what_was_recorded(browser: Any, running: Running, query: str, painter: str) -> None:
     with Page(browser, running, query) as page:
-        painter = page.value("spadsr.panels[0].painter.constructor.name")
-        assert painter == ("CanvasPainter" if query else "GlPainter")
+        assert page.value("spadsr.panels[0].painter.constructor.name") == painter, "without a graphics card"
         page.page.select_option("#colours", "grey")
         page.set("low", "0")
         page.set("high", "1e8")
@@ -271,7 +276,7 @@ def test_a_recording_outlives_its_pages(browser: Any, tmp_path: Path, numbered: 
             page.until("!document.getElementById('player').hidden")
             page.page.fill("#time", "7")
             page.until("spadsr.newest[0]?.last === 7 && spadsr.newest[1]?.last === 7")
-            assert page.text("by").startswith("Restored by a network: tiny")
+            page.until("document.getElementById('by').textContent.startsWith('Restored by a network: tiny')")
             files: list[str] = []
             page.page.on("download", lambda download: files.append(download.suggested_filename))
             page.page.keyboard.press("s")

@@ -133,7 +133,8 @@ def test_a_dark_and_hot_pixels_are_taken_from_what_is_seen() -> None:
     counts = np.random.default_rng(0).poisson(rate, (1200, 16, 16)).astype(np.uint8)
     for first in range(0, 1200, 100):
         averaging.see(Block(counts[first : first + 100], first, 1e-4, 1 + first * 1e-4, 0, True, 0.0))
-    average = averaging.result(1.0)
+    assert averaging.done.is_set()
+    average = averaging.result()
     assert average.images == 600
     assert np.argwhere(average.hot).tolist() == [[5, 7]]
     assert average.rate.mean() == pytest.approx(rate.mean() / 1e-5, rel=0.05)

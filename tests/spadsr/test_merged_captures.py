@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from command import Said
 from numpy.typing import NDArray
 
@@ -14,7 +15,9 @@ from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
+from noise_model.progress import silent
 from noise_model.sensor import PLACES
+from spadsr.files.convert import convert_capture
 
 ROWS, COLUMNS, MOST = 12, 10, 64
 
@@ -74,10 +77,18 @@ def test_merged_captures_on_the_command_line(
         assert (result.read(0, 3).cycles == cycles).all()
     said = spadsr("convert", path, tmp_path / "a.npy")
     assert said.code == 2
-    assert "only .h5 keeps the hardware frames of each pixel" in " ".join(said.err.split())
+    assert "only .h5 and .ome.tif keep the hardware frames of each pixel" in " ".join(said.err.split())
     assert spadsr("convert", path, tmp_path / "b.h5").code == 0
     with open_capture(tmp_path / "b.h5") as copy:
         assert (copy.mapped, copy.places) == (True, places)
+        read = copy.read(0, 3)
+    assert spadsr("convert", path, tmp_path / "b.ome.tif").code == 0
+    with tifffile.TiffFile(tmp_path / "b.ome.tif") as file:
+        assert file.ome_metadata is not None
+        assert 'Name="hardware frames"' in file.ome_metadata
+        both = file.asarray().swapaxes(0, 1)
+    np.testing.assert_array_equal(both[0], read)
+    np.testing.assert_array_equal(both[1].reshape(3, ROWS, places, COLUMNS, places).sum(axis=(2, 4)), cycles)
     assert counts.shape == (3, ROWS, COLUMNS)
 
 
@@ -87,3 +98,35 @@ def test_merged_captures_are_not_calibrated_from(tmp_path: Path, spadsr: Callabl
         face.calibrate(dark=tmp_path / "a.h5")
     said = spadsr("calibrate", "--check", "spc3", tmp_path / "a.h5")
     assert said.code == 2
+
+
+@pytest.mark.parametrize("places", [1, PLACES])
+def test_counts_and_frames_are_two_channels_of_an_ome_tiff(tmp_path: Path, places: int) -> None:
+    merged(tmp_path / "a.h5", places)
+    done = convert_capture(tmp_path / "a.h5", tmp_path / "a.ome.tif", {}, silent, pixel_size=2e-6)
+    with open_capture(tmp_path / "a.h5") as capture, tifffile.TiffFile(done.path) as file:
+        written = file.series[0]
+        assert written.axes == "TCYX"
+        np.testing.assert_array_equal(written.asarray()[:, 0], capture.read(0, 3))
+        np.testing.assert_array_equal(written.asarray()[:, 1], capture.cycles(0, 3))
+        pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+    assert (pixels["PhysicalSizeX"], pixels["PhysicalSizeXUnit"]) == (pytest.approx(2 / places), "\u00b5m")
+    assert [each["Name"] for each in pixels["Channel"]] == ["counts", "hardware frames"]
+
+
+def test_the_size_of_pixels_goes_from_the_recording_to_the_result(tmp_path: Path, small_weights: Path) -> None:
+    with CaptureWriter(tmp_path / "a.h5", (8, 8), "u1", Settings(1e-5, 4)) as writer:
+        writer.append(np.ones((1, 8, 8), np.uint8))
+    convert_capture(tmp_path / "a.h5", tmp_path / "b.h5", {}, silent, pixel_size=1.6e-7)
+    face.restore(face.open(tmp_path / "b.h5"), weights=small_weights, scale=2).save(tmp_path / "b.ome.tif")
+    convert_capture(tmp_path / "b.h5", tmp_path / "c.ome.tif", {}, silent)
+    for name, size in (("b.ome.tif", 0.08), ("c.ome.tif", 0.16)):
+        with tifffile.TiffFile(tmp_path / name) as file:
+            pixels = tifffile.xml2dict(file.ome_metadata)["OME"]["Image"]["Pixels"]
+        assert (pixels["PhysicalSizeY"], pixels["PhysicalSizeYUnit"]) == (pytest.approx(size), "\u00b5m")
+
+
+def test_a_size_that_no_pixel_has_is_refused(tmp_path: Path) -> None:
+    merged(tmp_path / "a.h5", 1)
+    with pytest.raises(InputError, match="pixel_size 16: expected"):
+        convert_capture(tmp_path / "a.h5", tmp_path / "a.ome.tif", {}, silent, pixel_size=16)

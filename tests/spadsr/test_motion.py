@@ -277,11 +277,11 @@ def test_the_quasi_likelihood_of_a_binary_array_is_the_binomial_one() -> None:
     blocks = counted(seen_along(picture, REST[:2]), 0.2, sensor, 3, frames=64)
     light = -np.log1p(-0.2) * picture[64:-64, 64:-64]
     seen, pixels = seen_of(light, 4), pixels_of(blocks)
-    counts = blocks.counts[:1, blocks.good]
+    counts = blocks.flat[:1]
     found = Explained(*(np.zeros(counts.shape) for _ in range(3)))
     law, path = block_law(blocks, seen), Path.still(blocks)
-    explain_counts(counts.astype(np.float32), blocks.frames, pixels, seen, law, path.poses, path.brightness, found)
-    counts, explained = counts[0], Explained(*(each[0] for each in found))
+    explain_counts(counts, blocks.frames, pixels, seen, law, path.poses, path.brightness, found)
+    counts, explained = counts[0, pixels.place], Explained(*(each[0, pixels.place] for each in found))
     inside = explained.variance > 0
     native = light.reshape(64, 4, 32, 4).mean(axis=(1, 3))[blocks.good]
     p = -np.expm1(-(native * pixels.gain + pixels.dark))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from command import Said
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
@@ -27,6 +27,7 @@ from spadsr.restoration.recordings import Restoration
 from spadsr.restoration.restored import Restored, write_images
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.result_writer import CHECKS, PHYSICS_CHECK, ResultWriter
+from spadsr.restoration.storage import rounded_rate, rounded_uncertainty
 from spadsr.restoration.weights import load_restorer
 
 MADE = Provenance(
@@ -41,14 +42,19 @@ TAKEN = Settings(10.4e-6, cycles=2, dead_time=50e-9, counter_bits=8, frame_time=
 
 
 def made(images: int = 6) -> Restored:
-    """Made-up images of 3 x 5 pixels: each figure of the check is the number of the image, each residual too."""
+    """Made-up images of 3 x 5 pixels: each figure of the check is the number of the image, each residual too.
+
+    Rates and uncertainties are as results round them.
+    """
     number, random = np.arange(images, dtype=np.float64), np.random.default_rng(0)
     rate = random.random((images, 12, 20)).astype(np.float32) * 1e5
+    uncertainty = rounded_uncertainty(rate / 10)
+    rate = rounded_rate(rate, uncertainty)
     figures: dict[str, Any] = dict.fromkeys(CHECKS, number) | {"hot": number.astype(np.int64)}
     figures["residual"] = np.broadcast_to(number[:, None, None], (images, 3, 5)).astype(np.float32)
     return Restored(
         rate=rate,
-        uncertainty=rate / 10,
+        uncertainty=uncertainty,
         coverage_factor=np.full(images, 2.25, np.float32),
         check=PhysicsCheck(**figures),
         settings=TAKEN,
@@ -286,6 +292,16 @@ def test_a_film_shows_every_image(tmp_path: Path) -> None:
     odd = np.ones((701, 513), np.float32)
     write_film(tmp_path / "odd.mp4", iter([odd]), rate_scale(odd))
     assert cv2.VideoCapture(str(tmp_path / "odd.mp4")).get(cv2.CAP_PROP_FRAME_HEIGHT) == 702
+
+
+def test_an_animated_gif_shows_every_image_and_begins_again(tmp_path: Path) -> None:
+    stack = made()
+    stack.save(tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as film:
+        frames = [np.asarray(frame.convert("L")) for frame in ImageSequence.Iterator(film)]
+        assert (film.info["duration"], film.info["loop"]) == (40, 0)
+    expected = enlarged(255 * np.asarray(rate_scale(stack.rate[0])(stack.rate)), 25)
+    np.testing.assert_allclose(frames, expected, atol=0.51)
 
 
 def test_a_single_image_as_ome_tiff(tmp_path: Path) -> None:

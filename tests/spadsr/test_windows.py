@@ -1,11 +1,17 @@
 """Every command where the functions that Windows lacks are taken away, in the processes that it starts as well."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
+from live_view import PATIENCE, Client, live_view, numbered_recording
+
+from hardware.captures.capture import open_capture
+from spadsr.live.message import Kind
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +36,25 @@ class Absent:
 
 
 sys.meta_path.insert(0, Absent)
+"""
+
+#: The event loop and the sockets of Windows.
+TAKEN_FROM_SERVERS = """
+import asyncio, socket
+
+
+def no_signals(*ignored):
+    raise NotImplementedError
+
+
+def socketpair(family=socket.AF_INET, type=socket.SOCK_STREAM, proto=0):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return socket.create_connection(server.getsockname()), server.accept()[0]
+
+
+asyncio.SelectorEventLoop.add_signal_handler = no_signals
+socket.socketpair = socketpair
+del socket.AF_UNIX
 """
 
 RUNS = """
@@ -72,3 +97,18 @@ def test_nothing_that_windows_lacks_is_needed(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     made = ["run.h5", "run.live.png", "again.h5", "run.npy", "copy.h5", "out/frames.sr.h5", "set/shard-00001.h5"]
     assert all((tmp_path / name).is_file() for name in made), done.stdout + done.stderr
+
+
+def test_the_live_view_needs_nothing_that_windows_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "sitecustomize.py").write_text(TAKEN + TAKEN_FROM_SERVERS)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "taken"), str(ROOT)]))
+    recording = numbered_recording(tmp_path / "numbered.h5")
+    with live_view(tmp_path, f"replay:{recording},loop=1", "--weights", "tiny") as running, Client(running) as client:
+        client.image(Kind.RESTORED)
+        client.order("record", name="mine")
+        client.wait("written", lambda state, page: state["recording"] and state["recording"]["images"] > 0)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(PATIENCE) == 0
+    with open_capture(tmp_path / "mine.h5") as capture:
+        assert capture.shape[0] > 0

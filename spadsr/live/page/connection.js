@@ -2,9 +2,11 @@
 
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 5000;
+// Why a connection is closed (RFC 6455, 7.4; IANA's register of close codes).
+const [NO_ANSWER, SERVER_ENDS] = [1006, 1012];
 
 export class Connection {
-  /** `on` {image(buffer), state(state), open(), lost()}. */
+  /** `on` {image(buffer), state(state), open(), lost(ended)}: `ended` where the server said that it ends. */
   constructor(on) {
     this.on = on;
     this.wait = FIRST_WAIT;
@@ -22,10 +24,11 @@ export class Connection {
       this.on.open();
     };
     this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.hear(JSON.parse(data)) : this.on.image(data));
-    this.socket.onclose = () => {
+    this.socket.onclose = ({ code }) => {
       this.pending.forEach(({ reject }) => reject(new Error("the connection was lost")));
       this.pending.clear();
-      this.on.lost();
+      this.ended = code === SERVER_ENDS || (this.ended && code === NO_ANSWER);
+      this.on.lost(this.ended);
       setTimeout(() => this.connect(), this.wait);
       this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
     };

@@ -154,13 +154,10 @@ export class Controls {
     byId("high").value = Number(high.toPrecision(3));
   }
 
-  showRegion(region, rows, columns) {
-    const size = `${Math.ceil(region.width * columns)} x ${Math.ceil(region.height * rows)}`;
-    byId("corrections").dataset.region = size;
-  }
-
-  lost() {
-    banners([{ bad: true, line: "no connection to spadsr; it is tried again" }]);
+  /** Says that the server ended, or does not answer. */
+  lost(ended) {
+    const line = ended ? "spadsr has ended; start it again, and open the address that it prints" : "no connection to spadsr; it is tried again";
+    banners([{ bad: true, line }]);
   }
 
   /** Shows the state of the server, and this page's part in it. */

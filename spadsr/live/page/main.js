@@ -3,42 +3,45 @@
 import { COLOURS, colourTable } from "./colours.js";
 import { Connection } from "./connection.js";
 import { Controls, fileName } from "./controls.js";
-import { PLAYBACK, RECORDED, unpacked } from "./message.js";
-import { Panel } from "./panel.js";
+import { PLAYBACK, RECORDED, received, withPlanes } from "./message.js";
+import { Panel, hasGraphicsCard } from "./panel.js";
 import { Trace, drawHistogram } from "./plots.js";
 import { savePicture } from "./snapshot.js";
 import { inWords } from "./words.js";
 
-const HISTOGRAM_PERIOD = 100;
+const SLOW_PERIOD = 100; // ms between two looks at what changes faster than it can be read
+// Images/s that are asked for: of those recorded some more than the usual screen shows, so that none of its pictures
+// goes without a new one.
+const [RECORDED_RATE, RESTORED_RATE] = [72, 30];
 const LOWEST = 0.005;
 const HIGHEST = 0.998;
 
 const byId = (id) => document.getElementById(id);
-const forceCanvas = new URLSearchParams(location.search).has("canvas");
-const panels = ["recorded", "restored", "uncertainty"].map((id) => new Panel(byId(id), { forceCanvas }));
+const chosen = new URLSearchParams(location.search).get("draw"); // for tests: "webgl" or "canvas"
+const webgl = chosen === null ? hasGraphicsCard() : chosen === "webgl";
+const panels = ["recorded", "restored", "uncertainty"].map((id) => new Panel(byId(id), { webgl }));
 const places = panels.map(({ canvas }) => {
   const [frame, mark] = ["frame", "mark"].map((name) => Object.assign(document.createElement("div"), { className: name, hidden: true }));
   canvas.after(frame, mark);
   return { frame, mark };
 });
 const trace = new Trace(byId("trace"));
+const dark = matchMedia("(prefers-color-scheme: dark)");
 const view = { x: 0.5, y: 0.5, zoom: 1 };
 const tone = { low: 1, high: 1, logarithmic: false, table: colourTable("viridis"), empty: [0, 0, 0], set: false };
 const newest = [null, null]; // the newest image of each kind
 const waiting = [null, null]; // arrived and not drawn yet
+const fresh = new Set(); // panels with a picture that is not drawn yet
 let cursor = null; // a place in the field
 let region = null; // {x, y, width, height}, shares of the field
 let state = null;
 let network = null; // what the restored picture was restored by
-let histogramAt = 0;
-let dirty = true;
+let slowly = null; // the timer of what is drawn slowly
+let dirty = true; // all is to be drawn anew
 
 const connection = new Connection({
-  open() {
-    look();
-    dirty = true;
-  },
-  lost: () => controls.lost(),
+  open: () => look(),
+  lost: (ended) => controls.lost(ended),
   state(now, page) {
     state = now;
     network ??= now.display.network;
@@ -46,7 +49,7 @@ const connection = new Connection({
     controls.show(now, page);
   },
   image(buffer) {
-    const image = unpacked(buffer);
+    const image = received(buffer);
     const overtaken = waiting[image.kind];
     if (overtaken) connection.say({ do: "drawn", serial: overtaken.serial, drawn: false });
     waiting[image.kind] = image;
@@ -81,6 +84,10 @@ const controls = new Controls(connection, {
   },
 });
 
+function drawAll() {
+  dirty = true;
+}
+
 /** Shows no restored picture until the next one: nothing is restored now, or by another network. */
 function forgetRestored() {
   newest[1] = null;
@@ -90,7 +97,8 @@ function forgetRestored() {
 
 /** Says how fast images are wanted: none while nobody sees the page. */
 function look() {
-  connection.say({ do: "look", hidden: document.hidden, recorded: 60, restored: 30 });
+  connection.say({ do: "look", hidden: document.hidden, recorded: RECORDED_RATE, restored: RESTORED_RATE });
+  dirty = true;
 }
 
 function legend() {
@@ -105,35 +113,36 @@ function legend() {
 }
 
 function frame() {
-  for (const kind of [0, 1]) {
-    const image = waiting[kind];
-    if (!image) continue;
-    waiting[kind] = null;
-    take(image);
-    dirty = true;
-    draw();
-    connection.say({ do: "drawn", serial: image.serial, drawn: true, kind, age: Date.now() / 1000 - image.hostTime });
+  const images = waiting.filter(Boolean);
+  waiting.fill(null);
+  images.forEach((image) => take(withPlanes(image)));
+  draw();
+  for (const { serial, kind, hostTime } of images) {
+    connection.say({ do: "drawn", serial, drawn: true, kind, age: Date.now() / 1000 - hostTime });
   }
-  if (dirty) draw();
   requestAnimationFrame(frame);
 }
 
 function take(image) {
   newest[image.kind] = image;
-  const [rows, columns] = [nativeRows(), nativeColumns()];
   if (image.kind === RECORDED) {
-    panels[0].load(image.rate, image.rows, image.columns, image.rows, image.columns);
+    show(panels[0], image.rate, image, image);
     if (!tone.set) setContrast();
     trace.add(performance.now() / 1000, mean(image.rate, image, null), region && mean(image.rate, image, region));
-  } else if (rows) {
+  } else if (newest[RECORDED]) {
     network = state?.display.network ?? null;
-    panels[1].load(image.rate, image.rows, image.columns, rows, columns);
-    panels[2].load(image.uncertainty, image.rows, image.columns, rows, columns);
+    show(panels[1], image.rate, image, newest[RECORDED]);
+    show(panels[2], image.uncertainty, image, newest[RECORDED]);
   }
 }
 
-const nativeRows = () => newest[RECORDED]?.rows;
-const nativeColumns = () => newest[RECORDED]?.columns;
+/** Loads a picture into a panel; `native` has the rows and columns of the sensor. */
+function show(panel, values, { rows, columns }, native) {
+  const before = panel.picture;
+  dirty ||= before?.nativeRows !== native.rows || before.nativeColumns !== native.columns;
+  panel.load(values, rows, columns, native.rows, native.columns);
+  fresh.add(panel);
+}
 
 /** Mean of the values in a region of the picture, or in all of it; values that are not finite are left out. */
 function mean(values, { rows, columns }, part) {
@@ -163,21 +172,34 @@ function setContrast() {
   dirty = true;
 }
 
+/** Draws what is new: each panel with its own picture, and all of the page where more than pictures changed. */
 function draw() {
-  dirty = false;
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  tone.empty = dark ? [10, 13, 18] : [228, 231, 236];
-  panels.forEach((panel) => panel.draw(view, tone));
-  drawScaleBar();
-  showPlaces();
-  showCursor();
-  const image = newest[RECORDED];
-  if (image && performance.now() - histogramAt > HISTOGRAM_PERIOD) {
-    histogramAt = performance.now();
-    drawHistogram(byId("histogram"), image.counts, state ? state.settings.saturation_value * image.images : Infinity);
-    trace.draw();
+  if (!dirty && !fresh.size) return;
+  if (dirty) {
+    tone.empty = dark.matches ? [10, 13, 18] : [228, 231, 236];
+    panels.forEach((panel) => fresh.add(panel));
+    drawScaleBar();
+    showPlaces();
   }
-  byId("by").textContent = legend();
+  fresh.forEach((panel) => panel.draw(view, tone));
+  fresh.clear();
+  dirty = false;
+  showCursor();
+  slowly ??= setTimeout(drawSlowly, SLOW_PERIOD);
+}
+
+function drawSlowly() {
+  slowly = null;
+  const image = newest[RECORDED];
+  if (image) drawHistogram(byId("histogram"), image.counts, state ? state.settings.saturation_value * image.images : Infinity);
+  trace.draw();
+  write("by", legend());
+}
+
+/** Writes a text where it is not there already: the page is laid out anew for each that is written. */
+function write(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
 }
 
 /** A bar of a round number of native pixels below the first panel. */
@@ -223,17 +245,17 @@ function put(panel, element, { x, y, width, height }) {
 function showCursor() {
   const values = cursor ? panels.map((panel) => panel.value(cursor)) : [null, null, null];
   values.forEach((value, index) => {
-    byId(`value${index}`).textContent = value === null ? "" : `${inWords(value)} counts/s`;
+    write(`value${index}`, value === null ? "" : `${inWords(value)} counts/s`);
   });
   const image = newest[RECORDED];
   if (values[0] === null || !image) {
-    byId("cursor").textContent = "";
+    write("cursor", "");
     return;
   }
   const [row, column] = [Math.floor(cursor.y * image.rows), Math.floor(cursor.x * image.columns)];
   const counts = image.counts[row * image.columns + column];
   const restored = values[1] === null ? "" : `, restored ${inWords(values[1])} ± ${inWords(values[2])} counts/s`;
-  byId("cursor").textContent = `row ${row}, column ${column}: ${inWords(counts)} counts, ${inWords(values[0])} counts/s${restored}`;
+  write("cursor", `row ${row}, column ${column}: ${inWords(counts)} counts, ${inWords(values[0])} counts/s${restored}`);
 }
 
 function zoom(factor, place = { x: view.x, y: view.y }) {
@@ -269,7 +291,6 @@ for (const panel of panels) {
         width: Math.abs(place.x - grip.place.x),
         height: Math.abs(place.y - grip.place.y),
       };
-      controls.showRegion(region, nativeRows(), nativeColumns());
     } else if (grip) {
       view.x -= place.x - grip.place.x;
       view.y -= place.y - grip.place.y;
@@ -280,6 +301,7 @@ for (const panel of panels) {
   canvas.addEventListener("pointerup", () => {
     grip = null;
   });
+  canvas.addEventListener("webglcontextrestored", drawAll);
   canvas.addEventListener("pointerleave", () => {
     cursor = null;
     dirty = true;
@@ -296,12 +318,9 @@ for (const panel of panels) {
 }
 
 document.addEventListener("visibilitychange", look);
-window.addEventListener("resize", () => {
-  dirty = true;
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
-  dirty = true;
-});
+dark.addEventListener("change", drawAll);
+const sizes = new ResizeObserver(drawAll);
+panels.forEach(({ canvas }) => sizes.observe(canvas));
 controls.showColours(COLOURS);
 requestAnimationFrame(frame);
 

@@ -9,15 +9,17 @@ export const PLAYBACK = 2;
 
 const HALF = halfTable();
 
-/** The image in `buffer`: planes as Float32Array (counts, or rates in counts/s), and what the header says. */
-export function unpacked(buffer) {
+/** What the header of the message in `buffer` says; `withPlanes` adds the pixels. */
+export function received(buffer) {
   const view = new DataView(buffer);
   const magic = String.fromCharCode(...new Uint8Array(buffer, 0, 4));
   if (magic !== "SPAD" || view.getUint8(4) !== VERSION) {
     throw new Error(`message of version ${view.getUint8(4)}; this page knows ${VERSION}: load it anew`);
   }
-  const image = {
+  return {
+    buffer,
     kind: view.getUint8(5),
+    stored: view.getUint8(6),
     flags: view.getUint8(7),
     serial: Number(view.getBigUint64(8, true)),
     last: Number(view.getBigUint64(16, true)),
@@ -29,18 +31,18 @@ export function unpacked(buffer) {
     unit: view.getFloat64(48, true),
     milliseconds: view.getFloat64(56, true),
   };
+}
+
+/** The image with its planes as Float32Array: counts and rate, or rate and uncertainty; rates in counts/s. */
+export function withPlanes({ buffer, ...image }) {
   const pixels = image.rows * image.columns;
-  const size = [2, 4, 2][view.getUint8(6)];
   const rate = (at) => rates(new Uint16Array(buffer, at, pixels), image.unit);
-  if (image.kind === RECORDED) {
-    const Stored = size === 2 ? Uint16Array : Uint32Array;
-    image.counts = Float32Array.from(new Stored(buffer, HEADER_BYTES, pixels));
-    image.rate = rate(HEADER_BYTES + size * pixels);
-  } else {
-    image.rate = rate(HEADER_BYTES);
-    image.uncertainty = rate(HEADER_BYTES + 2 * pixels);
+  if (image.kind !== RECORDED) {
+    return { ...image, rate: rate(HEADER_BYTES), uncertainty: rate(HEADER_BYTES + 2 * pixels) };
   }
-  return image;
+  const Stored = [Uint16Array, Uint32Array][image.stored];
+  const counts = new Float32Array(new Stored(buffer, HEADER_BYTES, pixels));
+  return { ...image, counts, rate: rate(HEADER_BYTES + Stored.BYTES_PER_ELEMENT * pixels) };
 }
 
 function rates(halves, unit) {

@@ -1,4 +1,4 @@
-// A panel: one picture in counts/s, drawn by WebGL2, or by the plain canvas where there is none.
+// A panel: one picture in counts/s, drawn by WebGL2 on a graphics card, or by the plain canvas without one.
 
 const VERTEX = `#version 300 es
 in vec2 corner;
@@ -36,20 +36,34 @@ void main() {
   colour = texelFetch(colours, ivec2(int(clamp(share, 0.0, 1.0) * 255.0 + 0.5), 0), 0);
 }`;
 
+/** What a context need not have: each costs time. */
+const PLAIN = { alpha: false, antialias: false, depth: false };
+/** Programs that stand in for a graphics card; the plain canvas takes a quarter of their time. */
+const NO_CARD = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+
+/** Whether there is a graphics card, and WebGL2 to draw with it. */
+export function hasGraphicsCard() {
+  const gl = document.createElement("canvas").getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  const told = gl?.getExtension("WEBGL_debug_renderer_info");
+  const name = told ? gl.getParameter(told.UNMASKED_RENDERER_WEBGL) : "";
+  gl?.getExtension("WEBGL_lose_context")?.loseContext();
+  return gl !== null && !NO_CARD.test(name);
+}
+
 /** One picture on a canvas.
  *
  * `view` {x, y, zoom}: the centre of what is seen, as shares of the field, and how many times it is magnified beyond
  * the size that fits. It is shared by all panels, so that they show the same place.
  */
 export class Panel {
-  constructor(canvas, { forceCanvas = false } = {}) {
+  constructor(canvas, { webgl }) {
     this.canvas = canvas;
     this.picture = null;
-    const gl = forceCanvas ? null : canvas.getContext("webgl2", { antialias: false, preserveDrawingBuffer: true });
+    const gl = webgl ? canvas.getContext("webgl2", PLAIN) : null;
     this.painter = gl ? new GlPainter(gl) : new CanvasPainter(canvas);
     canvas.addEventListener("webglcontextlost", (event) => event.preventDefault());
     canvas.addEventListener("webglcontextrestored", () => {
-      this.painter = new GlPainter(canvas.getContext("webgl2"));
+      this.painter = new GlPainter(canvas.getContext("webgl2", PLAIN));
       if (this.picture) this.painter.load(this.picture);
     });
   }
@@ -169,13 +183,18 @@ class GlPainter {
 class CanvasPainter {
   constructor(canvas) {
     this.canvas = canvas;
-    this.plain = canvas.getContext("2d");
+    this.plain = canvas.getContext("2d", { alpha: false });
     this.off = document.createElement("canvas");
+    this.pixels = null;
   }
 
   load(picture) {
+    const { rows, columns } = picture;
+    if (this.off.width !== columns || this.off.height !== rows || !this.pixels) {
+      Object.assign(this.off, { width: columns, height: rows });
+      this.pixels = new ImageData(columns, rows);
+    }
     this.picture = picture;
-    Object.assign(this.off, { width: picture.columns, height: picture.rows });
   }
 
   draw(part, tone) {
@@ -183,12 +202,10 @@ class CanvasPainter {
     plain.fillStyle = `rgb(${tone.empty.join(" ")})`;
     plain.fillRect(0, 0, canvas.width, canvas.height);
     if (!part) return;
-    const { values, rows, columns } = this.picture;
-    const pixels = new ImageData(columns, rows);
-    for (let i = 0; i < values.length; i++) {
-      if (Number.isFinite(values[i])) pixels.data.set(tone.table.subarray(4 * level(values[i], tone), 4 * level(values[i], tone) + 4), 4 * i);
-    }
-    off.getContext("2d").putImageData(pixels, 0, 0);
+    const { values } = this.picture;
+    const [colours, drawn] = [new Uint32Array(tone.table.buffer), new Uint32Array(this.pixels.data.buffer)];
+    for (let i = 0; i < values.length; i++) drawn[i] = Number.isNaN(values[i]) ? 0 : colours[level(values[i], tone)];
+    off.getContext("2d").putImageData(this.pixels, 0, 0);
     const [x, y, width, height] = part;
     const [across, down] = [canvas.width / width, canvas.height / height];
     plain.imageSmoothingEnabled = false;
