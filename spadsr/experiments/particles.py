@@ -10,6 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter, uniform_filter
 
 from noise_model.arrays import Floats, Picture
+from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.image_files import decoded
 from noise_model.sensor import Exposure, Sensor
@@ -46,6 +47,7 @@ _REACH, _FURTHEST = 1.5, 2.0  # micrometres: of a detection from its bead; of a 
 _LEAST = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35)  # of the brightest answer, what counts as a bead
 _TRUE = 0.05  # the same, without noise
 _WINDOWS, _EVERY = 12, 4  # sums looked at; frames of the film from one to the next
+_MOST_FRAMES = 900  # hardware frames, of those that a film of 300 frames has
 _PARTS, _FEWEST = 64, 64  # of a sum whose motion is followed; frames from which on that is tried
 
 
@@ -122,7 +124,13 @@ def located(picture: Picture) -> tuple[Floats, Floats]:
 
 
 def run(task: Task) -> Outcome:
-    """Looks for beads in sums of more and of fewer frames."""
+    """Looks for beads in sums of more and of fewer frames.
+
+    Raises:
+        InputError: data that are none, or sums longer than the film.
+    """
+    if max(task.frames) > _MOST_FRAMES:
+        raise InputError(f"{max(task.frames)} frames: the film is short; expected {_MOST_FRAMES} at most", "frames")
     length = _WINDOWS * _EVERY + -(-max(task.frames) // FILMED)
     bench = _Bench(task, drawn_film(task.seed, length) if task.data is None else read_film(task.data, length))
     rows = [row for frames in task.frames for row in bench.rows(frames)]

@@ -204,6 +204,11 @@ def test_films_are_read_without_frames_that_were_trained_on(tmp_path: Path) -> N
         particles.read_film(tmp_path, 20)
 
 
+def test_sums_longer_than_the_film_are_refused(tiny: Restorer) -> None:
+    with pytest.raises(InputError, match="expected 900 at most"):
+        particles.run(Task(None, (1000,), tiny))
+
+
 def test_all_have_data_to_fetch_and_say_their_terms() -> None:
     for name in ("fpm", "flow", "particles"):
         data = EXPERIMENTS[name].data
