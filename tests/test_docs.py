@@ -122,5 +122,6 @@ def test_the_glossary_names_what_there_is() -> None:
 
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
-        for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
+        text = page.read_text(encoding="utf-8")
+        for target in re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'<img src="([^"]*)"', text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
