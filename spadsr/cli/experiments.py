@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noise_model.errors import InputError
-from spadsr.cli.console import in_time, progress, say, table
+from spadsr.cli.console import in_time, progress, say, table, warn
 from spadsr.cli.options import Device, Quiet, Seed, Weights, numbers
 from spadsr.provenance import command_line, versions
 
@@ -72,6 +72,8 @@ def tell(name: str, outcome: "Outcome", task: "Task", output: Path) -> None:
         "data": str(task.data) if task.data else "drawn",
         "data_sha256": checksums(task.data) if task.data else {},
     }
+    for note in outcome.notes:
+        warn(note)
     written = write_outcome(name, outcome, output, header)
     headings, rows = cells(outcome.rows)
     table(f"{name}: {task.data or 'drawn scene'}", headings, rows)

@@ -106,12 +106,14 @@ class Outcome:
         pictures: panels by heading, of each line of pictures by its label.
         sentence: who won.
         facts: whatever else made the figures, for the record.
+        notes: sentences on what was assumed or left out.
     """
 
     rows: Sequence[Row]
     pictures: Mapping[str, Mapping[str, Panel]]
     sentence: str
     facts: Mapping[str, object]
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

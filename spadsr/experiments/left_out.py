@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -63,7 +64,9 @@ def left_out(capture: Capture, task: Task) -> Outcome:
             f"{capture.path}: merged counts, whose images have no frames to leave out; expected a recording"
         )
     scenes = capture.summed(1)
-    return _measured(task, splits_of(Images(scenes, ForwardModel(scenes.sensor, scenes.exposure)), task.frames))
+    images = Images(scenes, ForwardModel(scenes.sensor, scenes.exposure))
+    found = _measured(task, splits_of(images, task.frames))
+    return replace(found, notes=[*(f"{scenes.path}: {each}" for each in scenes.assumptions), *found.notes])
 
 
 def _measured(task: Task, splits: dict[int, list[Split]]) -> Outcome:
@@ -94,7 +97,9 @@ def _measured(task: Task, splits: dict[int, list[Split]]) -> Outcome:
         pictures[line] = {name: Panel(mean.astype(np.float32), 0, white) for name, mean in means.items()}
     few = dict(list(pictures.items())[-_MOST_LINES:])
     facts = {"judged_pixels": judged, "sums": {str(images): len(some) for images, some in splits.items()}}
-    return Outcome(rows, few, _sentence(rows, judged), facts)
+    missing = ", ".join(f"{number:,}" for number in task.frames if number not in splits)
+    notes = [f"too few images for sums of {missing}, which need as many again to predict"] if missing else []
+    return Outcome(rows, few, _sentence(rows, judged), facts, notes)
 
 
 def _one_blur(errors: Mapping[str, float]) -> dict[str, tuple[str, float]]:

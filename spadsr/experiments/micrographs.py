@@ -137,6 +137,6 @@ DATA = Data(
     "a folder of micrographs and annotations: images/1.jpg with annotations/1, or 1.jpg with 1_labels.png, and so on",
     "github.com/canfkoyuncu/fluorescence_dataset, folder dataset, commit 81cec1a",
     "37 pictures, about 100 MB",
-    "that of one picture measured here is 48a90ffa087258478ab1a0c5b387cdedd77f66f77f8e1788abe354b5bcd937b1",
+    "48a90ffa087258478ab1a0c5b387cdedd77f66f77f8e1788abe354b5bcd937b1 of one picture",
     "publicly available; cite Koyuncu et al., Cytometry A 89A (2016) 338",
 )

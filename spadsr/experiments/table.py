@@ -39,7 +39,13 @@ def write_outcome(name: str, outcome: Outcome, folder: Path, header: Mapping[str
     write_csv(table, {}, columns, (_cells_of_csv(row, measures) for row in outcome.rows))
     with whole_file(picture) as partial:
         save_png(drawn(outcome), partial, 110, {"Comment": json.dumps(header, default=str)})
-    made = {**header, **outcome.facts, "sentence": outcome.sentence, "rows": [_plain(row) for row in outcome.rows]}
+    made = {
+        **header,
+        **outcome.facts,
+        "notes": outcome.notes,
+        "sentence": outcome.sentence,
+        "rows": [_plain(row) for row in outcome.rows],
+    }
     with whole_file(record) as partial:
         partial.write_text(json.dumps(made, indent=1, default=str) + "\n", encoding="utf-8", errors="backslashreplace")
     return [table, picture, record]
