@@ -45,7 +45,10 @@ SHOWN = (
     Shown("fan-left-out", "leftout", "fan", (1, 2, 4)),
     Shown("scene-left-out", "leftout", "swissspad2"),
     Shown("nuclei", "nuclei", "nuclei"),
+    Shown("flow", "flow", "flow"),
+    Shown("particles", "particles"),
     Shown("rotation", "rotation"),
+    Shown("fpm", "fpm", "ptychography"),
 )
 
 
@@ -54,6 +57,9 @@ def tables(rows: Sequence[Row]) -> list[str]:
     lines = []
     for condition in dict.fromkeys(row.condition for row in rows):
         part = [row for row in rows if row.condition == condition]
+        if len({row.frames for row in part}) == 1:
+            lines += [*_at_one_n(part), ""]
+            continue
         for measure in measures_of(part):
             taken = [row for row in part if measure in row.values]
             frames = sorted({row.frames for row in taken})
@@ -63,6 +69,14 @@ def tables(rows: Sequence[Row]) -> list[str]:
             body = [[method, *(value.get((method, n), "") for n in frames)] for method in methods]
             lines += [*markdown_table([head, *body], numbers=True), ""]
     return lines
+
+
+def _at_one_n(rows: Sequence[Row]) -> list[str]:
+    """A table with a column for each measure."""
+    measures = measures_of(rows)
+    head = [f"{rows[0].condition}, N = {rows[0].frames:,}".removeprefix(", "), *(each.heading for each in measures)]
+    body = [[r.method, *(f"{r.values[m]:.{m.digits}f}" if m in r.values else "" for m in measures)] for r in rows]
+    return markdown_table([head, *body], numbers=True)
 
 
 def written(shown: Shown, outcome: Outcome) -> None:

@@ -37,7 +37,8 @@ class Data:
 
     def refused(self, path: Path, found: str) -> InputError:
         """The error that says what was found instead, and where the files are."""
-        return InputError(f"{path}: {found}; expected {self.what}, from {self.source} ({self.size}, {self.sha256})")
+        terms = f"{self.size}; SHA-256 {self.sha256}; licence: {self.licence}"
+        return InputError(f"{path}: {found}; expected {self.what}, from {self.source} ({terms})")
 
 
 @dataclass(frozen=True)

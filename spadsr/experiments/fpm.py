@@ -1,5 +1,6 @@
 """Fourier ptychography from the counts of a single-photon array: what helps phase retrieval, and what does not."""
 
+import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hardware.parsing.matlab5 import load, variables
 from noise_model.arrays import Floats
+from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from noise_model.tensors import repeated
@@ -37,7 +40,7 @@ SSIM = Measure("SSIM", tie=0.005, digits=3)
 
 DATA = Data(
     what="bloodsmear_red.mat, 225 images of a blood smear, or the folder with it",
-    source="https://github.com/SmartImagingLabUConn/Fourier-Ptychography, Data/",
+    source="https://github.com/SmartImagingLabUConn/Fourier-Ptychography, Data/, commit 22968f2",
     size="4.1 MB",
     sha256="3a8b07c71c374657f89a6f195d49523268860dcd25fc38c921677fcf841382a8",
     licence="none stated for the data; the code beside them is under GPL-2",
@@ -232,7 +235,9 @@ def figures(stand: Stand, spectrum: Tensor) -> dict[Measure, float]:
 
 def _restored(restorer: Restorer, counts: Tensor, model: ForwardModel, scale: int) -> Tensor:
     """Rates (LEDs, s H, s W) that the network makes of every image."""
-    return torch.cat([restorer.answer(some, model, scale)[0].cpu().clamp(min=0) for some in counts.split(_BATCH)])
+    return torch.cat(
+        [restorer.answer(some, model, scale)[0].cpu().clamp(min=0) for some in torch.split(counts, _BATCH)]
+    )
 
 
 def _of_good(sensor: Sensor) -> Sensor:
@@ -242,25 +247,18 @@ def _of_good(sensor: Sensor) -> Sensor:
 
 def _loaded(file: Path) -> tuple[Tensor, dict[str, float]]:
     """Amplitudes (LEDs, H, H), and the numbers beside them."""
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     names = ("wlength", "z", "theta", "xint", "yint")
     try:
-        held = loadmat(file, variable_names=["imlow_HDR", *names])
-        amplitudes = torch.from_numpy(np.moveaxis(held["imlow_HDR"], 2, 0).astype(np.float32))
-        numbers = {name: float(held[name].item()) for name in names}
-    except (
-        MatReadError,
-        OSError,
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        NotImplementedError,
-        zlib.error,
-    ) as error:
-        raise DATA.refused(file, f"not such a file ({error or type(error).__name__})") from error
+        held = {each.name: each for each in variables(file)}
+        images = held["imlow_HDR"]
+        if len(images.shape) != 3 or images.dtype.kind not in "fiu":
+            raise ValueError(f"images of shape {images.shape}")
+        amplitudes = torch.from_numpy(np.moveaxis(load(file, images), 2, 0).astype(np.float32))
+        numbers = {name: float(load(file, held[name]).item()) for name in names}
+    except (InputError, OSError, KeyError, ValueError, IndexError, OverflowError, struct.error, zlib.error) as error:
+        raise DATA.refused(file, f"not such a file ({error})") from error
+    if not np.isfinite(list(numbers.values())).all() or not 1e-7 < numbers["wlength"] < 1e-5:
+        raise DATA.refused(file, "a wavelength that is none")
     square = amplitudes.shape[1] == amplitudes.shape[2] >= CROPPED and amplitudes.shape[0] == LEDS
     if not square or not bool(amplitudes.isfinite().all()) or float(amplitudes.min()) < 0:
         raise DATA.refused(file, f"images of shape {tuple(amplitudes.shape)}, or values that are no amplitudes")
