@@ -201,6 +201,22 @@ class Capture:
         self._require_open()
         return self.source.parts(image, most)
 
+    def between(self, start: int, stop: int) -> "Capture":
+        """The images `start` to `stop` of the same recording (as summed); its assumptions are those of the whole."""
+        source = self.source
+        sequence, cycles, parts = source.sequence, source.cycles, source.parts
+        shape = (stop - start, *self.shape[1:])
+        part = replace(
+            source,
+            shape=shape,
+            read=lambda first, last: source.read(start + first, start + last),
+            sequence=sequence and (lambda first, last: sequence(start + first, start + last)),
+            cycles=cycles and (lambda first, last: cycles(start + first, start + last)),
+            parts=parts and (lambda image, most: parts(start + image, most)),
+        )
+        key = None if self.image_key is None else self.image_key[start:stop]
+        return replace(self, source=part, shape=shape, image_key=key)
+
     def summed(self, group: int, every: int | None = None) -> "Capture":
         """The same recording with every `group` consecutive scene images summed into one, lazily, as uint32.
 

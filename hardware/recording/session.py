@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Generator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event, Lock, Thread
@@ -174,8 +175,9 @@ class Session:
 
     def _take_a_run(self) -> bool:
         """Takes the images of one run of the camera. Returns whether the session is at its end."""
+        blocks = self._camera.blocks()
         try:
-            for block in self._camera.blocks():
+            for block in blocks:
                 self._hand_on(self._numbered(block))
                 if self._ending.is_set():
                     self._camera.stop()
@@ -185,6 +187,9 @@ class Session:
                 raise
             self._reach_again(error)
             return self._ending.is_set()
+        finally:
+            if isinstance(blocks, Generator):
+                blocks.close()  # the driver may hold it: only now the camera is at rest, and takes other settings
         return True
 
     def _numbered(self, block: Block) -> Block:

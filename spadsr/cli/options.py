@@ -57,7 +57,7 @@ JsonFile = Annotated[
     ),
 ]
 Workers = Annotated[int | None, typer.Option(help="processes; default: one a core", min=1, max=1024)]
-Sharers = Annotated[int, typer.Option("--workers", help="processes that share the pictures out", min=1, max=1024)]
+Sharers = Annotated[int, typer.Option("--workers", help="processes that share the work out", min=1, max=1024)]
 Scheduler = Annotated[
     str | None, typer.Option(help="address or file of a Dask scheduler, whose workers do the work (docs/cluster.md)")
 ]

@@ -1,9 +1,8 @@
 """Commands on recordings: restore them, say what they are, convert them."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
@@ -39,19 +38,28 @@ from spadsr.cli.options import (
     Last,
     Layout,
     Mask,
+    Part,
     Position,
     Quiet,
     Roi,
+    Scheduler,
     Seed,
+    Sharers,
     Slice,
     Sum,
     Weights,
     capture_options,
+    executor_for,
+    part_of,
 )
 from spadsr.provenance import command_line
 
 if TYPE_CHECKING:
-    from spadsr.restoration.storage import Storage
+    from concurrent.futures import Executor
+
+    from hardware.captures.capture import Capture
+    from spadsr.restoration.recordings import RestoredFiles
+    from spadsr.restoration.several import Order
 
 
 def infer(
@@ -85,6 +93,10 @@ def infer(
     keep: Annotated[
         str, typer.Option(metavar="NAMES", help="arrays of a result file, separated by commas; rates always are kept")
     ] = "rate,uncertainty,residual",
+    part: Part = "1/1",
+    resume: Annotated[bool, typer.Option("--resume", help="leave what is whole, and was made alike, as it is")] = False,
+    workers: Sharers = 1,
+    scheduler: Scheduler = None,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -102,28 +114,27 @@ def infer(
     """Restore recordings: rates in counts/s at up to sixteen times the resolution (`spadsr restore` is the same).
 
     Writes `<stem>.sr.h5` (rates and their standard deviation, every image) and a PNG sheet of the first image, or the
-    file that `-o` names. Ctrl-C keeps what is done in `<stem>.sr.part.h5`; the same command goes on from there.
+    file that `-o` names. What ends it keeps what is done in `<stem>.sr.part.h5`; the same command goes on from there.
+    With `--workers 8`, recordings and parts of long ones are restored side by side (docs/cluster.md).
 
     Sums of a moving scene are blurred, and a note says so. With `--motion` they are added up along its motion, and are
     sharp pictures of the middle of each sum (docs/motion.md).
 
     Examples: `spadsr infer capture.h5` · `spadsr infer frames.tif --sum 64 --scale 8 -o results/` ·
     `spadsr infer capture.h5 -o cell.png --first 10` · `spadsr infer capture.h5 -o cell.tif --roi 0:32,0:32` ·
+    `spadsr infer run.h5 --part 3/16` · `spadsr infer *.h5 --workers 8 --resume` ·
     `spadsr infer run.h5 --sum 2048 --motion auto` ·
     `spadsr infer run.h5 -o run.mp4 --sum 2048 --every 128 --motion auto`
     """
-    from hardware.captures.capture import open_capture
-    from hardware.captures.pixel_masks import masked
     from noise_model.sensor import Sensor
     from spadsr.motion.motion import way_of
-    from spadsr.restoration.recordings import distinct_results, restore_capture, result_path
+    from spadsr.restoration import parts
+    from spadsr.restoration.recordings import distinct_results
+    from spadsr.restoration.several import Order
     from spadsr.restoration.storage import Storage
-    from spadsr.restoration.weights import load_restorer
 
     distinct_results(captures, output)
-    way, storage = way_of(motion), Storage.keeping(keep.split(","), compression.value, float32)
     known = Sensor.load(sensor) if sensor is not None else None
-    restorer = load_restorer(weights, device, orientations)
     options = capture_options(
         count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
     )
@@ -132,27 +143,100 @@ def infer(
         from spadsr.calibration.calibrate import with_darks
 
         known, notes = with_darks(dark, known, options | {"first": None, "last": None}, command_line(), progress)
+    order = Order(
+        options=options,
+        sum=sum,
+        every=every,
+        mask=mask,
+        notes=notes,
+        weights=weights,
+        device=device,
+        orientations=orientations,
+        scale=scale,
+        sensor=known,
+        output=output,
+        command=command_line(),
+        each=each,
+        motion=way_of(motion),
+        storage=Storage.keeping(keep.split(","), compression.value, float32),
+        part=parts.Part(*part_of(part)),
+        resume=resume,
+    )
+    with executor_for(workers, scheduler) as executor:
+        _told(
+            captures,
+            _restored_one_by_one(captures, order) if executor is None else _shared_out(captures, order, executor),
+        )
 
-    def restore(path: Path) -> tuple[str, ...]:
-        with open_capture(path, **options) as capture, progress(path.name) as report:
-            summed = capture.summed(sum, every)
-            summed = summed if mask is None else masked(summed, mask)
-            summed = replace(summed, assumptions=(*summed.assumptions, *notes))
-            _announce(path, result_path(path, output), (summed.shape[0], *summed.pixels), scale, storage)
-            done = restore_capture(
-                summed, restorer, scale, known, output, report, command_line(), each=each, motion=way, storage=storage
-            )
-        if done.taken_over:
-            remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
-        summary = f"{done.images} image{'s' * (done.images > 1)}, x{scale}, {done.check}"
-        pictures = list(map(str, done.pictures))
-        files = [str(done.result)] if done.result not in done.pictures else []
-        files += pictures if len(pictures) < 3 else [pictures[0], f"... {pictures[-1]}"]
-        files[0] += f"  {summary}"
-        say(*files)
-        return done.warnings
 
-    _each_capture(captures, restore)
+Outcomes: TypeAlias = "Iterator[tuple[Path, RestoredFiles | InputError]]"
+
+
+def _restored_one_by_one(captures: Sequence[Path], order: "Order") -> Outcomes:
+    """Restores recordings in this process, each with its own progress."""
+    restorer = order.restorer()
+    for path in captures:
+        try:
+            with order.opened(path) as capture, progress(path.name) as report:
+                _announce(capture, order)
+                done = order.restore(capture, restorer, report)
+            yield path, done
+        except InputError as error:
+            yield path, error
+
+
+def _shared_out(captures: Sequence[Path], order: "Order", executor: "Executor") -> Outcomes:
+    """Restores recordings on the workers of an executor, with one progress for all."""
+    from noise_model.executors import SchedulerLost
+    from spadsr.restoration.several import restore_shared_out
+
+    finished = 0
+    with progress("images") as report:
+        try:
+            for path, done in restore_shared_out(order, captures, executor, report):
+                finished += 1
+                yield path, done
+        except SchedulerLost as lost:
+            lost.add_note(f"{finished} of {len(captures)} recordings are done; go on with --resume")
+            raise
+
+
+def _told(captures: Sequence[Path], outcomes: Outcomes) -> None:
+    """Says what became of recordings; those that could not be restored are named at the end.
+
+    Raises:
+        InputError: of the only capture, or a list of those that could not be restored.
+    """
+    names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
+    failed: list[str] = []
+    try:
+        for path, done in outcomes:
+            if isinstance(done, InputError):
+                if len(captures) == 1:
+                    raise done
+                failed.append(str(path))
+                fail_of(done)
+                continue
+            _say_restored(path, done)
+            for warning in done.warnings:
+                names_of.setdefault(with_options(warning), []).append(path.name)
+    finally:
+        for line, names in names_of.items():
+            warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
+    if failed:
+        raise InputError(f"{len(failed)} of {len(captures)} captures could not be restored: {', '.join(failed)}")
+
+
+def _say_restored(path: Path, done: "RestoredFiles") -> None:
+    if done.taken_over:
+        remark(f"{path.name}: {done.taken_over:,} of {done.images:,} images were restored before")
+    speed = f", {done.images_per_second:.3g} images/s" if done.images_per_second else ""
+    summary = f"{done.images} image{'s' * (done.images > 1)}, x{done.scale}, {done.check}{speed}"
+    pictures = list(map(str, done.pictures))
+    files = [str(done.result)] if done.result not in done.pictures else []
+    files += pictures if len(pictures) < 3 else [pictures[0], f"... {pictures[-1]}"]
+    files[0] += f"  {summary}"
+    say(*files)
 
 
 def merge(
@@ -205,41 +289,19 @@ def merge(
     )
 
 
-def _announce(path: Path, result: Path, shape: tuple[int, int, int], scale: int, storage: "Storage") -> None:
+def _announce(capture: "Capture", order: "Order") -> None:
     """Says how large a large result will be."""
+    from spadsr.restoration.recordings import result_path
     from spadsr.restoration.restored import output_bytes
     from spadsr.restoration.restorer import check_scale
 
-    check_scale(scale)
-    size = output_bytes(result, shape, scale, storage)
+    check_scale(order.scale)
+    result = result_path(capture.path, order.output)
+    images, rows, columns = capture.shape[0], *capture.pixels
+    size = output_bytes(result, (images, rows, columns), order.scale, order.storage)
     if size > LARGE:
-        images = f"{shape[0]:,} image{'s' * (shape[0] > 1)} of {shape[1]} x {shape[2]}"
-        remark(f"{path.name}: {images}, x{scale}: {result.name} takes about {in_bytes(size)}")
-
-
-def _each_capture(captures: Sequence[Path], restore: Callable[[Path], Sequence[str]]) -> None:
-    """Restores captures one by one; those that cannot be are named at the end, and what is to be said of the others.
-
-    Raises:
-        InputError: of the only capture, or a list of those that could not be restored.
-    """
-    names_of: dict[str, list[str]] = {}  # of the captures, by what is to be said of them
-    failed: list[str] = []
-    try:
-        for path in captures:
-            try:
-                for warning in restore(path):
-                    names_of.setdefault(with_options(warning), []).append(path.name)
-            except InputError as error:
-                if len(captures) == 1:
-                    raise
-                failed.append(str(path))
-                fail_of(error)
-    finally:
-        for line, names in names_of.items():
-            warn(f"{names[0] if len(names) == 1 else f'{len(names)} captures'}: {line}")
-    if failed:
-        raise InputError(f"{len(failed)} of {len(captures)} captures could not be restored: {', '.join(failed)}")
+        number = f"{images:,} image{'s' * (images > 1)} of {rows} x {columns}"
+        remark(f"{capture.path.name}: {number}, x{order.scale}: {result.name} takes about {in_bytes(size)}")
 
 
 def demo(

@@ -13,7 +13,7 @@ from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.metrics import psnr
 from spadsr.experiments.experiment import OURS, Experiment, Measure, Outcome, Panel, Row, Task
 from spadsr.experiments.moving import answers, counted, restored_along
-from spadsr.experiments.spot import spots
+from spadsr.experiments.spot import FOUND, PLACE, spots
 from spadsr.experiments.table import who_won
 
 FRAME = 10.2e-6  # s, of one hardware frame
@@ -78,8 +78,11 @@ def run(task: Task) -> Outcome:
         rows += spots(task, frames, starts, draws)
         task.progress(2 * done + 2, 2 * len(task.frames))
     turning = [row for row in rows if row.condition == "fan"]
-    few = dict(list(pictures.items())[1:]) if len(pictures) > 2 else pictures
-    sentence = "; ".join([f"fan: {who_won(turning, PSNR)}", *speeds(turning), *gain(turning)])
+    writing = [row for row in rows if row.condition == "spot"]
+    few = dict(list(pictures.items())[1::2]) if len(pictures) > 3 else pictures
+    parts = [who_won(turning, PSNR), *speeds(turning), *gain(turning), who_won(turning, ANGLE)]
+    parts += [f"spot: {who_won(writing, FOUND)}", who_won(writing, PLACE)] if writing else []
+    sentence = f"fan: {'; '.join(parts)}"
     return Outcome(rows, few, sentence, {"frame_s": FRAME, "turns_per_s": TURNS, "repeats": _REPEATS})
 
 
@@ -109,11 +112,14 @@ def speeds(rows: Sequence[Row]) -> list[str]:
         return []
     frames, level = ours[1]
     others = [name for name in dict.fromkeys(row.method for row in rows) if not name.startswith(OURS)]
-    said = []
-    for name in others:
-        needed = frames_needed(rows, name, level)
-        said.append(f"{name} never" if needed is None else f"{name} at N = {needed:.0f} ({needed / frames:.1f} times)")
-    return [f"{level:.1f} dB, {OURS}'s at N = {frames} and {1 / frames / FRAME:,.0f} pictures/s, {', '.join(said)}"]
+    needed = {name: frames_needed(rows, name, level) for name in others}
+    said = [
+        f"{name} N = {many:.0f}, {many / frames:.1f} times as long" if many else f"{name} never has them"
+        for name, many in needed.items()
+    ]
+    return [
+        f"for the {level:.1f} dB of {OURS} at N = {frames}, {1 / frames / FRAME:,.0f} pictures/s, {'; '.join(said)}"
+    ]
 
 
 def gain(rows: Sequence[Row]) -> list[str]:

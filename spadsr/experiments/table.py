@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _PANEL, _CURVE, _LEFT = 1.6, 2.9, 1.0  # inches: side of a picture, height of the curves, room for the labels of lines
 _MOST_CURVES = 4
 _DEEPEST = 15.0  # dB below the best: what is worse is not drawn
+_WIDE = 20  # ratio of errors from which their scale is logarithmic
 _LARGE = 1 << 30  # bytes
 _MARKERS = "os^Dv<>"
 
@@ -149,13 +150,15 @@ def _draw_curves(axes: "Axes", rows: Sequence[Row], measure: Measure, methods: S
         if curve := sorted((row.frames, row.values[measure]) for row in rows if row.method == method):
             colour = MODEL if method == OURS else SERIES[place % len(SERIES)]
             axes.plot(*zip(*curve, strict=True), color=colour, marker=_MARKERS[place % 7], ms=4, lw=1.3, label=method)
+    values = [row.values[measure] for row in rows]
     if measure.unit == "dB":
-        best = max(row.values[measure] for row in rows)
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], best - _DEEPEST))
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], max(values) - _DEEPEST))
+    if not measure.more and 0 < min(values) < max(values) / _WIDE:
+        axes.set_yscale("log")
     axes.set_xscale("log", base=2)
     ticks = sorted({row.frames for row in rows})
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
+    axes.xaxis.minorticks_off()
     axes.set_xlabel("hardware frames summed, N", fontsize=9)
     axes.set_ylabel(measure.heading, fontsize=9)
     axes.set_title(rows[0].condition, fontsize=9)

@@ -155,7 +155,7 @@ def _marks(capture: Capture) -> Iterator[tuple[str, str]]:
         yield name, str(value)
 
 
-_MANY = ("assumed", "warning")  # always lists, as data
+_MANY = ("assumed", "warning", "missing")  # always lists, as data
 KEYS = ("scenes", "flats", "darks", "invalid")
 
 
@@ -166,7 +166,8 @@ def _result(result: ResultFile) -> Rows:
         ("images", Words(f"{_extent(result.shape)}, counts/s per native pixel", list(result.shape))),
         ("scale", Words(f"x{result.scale}", result.scale)),
         ("made from", result.source),
-        ("physics check", summary(result.check("chi_squared"))),
+        *(("missing", sentence) for sentence in result.missing),
+        *([] if result.missing else [("physics check", summary(result.check("chi_squared")))]),
         *((name, _number(value)) for name, value in result.settings.numbers().items()),
         ("model", f"{made.model} (sha256 {made.model_sha256[:12]})"),
         ("sensor", str(made.sensor.get("name", "not named"))),

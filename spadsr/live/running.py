@@ -53,10 +53,14 @@ def live_view(
         say: called with the address of the page.
 
     Raises:
-        InputError: the camera, the sensor, the weights or the port cannot be used.
+        InputError: the camera, the sensor, the weights, the folder or the port cannot be used.
     """
-    if not options.folder.is_dir():
-        raise InputError(f"{options.folder}: no such folder; create it, or choose another", "output")
+    try:
+        options.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{options.folder}: no folder for recordings ({error.strerror}); choose another", "output"
+        ) from error
     with (
         listen(serving.address, serving.port) as listening,
         open_camera(address) as camera,

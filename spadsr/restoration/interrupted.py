@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from noise_model.errors import InputError
 from spadsr.provenance import Provenance
 from spadsr.restoration.moving import Takes
+from spadsr.restoration.physics_check import summary
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import hot_in, in_pixels
 from spadsr.restoration.result_file import ResultFile, read_result
@@ -36,6 +37,22 @@ def earlier_part(result: Path, takes: Takes, provenance: Provenance) -> Iterator
     with read_result(path) as part:
         _expect_alike(part, takes, provenance)
         yield part
+
+
+def restored_whole(result: Path, takes: Takes, provenance: Provenance) -> tuple[str, tuple[str, ...]] | None:
+    """The check and the warnings of a result that holds all that is to be restored, made alike; None of any other.
+
+    Args:
+        takes, provenance: as of `earlier_part`.
+    """
+    try:
+        with read_result(result) as there:
+            _expect_alike(there, takes, provenance)
+            if len(there) < takes.capture.shape[0]:
+                return None
+            return summary(there.check("chi_squared")), there.warnings
+    except InputError:
+        return None
 
 
 def restored_before(part: ResultFile, takes: Takes, size: int) -> Iterator[Restored]:
@@ -79,7 +96,8 @@ def _expect_alike(part: ResultFile, takes: Takes, provenance: Provenance) -> Non
 
 def _expect_same(part: ResultFile, start: int, counts: NDArray[np.int64]) -> None:
     """Refuses a part whose images from `start` on were restored from other counts."""
-    if not np.array_equal(part.checksums(start, start + len(counts)), checksums_of(counts)):
+    known = part.checksums(start, start + len(counts))
+    if known is None or not np.array_equal(known, checksums_of(counts)):
         raise _another(part.path)
 
 

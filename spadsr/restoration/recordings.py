@@ -1,15 +1,18 @@
 """Restoring a recording: counts in, photon detection rates and a picture out, block by block."""
 
 import re
+import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import monotonic
 
 import numpy as np
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
+from noise_model.executors import stop_asked
 from noise_model.files import require_room
 from noise_model.forward_model import ForwardModel
 from noise_model.interrupts import Interrupted, noted_signals
@@ -19,10 +22,11 @@ from spadsr.motion.motion import Way
 from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
-from spadsr.restoration.interrupted import earlier_part, restored_before
+from spadsr.restoration.interrupted import earlier_part, restored_before, restored_whole
 from spadsr.restoration.intervals import APART, APART_COVERAGE
 from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
+from spadsr.restoration.parts import Part, edges_of, join
 from spadsr.restoration.physics_check import CheckSummary
 from spadsr.restoration.restored import (
     Restored,
@@ -36,9 +40,12 @@ from spadsr.restoration.restored import (
     writer_of,
 )
 from spadsr.restoration.restorer import Restorer, check_scale
-from spadsr.restoration.result_writer import ResultWriter, part_of
+from spadsr.restoration.result_writer import ResultWriter, part_of, refuse_recordings
 from spadsr.restoration.storage import Storage
 from spadsr.restoration.training_range import TrainingRange
+
+#: The one part of a recording that is restored by one run.
+WHOLE = Part()
 
 _PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the end of a name that is hardly that of a folder
@@ -95,9 +102,8 @@ class Restoration:
     @property
     def block_size(self) -> int:
         """How many are restored at once."""
-        rows, columns = self.capture.shape[1:]
         alone = self.takes.way != "none" or self.capture.places > 1
-        return 1 if alone else max(1, _PIXELS_AT_ONCE // (rows * columns))
+        return 1 if alone else _at_once(self.capture)
 
     @property
     def provenance(self) -> Provenance:
@@ -198,6 +204,8 @@ class RestoredFiles:
         taken_over: how many of them an interrupted run had restored before.
         check: how well the restored rates explain the counts, in words.
         warnings: what the user should know about the images.
+        seconds: how long it took.
+        scale: resolution over that of the sensor.
     """
 
     result: Path
@@ -206,6 +214,13 @@ class RestoredFiles:
     taken_over: int
     check: str
     warnings: tuple[str, ...]
+    seconds: float
+    scale: int
+
+    @property
+    def images_per_second(self) -> float:
+        """Images restored in a second, reading, checking and writing them included."""
+        return (self.images - self.taken_over) / self.seconds if self.seconds else 0.0
 
     @property
     def picture(self) -> Path:
@@ -225,6 +240,8 @@ def restore_capture(
     each: bool = False,
     motion: Way = "none",
     storage: Storage | None = None,
+    part: Part = WHOLE,
+    resume: bool = False,
 ) -> RestoredFiles:
     """Restores the images of a capture (as summed) into a file of the kind that its name ends in.
 
@@ -241,6 +258,8 @@ def restore_capture(
         motion: what is followed where the scene of a sum moves; an image is then restored as it was at its central
             instant, and progress is called with hundredths of images.
         storage: what a result file keeps, and how.
+        part: only that of the images, in a file of its own beside the result, which joins those that are there.
+        resume: a result that is whole already, and was made of the same in the same way, stays.
 
     Raises:
         InputError: the sensor does not fit the capture, a count is impossible, or the output cannot be written, or its
@@ -250,13 +269,29 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
-    require_room(result, output_bytes(result, capture.shape, scale, storage))
+    file, sheet, edges = result, result.with_suffix(".png"), edges_of(capture.shape[0], part.parts, _at_once(capture))
+    if part != WHOLE:
+        if each or not is_result_name(result):
+            raise InputError(f"{result}: parts are joined to a result alone; choose a name that ends in .h5", "part")
+        refuse_recordings(result)
+        capture, file = capture.between(edges[part.number - 1], edges[part.number]), part.path(result)
     restoration = Restoration(capture, restorer, scale, sensor, command, motion, storage)
-    with noted_signals() as stopped:
+    require_room(file, output_bytes(file, capture.shape, scale, storage))
+    with noted_signals() as signalled:
+        stopped = lambda: signalled() or (signal.SIGTERM if stop_asked() else 0)  # noqa: E731  # of two ways to ask
         job = _Job(restoration, restoration.findings(), progress, stopped)
-        if is_result_name(result):
-            return job.write_result(result, each)
-        return job.write_others(result, each)
+        if not is_result_name(file):
+            return job.write_others(file, each)
+        done = job.there(file) if resume else None
+        done = done or job.write_result(file, sheet if part.number == 1 else None, each)
+    if part != WHOLE:
+        join(result, edges)
+    return done
+
+
+def _at_once(capture: Capture) -> int:
+    """The number of images that bounds the memory of the network."""
+    return max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))
 
 
 @dataclass
@@ -268,10 +303,18 @@ class _Job:
     progress: Report
     stopped: Callable[[], int]
     done: int = 0
+    began: float = field(default_factory=monotonic)
 
-    def write_result(self, result: Path, each: bool) -> RestoredFiles:
-        """A result file, and pictures beside it."""
-        sheet = result.with_suffix(".png")
+    def there(self, result: Path) -> RestoredFiles | None:
+        """A result that is whole already; None where there is none, or another."""
+        found = restored_whole(result, self.restoration.takes, self.restoration.provenance)
+        if found is None:
+            return None
+        images, (check, warnings) = self.restoration.images, found
+        return RestoredFiles(result, (), images, images, check, warnings, 0.0, self.restoration.scale)
+
+    def write_result(self, result: Path, sheet: Path | None, each: bool) -> RestoredFiles:
+        """A result file, and pictures beside it: of each image, or of the first if there is a name for one."""
         pictures: list[Path] = []
         first: Restored | None = None
 
@@ -279,7 +322,7 @@ class _Job:
             nonlocal first
             first = block[0] if first is None else first
             for index, image in enumerate(block if each else (), self.done):
-                pictures.append(numbered(sheet, index, self.restoration.images))
+                pictures.append(numbered(result.with_suffix(".png"), index, self.restoration.images))
                 write_sheet(image, pictures[-1])
 
         taken_over = self._take_over(result, draw)
@@ -300,7 +343,7 @@ class _Job:
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
-        if first is not None and not each:
+        if first is not None and sheet is not None and not each:
             pictures = [sheet]
             write_sheet(first, sheet)
         return self._finished(result, pictures, taken_over)
@@ -353,9 +396,16 @@ class _Job:
             self._stop_if_asked()
 
     def _finished(self, result: Path, pictures: Sequence[Path], taken_over: int) -> RestoredFiles:
-        findings = self.findings
+        findings, seconds = self.findings, monotonic() - self.began
         return RestoredFiles(
-            result, tuple(pictures), self.done, taken_over, findings.checks.sentence, findings.warnings()
+            result,
+            tuple(pictures),
+            self.done,
+            taken_over,
+            findings.checks.sentence,
+            findings.warnings(),
+            seconds,
+            self.restoration.scale,
         )
 
 

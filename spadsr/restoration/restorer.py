@@ -2,8 +2,8 @@
 
 import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
 
 _ORDINARY = 3.0  # times the median: dark rates of ordinary pixels
+
+_COPIES: WeakKeyDictionary[Network, Network] = WeakKeyDictionary()  # in bfloat16, as long as the networks are there
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,6 @@ class Restorer:
     def bfloat16(self) -> bool:
         """Whether convolutions and attention run in bfloat16: where the hardware does that faster."""
         return _fast_bfloat16(self.device)
-
-    @cached_property
-    def _ready_network(self) -> Network:
-        """The network with the numbers it computes with: made once, they need not be made for every image."""
-        return _in_bfloat16(self.network) if self.bfloat16 else self.network
 
     def restore(self, counts: Tensor, model: ForwardModel, scale: int, command: str = "") -> Restored:
         """Restores a stack of images, and checks the answer against their counts.
@@ -143,8 +140,9 @@ class Restorer:
         """
         check_scale(scale)
         measurement = measure(counts.to(self.device), model.to(self.device))
+        network = _in_bfloat16(self.network) if self.bfloat16 else self.network
         answers = [
-            oriented_answers(self._ready_network, measurement, (scale,), orientation, self.bfloat16)[0]
+            oriented_answers(network, measurement, (scale,), orientation, self.bfloat16)[0]
             for orientation in ORIENTATIONS[: self.orientations]
         ]
         rate, log_variance = answers[0] if len(answers) == 1 else _mean(answers)
@@ -298,12 +296,14 @@ def description(sensor: Sensor) -> dict[str, Any]:
 
 
 def _in_bfloat16(network: Network) -> Network:
-    """A copy whose convolutions and matrices hold bfloat16, as autocast would make them of float32 each time."""
-    ready = copy.deepcopy(network)
-    for layer in ready.modules():
-        if isinstance(layer, nn.Conv2d | nn.Linear):
-            layer.to(torch.bfloat16)
-    return ready
+    """A copy whose convolutions and matrices hold the bfloat16 that autocast would make for every image anew."""
+    if network not in _COPIES:
+        ready = copy.deepcopy(network)
+        for layer in ready.modules():
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                layer.to(torch.bfloat16)
+        _COPIES[network] = ready
+    return _COPIES[network]
 
 
 def _fast_bfloat16(device: torch.device) -> bool:

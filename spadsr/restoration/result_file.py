@@ -1,7 +1,9 @@
 """Reading result files: restored images, one or all, as they are asked for."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -21,6 +23,7 @@ from spadsr.motion.motion import Motion
 from spadsr.networks.measurement import SCALES
 from spadsr.provenance import Provenance
 from spadsr.restoration.motion_fields import FIELDS, MOTION, motion_of
+from spadsr.restoration.parts import Joined, joined_parts
 from spadsr.restoration.physics_check import PhysicsCheck
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.result_writer import (
@@ -40,6 +43,7 @@ _RATE, _UNCERTAINTY, _COVERAGE, _CYCLES = (
     f"{DETECTOR}/{name}" for name in ("data", "uncertainty", COVERAGE_FACTOR, CYCLES)
 )
 _COUNTS = f"{MOTION}/{COUNTS}"
+_MOST_OPEN = 8  # parts of a joined result
 _Kind = TypeVar("_Kind", dict[str, Any], list[Any])
 
 
@@ -55,6 +59,7 @@ class ResultFile:
         warnings: what the user should know, assumptions included.
         creator: program and version.
         stacks: by place in the file, what reads a range of images of what there is for each.
+        parts: those that it is joined of; None where it is a file by itself.
     """
 
     path: Path
@@ -67,6 +72,7 @@ class ResultFile:
     creator: str
     file: h5py.File = field(repr=False)
     stacks: Mapping[str, Callable[[int, int], NDArray[Any]]] = field(repr=False)
+    parts: "_OpenParts | None" = field(default=None, repr=False)
 
     def __enter__(self) -> Self:
         return self
@@ -77,6 +83,13 @@ class ResultFile:
     def close(self) -> None:
         """Releases the file."""
         self.file.close()
+        if self.parts is not None:
+            self.parts.close()
+
+    @property
+    def missing(self) -> list[str]:
+        """What is to be said of each part that is not there, of a result that is joined of parts."""
+        return [] if self.parts is None else self.parts.joined.missing
 
     def __len__(self) -> int:
         """Number of images."""
@@ -156,7 +169,9 @@ class ResultFile:
     def check(self, name: str) -> NDArray[Any]:
         """What `CHECKS` says under that name, of all images."""
         with blaming(self.path, "result"):
-            return np.asarray(getattr(self._check(0, len(self)), name))
+            if name == "residual":
+                return self._check(0, len(self)).residual
+            return self.stacks[f"{PHYSICS_CHECK}/{name}"](0, len(self))
 
 
 def read_result(path: str | Path) -> ResultFile:
@@ -172,10 +187,81 @@ def read_result(path: str | Path) -> ResultFile:
     with blaming(path, "result"):
         file = read_hdf5(path)
         try:
+            if (joined := joined_parts(path, file, _RATE)) is not None:
+                return _OpenParts(joined).result(path, file)
             return _opened(path, file)
         except BaseException:
             file.close()
             raise
+
+
+class _OpenParts:
+    """The parts of a result that is joined of them, opened as they are asked for, few at a time."""
+
+    def __init__(self, joined: Joined) -> None:
+        self.joined = joined
+        self._open: dict[int, ResultFile] = {}
+
+    def result(self, path: Path, file: h5py.File) -> ResultFile:
+        """The joined result."""
+        there = [index for index, part in enumerate(self.joined.paths) if part.is_file()]
+        if not there:
+            raise InputError(f"{path}: none of its parts is there: {self.joined.words(0)}, ...; restore them")
+        first, warnings = self.part(there[0]), self._warnings(there)
+        return replace(
+            first,
+            path=path,
+            file=file,
+            shape=(self.joined.edges[-1], *first.shape[1:]),
+            warnings=warnings,
+            stacks={place: partial(self._read, place) for place in first.stacks},
+            parts=self,
+        )
+
+    def part(self, index: int) -> ResultFile:
+        """An opened part."""
+        if index not in self._open:
+            path, edges = self.joined.paths[index], self.joined.edges
+            if not path.is_file():
+                raise InputError(f"{path}: not there: {self.joined.words(index)}; restore it")
+            while len(self._open) >= _MOST_OPEN:
+                self._open.pop(next(iter(self._open))).close()
+            file = read_hdf5(path)
+            self._open[index] = part = _opened(path, file)
+            if len(part) != edges[index + 1] - edges[index]:
+                raise InputError(f"{path}: {len(part)} images; expected those of {self.joined.words(index)}")
+        return self._open[index]
+
+    def close(self) -> None:
+        """Releases their files."""
+        while self._open:
+            self._open.popitem()[1].close()
+
+    def _warnings(self, there: list[int]) -> tuple[str, ...]:
+        """What is said of all parts that are there; what is said of some of them, with their images."""
+        said: dict[str, list[int]] = {}
+        for index in there:
+            for line in self.part(index).warnings:
+                said.setdefault(line, []).append(index)
+        of_all = [line for line, parts in said.items() if parts == there]
+        edges = self.joined.edges
+        of_some = [
+            f"images {edges[index]} to {edges[index + 1] - 1}: {line}"
+            for line, parts in said.items()
+            if parts != there
+            for index in parts
+        ]
+        return (*of_all, *of_some)
+
+    def _read(self, place: str, start: int, stop: int) -> NDArray[Any]:
+        edges, found = self.joined.edges, []
+        for index, (first, end) in enumerate(pairwise(edges)):
+            if first < stop and start < end:
+                part = self.part(index)
+                if place not in part.stacks:
+                    raise InputError(f"{part.path}: without {place}, which other parts have; restore it as they were")
+                found.append(part.stacks[place](max(start, first) - first, min(stop, end) - first))
+        return np.concatenate(found) if len(found) != 1 else found[0]
 
 
 def is_result_file(path: Path) -> bool:

@@ -86,8 +86,12 @@ def part_of(result: Path) -> Path:
     return result.with_suffix(f".part{result.suffix}")
 
 
-def _refuse_recordings(path: Path) -> None:
-    """Raises InputError where a recording, or another HDF5 file that is no result, would be replaced."""
+def refuse_recordings(path: Path) -> None:
+    """Refuses to replace a recording, or another HDF5 file that is no result.
+
+    Raises:
+        InputError: one is there under that name.
+    """
     if path.is_file() and h5py.is_hdf5(path) and not has_images(path):
         raise InputError(f"{path}: is there already and is no result; choose another name", "output")
 
@@ -136,7 +140,7 @@ class ResultWriter:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        _refuse_recordings(self.path)
+        refuse_recordings(self.path)
         if self.storage.compression == "lz4":
             bitshuffle.load_filter(self.path)
         part = part_of(self.path)

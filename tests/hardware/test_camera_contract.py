@@ -6,13 +6,15 @@ A camera is tested by adding how it is made to `CAMERAS`.
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 from spc3_emulator import reset
 
-from hardware.camera import Camera
+from hardware.camera import Block, Camera
 from hardware.cameras.registry import cameras, open_camera
+from hardware.recording.session import Session
 from hardware.settings import Settings
 from hardware.testing import CameraContract
 from noise_model.errors import InputError
@@ -97,6 +99,31 @@ class TestCameras(CameraContract):
     @pytest.fixture
     def settings(self, made: Made) -> Settings:
         return made.settings
+
+    def test_a_running_camera_takes_settings(self, made: Made) -> None:
+        with made.camera as camera:
+            session, seen = Session(camera, made.settings), Seen()
+            session.attach(seen)
+            session.start()
+            for _ in range(2):
+                assert seen.images.wait(60), session.tally
+                seen.images.clear()
+                assert session.apply(made.settings) == session.applied
+            assert seen.images.wait(60), session.tally
+            session.stop()
+            assert session.tally.failure == ""
+
+
+class Seen:
+    """An onlooker that notes that images came."""
+
+    def __init__(self) -> None:
+        self.images = Event()
+
+    def begin(self, applied: Settings) -> None: ...
+
+    def see(self, block: Block) -> None:
+        self.images.set()
 
 
 def test_the_list_names_every_camera() -> None:

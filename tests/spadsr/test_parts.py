@@ -1,0 +1,160 @@
+"""Recordings restored in parts, joined, gone on from, and shared out among workers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from command import Said
+
+from hardware.captures.capture import open_capture
+from hardware.hdf5.nexus_tree import DETECTOR
+from noise_model.errors import InputError
+from noise_model.executors import local_processes
+from spadsr.files.describe import describe
+from spadsr.restoration.parts import Part, edges_of
+from spadsr.restoration.recordings import RestoredFiles, restore_capture
+from spadsr.restoration.restorer import Restorer
+from spadsr.restoration.result_file import read_result
+from spadsr.restoration.several import Order, restore_shared_out
+from spadsr.restoration.weights import load_restorer
+
+Record = Callable[..., Path]
+
+
+def quiet(done: int, total: int) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def restorer(small_weights: Path) -> Restorer:
+    return load_restorer(small_weights)
+
+
+def restored(path: Path, restorer: Restorer, output: Path | None = None, **how: Any) -> RestoredFiles:
+    with open_capture(path) as capture:
+        return restore_capture(capture, restorer, 2, None, output, quiet, **how)
+
+
+def same(one: Path, other: Path) -> None:
+    """Every array of two results is the same."""
+    with read_result(one) as first, read_result(other) as second:
+        assert (first.shape, first.settings, first.source) == (second.shape, second.settings, second.source)
+        assert first.stacks.keys() == second.stacks.keys()
+        for place in first.stacks:
+            np.testing.assert_array_equal(first.stacks[place](0, len(first)), second.stacks[place](0, len(second)))
+
+
+def test_parts_follow_each_other() -> None:
+    assert edges_of(10, 3, 256) == [0, 3, 6, 10]
+    assert edges_of(2000, 3, 256) == [0, 512, 1280, 2000]  # whole blocks
+    for images, parts in ((5, 5), (1000, 7), (4096, 2)):
+        edges = edges_of(images, parts, 256)
+        assert (len(edges), edges[0], edges[-1]) == (parts + 1, 0, images)
+        assert min(np.diff(edges)) > 0
+    with pytest.raises(InputError, match="6 parts of 5 images"):
+        edges_of(5, 6, 256)
+    for number, parts in ((0, 3), (4, 3)):
+        with pytest.raises(InputError, match="expected k/n"):
+            Part(number, parts)
+
+
+def test_five_parts_in_any_order_are_one_run(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
+    """Also for programs that know nothing of parts; one that is missing is named, and its images are no numbers."""
+    path, result = recorded(60, 32, 32), tmp_path / "capture.sr.h5"
+    whole = restored(path, restorer, tmp_path / "whole.h5")
+    for number in (4, 1, 5, 2):
+        done = restored(path, restorer, part=Part(number, 5))
+        assert (done.images, done.result.name) == (12, f"capture.sr.{number}-of-5.h5")
+    rows = describe(result)
+    assert ("missing", "part 3 of 5, images 24 to 35 (capture.sr.3-of-5.h5)") in rows
+    assert "physics check" not in dict(rows)
+    with read_result(result) as joined:
+        assert len(joined) == 60
+        assert len(joined.read(36, 60)) == 24
+        with pytest.raises(InputError, match=r"part 3 of 5, images 24 to 35 .*; restore it"):
+            joined.read(20, 30)
+    with h5py.File(result) as file:
+        assert np.isnan(file["/entry/data/data"][24:36]).all()
+    restored(path, restorer, part=Part(3, 5))
+    same(result, whole.result)
+    with h5py.File(result) as file, h5py.File(whole.result) as other:
+        for name in ("data", "uncertainty"):
+            np.testing.assert_array_equal(file[f"{DETECTOR}/{name}"][()], other[f"{DETECTOR}/{name}"][()])
+        assert file["/entry/data/data_errors"].shape == (60, 64, 64)
+    with read_result(result) as joined:
+        assert joined.warnings == whole.warnings
+        assert "missing" not in dict(describe(result))
+    assert result.with_suffix(".png").read_bytes() == whole.picture.read_bytes()
+
+
+def test_a_part_that_is_another_is_told(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
+    path, result = recorded(12, 8, 8), tmp_path / "capture.sr.h5"
+    for number in (1, 2):
+        restored(path, restorer, part=Part(number, 2))
+    (tmp_path / "capture.sr.1-of-2.h5").write_bytes(restored(path, restorer, tmp_path / "w.h5").result.read_bytes())
+    with pytest.raises(InputError, match="12 images; expected those of part 1 of 2"):
+        read_result(result)
+    with h5py.File(tmp_path / "away.h5", "w") as file:
+        layout = h5py.VirtualLayout((4, 8, 8), "f4")
+        layout[0:4] = h5py.VirtualSource("/etc/passwd", "data", (4, 8, 8))
+        file["entry/process/scale"], file["entry/process/part_edges"] = 1, np.array([0, 4])
+        file.create_virtual_dataset(f"{DETECTOR}/data", layout)
+    with pytest.raises(InputError, match="damaged"):
+        read_result(tmp_path / "away.h5")
+
+
+def test_parts_are_of_results_alone(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
+    path = recorded(4, 8, 8)
+    with pytest.raises(InputError, match="parts are joined to a result alone"):
+        restored(path, restorer, tmp_path / "a.tif", part=Part(1, 2))
+    with pytest.raises(InputError, match="is there already and is no result"):
+        restored(path, restorer, recorded(4, 8, 8, "other.h5"), part=Part(1, 2))
+
+
+def test_what_is_whole_is_left_alone(recorded: Record, restorer: Restorer) -> None:
+    path = recorded(5, 8, 8)
+    first = restored(path, restorer)
+    before = first.result.stat().st_mtime_ns
+    again = restored(path, restorer, resume=True)
+    assert (again.taken_over, again.images, again.warnings, again.check) == (5, 5, first.warnings, first.check)
+    assert first.result.stat().st_mtime_ns == before
+    path = recorded(4, 8, 8)  # another of that name
+    assert restored(path, restorer, resume=True).taken_over == 0
+
+
+def test_recordings_and_parts_are_shared_out(
+    recorded: Record, small_weights: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that cannot be restored does not stop the others; what is said is what one process says."""
+    monkeypatch.setattr("spadsr.restoration.several._PIXELS_OF_A_TASK", 20 * 16 * 16)
+    paths = [recorded(60, 16, 16, "long.h5"), tmp_path / "bad.h5", recorded(5, 16, 16, "short.h5")]
+    paths[1].write_bytes(b"nothing")
+    order, seen = Order({}, weights=small_weights, scale=2), list[tuple[int, int]]()
+    with local_processes(1) as executor:
+        found = dict(restore_shared_out(order, paths, executor, lambda *at: seen.append(at)))
+    assert seen[0] == (0, 65)
+    assert seen[-1] == (65, 65)
+    assert isinstance(found.pop(paths[1]), InputError)
+    for path in (paths[0], paths[2]):
+        done, alone = found[path], restored(path, restorer, tmp_path / f"alone-{path.name}")
+        assert isinstance(done, RestoredFiles)
+        assert (done.images, done.check) == (alone.images, alone.check)
+        same(done.result, alone.result)
+    assert (tmp_path / "long.sr.3-of-3.h5").is_file()
+
+
+def test_the_command_shares_out(spadsr: Callable[..., Said], recorded: Record, small_weights: Path) -> None:
+    paths = [recorded(3, 8, 8, "a.h5"), recorded(3, 8, 8, "b.h5")]
+    with h5py.File(paths[0], "r+") as file:
+        file[f"{DETECTOR}/data"][1] = 99
+    said = spadsr("infer", *paths, "--workers", "2", "--weights", small_weights)
+    assert (said.code, "holds the count 99" in said.err) == (2, True)
+    assert "1 of 2 captures could not be restored: " in said.err
+    assert "images/s" in said.out
+    said = spadsr("infer", paths[1], "--weights", small_weights, "--resume")
+    assert (said.code, "3 of 3 images were restored before" in said.err) == (0, True)
+    said = spadsr("infer", paths[1], "--weights", small_weights, "--part", "5/3")
+    assert (said.code, "expected k/n" in said.err) == (2, True)
