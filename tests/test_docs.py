@@ -125,3 +125,12 @@ def test_links_lead_somewhere() -> None:
         text = page.read_text(encoding="utf-8")
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", text) + re.findall(r'<img src="([^"]*)"', text):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_figures_of_the_readme_are_those_of_the_docs() -> None:
+    """Figures that are measured anew have to be brought here as well."""
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Who wins where")[1].split("\n\n")[2]
+    docs = "\n".join(page.read_text(encoding="utf-8") for page in ROOT.glob("docs/*.md"))
+    figures = set(re.findall(r"\b\d+\.\d+\b", table))
+    assert len(figures) > 20
+    assert figures <= set(re.findall(r"\b\d+\.\d+\b", docs))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hardware.captures.capture import Capture
 from hardware.captures.writer import CaptureWriter
 from hardware.hdf5.nexus_tree import PLACES_OF_PIXELS, SETTINGS, creator
+from hardware.parsing.source import LARGEST_PIXEL, PIXEL_SIZE
 from noise_model.errors import InputError
 from noise_model.files import whole_file
 from noise_model.progress import Report
@@ -20,10 +21,6 @@ Write = Callable[[Capture, Path, Report], None]
 
 #: Bytes of a classic TIFF file, less a margin for its pages' tags.
 LARGEST_CLASSIC_TIFF = (1 << 32) - (1 << 28)
-
-#: The note of a capture that says how large its native pixels are, m: in the object, or on the array without optics.
-PIXEL_SIZE = "pixel_size"
-LARGEST_PIXEL = 1.0  # m
 
 #: ImageJ knows whole numbers of 8 and 16 bits only.
 LARGEST_IMAGEJ_COUNT = (1 << 16) - 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
@@ -20,7 +21,7 @@ from hardware.parsing.grey import GREY_AXES, grey
 from hardware.parsing.image_names import holds_images, images_in, ordered_images, own_file
 from hardware.parsing.inflating import LARGEST_PIECE
 from hardware.parsing.planes import Planes, images_of
-from hardware.parsing.source import Choice, RawStack, Source, counts_dtype, stack_shape
+from hardware.parsing.source import PIXEL_SIZE, Choice, RawStack, Source, counts_dtype, stack_shape
 from noise_model.arrays import Counts
 from noise_model.errors import InputError
 
@@ -90,15 +91,22 @@ class _Recording:
         self.numbers: dict[str, NDArray[np.int64]] = {}
 
     @cached_property
+    def ome(self) -> tuple[Element, str] | None:
+        """The OME-XML that describes the recording, and the identifier of this file; None without one."""
+        description = self.first.pages.first.description
+        if not re.search(r"<(\w+:)?OME\b", description[:1000]):
+            return None
+        root = own = ome_xml.parsed(self.path, description)
+        if described_by := ome_xml.metadata_file(own):
+            root = ome_xml.parsed(self.path, self._description(described_by))
+        return root, own.get("UUID", "")
+
+    @cached_property
     def planes(self) -> Planes:
         """What the file says of its axes: OME-XML first, then Micro-Manager, then ImageJ and all else."""
-        page = self.first.pages.first
-        if re.search(r"<(\w+:)?OME\b", page.description[:1000]):
-            root = own = ome_xml.parsed(self.path, page.description)
-            if described_by := ome_xml.metadata_file(own):
-                root = ome_xml.parsed(self.path, self._description(described_by))
-            return ome_xml.planes_of(self.path, root, own.get("UUID", ""), self._pages_of)
-        if page.is_micromanager:
+        if self.ome is not None:
+            return ome_xml.planes_of(self.path, *self.ome, self._pages_of)
+        if self.first.pages.first.is_micromanager:
             found = micro_manager.planes_of(self.path, self._pages_of)
             if found is not None:
                 return found
@@ -118,12 +126,14 @@ class _Recording:
         if len(shapes) > 1:
             raise InputError(f"{self.path}: {len(shapes)} kinds of page; expected one stack of equal images")
         remark = f"read as one recording: {', '.join(self.names())}"
+        size = None if self.ome is None else ome_xml.pixel_size(self.ome[0])
         return Source(
             shape=stack_shape(self.path, (len(images.stored), *used[0].shape)),
             dtype=used[0].dtype,
             read=self._reader(images.stored, ends),
             close=self.stack.close,
             remarks=(*((remark,) if len(self.numbers) > 1 else ()), *images.remarks),
+            notes={} if size is None else {PIXEL_SIZE: size},
         )
 
     def _description(self, name: str) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hardware.parsing.planes import CHANNEL, POSITION, SLICE, TIME, Planes
+from hardware.parsing.source import LARGEST_PIXEL
 from noise_model.errors import InputError
 
 #: Planes of all positions together, at most.
@@ -22,6 +23,8 @@ MOST_PLANES = 1 << 24
 
 #: Gives the numbers of the pages of a file by its name, "" for the file itself; None where it is not there.
 Pages = Callable[[str], NDArray[np.int64] | None]
+
+_UNITS = {"m": 1.0, "mm": 1e-3, "\u00b5m": 1e-6, "\u03bcm": 1e-6, "nm": 1e-9}
 
 _AXES = {"Z": SLICE, "C": CHANNEL, "T": TIME}
 
@@ -57,6 +60,20 @@ def parsed(path: Path, xml: str) -> Element:
 def metadata_file(root: Element) -> str:
     """The name of the file that describes the recording in place of this one; empty if this one does."""
     return next((each.get("MetadataFile", "") for each in root if _is(each, "BinaryOnly")), "")
+
+
+def pixel_size(root: Element) -> float | None:
+    """The side of a pixel, m; None where it is not said, in a unit of its own, or not that of a square."""
+    pixels = next((each for each in root.iter() if _is(each, "Pixels")), Element("Pixels"))
+    sides = {(pixels.get(f"PhysicalSize{axis}", ""), pixels.get(f"PhysicalSize{axis}Unit", "\u00b5m")) for axis in "XY"}
+    if len(sides) > 1:
+        return None
+    [(side, unit)] = sides
+    try:
+        size = float(side) * _UNITS[unit]
+    except (ValueError, KeyError):
+        return None
+    return size if 0 < size <= LARGEST_PIXEL else None
 
 
 def planes_of(path: Path, root: Element, own: str, pages: Pages) -> Planes:

@@ -21,6 +21,9 @@ LARGEST_IMAGE = 1 << 24
 #: Characters of what a library says of a damaged file, at most: it may repeat the file.
 LONGEST_REASON = 200
 
+#: The note that says how large native pixels are, m, in the object (on the array without optics); the most it can say.
+PIXEL_SIZE, LARGEST_PIXEL = "pixel_size", 1.0
+
 #: The NXdetector bit of pixels that a file marks without saying why: "user defined mask".
 MARKED = 1 << 8
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from hardware.captures.capture import Capture, open_capture
-from hardware.captures.other_formats import LARGEST_PIXEL, PIXEL_SIZE, WRITERS, Write, write_capture, write_ome
+from hardware.captures.other_formats import WRITERS, Write, write_capture, write_ome
 from hardware.captures.part import Part
+from hardware.parsing.source import LARGEST_PIXEL, PIXEL_SIZE
 from noise_model.errors import InputError
 from noise_model.files import require_room
 from noise_model.progress import Report

@@ -355,3 +355,23 @@ def test_options_that_a_file_has_no_use_for(tmp_path: Path, save: Any) -> None:
     path = save("a.tif", TWO[:, 0])
     np.testing.assert_array_equal(read(path, channel=1, position=1, slice=1), TWO[:, 0])
     assert refused(path, "no position 2; choose 1", position=2) == "position"
+
+
+@pytest.mark.parametrize(
+    ("said", "size"),
+    [
+        ({"X": 0.16, "Y": 0.16}, 1.6e-7),
+        ({"X": 160.0, "Y": 160.0, "XUnit": "nm", "YUnit": "nm"}, 1.6e-7),
+        ({"X": 0.16, "Y": 0.32}, None),  # no squares
+        ({"X": 0.25, "Y": 0.25, "XUnit": "pixel", "YUnit": "pixel"}, None),
+        ({"X": 0.16}, None),
+        ({}, None),
+    ],
+)
+def test_the_size_of_a_pixel_is_noted_where_ome_says_it(
+    tmp_path: Path, said: dict[str, Any], size: float | None
+) -> None:
+    metadata = {"axes": "TYX"} | {f"PhysicalSize{name}": value for name, value in said.items()}
+    tifffile.imwrite(tmp_path / "a.ome.tif", np.zeros((2, 8, 8), np.uint8), photometric="minisblack", metadata=metadata)
+    with open_capture(tmp_path / "a.ome.tif") as capture:
+        assert capture.notes.get("pixel_size") == (None if size is None else pytest.approx(size))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_restored import made
+from made_results import made
 
 from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.errors import InputError
