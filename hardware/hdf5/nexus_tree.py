@@ -157,7 +157,7 @@ def _write_chunks(data: h5py.Dataset, start: int, block: NDArray[Any]) -> None:
     for first in range(0, len(block), images):
         piece = np.zeros(data.chunks, data.dtype)
         piece[: len(block) - first] = block[first : first + images]
-        shuffled = np.ascontiguousarray(piece.reshape(-1, 1).view(np.uint8).T)
+        shuffled = piece.reshape(-1, 1).view(np.uint8).T.tobytes()
         packed = imagecodecs.deflate_encode(shuffled, _LEVEL)
         data.id.write_direct_chunk((start + first, *[0] * (data.ndim - 1)), bytes(packed))
 

@@ -1,6 +1,7 @@
 """Speed of restoring a recording from end to end: what reading, the network, checking and writing take of the time."""
 
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -95,7 +96,7 @@ def bench_recording(
             times.append(perf_counter())
             writer.append(*block.written)
             times.append(perf_counter())
-            steps = [end - begin for begin, end in zip(times[:-1], times[1:], strict=True)]
+            steps = [end - begin for begin, end in pairwise(times)]
             reading, checking, writing = reading + steps[0], checking + steps[1], writing + steps[2]
             done = stop
             progress(done, capture.shape[0])
