@@ -102,18 +102,19 @@ def _find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None, pr
     return replace(found, along_path=poses is not None)
 
 
-def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
+def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None, scale: int = 1) -> Merged:
     """The counts of every pixel of the scene along its line, whole, and the frames in which a pixel looked there.
 
     Args:
         poses: as for `find_lines`.
+        scale: of the grid over that of the array: of places within the pixels of the scene.
     """
     if poses is None or not lines.along_path:
         poses = np.zeros((len(blocks), 3))
     good, pixels = blocks.good, pixels_of(blocks)
     which = np.full(good.shape, -1, np.int64)
     which[good] = np.arange(good.sum())
-    sums = no_sums(good.shape)
+    sums = no_sums((scale * good.shape[0], scale * good.shape[1]))
     gather_counts(
         blocks.flat,
         blocks.frames,
@@ -124,9 +125,10 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
         lines.velocity,
         lines.first,
         lines.last,
+        scale,
         sums,
     )
-    return merged_of(blocks, sums, 1)
+    return merged_of(blocks, sums, scale)
 
 
 def _dispersion(blocks: Blocks, size: int) -> float:
