@@ -92,7 +92,7 @@ def path_verdict(blocks: Blocks, *, turning: bool = True, progress: Report = sil
 
 def _reach(blocks: Blocks) -> tuple[int, int]:
     rows, columns = blocks.sensor.shape
-    return min(_REACH, rows // 3), min(_REACH, columns // 3)
+    return min(_REACH, rows // 2), min(_REACH, columns // 2)
 
 
 def _part_of(progress: Report, start: int, size: int) -> Report:

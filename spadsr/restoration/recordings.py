@@ -26,7 +26,6 @@ from spadsr.restoration.batches import fastest_batch
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before, restored_whole
-from spadsr.restoration.intervals import APART, APART_COVERAGE
 from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
 from spadsr.restoration.parts import Part, edges_of, join
@@ -146,13 +145,6 @@ class Restoration:
         capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
         for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
-            if taken.apart:
-                uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
-                block = replace(
-                    block,
-                    uncertainty=uncertainty * block.uncertainty,
-                    coverage_factor=factor * block.coverage_factor,
-                )
             yield replace(
                 block,
                 settings=capture.settings,
