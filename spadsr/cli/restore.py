@@ -281,7 +281,7 @@ def merge(
         summed = opened.summed(sum, every)
         done = merge_capture(summed if mask is None else masked(summed, mask), output, way, report)
     for line in done.warnings:
-        warn(line)
+        warn(f"{capture.name}: {with_options(line)}")
     say(
         f"{done.recording}  {done.images} sum{'s' * (done.images > 1)}, {done.followed} of a scene that moves",
         done.path,

@@ -68,7 +68,7 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     poses = np.ascontiguousarray(verdict.path.poses)
     if way == "local" or (way == "auto" and verdict.chi_squared > _LOOKED_FOR):
         lines = find_lines(blocks, _reach(blocks), poses, _part_of(progress, first, second))
-        if way == "local" or lines.moving > _FEW:
+        if lines.moving > (0 if way == "local" else _FEW):
             motion = Motion(change, "local", blocks.times, verdict, lines.velocity.astype(np.float32))
             return Followed(motion, gather(blocks, lines, poses, PLACES))
     if not verdict.moves:
