@@ -85,6 +85,7 @@ def _recording(live: LiveSession) -> dict[str, Any] | None:
         "name": live.recording.order.path.name,
         "running": live.recording.running,
         "images": progress.images,
+        "acquired": progress.acquired,
         "lost": progress.lost,
     }
 
@@ -93,7 +94,7 @@ def _banners(live: LiveSession) -> Iterator[dict[str, Any]]:
     """What a user must not miss: lines, those that something is wrong marked, with an order that may mend it."""
     tally = live.session.tally
     if tally.gone:
-        yield {"bad": True, "line": f"the camera is gone: {tally.gone}; it is tried again"}
+        yield {"bad": True, "line": f"the camera is gone, and is tried again: {tally.gone}"}
     if tally.failure:
         yield {"bad": True, "line": tally.failure, "action": {"name": "start", "text": "Start again"}}
     if live.failure:
