@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.camera import Block
+from hardware.cameras.registry import open_camera
+from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.sensor import Sensor
@@ -20,7 +22,7 @@ from spadsr.live.display import Display
 from spadsr.live.flow import Flow
 from spadsr.live.message import Kind, Message, unit_for
 from spadsr.live.newest import Newest, Sum
-from spadsr.live.recordings import Folder
+from spadsr.live.recordings import Folder, Playback
 from spadsr.live.restorer import LiveRestorer, RestoringOrder
 
 
@@ -150,7 +152,8 @@ def test_rates_survive_the_way(largest: float, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "a/b", "a\\b", "", ".hidden", "x" * 200, "con", "NUL.h5", "a\0b", "tail.", "ü"]
+    "name",
+    ["../x", "a/b", "a\\b", "", ".hidden", "x" * 200, "con", "NUL.h5", "a\0b", "a.", "ü", "a.part", "a.sr.h5"],
 )
 def test_names_of_recordings_are_plain(tmp_path: Path, name: str) -> None:
     folder = Folder(tmp_path)
@@ -159,3 +162,20 @@ def test_names_of_recordings_are_plain(tmp_path: Path, name: str) -> None:
         return
     with pytest.raises(InputError, match="not a name"):
         folder.new(name)
+
+
+def test_darks_are_played_and_merged_recordings_are_not(tmp_path: Path) -> None:
+    settings, dark, merged = Settings(1e-5, counter_bits=8), tmp_path / "dark.h5", tmp_path / "merged.h5"
+    images = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2)
+    with CaptureWriter(dark, (2, 2), np.uint8, settings) as file:
+        file.append(images, image_key=2)
+    playback = Playback(dark, 2)
+    assert playback.images == 3
+    np.testing.assert_array_equal(playback.read().counts, images[:2].sum(axis=0))
+    playback.close()
+    with CaptureWriter(merged, (2, 2), np.uint8, Settings(1e-5, 3, 8)) as file:
+        file.append(images, cycles=np.full((6, 2, 2), 3, np.uint32))
+    with pytest.raises(InputError, match="cannot be played"):
+        Playback(merged, 1)
+    with pytest.raises(InputError, match="cannot be played"), open_camera(f"replay:{merged}"):
+        pass

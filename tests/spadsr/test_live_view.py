@@ -75,6 +75,7 @@ def test_only_the_token_opens_the_page(running: Running) -> None:
 def test_no_other_page_and_no_other_name_of_the_server(running: Running) -> None:
     cookie = {"Cookie": f"spadsr_live_{running.port}={running.token}"}
     assert status(running, "/", **cookie, Host="evil.example") == 403
+    assert status(running, "/", **cookie, Host=f"192.0.2.7:{running.port}") == 403, "it serves this machine only"
     assert status(running, "/", **cookie, Origin="http://evil.example") == 403
     assert status(running, "/", **cookie, Origin=f"http://127.0.0.1:{running.port + 1}") == 403
     assert status(running, "/", **cookie, Origin=f"http://127.0.0.1:{running.port}") == 200
@@ -85,6 +86,19 @@ def test_no_other_page_and_no_other_name_of_the_server(running: Running) -> None
     with pytest.raises(InvalidStatus) as refused:
         Client(Running(running.process, running.url + "x"))
     assert refused.value.response.status_code == 403
+
+
+def test_other_machines_come_by_an_address_or_the_name(tmp_path: Path, numbered: Path) -> None:
+    options = ("--address", "0.0.0.0", "--no-token", "--weights", "none")
+    with live_view(tmp_path, f"replay:{numbered},loop=1", *options) as running:
+        printed = running.url.removeprefix("http://").rstrip("/")
+        assert "0.0.0.0" not in printed, "no browser opens that"
+        for host in (printed, f"192.0.2.7:{running.port}", f"[2001:db8::7]:{running.port}", socket.gethostname()):
+            assert status(running, "/", Host=host) == 200, host
+        assert status(running, "/", Host="evil.example") == 403, "a name that was made to lead here"
+        assert status(running, "/", Host=printed, Origin="http://evil.example") == 403
+        with Client(running) as client:
+            assert client.image().first.shape == SHAPE
 
 
 @pytest.mark.parametrize(
@@ -172,6 +186,8 @@ def test_one_page_controls_and_all_look_on(running: Running) -> None:
         first.wait("it is alone", lambda state, page: page["pages"] == 1 and page["controls"])
         with Client(running) as second:
             assert "another page controls" in second.order("sum", images=3)["error"]
+            second.image(Kind.RESTORED)
+            assert second.order("snapshot")["name"].endswith(".sr.h5"), "it changes nothing for others"
             assert "error" not in second.order("control")
             assert "error" not in second.order("sum", images=2)
             assert "another page controls" in first.order("sum", images=1)["error"]
@@ -279,6 +295,7 @@ def test_a_recording_outlives_the_pages_and_has_no_gap(tmp_path: Path, numbered:
             with open_capture(tmp_path / "two seconds.h5") as capture:
                 images = capture.shape[0]
                 assert images == state["recording"]["images"]
+                assert state["recording"]["acquired"] == images + state["recording"]["lost"]
                 assert images > 100, "however slow the machine"
                 numbers = capture.sequence_number(0, images)
                 assert numbers is not None

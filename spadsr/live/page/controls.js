@@ -103,8 +103,10 @@ export class Controls {
   record() {
     if (this.state?.recording?.running) this.order("end");
     else {
-      const seconds = byId("seconds").value.trim();
-      this.order("record", { name: byId("name").value.trim(), seconds: seconds === "" ? null : Number(seconds), kind: Number(byId("kind").value) });
+      const text = byId("seconds").value.trim();
+      const seconds = text === "" ? null : secondsFrom(text);
+      if (Number.isNaN(seconds)) byId("refused").textContent = `${text}: expected a number of seconds`;
+      else this.order("record", { name: byId("name").value.trim(), seconds, kind: Number(byId("kind").value) });
     }
   }
 
@@ -242,7 +244,7 @@ export class Controls {
     const running = recording?.running ?? false;
     button.textContent = running ? "End" : "Record";
     button.classList.toggle("recording", running);
-    const seconds = Number(byId("seconds").value);
+    const seconds = secondsFrom(byId("seconds").value);
     byId("size").textContent = running
       ? `${recording.images.toLocaleString("en")} images, ${recording.lost} lost`
       : seconds > 0 ? `about ${inBytes(bytes * seconds)}` : `${inBytes(bytes)}/s`;

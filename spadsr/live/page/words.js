@@ -32,7 +32,7 @@ export function inSeconds(value) {
   return `${Number((value / 1e-9).toPrecision(4))} ns`;
 }
 
-/** The seconds that a text such as "10.4 us", "10.4 µs" or "1e-5" says; NaN where it says none. */
+/** The seconds that a text such as "10.4 us", "10.4 µs", "5 s" or "1e-5" says; NaN where it says none. */
 export function secondsFrom(text) {
   const parts = /^\s*([0-9.eE+-]+)\s*([munµμ]?)s?\s*$/.exec(text);
   if (!parts) return NaN;
