@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -74,13 +75,19 @@ def live_view(
             server.start(session, listening, token)
             page = address_of(listening, token)
             say(page)
-            if serving.browser:
+            if serving.browser and has_screen():
                 webbrowser.open(page)
             while not stopped() and not server.ended.wait(LOOK_PERIOD):
                 pass
         finally:
             session.close()
             server.stop()
+
+
+def has_screen() -> bool:
+    """Whether a browser has a window to open in; one for terminals, as over SSH, would take this one over."""
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in named)
 
 
 def _end_at_once(number: int) -> None:

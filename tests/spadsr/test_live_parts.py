@@ -1,6 +1,7 @@
 """Parts of the live view: how much may be on its way, sums of consecutive images, messages, names of recordings."""
 
 import itertools
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -20,10 +21,12 @@ from noise_model.sensor import Sensor
 from spadsr.live.corrections import Averaging, Corrections
 from spadsr.live.display import Display
 from spadsr.live.flow import Flow
+from spadsr.live.live_session import _checked_scale
 from spadsr.live.message import Kind, Message, unit_for
 from spadsr.live.newest import Newest, Sum
 from spadsr.live.recordings import Folder, Playback
 from spadsr.live.restorer import LiveRestorer, RestoringOrder
+from spadsr.live.running import has_screen
 
 
 @given(st.lists(st.tuples(st.sampled_from(["send", "drawn", "dropped", "nonsense"]), st.floats(0, 5)), max_size=60))
@@ -140,6 +143,22 @@ def test_a_dark_and_hot_pixels_are_taken_from_what_is_seen() -> None:
     assert average.images == 600
     assert np.argwhere(average.hot).tolist() == [[5, 7]]
     assert average.rate.mean() == pytest.approx(rate.mean() / 1e-5, rel=0.05)
+
+
+def test_pictures_larger_than_screens_are_refused() -> None:
+    assert _checked_scale(8, (512, 512)) == 8
+    assert _checked_scale(1, (8000, 10)) == 1
+    with pytest.raises(InputError, match="expected 1 or 2 or 4 or 8 for 512 x 32 pixels"):
+        _checked_scale(16, (512, 32))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is a screen always")
+def test_no_browser_for_terminals_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    assert not has_screen()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert has_screen()
 
 
 @given(st.floats(1e2, 1e9), st.floats(0, 1))

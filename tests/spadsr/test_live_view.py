@@ -224,7 +224,7 @@ def test_a_snapshot_says_what_it_is(running: Running, tmp_path: Path) -> None:
         ("sum", {"images": 0}, "expected 1 to"),
         ("sum", {"images": "7"}, "expected 1 to"),
         ("sum", {"images": 1 << 40}, "expected 1 to"),
-        ("restore", {"scale": 3}, "expected one of"),
+        ("restore", {"scale": 3}, "expected 1 or 2 or 4 or 8 or 16 for 64 x 32 pixels"),
         ("restore", {"weights": "../../etc/passwd"}, "no such network"),
         ("record", {"name": "../escape"}, "not a name"),
         ("record", {"name": "a", "kind": 9}, "expected 0"),
