@@ -235,7 +235,8 @@ export class Controls {
     byId("mask").checked = display.mask;
     const told = [];
     if (display.dark_images) told.push(`dark of ${display.dark_images} images`);
-    if (display.masked) told.push(`${display.masked} pixels masked`);
+    if (display.masked) told.push(`${display.masked} hot pixel${display.masked > 1 ? "s" : ""}`);
+    else if (display.mask) told.push("no hot pixels");
     byId("corrections").textContent = told.join(", ");
   }
 

@@ -310,7 +310,7 @@ for (const panel of panels) {
 document.addEventListener("visibilitychange", look);
 dark.addEventListener("change", drawAll);
 const sizes = new ResizeObserver(drawAll);
-panels.forEach(({ canvas }) => sizes.observe(canvas));
+[...panels.map(({ canvas }) => canvas), byId("scale-bar")].forEach((canvas) => sizes.observe(canvas));
 controls.showColours(COLOURS);
 requestAnimationFrame(frame);
 
