@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hardware.captures.capture import open_capture
 from hardware.hdf5.nexus_tree import NOTES
+from noise_model.sensor import Sensor
 from spadsr.live.flow import PATIENCE
 from spadsr.live.message import Kind
 from spadsr.restoration.result_file import read_result
@@ -328,6 +329,35 @@ def test_exposure_is_applied_or_refused_and_images_go_on(tmp_path: Path) -> None
         assert "start it first" in client.order("record", name="x")["error"]
         client.order("start")
         client.wait("running", lambda state, page: state["camera"]["running"])
+
+
+def test_a_dark_is_subtracted_and_hot_pixels_are_masked(tmp_path: Path) -> None:
+    options = ("--frame-time", "1e-4", "--sum", "1000", "--weights", "none")
+    with live_view(tmp_path, "simulated:spc3,flux=0", *options) as running, Client(running) as client:
+
+        def rate() -> np.ndarray:
+            """Of a sum that began after the last order."""
+            acquired = client.state["acquired"]
+            ordered = acquired["images"] + acquired["lost"]
+            image = client.image(Kind.RECORDED, lambda image: image.last > ordered + 1000)
+            return image.second.astype(float) * image.unit
+
+        client.wait("the first", lambda state, page: state["acquired"]["images"] > 0)
+        known = Sensor.load("spc3").dark_count_rate.numpy().astype(float)
+        # 1,000 images of 10.4 us: the mean of all pixels, on which a rate per pixel has this standard deviation.
+        spread = (known.mean() / (1000 * 10.4e-6 * known.size)) ** 0.5
+        assert rate().mean() == pytest.approx(known.mean(), abs=5 * spread + 0.001 * known.mean())
+        assert "error" not in client.order("dark")
+        assert client.state["display"]["subtract"]
+        # That of the dark itself as well: a second of such images is ten times as many.
+        assert abs(rate().mean()) < 5 * 1.05 * spread + 0.001 * known.mean()
+        assert "error" not in client.order("find_hot")
+        assert client.state["display"]["masked"] > 0
+        masked = np.isnan(rate())
+        assert masked.sum() == client.state["display"]["masked"]
+        assert known[masked].min() > 3 * np.median(known)
+        client.order("correct", subtract=False, mask=False)
+        assert rate().mean() == pytest.approx(known.mean(), abs=5 * spread + 0.001 * known.mean())
 
 
 # What may fail
