@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
