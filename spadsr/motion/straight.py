@@ -34,7 +34,7 @@ def straight_path(blocks: Blocks, reach: tuple[int, int], progress: Report = sil
     pool = max(1, round((good.size / _CELLS) ** 0.5))
     counts = np.asarray(joined.counts * good, np.float64)
     frames = np.asarray(joined.frames[:, None, None] * good, np.float64)
-    lines = _Lines(*(_pooled(each, pool) for each in (counts, frames)), joined.times, reach, pool)
+    lines = _Lines(_pooled(counts, pool), _pooled(frames, pool), joined.times, reach, pool)
     step = max(_COARSE, pool)
     sides = (range(-(limit // step), limit // step + 1) for limit in reach)
     velocities = sorted((step * np.array(each, float) for each in product(*sides)), key=lambda each: np.hypot(*each))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
-
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
 from noise_model.executors import stop_asked
