@@ -11,6 +11,9 @@ from spadsr.cli.console import progress, say, table, warn, write_json
 from spadsr.cli.options import (
     JsonFile,
     Quiet,
+    Scheduler,
+    Sharers,
+    executor_for,
     opens_captures,
 )
 from spadsr.provenance import command_line
@@ -31,6 +34,8 @@ def calibrate(
     sensor: Annotated[
         str | None, typer.Option(help="numbers for what the recordings do not tell; of a check, the sensor checked")
     ] = None,
+    workers: Sharers = 1,
+    scheduler: Scheduler = None,
     *,
     opening: dict[str, Any],
     json_file: JsonFile = None,
@@ -42,6 +47,7 @@ def calibrate(
     as dark or flat are used as such. docs/calibrate.md says what to record.
 
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
+    `spadsr calibrate dark*.h5 --flat flat*.h5 --workers 8` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
     command = command_line()
@@ -50,12 +56,18 @@ def calibrate(
         return
     if not darks and not flats:
         raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
+    from noise_model.executors import SchedulerLost
     from spadsr.calibration.calibrate import calibrate_captures, check_output
     from spadsr.calibration.report import ESTIMATES, assumed, estimate_rows
 
     path = output or Path("sensor.yaml")
     check_output(path, [*(darks or []), *(flats or [])])
-    done = calibrate_captures(darks or [], flats or [], sensor, opening, command, progress)
+    with executor_for(workers, scheduler) as executor:
+        try:
+            done = calibrate_captures(darks or [], flats or [], sensor, opening, command, progress, executor)
+        except SchedulerLost as lost:
+            lost.add_note("no sensor is written; give the same command again")
+            raise
     done.save(path)
     write_json(json_file, {"estimates": done.calibration.estimates, "notes": done.warnings})
     table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))

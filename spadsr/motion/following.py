@@ -3,7 +3,7 @@
 First the motion of the whole scene, if its counts tell of one; then that of the parts that this does not explain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from spadsr.motion.merging import Merged, merge
 from spadsr.motion.motion import Motion, Verdict, Way
 from spadsr.motion.path import estimate_path
 from spadsr.motion.standing import standing_out
+from spadsr.motion.straight import straight_path
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
 
@@ -23,6 +24,7 @@ _REACH = 20  # native pixels over the sum: the fastest parts that are looked for
 _LEAST_PARTS = 8  # of a sum: fewer tell nothing of a path
 _LEAST_SIDE = 8  # native pixels, of an array of which more than edges is left where it moves
 _LOOKED_FOR = 1.03  # chi-squared along a path, from which on parts are looked for that move by themselves
+_ANOTHER = 10.0  # of log likelihood that a second direction of a straight path has to add
 _FEW = 0.05  # of the pixels: where fewer do, the whole scene is followed alone
 
 
@@ -81,13 +83,27 @@ def path_verdict(blocks: Blocks, *, turning: bool = True, progress: Report = sil
     """The verdict on the path that explains the counts best; arguments as of `estimate_path`.
 
     Detail finer than pixels may look like a turn. Where a path with turns leaves something, one without them is looked
-    for as well.
+    for as well; and where none is found, because parts hold too few counts, a straight one.
     """
     verdict = judge(blocks, estimate_path(blocks, turning=turning, progress=progress))
-    if not turning or verdict.chi_squared < _LOOKED_FOR:
+    if turning and verdict.chi_squared >= _LOOKED_FOR:
+        shifts = judge(blocks, estimate_path(blocks, turning=False, progress=progress))
+        verdict = shifts if shifts.gain > verdict.gain else verdict
+    if verdict.moves:
         return verdict
-    shifts = judge(blocks, estimate_path(blocks, turning=False, progress=progress))
-    return shifts if shifts.gain > verdict.gain else verdict
+    straight = _straight_verdict(blocks, progress)
+    return straight if straight.moves else verdict
+
+
+def _straight_verdict(blocks: Blocks, progress: Report) -> Verdict:
+    """The verdict on a straight path: one down or across, unless the counts tell of both."""
+    path = straight_path(blocks, _reach(blocks), progress)
+    both, *single = (
+        judge(blocks, replace(path, poses=path.poses * kept, sd=path.sd * kept))
+        for kept in np.array([(1, 1, 1), (1, 0, 0), (0, 1, 0)])
+    )
+    best = max(single, key=lambda each: each.gain)
+    return both if both.gain > best.gain + _ANOTHER else best
 
 
 def _reach(blocks: Blocks) -> tuple[int, int]:

@@ -22,13 +22,13 @@ from moving_scenes import (
     seen_along,
     shake,
 )
-from scipy import stats
+from scipy import fft, stats
 
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import PLACES, Exposure, Sensor
 from simulate.moving import sample_moving
 from spadsr.motion.blocks import Blocks
-from spadsr.motion.changes import change_within
+from spadsr.motion.changes import _waves, change_within
 from spadsr.motion.fine import sharpened
 from spadsr.motion.kernels import Explained, bend_evidence, explain_counts
 from spadsr.motion.merging import Merged, merge, pixels_of
@@ -36,7 +36,7 @@ from spadsr.motion.motion import Path
 from spadsr.motion.path import block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
-from spadsr.motion.standing import standing_out
+from spadsr.motion.standing import second_brightest, standing_out
 from spadsr.motion.sweep import Lines, find_lines, gather
 from spadsr.motion.verdict import judge
 from spadsr.networks.measurement import measure
@@ -95,6 +95,30 @@ def test_the_path_is_found(kind: str, white: float, largest: float) -> None:
     assert np.abs(found.poses - path)[:, 2].max() < np.radians(10 * largest)
     inside = np.abs(found.poses - found.poses.mean(axis=0) - path + path.mean(axis=0)) < 4 * found.sd + 0.02
     assert inside.mean() > 0.9
+
+
+def test_waves_in_time_are_cosines_of_what_differs_from_the_mean() -> None:
+    """As a transform of scipy's has them, of blocks of unequal light, beside masked pixels."""
+    random = np.random.default_rng(0)
+    light = random.uniform(0.5, 2, 24)
+    counts = random.poisson(30 * light[:, None, None] * random.uniform(0.2, 1, (9, 7)))
+    good = random.random((9, 7)) < 0.9
+    sensor = replace(binary_array(0), pde=torch.ones(9, 7), dark_count_rate=torch.zeros(9, 7), pixel_mask=None)
+    waves = _waves(Blocks.consecutive(counts, 100, sensor, SECONDS), counts.sum(axis=0) * good, good)
+    whole = counts[:, good].sum(axis=1)
+    residual = (counts - counts.sum(axis=0) * (whole / whole.sum())[:, None, None]) * good
+    evened = residual / np.sqrt(whole / whole.mean())[:, None, None]
+    expected = fft.dct(evened, axis=0, norm="ortho")[1:]
+    np.testing.assert_allclose(np.moveaxis(waves, -1, 0), expected, atol=1e-4)
+
+
+def test_the_second_brightest_neighbour() -> None:
+    values = np.random.default_rng(0).poisson(3, (12, 9))
+    found = second_brightest(values)
+    wide = np.pad(values, 1, mode="reflect")
+    for row, column in np.ndindex(values.shape):
+        around = np.delete(wide[row : row + 3, column : column + 3].ravel(), 4)
+        assert found[row, column] == np.sort(around)[-2]
 
 
 def test_a_counting_array_is_aligned_as_well() -> None:
