@@ -22,8 +22,11 @@ from spadsr.cli.options import (
     Position,
     Quiet,
     Roi,
+    Scheduler,
+    Sharers,
     Slice,
     capture_options,
+    executor_for,
 )
 from spadsr.provenance import command_line
 
@@ -42,6 +45,8 @@ def calibrate(
     sensor: Annotated[
         str | None, typer.Option(help="numbers for what the recordings do not tell; of a check, the sensor checked")
     ] = None,
+    workers: Sharers = 1,
+    scheduler: Scheduler = None,
     count_time: CountTime = None,
     cycles: Cycles = None,
     dead_time: DeadTime = None,
@@ -63,6 +68,7 @@ def calibrate(
     as dark or flat are used as such. docs/calibrate.md says what to record.
 
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
+    `spadsr calibrate dark*.h5 --flat flat*.h5 --workers 8` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
     options = capture_options(
@@ -74,12 +80,18 @@ def calibrate(
         return
     if not darks and not flats:
         raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
+    from noise_model.executors import SchedulerLost
     from spadsr.calibration.calibrate import calibrate_captures, check_output
     from spadsr.calibration.report import ESTIMATES, assumed, estimate_rows
 
     path = output or Path("sensor.yaml")
     check_output(path, [*(darks or []), *(flats or [])])
-    done = calibrate_captures(darks or [], flats or [], sensor, options, command, progress)
+    with executor_for(workers, scheduler) as executor:
+        try:
+            done = calibrate_captures(darks or [], flats or [], sensor, options, command, progress, executor)
+        except SchedulerLost as lost:
+            lost.add_note("no sensor is written; give the same command again")
+            raise
     done.save(path)
     write_json(json_file, {"estimates": done.calibration.estimates, "notes": done.warnings})
     table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))
