@@ -120,4 +120,4 @@ def _banners(live: LiveSession) -> Iterator[dict[str, Any]]:
     corrections = live.display.corrections
     if corrections.sensor is None and corrections.dark is None:
         yield {"line": "no calibrated sensor was given: all pixels are taken for equal, and free of dark counts"}
-    yield from ({"line": line} for line in (live.answer.warnings if live.answer else ()))
+    yield from ({"line": line} for line in (live.answer.warnings if live.answer else live.display.notes))
