@@ -1,12 +1,21 @@
 """Simulated sets made by the workers of a scheduler, which die meanwhile, and by several processes at once."""
 
+import errno
+import gc
+import os
+import re
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from noise_model.executors import cluster
+import pytest
+from distributed import Client
+
+from noise_model.executors import cluster, local_processes
 from simulate.dataset import verify_set
+from simulate.recipe import SimulationRecipe
 from tests.noise_model.cluster import Cluster, started_cluster
 from tests.simulate.test_dataset import contents, small_set
 
@@ -53,6 +62,49 @@ def test_without_its_scheduler_a_set_stops_and_goes_on(tmp_path: Path) -> None:
     _, said = resumed.communicate()
     assert resumed.returncode == 0, said
     assert verify_set(folder) == []
+
+
+def test_a_disk_that_is_full_for_one_worker_stops_its_shards_alone(tmp_path: Path) -> None:
+    """The others are made; the reason is told; the same again with room makes what is missing."""
+    folder = tmp_path / "set"
+    with started_cluster(workers=1, full=1 << 14) as machines:
+        with Client(machines.address, set_as_default=False) as client:
+            client.wait_for_workers(2)
+        process = simulate(folder, 200, "--scheduler", machines.address)
+        said = process.communicate()[1]
+    assert process.returncode == 2, said
+    last = said.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "shard-" in last
+    assert os.strerror(errno.EFBIG) in last
+    assert "Traceback" not in said
+    failed = 8 - len(list(folder.glob("shard-*.h5")))
+    assert 1 <= failed < 8
+    more = re.search(r"\(and (\d+) more\)", last)
+    assert failed == 1 + (int(more[1]) if more else 0)
+    assert [path.name for path in folder.glob(".*")] == []
+    resumed = simulate(folder, 200, "--resume", "--workers", "1")
+    assert (resumed.communicate(), resumed.returncode)[1] == 0
+    assert verify_set(folder) == []
+
+
+def resident() -> int:
+    """Bytes of memory of this process, once nothing else is done in it."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process has")
+def test_memory_of_a_worker_is_flat_over_fifty_shards(tmp_path: Path) -> None:
+    """A scene as shipped takes 8 MB while it is made, and 3 MB of its shard: of fifty, a tenth at most may stay."""
+    shape = {"shape": SimulationRecipe.load().shape}
+    with local_processes(1) as executor:
+        list(small_set(tmp_path / "first", scenes=8, per_shard=1, **shape).write(executor=executor))
+        before = executor.submit(resident).result()
+        list(small_set(tmp_path / "set", scenes=50, per_shard=1, **shape).write(executor=executor))
+        after = executor.submit(resident).result()
+    assert len(list((tmp_path / "set").glob("shard-*.h5"))) == 50
+    assert after - before < 50 * 3e6 / 10
 
 
 def lose_scheduler(machines: Cluster, process: "subprocess.Popen[str]", folder: Path) -> tuple[str, float]:

@@ -15,7 +15,7 @@ from noise_model.errors import InputError
 from noise_model.executors import local_processes
 from spadsr.files.describe import describe
 from spadsr.restoration.parts import Part, edges_of
-from spadsr.restoration.recordings import _PIXELS_OF_A_GPU, RestoredFiles, Restoration, _at_once, restore_capture
+from spadsr.restoration.recordings import _PIXELS_OF_A_GPU, Restoration, RestoredFiles, _at_once, restore_capture
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.several import Order, restore_shared_out
