@@ -29,7 +29,7 @@ _LIMITED = (
 
 @contextmanager
 def started_cluster(workers: int, full: int | None = None) -> Iterator[Cluster]:
-    """A scheduler and its workers; with `full` one worker more, on whose disk no file takes more bytes than that."""
+    """A scheduler and its workers; with `full` one worker more, whose files cannot grow beyond so many bytes."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         place = folder / "scheduler.json"
