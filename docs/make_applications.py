@@ -16,9 +16,9 @@ import torch
 from make_limits import put
 
 from spadsr.evaluation.tables import markdown_table
-from spadsr.experiments.experiment import Outcome, Row, Task
+from spadsr.experiments.experiment import Outcome, Row, Task, measures_of
+from spadsr.experiments.figure import drawn
 from spadsr.experiments.registry import EXPERIMENTS
-from spadsr.experiments.table import drawn, measures_of
 from spadsr.pictures.plots import save_png
 from spadsr.restoration.weights import load_restorer
 
@@ -81,7 +81,7 @@ def _at_one_n(rows: Sequence[Row]) -> list[str]:
 
 def written(shown: Shown, outcome: Outcome) -> None:
     """Puts an outcome into the page, and its picture beside."""
-    put(DOCS / "applications.md", shown.label, [*tables(outcome.rows), f"**{outcome.sentence}.**"])
+    put(DOCS / "applications.md", shown.label, [*tables(outcome.rows), *(f"* {each}" for each in outcome.said)])
     save_png(drawn(outcome), DOCS / "images" / f"applications_{shown.label}.png", 80)
 
 
@@ -95,7 +95,7 @@ def main(data: Path | None, labels: Sequence[str]) -> None:
         experiment, began = EXPERIMENTS[shown.name], time.process_time()
         outcome = experiment.run(Task(files, shown.frames or experiment.frames, restorer))
         written(shown, outcome)
-        print(f"{shown.label}, {time.process_time() - began:.0f} s: {outcome.sentence}", outcome.facts, flush=True)
+        print(f"{shown.label}, {time.process_time() - began:.0f} s", *outcome.said, outcome.facts, sep="\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def tell(name: str, outcome: "Outcome", task: "Task", output: Path) -> None:
     written = write_outcome(name, outcome, output, header)
     headings, rows = cells(outcome.rows)
     table(f"{name}: {task.data or 'drawn scene'}", headings, rows)
-    say(outcome.sentence, *written)
+    say(*outcome.said, *written)
 
 
 def _list() -> None:

@@ -263,9 +263,8 @@ def merge(
     """Add up images along the motion of their scene: whole counts, and the hardware frames of each pixel.
 
     Writes a recording that `spadsr infer` restores, and the path as a table, `<stem>.path.csv`. Counts divided by
-    frames are a picture of the scene in the middle of each sum; no count is interpolated. Where the whole scene is
-    followed (`--motion shift`, `rigid`; `auto`, if the first sum says so), counts are kept apart by 4 x 4 places
-    within each pixel, which hold detail finer than a pixel.
+    frames are a picture of the scene in the middle of each sum; no count is interpolated. Unless the first sum is of a
+    scene at rest, counts are kept apart by 4 x 4 places within each pixel, which hold detail finer than a pixel.
 
     Examples: `spadsr merge run.h5 -o merged.h5 --sum 2048` · `spadsr merge run.h5 -o fine.h5 --sum 2048 --motion rigid`
     """

@@ -14,8 +14,6 @@ from spadsr.restoration.restorer import Restorer
 #: The name of the network among methods; those of its other uses begin with it.
 OURS = "spadsr"
 
-_MOST_FOR_BM3D = 10_000  # pixels
-
 
 @dataclass(frozen=True)
 class Data:
@@ -81,6 +79,11 @@ class Row:
     condition: str = ""
 
 
+def measures_of(rows: Sequence[Row]) -> list[Measure]:
+    """The measures that were taken, in the order in which they came."""
+    return list(dict.fromkeys(measure for row in rows for measure in row.values))
+
+
 @dataclass(frozen=True)
 class Panel:
     """A picture as it is drawn.
@@ -104,14 +107,14 @@ class Outcome:
     Attributes:
         rows: one for every condition and method.
         pictures: panels by heading, of each line of pictures by its label.
-        sentence: who won.
+        said: sentences on who won, one for each measure or question.
         facts: whatever else made the figures, for the record.
         notes: sentences on what was assumed or left out.
     """
 
     rows: Sequence[Row]
     pictures: Mapping[str, Mapping[str, Panel]]
-    sentence: str
+    said: Sequence[str]
     facts: Mapping[str, object]
     notes: Sequence[str] = ()
 
@@ -132,14 +135,14 @@ class Task:
     seed: int = 0
     progress: Report = silent
 
-    def methods(self, pixels: int = 0) -> dict[str, Method]:
+    def methods(self, slow: bool = True) -> dict[str, Method]:
         """Bicubic, total variation, BM3D where it is installed, and the network, by name.
 
         Args:
-            pixels: of the array; BM3D, which takes about a second for 4,000, is left out where they are too many.
+            slow: whether BM3D, which takes about a second for 4,000 pixels, is wanted.
         """
-        slow = ["bm3d"] if pixels <= _MOST_FOR_BM3D and find_spec("bm3d") else []
-        return methods_named(["bicubic", "tv", *slow, OURS], {OURS: self.restorer})
+        bm3d = ["bm3d"] if slow and find_spec("bm3d") else []
+        return methods_named(["bicubic", "tv", *bm3d, OURS], {OURS: self.restorer})
 
 
 @dataclass(frozen=True)

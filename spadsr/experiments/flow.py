@@ -19,10 +19,10 @@ from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.metrics import psnr
 from spadsr.experiments.experiment import OURS, Data, Experiment, Measure, Outcome, Panel, Row, Task
 from spadsr.experiments.matching import Matches, matched, together
-from spadsr.experiments.moving import answers, counted, restored_along
+from spadsr.experiments.moving import FRAME, Camera, answers, counted
 from spadsr.experiments.table import who_won
 
-FRAME, WHITE, SCALE = 10.2e-6, 0.7, 4  # s; detections a frame
+WHITE, SCALE = 0.7, 4  # detections a frame
 SPEED = 20e-3  # of the cells, m/s
 ALONG = f"{OURS}, along the motion"
 
@@ -46,7 +46,6 @@ _LEAST, _REACH = 10.0, 3.0  # square micrometres of a cell; micrometres between 
 _THRESHOLDS, _SMOOTHED = (0.1, 0.15, 0.22, 0.32), (0.0, 3.0, 6.0)  # share of the light lost; pixels
 _TRUE = (0.15, 1.0)  # the same, without noise
 _EMPTY = 16384  # frames of the empty channel
-_PARTS, _FEWEST = 64, 64  # of a sum whose motion is followed; frames from which on that is tried
 _REPEATS = 3  # draws of each measured event
 
 
@@ -154,9 +153,9 @@ def run(task: Task) -> Outcome:
     bench = _Bench(task, drawn_channel(task.seed) if task.data is None else read_channel(task.data))
     rows = [row for frames in task.frames for row in bench.rows(frames)]
     still = [row for row in rows if row.method != ALONG]
-    sentence = "; ".join([*(who_won(still, each) for each in (F1, PLACE, PSNR)), *_along(rows, still)])
+    said = [*(who_won(still, each) for each in (F1, PLACE, PSNR)), *_along(rows, still)]
     facts = {"cells_judged": sum(len(bench.truth[at]) for at in bench.judged), "speed_m_per_s": SPEED, "white": WHITE}
-    return Outcome(rows, bench.pictures, sentence, facts)
+    return Outcome(rows, bench.pictures, said, facts)
 
 
 def _along(rows: Sequence[Row], still: Sequence[Row]) -> list[str]:
@@ -181,36 +180,28 @@ class _Bench:
 
     def __init__(self, task: Task, channel: Channel) -> None:
         self.task, self.channel = task, channel
-        self.methods = {
-            name: each for name, each in task.methods().items() if name != "bm3d"
-        }  # too slow for all events
         height, width = channel.ground.shape
-        self.sensor = Sensor.load("spad512").uniform((height // SCALE, width // SCALE))
-        self.draws = torch.Generator().manual_seed(task.seed)
+        sensor = Sensor.load("spad512").uniform((height // SCALE, width // SCALE))
+        draws, methods = torch.Generator().manual_seed(task.seed), task.methods(slow=False)
+        self.camera = Camera(sensor, WHITE, SCALE, draws, methods, task.restorer, "shift", ALONG)
         truth = [channel.cells(each, *_TRUE) for each in channel.events]
         self.shots = [at for at in range(len(truth)) for _ in range(1 if task.data is None else _REPEATS)]
         self.truth = [truth[at] for at in self.shots]
         self.tuned, self.judged = ([each for each, at in enumerate(self.shots) if at % 2 == odd] for odd in (0, 1))
         self.pictures: dict[str, dict[str, Panel]] = {}
-        empty = ForwardModel(self.sensor, Exposure(FRAME, _EMPTY))
-        counts = counted(lambda _: channel.ground, WHITE, empty, SCALE, self.draws)
-        found = answers(self.methods, list(counts), empty, SCALE, WHITE)
+        empty = ForwardModel(sensor, Exposure(FRAME, _EMPTY))
+        counts = counted(lambda _: channel.ground, WHITE, empty, SCALE, draws)
+        found = answers(methods, list(counts), empty, SCALE, WHITE)
         self.empty = {name: gaussian_filter(np.maximum(each, 1e-3), 1.0) for name, [each] in found.items()}
         self.empty[ALONG] = self.empty[OURS]
         self._done = 0
 
     def rows(self, frames: int) -> list[Row]:
         """The figures of all methods in sums of so many frames."""
-        model = ForwardModel(self.sensor, Exposure(FRAME, frames))
         found: dict[str, list[Picture]] = {}
         for event in self.shots:
-            scene = partial(self.channel.seen, event)
-            parts = counted(scene, WHITE, model, SCALE, self.draws, _PARTS)
-            for name, [picture] in answers(self.methods, [parts.sum(axis=0)], model, SCALE, WHITE).items():
+            for name, picture in self.camera.pictures(partial(self.channel.seen, event), frames).items():
                 found.setdefault(name, []).append(picture)
-            if frames >= _FEWEST:
-                rate = restored_along(parts, model, self.task.restorer, "local", SCALE)
-                found.setdefault(ALONG, []).append(rate * np.float32(FRAME / WHITE))
             self._done += 1
             self.task.progress(self._done, len(self.task.frames) * len(self.shots))
         self._keep(frames, found)

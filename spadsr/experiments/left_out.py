@@ -24,6 +24,7 @@ COUNTS, BLUR = "plain counts", "best blur"
 _SIGMAS = (0.5, 0.8, 1.2, 1.8, 2.5, 3.5)  # pixels: no one can know which is best, so the opponent may look
 _BINNED, _LARGE = 4, 128  # pixels together, of arrays with so many on each side
 _MOST_LINES = 3  # of pictures
+_MOST_FOR_BM3D = 10_000  # pixels
 
 
 def predictions(split: Split, task: Task, scale: int) -> Iterator[tuple[str, Floats]]:
@@ -32,7 +33,7 @@ def predictions(split: Split, task: Task, scale: int) -> Iterator[tuple[str, Flo
     native = split.some.reshape(height // scale, scale, width // scale, scale).sum(axis=(1, 3))
     sensor = split.one.sensor if scale == 1 else coarse(split.one.sensor, scale)
     taken = sum_of(ForwardModel(sensor, split.one.exposure), split.images * scale * scale)
-    for name, restore in task.methods(native.size).items():
+    for name, restore in task.methods(slow=native.size <= _MOST_FOR_BM3D).items():
         rate = restore(native, taken, scale).rate
         mean = split.one.expected_counts(torch.from_numpy(np.maximum(rate, 0))).double().numpy()
         if name != "bicubic":
@@ -99,7 +100,7 @@ def _measured(task: Task, splits: dict[int, list[Split]]) -> Outcome:
     facts = {"judged_pixels": judged, "sums": {str(images): len(some) for images, some in splits.items()}}
     missing = ", ".join(f"{number:,}" for number in task.frames if number not in splits)
     notes = [f"too few images for sums of {missing}, which need as many again to predict"] if missing else []
-    return Outcome(rows, few, _sentence(rows, judged), facts, notes)
+    return Outcome(rows, few, _said(rows, judged), facts, notes)
 
 
 def _one_blur(errors: Mapping[str, float]) -> dict[str, tuple[str, float]]:
@@ -109,8 +110,8 @@ def _one_blur(errors: Mapping[str, float]) -> dict[str, tuple[str, float]]:
     return {BLUR if name == best else name: (name, errors[name]) for name in kept}
 
 
-def _sentence(rows: Sequence[Row], judged: float) -> str:
-    """Who won, how much better than plain counts, and at which N."""
+def _said(rows: Sequence[Row], judged: float) -> list[str]:
+    """Who won, and at which N, a sentence for each condition; and of how many pixels, where they are few."""
     said = []
     for condition in dict.fromkeys(row.condition for row in rows):
         part = [row for row in rows if row.condition == condition]
@@ -119,8 +120,7 @@ def _sentence(rows: Sequence[Row], judged: float) -> str:
         said.append(
             f"{condition + ': ' if condition else ''}{who_won(part, PSNR)}; N = {best:,} is best ({ours[best]:.1f} dB)"
         )
-    aside = "" if judged > 0.5 else f" (of {judged:.0%} of the pixels: the others move, or are hot)"
-    return "; ".join(said) + aside
+    return said if judged > 0.5 else [*said, f"{judged:.0%} of the pixels were judged: the others move, or are hot"]
 
 
 def _drawn(seed: int) -> tuple[Counts, ForwardModel]:

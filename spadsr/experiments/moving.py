@@ -1,6 +1,7 @@
 """Scenes that move while they are looked at: what an array counts of them, and the pictures that methods make of it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,13 +9,18 @@ import torch
 import spadsr
 from noise_model.arrays import Counts, Floats, Picture
 from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure
+from noise_model.sensor import Exposure, Sensor
 from spadsr.evaluation.methods import Method
 from spadsr.evaluation.metrics import block_mean
 from spadsr.restoration.restorer import Restorer
 
 #: time, s, beside the centre of an exposure -> picture (s H, s W) over white.
 Scene = Callable[[float], Picture]
+
+FRAME = 10.2e-6  # s, of one hardware frame of a binary array
+
+#: Hardware frames from which on motion is followed, and into how many parts they are cut for that, at most.
+FOLLOWED_FROM, PARTS = 64, 64
 
 _INSTANTS = 24  # that stand for an exposure, at least where it has as many frames
 
@@ -50,26 +56,50 @@ def counted(
     return part.sample(torch.from_numpy(light * np.float32(white / time)), generator).numpy()
 
 
-def restored_along(parts: Counts, model: ForwardModel, restorer: Restorer, way: str, scale: int) -> Picture:
-    """The scene (s H, s W) at the centre of an exposure, counts/s, restored along its motion.
+@dataclass(frozen=True)
+class Camera:
+    """A binary array before a scene that moves, and what its counts are restored by.
 
-    Args:
-        parts: (P, H, W) counts of consecutive parts of the exposure.
-        model: of the whole exposure.
-        way: what is followed; see `spadsr.restore`.
+    Attributes:
+        white: detections a frame where a picture is 1.
+        scale: of pictures over the array.
+        draws: of counts.
+        methods: that restore the sum of all frames, by name.
+        restorer: that restores along the motion.
+        way: what it follows; see `spadsr.restore`.
+        along: its name among the methods.
     """
-    exposure = Exposure(model.exposure.count_time, model.exposure.most_cycles // len(parts))
-    found = spadsr.restore(
-        parts,
-        exposure=exposure,
-        sensor=model.sensor,
-        scale=scale,
-        sum=len(parts),
-        motion=way,
-        image=0,
-        weights=restorer,
-    )
-    return found.rate
+
+    sensor: Sensor
+    white: float
+    scale: int
+    draws: torch.Generator
+    methods: Mapping[str, Method]
+    restorer: Restorer
+    way: str
+    along: str
+
+    def pictures(self, scene: Scene, frames: int) -> dict[str, Picture]:
+        """The pictures (s H, s W) over white of one exposure, by method; of many frames, along the motion as well."""
+        model, followed = ForwardModel(self.sensor, Exposure(FRAME, frames)), frames >= FOLLOWED_FROM
+        parts = counted(scene, self.white, model, self.scale, self.draws, PARTS if followed else 1)
+        whole = answers(self.methods, [parts.sum(axis=0)], model, self.scale, self.white)
+        found = {name: picture for name, [picture] in whole.items()}
+        return found | {self.along: self._along(parts, frames)} if followed else found
+
+    def _along(self, parts: Counts, frames: int) -> Picture:
+        """The scene at the centre of an exposure, from the counts (P, H, W) of its parts."""
+        found = spadsr.restore(
+            parts,
+            exposure=Exposure(FRAME, frames // len(parts)),
+            sensor=self.sensor,
+            scale=self.scale,
+            sum=len(parts),
+            motion=self.way,
+            image=0,
+            weights=self.restorer,
+        )
+        return np.asarray(found.rate * np.float32(FRAME / self.white))
 
 
 def answers(

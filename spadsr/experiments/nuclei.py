@@ -15,10 +15,10 @@ from spadsr.evaluation.metrics import block_mean, psnr
 from spadsr.experiments.experiment import OURS, Experiment, Measure, Outcome, Panel, Row, Task
 from spadsr.experiments.matching import together
 from spadsr.experiments.micrographs import DATA, Labels, Micrograph, drawn_micrographs, read_micrographs
-from spadsr.experiments.moving import answers
+from spadsr.experiments.moving import FRAME, answers
 from spadsr.experiments.table import who_won
 
-FRAME, WHITE, SCALE = 10.2e-6, 0.2, 4  # s; detections a frame
+WHITE, SCALE = 0.2, 4  # detections a frame
 DICE = Measure("Dice", tie=0.02)
 F1 = Measure("F1", tie=0.03)
 APART = Measure("F1 of outlines", tie=0.03)
@@ -78,9 +78,9 @@ def run(task: Task) -> Outcome:
             shown[f"N = {frames}"] = {name: Panel(answer[at]) for name, answer in found.items()}
         shown[f"N = {frames}"]["truth"] = Panel(pictures[at].light)
         task.progress(done + 1, len(task.frames))
-    sentence = "; ".join([*(who_won(rows, measure) for measure in (DICE, F1, APART, PSNR)), *_light(rows)])
+    said = [*(who_won(rows, measure) for measure in (DICE, F1, APART, PSNR)), *_light(rows)]
     nuclei = sum(len(np.unique(each.labels)) - 1 for each in (pictures[at] for at in judged))
-    return Outcome(rows, shown, sentence, {"tuned_on": len(tuned), "judged_on": len(judged), "nuclei_judged": nuclei})
+    return Outcome(rows, shown, said, {"tuned_on": len(tuned), "judged_on": len(judged), "nuclei_judged": nuclei})
 
 
 def _restored(
@@ -118,7 +118,7 @@ def _figures(
 
 
 def _light(rows: Sequence[Row]) -> list[str]:
-    """From how much more light the best other method finds the same areas, as part of a sentence."""
+    """From how much more light the best other method finds the same areas, in words; nothing where it never does."""
     ours = {row.frames: row.values[DICE] for row in rows if row.method == OURS}
     others: dict[int, float] = {}
     for row in rows:

@@ -11,15 +11,14 @@ from scipy.ndimage import gaussian_filter, uniform_filter
 
 from noise_model.arrays import Floats, Picture
 from noise_model.errors import InputError
-from noise_model.forward_model import ForwardModel
 from noise_model.image_files import decoded
-from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor import Sensor
 from spadsr.experiments.experiment import OURS, Data, Experiment, Measure, Outcome, Panel, Row, Task
 from spadsr.experiments.matching import Matches, matched, together
-from spadsr.experiments.moving import answers, counted, restored_along, seen
+from spadsr.experiments.moving import FRAME, Camera, Scene, seen
 from spadsr.experiments.table import who_won
 
-FRAME, WHITE, SCALE = 10.2e-6, 0.3, 4  # s; detections a frame of the brightest beads
+WHITE, SCALE = 0.3, 4  # detections a frame of the brightest beads
 FILMED = 4  # hardware frames while one frame of the film is shown
 STEP = 0.55  # pixels of a film's frame that a bead of 1 um moves along an axis from one to the next, at 24 a second
 PIXEL = 1 / 2.85  # um, of the film
@@ -48,7 +47,6 @@ _LEAST = (0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.18, 0.25, 0.35)  # of the bright
 _TRUE = 0.05  # the same, without noise
 _WINDOWS, _EVERY = 12, 4  # sums looked at; frames of the film from one to the next
 _MOST_FRAMES = 900  # hardware frames, of those that a film of 300 frames has
-_PARTS, _FEWEST = 64, 64  # of a sum whose motion is followed; frames from which on that is tried
 
 
 @dataclass(frozen=True)
@@ -138,9 +136,9 @@ def run(task: Task) -> Outcome:
     plain, ours = ({row.frames: row.values[F1] for row in rows if row.method == name} for name in ("bicubic", OURS))
     change = [100 * (ours[frames] - plain[frames]) for frames in task.frames]
     brought = f"restoring changes F1 by {min(change):+.0f} to {max(change):+.0f} % against plain counts"
-    sentence = "; ".join([brought, *(who_won(noisy, measure) for measure in (F1, PLACE, TRACKS))])
+    said = [brought, *(who_won(noisy, measure) for measure in (F1, PLACE, TRACKS))]
     facts = {"windows": _WINDOWS, "beads": float(np.mean([len(each) for each in bench.truth])), "white": WHITE}
-    return Outcome(rows, bench.pictures, sentence, facts)
+    return Outcome(rows, bench.pictures, said, facts)
 
 
 class _Bench:
@@ -148,9 +146,9 @@ class _Bench:
 
     def __init__(self, task: Task, film: Film) -> None:
         self.task, self.film = task, film
-        self.methods = {name: each for name, each in task.methods().items() if name != "bm3d"}  # too slow for all sums
-        self.sensor = Sensor.load("spad512").uniform((SHAPE[0] // SCALE, SHAPE[1] // SCALE))
-        self.draws = torch.Generator().manual_seed(task.seed)
+        sensor = Sensor.load("spad512").uniform((SHAPE[0] // SCALE, SHAPE[1] // SCALE))
+        draws, methods = torch.Generator().manual_seed(task.seed), task.methods(slow=False)
+        self.camera = Camera(sensor, WHITE, SCALE, draws, methods, task.restorer, "local", ALONG)
         first = -(-max(task.frames) // FILMED) / 2
         self.times = [(first + each * _EVERY) * FILMED for each in range(_WINDOWS)]  # of the centres, hardware frames
         self.truth = [self._places(time) for time in self.times]
@@ -160,20 +158,12 @@ class _Bench:
 
     def rows(self, frames: int) -> list[Row]:
         """The figures of all methods in sums of so many frames."""
-        model = ForwardModel(self.sensor, Exposure(FRAME, frames))
         found: dict[str, list[Picture]] = {}
         for centre in self.times:
-
-            def scene(time: float, centre: float = centre) -> Picture:
-                return self.film.at(centre + time / FRAME)
-
+            scene = self._scene(centre)
             found.setdefault(CLEAN, []).append(seen(scene, frames, FRAME))
-            parts = counted(scene, WHITE, model, SCALE, self.draws, _PARTS)
-            for name, [picture] in answers(self.methods, [parts.sum(axis=0)], model, SCALE, WHITE).items():
+            for name, picture in self.camera.pictures(scene, frames).items():
                 found.setdefault(name, []).append(picture)
-            if frames >= _FEWEST:
-                rate = restored_along(parts, model, self.task.restorer, "local", SCALE)
-                found.setdefault(ALONG, []).append(rate * np.float32(FRAME / WHITE))
             self._done += 1
             self.task.progress(self._done, len(self.task.frames) * _WINDOWS)
         rows = [Row(frames, name, self._figures(name, pictures)) for name, pictures in found.items()]
@@ -182,6 +172,10 @@ class _Bench:
         shown = {name: Panel(pictures[at], 0, 0.8) for name, pictures in found.items() if name != CLEAN}
         self.pictures[f"N = {frames:,}"] = {"the instant": truth, **shown}
         return rows
+
+    def _scene(self, centre: float) -> Scene:
+        """The film beside a time, in hardware frames."""
+        return lambda time: self.film.at(centre + time / FRAME)
 
     def _places(self, time: float) -> Floats:
         """True places (n, 2) of beads at a time, um, away from the edges."""

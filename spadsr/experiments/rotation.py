@@ -8,15 +8,13 @@ import numpy as np
 import torch
 
 from noise_model.arrays import Floats, Picture
-from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
+from noise_model.sensor import Sensor
 from spadsr.evaluation.metrics import psnr
 from spadsr.experiments.experiment import OURS, Experiment, Measure, Outcome, Panel, Row, Task
-from spadsr.experiments.moving import answers, counted, restored_along
+from spadsr.experiments.moving import FRAME, Camera
 from spadsr.experiments.spot import FOUND, PLACE, spots
 from spadsr.experiments.table import who_won
 
-FRAME = 10.2e-6  # s, of one hardware frame
 SHAPE, SCALE = (64, 32), 4
 TURNS = 3000 / 60  # 1/s
 BLADES, HUB, TIP, HALF = 3, 3.0, 14.0, 0.28  # native pixels; half of a blade, radians
@@ -27,7 +25,6 @@ PSNR = Measure("PSNR", "dB", tie=0.2, digits=1)
 ANGLE = Measure("angle rms", "degrees", tie=0.3, more=False)
 
 _REPEATS = 6
-_PARTS, _FOLLOWED_FROM = 64, 64  # of a sum, to follow motion in; frames from which it is followed
 
 _Y, _X = (np.mgrid[: SHAPE[0] * SCALE, : SHAPE[1] * SCALE] + 0.5) / SCALE
 _RADIUS, _TURN = np.hypot(_Y - SHAPE[0] / 2, _X - SHAPE[1] / 2), np.arctan2(_Y - SHAPE[0] / 2, _X - SHAPE[1] / 2)
@@ -69,9 +66,10 @@ def frames_needed(rows: Sequence[Row], method: str, level: float) -> float | Non
 def run(task: Task) -> Outcome:
     """Measures the fan and a spot; both are drawn."""
     draws, rows, pictures = torch.Generator().manual_seed(task.seed), list[Row](), dict[str, dict[str, Panel]]()
-    starts = np.random.default_rng(task.seed)
+    starts, sensor = np.random.default_rng(task.seed), Sensor.load("spad512").uniform(SHAPE)
+    camera = Camera(sensor, WHITE, SCALE, draws, task.methods(), task.restorer, "rigid", ALONG)
     for done, frames in enumerate(task.frames):
-        found, panels = _turning(task, frames, starts.uniform(0, 2 * np.pi, _REPEATS), draws)
+        found, panels = _turning(camera, frames, starts.uniform(0, 2 * np.pi, _REPEATS))
         rows += found
         pictures[f"N = {frames:,}"] = panels
         task.progress(2 * done + 1, 2 * len(task.frames))
@@ -80,22 +78,17 @@ def run(task: Task) -> Outcome:
     turning = [row for row in rows if row.condition == "fan"]
     writing = [row for row in rows if row.condition == "spot"]
     few = dict(list(pictures.items())[1::2]) if len(pictures) > 3 else pictures
-    parts = [who_won(turning, PSNR), *speeds(turning), *gain(turning), who_won(turning, ANGLE)]
-    parts += [f"spot: {who_won(writing, FOUND)}", who_won(writing, PLACE)] if writing else []
-    sentence = f"fan: {'; '.join(parts)}"
-    return Outcome(rows, few, sentence, {"frame_s": FRAME, "turns_per_s": TURNS, "repeats": _REPEATS})
+    of_fan = [who_won(turning, PSNR), *speeds(turning), *gain(turning), who_won(turning, ANGLE)]
+    of_spot = [who_won(writing, measure) for measure in (FOUND, PLACE)] if writing else []
+    said = [*(f"fan: {each}" for each in of_fan), *(f"spot: {each}" for each in of_spot)]
+    return Outcome(rows, few, said, {"frame_s": FRAME, "turns_per_s": TURNS, "repeats": _REPEATS})
 
 
-def _turning(task: Task, frames: int, starts: Floats, draws: torch.Generator) -> tuple[list[Row], dict[str, Panel]]:
+def _turning(camera: Camera, frames: int, starts: Floats) -> tuple[list[Row], dict[str, Panel]]:
     """Figures of the fan from several angles (R,), and pictures of one of them."""
-    model = ForwardModel(Sensor.load("spad512").uniform(SHAPE), Exposure(FRAME, frames))
-    followed = frames >= _FOLLOWED_FROM
     scenes = [partial(fan, start) for start in starts.tolist()]
-    parts = [counted(scene, WHITE, model, SCALE, draws, _PARTS if followed else 1) for scene in scenes]
-    found = answers(task.methods(), [each.sum(axis=0) for each in parts], model, SCALE, WHITE)
-    if followed:
-        unit = np.float32(FRAME / WHITE)
-        found[ALONG] = [restored_along(each, model, task.restorer, "rigid", SCALE) * unit for each in parts]
+    taken = [camera.pictures(scene, frames) for scene in scenes]
+    found = {name: [each[name] for each in taken] for name in taken[0]}
     truth, rows = [scene(0.0) for scene in scenes], []
     for method, pictures in found.items():
         off = np.array([angle_of(picture) for picture in pictures]) - starts
@@ -106,7 +99,7 @@ def _turning(task: Task, frames: int, starts: Floats, draws: torch.Generator) ->
 
 
 def speeds(rows: Sequence[Row]) -> list[str]:
-    """How many more pictures a second the network makes at equal quality, as part of a sentence."""
+    """How many more pictures a second the network makes at equal quality, in words."""
     ours = sorted((row.frames, row.values[PSNR]) for row in rows if row.method == OURS)
     if len(ours) < 2:
         return []
@@ -123,7 +116,7 @@ def speeds(rows: Sequence[Row]) -> list[str]:
 
 
 def gain(rows: Sequence[Row]) -> list[str]:
-    """What following the rotation brings over the network's best without, as part of a sentence."""
+    """What following the rotation brings over the network's best without, in words."""
     best: Mapping[str, tuple[float, int]] = {
         name: max((row.values[PSNR], row.frames) for row in rows if row.method == name)
         for name in {row.method for row in rows} & {OURS, ALONG}

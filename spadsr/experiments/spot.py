@@ -9,9 +9,8 @@ from noise_model.arrays import Picture
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.experiments.experiment import Measure, Row, Task
-from spadsr.experiments.moving import answers, counted
+from spadsr.experiments.moving import FRAME, answers, counted
 
-FRAME = 10.2e-6  # s, of one hardware frame
 SHAPE, SCALE = (64, 32), 4
 FIGURES, WIDTH = 100.0, 0.7  # 1/s; standard deviation, native pixels
 WHITE = 0.7  # detections a frame
@@ -21,7 +20,6 @@ FOUND = Measure("spots found", tie=0.1)
 PLACE = Measure("place rms", "native pixels", tie=0.1, more=False)
 
 _REPEATS = 32
-_NO_BM3D = 1 << 20  # pixels: it spreads single spots, and takes longer than all else together
 _MOST_FRAMES = 64  # beyond, the spot is a line
 _NEAR = 2.5  # native pixels around the brightest one
 
@@ -57,7 +55,7 @@ def spots(task: Task, frames: int, starts: np.random.Generator, draws: torch.Gen
     times = starts.uniform(0, 1 / FIGURES, _REPEATS).tolist()
     counts = [counted(partial(spot, time), WHITE, model, SCALE, draws)[0] for time in times]
     truth, rows = np.array([place_at(time) for time in times]), []
-    for method, pictures in answers(task.methods(_NO_BM3D), counts, model, SCALE, WHITE).items():
+    for method, pictures in answers(task.methods(slow=False), counts, model, SCALE, WHITE).items():
         off = np.hypot(*(np.array([centre_of(picture) for picture in pictures]) - truth).T)
         near = off[off < REACH]
         place = {PLACE: float(np.sqrt(np.mean(near**2)))} if 2 * near.size > _REPEATS else {}  # of those easily found

@@ -1,27 +1,19 @@
-"""What experiments write: rows as CSV, pictures and curves as PNG, what made them as JSON; and the sentence who won."""
+"""What experiments write: rows as CSV, pictures and curves as PNG, what made them as JSON; and sentences on who won."""
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from noise_model.files import checksum, whole_file
 from spadsr.evaluation.tables import write_csv
-from spadsr.experiments.experiment import OURS, Measure, Outcome, Panel, Row
-from spadsr.pictures.plots import MODEL, SERIES, figure_type, plain, save_png
+from spadsr.experiments.experiment import OURS, Measure, Outcome, Row, measures_of
+from spadsr.experiments.figure import drawn
+from spadsr.pictures.plots import save_png
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-_PANEL, _CURVE, _LEFT = 1.6, 2.9, 1.0  # inches: side of a picture, height of the curves, room for the labels of lines
-_MOST_CURVES = 4
-_DEEPEST = 15.0  # dB below the best: what is worse is not drawn
-_WIDE = 20  # ratio of errors from which their scale is logarithmic
 _LARGE = 1 << 30  # bytes
-_MARKERS = "os^Dv<>"
 
 
 def write_outcome(name: str, outcome: Outcome, folder: Path, header: Mapping[str, Any]) -> list[Path]:
@@ -43,7 +35,7 @@ def write_outcome(name: str, outcome: Outcome, folder: Path, header: Mapping[str
         **header,
         **outcome.facts,
         "notes": outcome.notes,
-        "sentence": outcome.sentence,
+        "said": outcome.said,
         "rows": [_plain(row) for row in outcome.rows],
     }
     with whole_file(record) as partial:
@@ -94,82 +86,11 @@ def who_won(rows: Sequence[Row], measure: Measure, ours: str = OURS) -> str:
     return f"{measure.name}: {'; '.join(parts) or 'not compared'}"
 
 
-def measures_of(rows: Sequence[Row]) -> list[Measure]:
-    """The measures that were taken, in the order in which they came."""
-    return list(dict.fromkeys(measure for row in rows for measure in row.values))
-
-
 def checksums(path: Path) -> dict[str, str]:
     """SHA-256 of a file, or of every file of a folder, by name; the size alone of what takes long to read."""
     inside = {path.name: path} if path.is_file() else {e.relative_to(path).as_posix(): e for e in path.rglob("*")}
     sizes = {name: each.stat().st_size for name, each in sorted(inside.items()) if each.is_file()}
     return {name: checksum(inside[name]) if size <= _LARGE else f"{size} bytes" for name, size in sizes.items()}
-
-
-def drawn(outcome: Outcome) -> "Figure":
-    """The pictures, a line of them for each label, above curves over N: one plot for each condition and measure."""
-    lines = len(outcome.pictures)
-    across = max((len(line) for line in outcome.pictures.values()), default=1)
-    shapes = [panel.picture.shape for line in outcome.pictures.values() for panel in line.values()]
-    tall = _PANEL * max((height / width for height, width in shapes), default=1.0)
-    plots = _plots(outcome.rows)
-    width = max(_LEFT + across * (_PANEL + 0.1), 3.4 * len(plots))
-    above = lines * (tall + 0.1) + 0.3 if lines else 0.0
-    figure = figure_type()(figsize=(width, above + _CURVE), layout="constrained", facecolor="white")
-    top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=[max(above, 1e-3), _CURVE])).tolist()
-    if lines:
-        _draw_pictures(top, outcome.pictures, across)
-    methods = list(dict.fromkeys(row.method for row in outcome.rows))
-    for axes, (measure, rows) in zip(np.ravel(bottom.subplots(1, max(1, len(plots)))), plots, strict=False):
-        _draw_curves(axes, rows, measure, methods)
-    return figure
-
-
-def _plots(rows: Sequence[Row]) -> list[tuple[Measure, list[Row]]]:
-    """The rows of every condition in which a measure was taken."""
-    found = []
-    for condition in dict.fromkeys(row.condition for row in rows):
-        for measure in measures_of(rows):
-            taken = [r for r in rows if r.condition == condition and np.isfinite(r.values.get(measure, np.nan))]
-            found += [(measure, taken)] if taken else []
-    return found[:_MOST_CURVES]
-
-
-def _draw_pictures(figure: Any, pictures: Mapping[str, Mapping[str, Panel]], across: int) -> None:
-    grid = figure.subplots(len(pictures), across, squeeze=False)
-    for place, (line, (label, panels)) in enumerate(zip(grid, pictures.items(), strict=True)):
-        for axes in line:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-        line[0].set_ylabel(label, fontsize=9)
-        for axes, (heading, panel) in zip(line, panels.items(), strict=False):
-            axes.imshow(panel.picture, cmap="gray", vmin=panel.low, vmax=panel.high, interpolation="nearest")
-            if panel.marks is not None and len(panel.marks):
-                axes.plot(panel.marks[:, 1], panel.marks[:, 0], "o", ms=5, mfc="none", mec="#e9a23b", mew=0.8)
-            if place == 0 or list(panels) != list(next(iter(pictures.values()))):
-                axes.set_title(heading, fontsize=9, pad=3)
-
-
-def _draw_curves(axes: "Axes", rows: Sequence[Row], measure: Measure, methods: Sequence[str]) -> None:
-    plain(axes)
-    for place, method in enumerate(methods):
-        if curve := sorted((row.frames, row.values[measure]) for row in rows if row.method == method):
-            colour = MODEL if method == OURS else SERIES[place % len(SERIES)]
-            axes.plot(*zip(*curve, strict=True), color=colour, marker=_MARKERS[place % 7], ms=4, lw=1.3, label=method)
-    values = [row.values[measure] for row in rows]
-    if measure.unit == "dB":
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], max(values) - _DEEPEST))
-    if not measure.more and 0 < min(values) < max(values) / _WIDE:
-        axes.set_yscale("log")
-    axes.set_xscale("log", base=2)
-    ticks = sorted({row.frames for row in rows})
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.xaxis.minorticks_off()
-    axes.set_xlabel("hardware frames summed, N", fontsize=9)
-    axes.set_ylabel(measure.heading, fontsize=9)
-    axes.set_title(rows[0].condition, fontsize=9)
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, fontsize=7)
 
 
 def _best(rows: Sequence[Row], measure: Measure) -> Row | None:

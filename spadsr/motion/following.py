@@ -3,7 +3,7 @@
 First the motion of the whole scene, if its counts tell of one; then that of the parts that this does not explain.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from spadsr.motion.changes import change_within
 from spadsr.motion.merging import Merged, merge
 from spadsr.motion.motion import Motion, Verdict, Way
 from spadsr.motion.path import estimate_path
-from spadsr.motion.seen import Painter, smoothed
 from spadsr.motion.standing import standing_out
+from spadsr.motion.straight import straight_path
 from spadsr.motion.sweep import find_lines, gather
 from spadsr.motion.verdict import judge
 
@@ -24,6 +24,7 @@ _REACH = 20  # native pixels over the sum: the fastest parts that are looked for
 _LEAST_PARTS = 8  # of a sum: fewer tell nothing of a path
 _LEAST_SIDE = 8  # native pixels, of an array of which more than edges is left where it moves
 _LOOKED_FOR = 1.03  # chi-squared along a path, from which on parts are looked for that move by themselves
+_ANOTHER = 10.0  # of log likelihood that a second direction of a straight path has to add
 _FEW = 0.05  # of the pixels: where fewer do, the whole scene is followed alone
 
 
@@ -32,8 +33,8 @@ class Followed:
     """A sum along the motion of its scene.
 
     Attributes:
-        merged: counts and frames, and the sensor as they saw it: of 4 x 4 places within each pixel; of whole pixels,
-            where parts moved by themselves; None where the sum is that of a scene at rest.
+        merged: counts and frames of 4 x 4 places within each pixel, and the sensor as they saw it; None where the sum
+            is that of a scene at rest.
     """
 
     motion: Motion
@@ -71,31 +72,43 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
         lines = find_lines(blocks, _reach(blocks), poses, _part_of(progress, first, second))
         if way == "local" or lines.moving > _FEW:
             motion = Motion(change, "local", blocks.times, verdict, lines.velocity.astype(np.float32))
-            return Followed(motion, gather(blocks, lines, poses))
+            return Followed(motion, gather(blocks, lines, poses, PLACES))
     if not verdict.moves:
         return Followed(Motion(change, "none", blocks.times, verdict), None)
     motion = Motion(change, "rigid" if poses[:, 2].any() else "shift", blocks.times, verdict)
     return Followed(motion, merge(blocks.only(verdict.used), poses[verdict.used], PLACES))
 
 
-def path_verdict(
-    blocks: Blocks, *, turning: bool = True, painter: Painter = smoothed, progress: Report = silent
-) -> Verdict:
+def path_verdict(blocks: Blocks, *, turning: bool = True, progress: Report = silent) -> Verdict:
     """The verdict on the path that explains the counts best; arguments as of `estimate_path`.
 
     Detail finer than pixels may look like a turn. Where a path with turns leaves something, one without them is looked
-    for as well.
+    for as well; and where none is found, because parts hold too few counts, a straight one.
     """
-    verdict = judge(blocks, estimate_path(blocks, turning=turning, painter=painter, progress=progress))
-    if not turning or verdict.chi_squared < _LOOKED_FOR:
+    verdict = judge(blocks, estimate_path(blocks, turning=turning, progress=progress))
+    if turning and verdict.chi_squared >= _LOOKED_FOR:
+        shifts = judge(blocks, estimate_path(blocks, turning=False, progress=progress))
+        verdict = shifts if shifts.gain > verdict.gain else verdict
+    if verdict.moves:
         return verdict
-    shifts = judge(blocks, estimate_path(blocks, turning=False, painter=painter, progress=progress))
-    return shifts if shifts.gain > verdict.gain else verdict
+    straight = _straight_verdict(blocks, progress)
+    return straight if straight.moves else verdict
+
+
+def _straight_verdict(blocks: Blocks, progress: Report) -> Verdict:
+    """The verdict on a straight path: one down or across, unless the counts tell of both."""
+    path = straight_path(blocks, _reach(blocks), progress)
+    both, *single = (
+        judge(blocks, replace(path, poses=path.poses * kept, sd=path.sd * kept))
+        for kept in np.array([(1, 1, 1), (1, 0, 0), (0, 1, 0)])
+    )
+    best = max(single, key=lambda each: each.gain)
+    return both if both.gain > best.gain + _ANOTHER else best
 
 
 def _reach(blocks: Blocks) -> tuple[int, int]:
     rows, columns = blocks.sensor.shape
-    return min(_REACH, rows // 3), min(_REACH, columns // 3)
+    return min(_REACH, rows // 2), min(_REACH, columns // 2)
 
 
 def _part_of(progress: Report, start: int, size: int) -> Report:

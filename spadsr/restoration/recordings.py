@@ -8,8 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
 
-import numpy as np
-
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
 from noise_model.executors import stop_asked
@@ -23,7 +21,6 @@ from spadsr.provenance import Provenance
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before, restored_whole
-from spadsr.restoration.intervals import APART, APART_COVERAGE
 from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
 from spadsr.restoration.parts import Part, edges_of, join
@@ -139,13 +136,6 @@ class Restoration:
         capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
         for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
-            if taken.apart:
-                uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
-                block = replace(
-                    block,
-                    uncertainty=uncertainty * block.uncertainty,
-                    coverage_factor=factor * block.coverage_factor,
-                )
             yield replace(
                 block,
                 settings=capture.settings,

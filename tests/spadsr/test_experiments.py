@@ -17,10 +17,11 @@ from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.experiments import left_out, micrographs, nuclei, rotation, splits, spot
 from spadsr.experiments.experiment import OURS, Experiment, Measure, Outcome, Panel, Row, Task
+from spadsr.experiments.figure import drawn
 from spadsr.experiments.matching import matched, together
 from spadsr.experiments.moving import counted, seen
 from spadsr.experiments.registry import EXPERIMENTS
-from spadsr.experiments.table import cells, checksums, drawn, who_won, write_outcome
+from spadsr.experiments.table import cells, checksums, who_won, write_outcome
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
@@ -78,7 +79,7 @@ def outcome() -> Outcome:
     planted = rows(QUALITY, tv={1: 20.0, 4: 21.0}, spadsr={1: 21.0, 4: float("nan")})
     picture = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
     marked = Panel(picture, marks=np.array([[2.0, 3.0]]))
-    return Outcome(planted, {"N = 1": {"tv": Panel(picture), OURS: marked}}, "nobody won", {"repeats": 3})
+    return Outcome(planted, {"N = 1": {"tv": Panel(picture), OURS: marked}}, ["nobody won"], {"repeats": 3})
 
 
 def test_rows_become_csv_a_picture_and_a_record(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_rows_become_csv_a_picture_and_a_record(tmp_path: Path) -> None:
     ]
     assert picture.read_bytes().startswith(b"\x89PNG")
     found = json.loads(record.read_text())
-    assert (found["seed"], found["repeats"], found["sentence"]) == (7, 3, "nobody won")
+    assert (found["seed"], found["repeats"], found["said"]) == (7, 3, ["nobody won"])
     assert found["rows"][3] == {"condition": "", "frames": 4, "method": OURS, "PSNR, dB": None}
 
 
@@ -174,7 +175,7 @@ def test_every_experiment_runs_on_a_drawn_scene_twice_the_same(experiment: Exper
     first, second = experiment.run(task), experiment.run(task)
     assert len({row.method for row in first.rows}) >= 3  # ours beside two others, at least
     assert [(row.method, row.values) for row in first.rows] == [(row.method, row.values) for row in second.rows]
-    assert "wins" in first.sentence
+    assert any("wins" in each for each in first.said)
     drawn(first)
 
 
@@ -201,7 +202,7 @@ def test_the_command_writes_and_tells(spadsr: Callable[..., Said], tmp_path: Pat
     said = spadsr("experiment", "leftout", "--frames", "64", "--weights", small_weights, "-o", tmp_path, "--seed", 3)
     assert (said.code, said.err) == (0, "")
     found = json.loads((tmp_path / "leftout.json").read_text())
-    assert found["sentence"] in said.out
+    assert all(each in said.out for each in found["said"])
     assert (found["seed"], found["data"], found["data_sha256"]) == (3, "drawn", {})
     assert found["command"].startswith("spadsr experiment leftout")
 

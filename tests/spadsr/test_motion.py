@@ -37,7 +37,7 @@ from spadsr.motion.path import block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
 from spadsr.motion.standing import second_brightest, standing_out
-from spadsr.motion.sweep import find_lines, gather
+from spadsr.motion.sweep import Lines, find_lines, gather
 from spadsr.motion.verdict import judge
 from spadsr.networks.measurement import measure
 
@@ -283,6 +283,29 @@ def test_the_cells_of_merged_counts_are_the_places_that_networks_are_trained_wit
         torch.testing.assert_close(mine.pde, whole.pde)
         torch.testing.assert_close(mine.dark_count_rate, whole.dark_count_rate)
         assert mine.crosstalk.equal(sensor.crosstalk)
+
+
+def test_counts_gathered_along_lines_are_those_merged_along_the_path_that_they_follow() -> None:
+    """A scene that drifts over an array at rest: whole pixels, and the places within them that their centres saw."""
+    scene = moving(drift(3.3, -2.1, 0), 0.1, 1)
+    velocity = np.stack([np.full(SHAPE, -3.3), np.full(SHAPE, 2.1)])
+    whole = np.zeros(SHAPE, np.int64), np.full(SHAPE, len(scene.blocks))
+    for scale in (1, PLACES):
+        lines, path = gather(scene.blocks, Lines(velocity, *whole), scale=scale), merge(scene.blocks, scene.path, scale)
+        assert np.array_equal(lines.counts, path.counts)
+        assert np.array_equal(lines.frames, path.frames)
+        torch.testing.assert_close(lines.sensor.pde, path.sensor.pde)
+
+
+def test_a_pixel_at_rest_is_seen_in_its_centre_and_tells_no_detail() -> None:
+    blocks = moving(REST, 0.1, 1).blocks
+    still = Lines(np.zeros((2, *SHAPE)), np.zeros(SHAPE, np.int64), np.full(SHAPE, len(blocks)))
+    cells = gather(blocks, still, scale=PLACES)
+    looked = cells.frames.reshape(SHAPE[0], PLACES, SHAPE[1], PLACES)[:, :, blocks.good.any(axis=0)].sum(axis=(0, 2))
+    place = (np.arange(PLACES) + 0.5) / PLACES
+    assert [(looked.sum(axis=axis) * place).sum() / looked.sum() for axis in (0, 1)] == pytest.approx([0.5, 0.5])
+    light = np.full([PLACES * side for side in SHAPE], 0.1, np.float32)
+    assert np.array_equal(sharpened(light, light, cells), light)
 
 
 def test_pixels_of_a_merged_grid_see_what_their_own_cells_saw() -> None:
