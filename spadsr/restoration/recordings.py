@@ -336,7 +336,7 @@ class _Job:
                     f"only the first {self.done:,} of {self.restoration.images:,} images: restoring was stopped"
                 )
                 if self.done:
-                    stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
+                    stop.add_note(_goes_on(result))
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
@@ -353,7 +353,10 @@ class _Job:
                 self.findings.add(block)
                 draw(block)
                 self.done += len(block)
-                self._stop_if_asked()
+                if self.stopped():
+                    stop = Interrupted(f"{result.name}: stopped before the first new image", self.stopped())
+                    stop.add_note(_goes_on(result))
+                    raise stop
         return self.done
 
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
@@ -405,6 +408,10 @@ class _Job:
             seconds,
             self.restoration.scale,
         )
+
+
+def _goes_on(result: Path) -> str:
+    return f"what is done is in {part_of(result)}, and the same again goes on from there"
 
 
 def result_path(capture: Path, output: Path | None) -> Path:
