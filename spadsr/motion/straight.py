@@ -32,8 +32,9 @@ def straight_path(blocks: Blocks, reach: tuple[int, int], progress: Report = sil
     joined = blocks.joined(-(-len(blocks) // _BLOCKS))
     good = blocks.good
     pool = max(1, round((good.size / _CELLS) ** 0.5))
-    counts, frames = (joined.counts * good).astype(np.float64), joined.frames[:, None, None] * good.astype(np.float64)
-    lines = _Lines(*(_pooled(each, pool) for each in (counts, frames)), joined.times, reach, pool)
+    counts: Floats = (joined.counts * good).astype(np.float64)
+    frames: Floats = joined.frames[:, None, None].astype(np.float64) * good
+    lines = _Lines(_pooled(counts, pool), _pooled(frames, pool), joined.times, reach, pool)
     step = max(_COARSE, pool)
     sides = (range(-(limit // step), limit // step + 1) for limit in reach)
     velocities = sorted((step * np.array(each, float) for each in product(*sides)), key=lambda each: np.hypot(*each))
