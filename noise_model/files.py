@@ -119,6 +119,19 @@ def require_room(path: Path, size: int) -> None:
         raise InputError(f"{path}: {wrong}; make room, or write to another disk")
 
 
+def require_folder(folder: Path) -> None:
+    """Refuses a folder that could not be made, or not be written to; it is not made yet.
+
+    Raises:
+        InputError: a file is in its place or above it, or its owner does not let us.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not there.is_dir():
+        raise InputError(f"{folder}: {there} is no folder; choose another", "output")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {there} may not be written to; choose another folder", "output")
+
+
 def free_room(path: Path) -> int:
     """Free bytes of the disk that a file `path` lies on, or would lie on."""
     return shutil.disk_usage(next(place for place in path.absolute().parents if place.is_dir())).free

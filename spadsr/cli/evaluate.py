@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from noise_model.errors import InputError
+from noise_model.files import require_folder
 from spadsr.cli.console import progress, say, table, warn, write_json
 from spadsr.cli.options import (
     Device,
@@ -78,6 +79,7 @@ def evaluate(
     Examples: `spadsr evaluate pictures/` · `spadsr evaluate pictures/ --mode counting --flux 0.3,2,8 --frames 1` ·
     `spadsr evaluate train/ --frames 16,64 --limit 10` · `spadsr evaluate capture.h5 --left-out`
     """
+    require_folder(output)
     given = [name for name in (*_OF_PICTURES, "first", "last") if _said(context, name)]
     if left_out:
         _refuse([name for name in given if name in _OF_PICTURES], "nothing is simulated where frames are left out")

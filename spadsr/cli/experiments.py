@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from noise_model.errors import InputError
+from noise_model.files import require_folder
 from spadsr.cli.console import in_time, progress, say, table, warn
 from spadsr.cli.options import Device, Quiet, Seed, Weights, numbers
 from spadsr.provenance import command_line, versions
@@ -53,6 +54,7 @@ def experiment(
     sums = chosen.frames if frames is None else sorted(set(numbers(frames, int)))
     if min(sums) < 1:
         raise InputError(f"{min(sums)} frames: expected 1 or more hardware frames", "frames")
+    require_folder(output)
     task = Task(data, sums, load_restorer(weights, device), seed)
     with progress(name) as report:
         outcome = chosen.run(replace(task, progress=report))

@@ -106,7 +106,7 @@ def _draw_curves(axes: "Axes", rows: Sequence[Row], measure: Measure, colours: M
 
 def _draw_legend(figure: Any) -> None:
     """The methods of all plots, once, below them."""
-    named: dict[str, Any] = {}
+    named = dict[str, Any]()
     for axes in figure.axes:
         named |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     if named:

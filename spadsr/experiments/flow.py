@@ -130,7 +130,10 @@ def read_channel(path: Path) -> Channel:
         InputError: the file is none.
     """
     if path.is_dir():
-        path = next((file for file in sorted(path.iterdir()) if file.suffix in {".rtdc", ".zip"}), path)
+        files = [file for file in sorted(path.iterdir()) if file.suffix in {".rtdc", ".zip"}]
+        if not files:
+            raise DATA.refused(path, "no .rtdc or .zip file in it")
+        path = files[0]
     try:
         source = _unzipped(path) if zipfile.is_zipfile(path) else path
         with h5py.File(source) as file:

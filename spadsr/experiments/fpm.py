@@ -124,6 +124,8 @@ def measured_stand(path: Path, side: int = CROPPED) -> Stand:
         InputError: the file is another.
     """
     file = path / "bloodsmear_red.mat" if path.is_dir() else path
+    if not file.is_file():
+        raise DATA.refused(path, f"there is no {file.name} in it")
     amplitudes, numbers = _loaded(file)
     edge = (amplitudes.shape[-1] - side) // 2
     inner = slice(edge, edge + side)

@@ -222,6 +222,31 @@ def test_what_cannot_be_is_refused(spadsr: Callable[..., Said], arguments: list[
     assert wrong in said.err
 
 
+@pytest.mark.parametrize("command", [["experiment", "leftout"], ["evaluate", "pictures"]])
+def test_a_place_that_cannot_be_written_to_is_refused_before_anything_is_measured(
+    spadsr: Callable[..., Said], tmp_path: Path, command: list[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "inner"):
+        said = spadsr(*command, "-o", output)
+        assert said.code == 2
+        assert "is no folder; choose another" in " ".join(said.err.split())
+        assert said.err.count("\n") < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("flow", "no .rtdc or .zip file in it"), ("fpm", "there is no bloodsmear_red.mat in it")]
+)
+def test_folders_of_other_experiments_are_refused(
+    spadsr: Callable[..., Said], tmp_path: Path, name: str, missing: str
+) -> None:
+    (tmp_path / "1.jpg").touch()
+    said = spadsr("experiment", name, "--data", tmp_path, "-o", tmp_path / "out")
+    assert said.code == 2
+    assert missing in " ".join(said.err.split())
+    assert not (tmp_path / "out").exists()
+
+
 # Frames left out
 
 
