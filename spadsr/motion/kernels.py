@@ -151,6 +151,14 @@ def _between(values: Floats, row: int, part: float) -> float:
 
 
 @compiled
+def _counted(law: Law, light: float) -> tuple[int, float, float, float]:
+    """The row of some light, how far it is to the next, and mean and variance of what a frame counts in it."""
+    row, part = _row(law, light)
+    mean = _between(law.mean, row, part)
+    return row, part, mean, mean * _between(law.spread, row, part)
+
+
+@compiled
 def score_blocks(
     counts: NDArray[np.int64],
     frames: NDArray[np.int64],
@@ -183,13 +191,12 @@ def score_blocks(
             if math.isnan(light):
                 continue
             gain = pixels.gain[pixel] * bright
-            row, part = _row(law, gain * light + pixels.dark[pixel])
-            mean, slope = _between(law.mean, row, part), _between(law.slope, row, part)
+            row, part, mean, variance = _counted(law, gain * light + pixels.dark[pixel])
+            slope, certainty = _between(law.slope, row, part), 1 / variance
             by_row, by_column = by_row * gain * seen.scale, by_column * gain * seen.scale
             along, across = pixels.row[pixel], pixels.column[pixel]
             change[0], change[1], change[3] = by_row, by_column, gain * light
             change[2] = by_column * (cosine * along - sine * across) - by_row * (sine * along + cosine * across)
-            certainty = 1 / (mean * _between(law.spread, row, part))
             off, weight = counts[block, pixels.place[pixel]] - cycles * mean, slope * certainty
             misfit += off * off * certainty
             seen_by += 1
@@ -227,11 +234,12 @@ def explain_counts(
             light, _, _ = _look(pixels, seen, pixel, poses[block], sine, cosine)
             if math.isnan(light):
                 continue
-            row, part = _row(law, pixels.gain[pixel] * brightness[block] * light + pixels.dark[pixel])
-            mean, place = _between(law.mean, row, part), pixels.place[pixel]
+            seen_light = pixels.gain[pixel] * brightness[block] * light + pixels.dark[pixel]
+            row, part, mean, variance = _counted(law, seen_light)
+            place = pixels.place[pixel]
             likelihood = counts[block, place] * (math.log(mean) + _between(law.above, row, part))
             explained.mean[block, place] = cycles * mean
-            explained.variance[block, place] = cycles * mean * _between(law.spread, row, part)
+            explained.variance[block, place] = cycles * variance
             explained.likelihood[block, place] = likelihood - cycles * _between(law.below, row, part)
 
 
