@@ -10,7 +10,7 @@ import cv2
 from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
-OPTIONS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+OPTIONS = ["--no-sandbox"]
 #: s that the first picture may take.
 PATIENCE = 300.0
 
@@ -18,11 +18,13 @@ PATIENCE = 300.0
 def main() -> None:
     camera = [
         "--camera",
-        "simulated:spc3,flux=3e4,seed=3",
+        "simulated:spc3,flux=3e4,drift=1,seed=3",
+        "--cycles",
+        "10",
         "--frame-time",
-        "1e-4",
+        "1e-3",
         "--sum",
-        "100",
+        "10",
         "--port",
         "0",
         "--no-browser",

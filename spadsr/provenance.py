@@ -4,6 +4,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -38,4 +39,9 @@ def command_line() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of the libraries that decide the numbers, by name."""
-    return {name: version(name) for name in ("spadsr", "torch", "numpy", "h5py")}
+    return {name: _version(name) for name in ("spadsr", "torch", "numpy", "h5py")}
+
+
+@cache  # the files of a package are searched for it
+def _version(name: str) -> str:
+    return version(name)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hardware.camera import Block, CameraError, Offer, saturated_share
 from hardware.captures.capture import Capture, open_capture
 from hardware.settings import Settings
+from noise_model.errors import InputError
 
 ADDRESS = "replay:CAPTURE,speed=1,loop=0"
 OPTIONS = {"speed": 1.0, "loop": 0.0}
@@ -57,8 +58,13 @@ class ReplayCamera:
         self._stopped = Event()
 
     def __enter__(self) -> Self:
-        """Opens the recording. Raises InputError if it cannot be read."""
+        """Opens the recording. Raises InputError if it cannot be read or played."""
         self._capture = open_capture(self._path)
+        try:
+            self._capture.require_plain()
+        except InputError:
+            self.__exit__()
+            raise
         self.shape, self.pixel_mask = self._capture.shape[1:], self._capture.pixel_mask
         return self
 

@@ -102,6 +102,14 @@ class Capture:
         """Whether pixels have numbers of hardware frames of their own; the settings then say the most of any pixel."""
         return self.source.cycles is not None
 
+    def require_plain(self) -> None:
+        """Raises InputError where pixels have hardware frames or places of their own, as in merged recordings."""
+        if self.mapped or self.places > 1:
+            raise InputError(
+                f"{self.path}: pixels have hardware frames or places of their own, as in merged recordings, which"
+                " cannot be played; give the recording that it was made from"
+            )
+
     @property
     def places(self) -> int:
         """Places within a pixel along each side, whose counts are kept apart; 1 where pixels are whole."""

@@ -227,6 +227,8 @@ class RecordingWriter(CaptureWriter):
             move_new(self._place, name)
         except OSError as error:
             what = "it is whole: rename it" if self._place.exists() else "it was deleted meanwhile"
+            if self._hidden:
+                what = "another program records under that name: choose another"
             why = f"cannot be named {name.name} ({error.strerror}); {what}"
             raise OSError(error.errno, f"{self._place.name} {why}") from error
         self._place = name

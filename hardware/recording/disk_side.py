@@ -34,6 +34,7 @@ class DiskSide:
         self._identity = camera.identity()
         self._written = self._taken = self._lost = self._unknown = 0
         self._saturated = self._first_arrival = self._first_time = self._last_time = 0.0
+        self._first = self._stop = 0
         self._queued: list[Block] = []
         self._failure = ""
         self.error: Exception | None = None
@@ -42,6 +43,7 @@ class DiskSide:
         """The state of the recording."""
         return Progress(
             images=self._written,
+            acquired=self._stop - self._first,
             lost=self._lost,
             unknown=self._unknown,
             saturated=self._saturated / max(self._taken, 1),
@@ -112,6 +114,9 @@ class DiskSide:
         self._first_arrival = self._first_arrival or block.host_time
         self._first_time = self._first_time or block.host_time - images * block.period
         self._last_time = block.host_time
+        if not self._taken:
+            self._first = block.first - block.lost
+        self._stop = block.stop
         self._taken += images
         self._lost += block.lost
         self._unknown += not block.lost_known

@@ -41,6 +41,7 @@ class Progress:
 
     Attributes:
         images: images written and flushed.
+        acquired: images of the camera from the first to the last that were taken for it, with those lost between.
         lost: images lost by the camera, as far as known.
         unknown: gaps of unknown length; the time between two connections to a camera is one.
         saturated: share of counts at the saturation value.
@@ -51,6 +52,7 @@ class Progress:
     """
 
     images: int = 0
+    acquired: int = 0
     lost: int = 0
     unknown: int = 0
     saturated: float = 0.0

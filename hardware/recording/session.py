@@ -68,6 +68,7 @@ class Session:
         self._ending, self._lock = Event(), Lock()
         self._offset = self._next = 0
         self._last_time = self._first_time = 0.0
+        self._rested = False  # the camera was stopped as wanted, and no image came since
         self._heard, self._wait = 0.0, FIRST_WAIT
         self._tally = Tally()
 
@@ -123,6 +124,10 @@ class Session:
         self._ending.clear()
         self._heard, self._wait = time.monotonic(), FIRST_WAIT
         self._tally = replace(self._tally, failure="", gone="")
+        if self._next:  # no sum spans the rest
+            self._rested = True
+            for onlooker in self._onlookers:
+                onlooker.begin(self.applied)
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -193,8 +198,13 @@ class Session:
         return True
 
     def _numbered(self, block: Block) -> Block:
-        """The block with numbers from the start of the session; images lost between two runs follow from the time."""
-        if block.first == block.lost and self._next:
+        """The block with numbers from the start of the session.
+
+        Images lost while the camera was gone follow from the time; while it rested none are lost.
+        """
+        if self._rested:
+            self._offset, self._rested = self._next, False
+        elif block.first == block.lost and self._next:
             missed = round((block.host_time - self._last_time) / block.period) - len(block.counts)
             self._offset = self._next + max(1, missed)
             first = self._offset + block.first

@@ -1,6 +1,5 @@
 """Speed of following a scene that moves, from counts to merged ones, beside restoring their plain sum."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import cv2
@@ -14,10 +13,9 @@ from noise_model.sensor import Exposure, Sensor
 from simulate.drawings import dead_leaves
 from spadsr.bench.timing import interleaved
 from spadsr.motion.blocks import Blocks
-from spadsr.motion.merging import Merged, merge
-from spadsr.motion.path import estimate_path
-from spadsr.motion.sweep import find_lines, gather
-from spadsr.motion.verdict import judge
+from spadsr.motion.following import follow
+from spadsr.motion.merging import merge
+from spadsr.motion.motion import Way
 from spadsr.restoration.ahead import in_order
 from spadsr.restoration.restorer import Restorer
 
@@ -25,7 +23,6 @@ _SHAPE, _BLOCKS, _FRAMES = (64, 32), 128, 16
 _SUMS = 8  # of which a long recording has many more
 _SCALE, _SHAKE, _MARGIN = 4, 4.0, 16  # native pixels: the shake; fine ones: the margin
 _WHITE, _TIME = 0.1, 1e-5
-_REACH = (10, 10)  # native pixels, of parts that move by themselves
 
 
 @dataclass(frozen=True)
@@ -54,29 +51,19 @@ def bench_motion(restorer: Restorer, progress: Report = silent) -> list[MotionSp
     counts = torch.from_numpy(plain.counts.astype(np.int64)).expand(_SUMS, -1, -1)
     model = replace(plain.model, exposure=Exposure(_TIME, int(blocks.frames.sum())))
 
-    def each(work: Callable[[Blocks], Merged]) -> None:
+    def each(way: Way) -> None:
         at_once = torch.get_num_threads()
-        for _ in in_order(lambda some, report: work(some), [blocks] * _SUMS, at_once):
+        for _ in in_order(lambda some, report: follow(some, way, report), [blocks] * _SUMS, at_once):
             pass
 
     jobs = {
         "plain sums, restored": lambda: restorer.answer(counts, model, _SCALE),
-        "path and merge": lambda: each(_followed),
-        "path and sweep": lambda: each(_swept),
+        "path and merge": lambda: each("rigid"),
+        "path and sweep": lambda: each("local"),
     }
     seconds = interleaved(*jobs.values(), progress=progress)
     frames = _SUMS * int(blocks.frames.sum())
     return [MotionSpeed(name, frames / taken, seconds[0] / taken) for name, taken in zip(jobs, seconds, strict=True)]
-
-
-def _followed(blocks: Blocks) -> Merged:
-    verdict = judge(blocks, estimate_path(blocks))
-    return merge(blocks.only(verdict.used), verdict.path.poses[verdict.used])
-
-
-def _swept(blocks: Blocks) -> Merged:
-    poses = judge(blocks, estimate_path(blocks)).path.poses
-    return gather(blocks, find_lines(blocks, _REACH, poses), poses)
 
 
 def _shaken() -> Blocks:

@@ -1,6 +1,7 @@
 """Calibration from captures: writes a sensor with its maps, and a report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from noise_model.calibration.calibrate import Calibration, calibrate
 from noise_model.calibration.refusals import Kind, refuse
 from noise_model.calibration.streams import Stream, StreamStatistics, gather
 from noise_model.errors import InputError, Note
+from noise_model.executors import results
 from noise_model.files import at_home, checksum
 from noise_model.progress import Report
 from noise_model.sensor import Exposure, Sensor
@@ -134,6 +136,7 @@ def calibrate_captures(
     options: Options,
     command: str,
     progress: Progress,
+    executor: Executor | None = None,
 ) -> CalibratedSensor:
     """Estimates a sensor from captures.
 
@@ -143,9 +146,11 @@ def calibrate_captures(
         options: keywords of `open_capture`, for settings that the files do not state.
         command: how the user asked for it, for the sensor's file and report.
         progress: makes a bar with a label.
+        executor: reads the captures (`noise_model.executors`), to the same numbers; without one this process does.
 
     Raises:
         InputError: captures that are unreadable, of different arrays, or not fit to calibrate with.
+        SchedulerLost: as `noise_model.executors.results`.
     """
     with ExitStack() as stack:
         recordings = list(_recordings(darks, flats, options, stack))
@@ -154,9 +159,8 @@ def calibrate_captures(
         for recording in recordings:
             refuse(recording.stream, recording.kind)
         gathered: dict[Kind, list[StreamStatistics]] = {"dark": [], "flat": []}
-        for recording in recordings:
-            with progress(f"{recording.kind} {recording.capture.path.name}") as report:
-                gathered[recording.kind].append(gather(recording.stream, report))
+        for recording, statistics in zip(recordings, _gathered(recordings, options, executor, progress), strict=True):
+            gathered[recording.kind].append(statistics)
         used = tuple(recording.used() for recording in recordings)
     calibration = calibrate(gathered["dark"], gathered["flat"], known)
     files = dict.fromkeys(f"{one.name} (sha256 {one.sha256[:16]})" for one in used)
@@ -164,6 +168,33 @@ def calibrate_captures(
     mask = _masked(calibration.sensor, recordings)
     sensor = replace(calibration.sensor, name="calibrated sensor", source=source, pixel_mask=mask)
     return CalibratedSensor(replace(calibration, sensor=sensor), used, (*darks, *flats), command)
+
+
+def _gathered(
+    recordings: Sequence[Recording], options: Options, executor: Executor | None, progress: Progress
+) -> Iterator[StreamStatistics]:
+    """The sums over each of the recordings, in their order."""
+    if executor is None:
+        for recording in recordings:
+            with progress(f"{recording.kind} {recording.capture.path.name}") as report:
+                yield gather(recording.stream, report)
+        return
+    tasks = [(at, each.capture.path.absolute(), each.kind, options) for at, each in enumerate(recordings)]
+    found: dict[int, StreamStatistics] = {}
+    with progress("recordings") as report:
+        report(0, len(tasks))
+        for at, statistics in results(executor, _gather, tasks):
+            found[at] = statistics
+            report(len(found), len(tasks))
+    yield from (found[at] for at in range(len(tasks)))
+
+
+def _gather(at: int, path: Path, kind: Kind, options: Options) -> tuple[int, StreamStatistics]:
+    """The sums over the images of a kind in a capture, in a process of an executor; `at` is handed back."""
+    darks, flats = ([path], []) if kind == "dark" else ([], [path])
+    with ExitStack() as stack:
+        recording = next(each for each in _recordings(darks, flats, options, stack) if each.kind == kind)
+        return at, gather(recording.stream)
 
 
 def with_darks(

@@ -9,25 +9,17 @@ import typer
 from noise_model.errors import InputError
 from spadsr.cli.console import progress, say, table, warn, write_json
 from spadsr.cli.options import (
-    Array,
-    Bits,
-    Channel,
-    CountTime,
-    Cycles,
-    DeadTime,
-    First,
     JsonFile,
-    Last,
-    Layout,
-    Position,
     Quiet,
-    Roi,
-    Slice,
-    capture_options,
+    Scheduler,
+    Sharers,
+    executor_for,
+    opens_captures,
 )
 from spadsr.provenance import command_line
 
 
+@opens_captures
 def calibrate(
     darks: Annotated[list[Path] | None, typer.Argument(metavar="DARK", help="recordings in the dark")] = None,
     flats: Annotated[
@@ -42,18 +34,10 @@ def calibrate(
     sensor: Annotated[
         str | None, typer.Option(help="numbers for what the recordings do not tell; of a check, the sensor checked")
     ] = None,
-    count_time: CountTime = None,
-    cycles: Cycles = None,
-    dead_time: DeadTime = None,
-    bits: Bits = None,
-    array: Array = None,
-    layout: Layout = None,
-    channel: Channel = None,
-    position: Position = None,
-    slice: Slice = None,
-    first: First = None,
-    last: Last = None,
-    roi: Roi = None,
+    workers: Sharers = 1,
+    scheduler: Scheduler = None,
+    *,
+    opening: dict[str, Any],
     json_file: JsonFile = None,
     quiet: Quiet = False,
 ) -> None:
@@ -63,23 +47,27 @@ def calibrate(
     as dark or flat are used as such. docs/calibrate.md says what to record.
 
     Examples: `spadsr calibrate dark.h5 --flat dim.h5 bright.h5 -o sensor.yaml` ·
+    `spadsr calibrate dark*.h5 --flat flat*.h5 --workers 8` ·
     `spadsr calibrate --check scene.h5 --sensor sensor.yaml`
     """
-    options = capture_options(
-        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
-    )
     command = command_line()
     if check is not None:
-        _check(check, sensor, output, options, command, json_file)
+        _check(check, sensor, output, opening, command, json_file)
         return
     if not darks and not flats:
         raise InputError("give recordings: DARK... --flat FLAT..., or --check CAPTURE --sensor SENSOR")
+    from noise_model.executors import SchedulerLost
     from spadsr.calibration.calibrate import calibrate_captures, check_output
     from spadsr.calibration.report import ESTIMATES, assumed, estimate_rows
 
     path = output or Path("sensor.yaml")
     check_output(path, [*(darks or []), *(flats or [])])
-    done = calibrate_captures(darks or [], flats or [], sensor, options, command, progress)
+    with executor_for(workers, scheduler) as executor:
+        try:
+            done = calibrate_captures(darks or [], flats or [], sensor, opening, command, progress, executor)
+        except SchedulerLost as lost:
+            lost.add_note("no sensor is written; give the same command again")
+            raise
     done.save(path)
     write_json(json_file, {"estimates": done.calibration.estimates, "notes": done.warnings})
     table("calibrated", list(ESTIMATES), estimate_rows(done.calibration.estimates))

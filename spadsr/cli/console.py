@@ -94,7 +94,8 @@ class _Logs(logging.Handler):
 def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
     """Yields a function of (done, total) that draws a bar with the remaining time on the error stream of a terminal.
 
-    Once the work is seen to be long, a line says for how long, on any error stream: logs have no bars.
+    Once the work is seen to be long, a line says for how long, on any error stream: logs have no bars. Another follows
+    when it turns out to take less than half of that.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -107,18 +108,22 @@ def progress(label: str, *, shown: bool = True) -> Iterator[Report]:
     with Progress(*columns, console=_ERR, transient=True, disable=not (shown and _ERR.is_terminal)) as bar:
         task, announced = bar.add_task(printable(label), total=None), not shown
         begin: tuple[int, float] | None = None
+        expected = 0.0  # end, as a line said
 
         def report(done: int, total: int) -> None:
-            nonlocal begin, announced
+            nonlocal begin, announced, expected
             bar.update(task, completed=done, total=total)
             if begin is None:  # what an earlier run did is done at once
                 begin = done, monotonic()
-            elapsed, new = monotonic() - begin[1], done - begin[0]
-            if announced or elapsed < _TELLING or new == 0:
+            now = monotonic()
+            elapsed, new = now - begin[1], done - begin[0]
+            if elapsed < _TELLING or new == 0:
                 return
-            announced, left = True, elapsed / new * (total - done)
-            if left > _LONG:
+            left = elapsed / new * (total - done)
+            if left > _LONG and (not announced or left < (expected - now) / 2):  # what is compiled first takes long
+                expected = now + left
                 remark(f"{label}: {done:,} of {total:,} done, about {in_time(left)} to go")
+            announced = True
 
         yield report
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from enum import Enum
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -152,25 +154,44 @@ class ManyPeers(ManyFlats):
     many = "--peers"
 
 
-def capture_options(
-    count_time: float | None,
-    cycles: int | None,
-    dead_time: float | None,
-    bits: int | None,
-    array: str | None,
-    layout: str | None,
-    channel: str | None,
-    position: str | None,
-    slice: str | None,
-    first: int | None,
-    last: int | None,
-    roi: str | None,
+def _capture_options(
+    count_time: CountTime = None,
+    cycles: Cycles = None,
+    dead_time: DeadTime = None,
+    bits: Bits = None,
+    array: Array = None,
+    layout: Layout = None,
+    channel: Channel = None,
+    position: Position = None,
+    slice: Slice = None,
+    first: First = None,
+    last: Last = None,
+    roi: Roi = None,
 ) -> dict[str, Any]:
     """Keywords of `open_capture`."""
     taken = {"count_time": count_time, "cycles": cycles, "dead_time": dead_time, "counter_bits": bits}
     chosen = {"array": array, "layout": layout, "channel": channel, "position": position, "slice": slice}
     part = {"first": first, "last": last, "roi": None if roi is None else region(roi)}
     return taken | chosen | part
+
+
+def opens_captures(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the options that say how captures are read, in the place of its argument `opening`.
+
+    It gets them as the keywords of `open_capture`.
+    """
+    own, read = (signature(each).parameters for each in (command, _capture_options))
+
+    @wraps(command)
+    def called(**given: Any) -> None:
+        opening = _capture_options(**{name: given.pop(name) for name in read})
+        command(**given, opening=opening)
+
+    asked = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in read.values()]
+    parameters = [one for name, each in own.items() for one in (asked if name == "opening" else [each])]
+    called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+    called.__annotations__ = {each.name: each.annotation for each in parameters}
+    return called
 
 
 def region(text: str) -> tuple[slice, slice]:

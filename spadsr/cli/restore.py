@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -21,35 +21,23 @@ from spadsr.cli.console import (
     write_json,
 )
 from spadsr.cli.options import (
-    Array,
-    Bits,
-    Channel,
     Compression,
-    CountTime,
-    Cycles,
     Darks,
-    DeadTime,
     Device,
     Each,
     Every,
-    First,
     FollowMotion,
     JsonFile,
-    Last,
-    Layout,
     Mask,
     Part,
-    Position,
     Quiet,
-    Roi,
     Scheduler,
     Seed,
     Sharers,
-    Slice,
     Sum,
     Weights,
-    capture_options,
     executor_for,
+    opens_captures,
     part_of,
 )
 from spadsr.provenance import command_line
@@ -62,6 +50,7 @@ if TYPE_CHECKING:
     from spadsr.restoration.several import Order
 
 
+@opens_captures
 def infer(
     captures: Annotated[list[Path], typer.Argument(help="recordings of any format in docs/formats.md")],
     output: Annotated[
@@ -97,18 +86,8 @@ def infer(
     resume: Annotated[bool, typer.Option("--resume", help="leave what is whole, and was made alike, as it is")] = False,
     workers: Sharers = 1,
     scheduler: Scheduler = None,
-    count_time: CountTime = None,
-    cycles: Cycles = None,
-    dead_time: DeadTime = None,
-    bits: Bits = None,
-    array: Array = None,
-    layout: Layout = None,
-    channel: Channel = None,
-    position: Position = None,
-    slice: Slice = None,
-    first: First = None,
-    last: Last = None,
-    roi: Roi = None,
+    *,
+    opening: dict[str, Any],
     quiet: Quiet = False,
 ) -> None:
     """Restore recordings: rates in counts/s at up to sixteen times the resolution (`spadsr restore` is the same).
@@ -135,16 +114,13 @@ def infer(
 
     distinct_results(captures, output)
     known = Sensor.load(sensor) if sensor is not None else None
-    options = capture_options(
-        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
-    )
     notes: tuple[str, ...] = ()
     if dark:
         from spadsr.calibration.calibrate import with_darks
 
-        known, notes = with_darks(dark, known, options | {"first": None, "last": None}, command_line(), progress)
+        known, notes = with_darks(dark, known, opening | {"first": None, "last": None}, command_line(), progress)
     order = Order(
-        options=options,
+        options=opening,
         sum=sum,
         every=every,
         mask=mask,
@@ -239,6 +215,7 @@ def _say_restored(path: Path, done: "RestoredFiles") -> None:
     say(*files)
 
 
+@opens_captures
 def merge(
     capture: Annotated[Path, typer.Argument(help="recording of any format in docs/formats.md")],
     output: Annotated[Path, typer.Option("-o", "--output", help="`.h5` file")],
@@ -246,26 +223,15 @@ def merge(
     every: Every = None,
     motion: FollowMotion = "auto",
     mask: Mask = None,
-    count_time: CountTime = None,
-    cycles: Cycles = None,
-    dead_time: DeadTime = None,
-    bits: Bits = None,
-    array: Array = None,
-    layout: Layout = None,
-    channel: Channel = None,
-    position: Position = None,
-    slice: Slice = None,
-    first: First = None,
-    last: Last = None,
-    roi: Roi = None,
+    *,
+    opening: dict[str, Any],
     quiet: Quiet = False,
 ) -> None:
     """Add up images along the motion of their scene: whole counts, and the hardware frames of each pixel.
 
     Writes a recording that `spadsr infer` restores, and the path as a table, `<stem>.path.csv`. Counts divided by
-    frames are a picture of the scene in the middle of each sum; no count is interpolated. Where the whole scene is
-    followed (`--motion shift`, `rigid`; `auto`, if the first sum says so), counts are kept apart by 4 x 4 places
-    within each pixel, which hold detail finer than a pixel.
+    frames are a picture of the scene in the middle of each sum; no count is interpolated. Unless the first sum is of a
+    scene at rest, counts are kept apart by 4 x 4 places within each pixel, which hold detail finer than a pixel.
 
     Examples: `spadsr merge run.h5 -o merged.h5 --sum 2048` · `spadsr merge run.h5 -o fine.h5 --sum 2048 --motion rigid`
     """
@@ -275,14 +241,11 @@ def merge(
     from spadsr.restoration.merge import merge_capture
 
     way = way_of(motion)
-    options = capture_options(
-        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
-    )
-    with open_capture(capture, **options) as opened, progress(capture.name) as report:
+    with open_capture(capture, **opening) as opened, progress(capture.name) as report:
         summed = opened.summed(sum, every)
         done = merge_capture(summed if mask is None else masked(summed, mask), output, way, report)
     for line in done.warnings:
-        warn(line)
+        warn(f"{capture.name}: {with_options(line)}")
     say(
         f"{done.recording}  {done.images} sum{'s' * (done.images > 1)}, {done.followed} of a scene that moves",
         done.path,
@@ -321,34 +284,23 @@ def demo(
     table(f"{result.frames} frames of 64x32 against the truth at x4", ["method", "PSNR, dB"], rows)
 
 
+@opens_captures
 def info(
     file: Annotated[Path, typer.Argument(help="capture, folder of images, result, weight file or simulated set")],
-    count_time: CountTime = None,
-    cycles: Cycles = None,
-    dead_time: DeadTime = None,
-    bits: Bits = None,
-    array: Array = None,
-    layout: Layout = None,
-    channel: Channel = None,
-    position: Position = None,
-    slice: Slice = None,
-    first: First = None,
-    last: Last = None,
-    roi: Roi = None,
+    *,
+    opening: dict[str, Any],
     json_file: JsonFile = None,
 ) -> None:
     """Say what a file is."""
     from spadsr.files.describe import as_data, describe
 
-    options = capture_options(
-        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
-    )
-    rows = describe(file, **options)
+    rows = describe(file, **opening)
     write_json(json_file, as_data(rows))
     for name, value in rows:
         say(f"{name:<24} {with_options(value)}")
 
 
+@opens_captures
 def convert(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="recording, folder of numbered PNG images, or result")],
     target: Annotated[
@@ -362,18 +314,8 @@ def convert(
     pixel_size: Annotated[
         float | None, typer.Option(help="of a native pixel, m, in the object; for `.ome.tif` and `.h5`, which keep it")
     ] = None,
-    count_time: CountTime = None,
-    cycles: Cycles = None,
-    dead_time: DeadTime = None,
-    bits: Bits = None,
-    array: Array = None,
-    layout: Layout = None,
-    channel: Channel = None,
-    position: Position = None,
-    slice: Slice = None,
-    first: First = None,
-    last: Last = None,
-    roi: Roi = None,
+    *,
+    opening: dict[str, Any],
     quiet: Quiet = False,
 ) -> None:
     """Write a recording in another format, or a result as pictures. docs/formats.md says what is read and assumed.
@@ -383,11 +325,8 @@ def convert(
     """
     from spadsr.files.convert import convert_capture
 
-    options = capture_options(
-        count_time, cycles, dead_time, bits, array, layout, channel, position, slice, first, last, roi
-    )
     with progress(source.name) as report:
-        done = convert_capture(source, target, options, report, each=each, pixel_size=pixel_size)
+        done = convert_capture(source, target, opening, report, each=each, pixel_size=pixel_size)
     for note in done.notes:
         warn(note)
     if done.left_out:

@@ -31,6 +31,7 @@ class Display:
         corrections: what is known of the sensor.
         saturated: share of the saturated pixels of the last sum.
         failure: why the last sum was shown without the user's sensor, or the recording ended; empty if neither.
+        notes: what the user should know of the sensor that the last sum was shown with.
         playback: the recording that is played back; None while the camera is shown.
     """
 
@@ -41,6 +42,7 @@ class Display:
         self._closing = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.corrections, self.saturated, self.failure = Corrections(), 0.0, ""
+        self.notes: list[str] = []
         self.playback: Playback | None = None
 
     def start(self) -> None:
@@ -125,10 +127,10 @@ class Display:
     def _recorded(self, newest: Sum) -> Message:
         known = self.corrections
         try:
-            sensor, _ = known.sensor_of(newest)
+            sensor, self.notes = known.sensor_of(newest)
             self.failure = ""
         except InputError as error:
-            sensor, self.failure = known.capture(newest).sensor, str(error)
+            sensor, self.notes, self.failure = known.capture(newest).sensor, [], str(error)
         counts = torch.from_numpy(newest.counts.astype(np.float32))
         rate = ForwardModel(sensor, newest.settings.exposure).detection_rate(counts)[0].numpy()
         shown = rate if known.hot is None else np.where(known.hot, np.nan, rate)

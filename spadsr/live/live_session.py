@@ -35,6 +35,8 @@ from spadsr.restoration.weights import SHIPPED, USUAL, load_restorer
 DARK_TIME, PATIENCE, LOOK_PERIOD = 1.0, 5.0, 0.1
 #: s that a camera and a disk may take at the end; what is written by then is readable.
 FAREWELL = 3.0
+#: The most rows and columns of a restored picture: no screen shows more.
+LARGEST_SIDE = 4096
 #: The name of no network: only what is recorded is shown.
 NO_NETWORK = "none"
 
@@ -103,7 +105,7 @@ class LiveSession:
         self.networks = list(dict.fromkeys([self.weights, *SHIPPED, NO_NETWORK]))
         if self.weights != NO_NETWORK:
             load_restorer(self.weights, options.device)  # what is wrong with it is said at once
-        self.scale = _checked_scale(options.scale)
+        self.scale = _checked_scale(options.scale, camera.shape)
         self.session, self.frame_time = Session(camera, settings, reconnect=True), settings.frame_time
         self.images = self._checked_images(options.images)
         self.restoring = Restoring(self._restored, self._restoring_failed)
@@ -163,7 +165,7 @@ class LiveSession:
         """Restores to that scale, with those weights."""
         if weights is not None and weights not in self.networks:
             raise InputError(f"{weights[:40]!r}: no such network here")
-        self.scale = self.scale if scale is None else _checked_scale(scale)
+        self.scale = self.scale if scale is None else _checked_scale(scale, self.camera.shape)
         self.weights = weights or self.weights
         self._order()
 
@@ -304,7 +306,9 @@ class LiveSession:
         return self._snapshots[name]
 
 
-def _checked_scale(scale: int) -> int:
-    if scale not in SCALES:
-        raise InputError(f"scale {scale}: expected one of {', '.join(map(str, SCALES))}", "scale")
+def _checked_scale(scale: int, shape: tuple[int, int]) -> int:
+    possible = [each for each in SCALES if each * max(shape) <= LARGEST_SIDE or each == 1]
+    if scale not in possible:
+        of = f"{shape[0]} x {shape[1]} pixels"
+        raise InputError(f"scale {scale}: expected {' or '.join(map(str, possible))} for {of}", "scale")
     return scale

@@ -4,7 +4,7 @@ import re
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from spadsr.live.newest import Sum
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 #: Recordings that a page lists, at most.
 MOST_NAMES = 50
+#: What the names of files that are no recordings end with: those under way, and results.
+_ENDINGS = (".", ".part", ".sr")
 _RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(1, 10))}
 
 
@@ -53,7 +55,7 @@ class Folder:
         """Names of the finished recordings, the newest first."""
         times = {}
         for path in self.path.glob("*.h5"):
-            if not path.name.endswith((".part.h5", ".sr.h5")):
+            if not path.stem.endswith(_ENDINGS):
                 with suppress(OSError):  # it has just gone
                     times[path.name] = path.stat().st_mtime
         return sorted(times, key=times.__getitem__, reverse=True)[:MOST_NAMES]
@@ -67,24 +69,32 @@ class Folder:
 
     def _inside(self, name: str) -> Path:
         stem = name.removesuffix(".h5").strip()
-        if not _NAME.fullmatch(stem) or stem.endswith(".") or stem.partition(".")[0].lower() in _RESERVED:
+        if not _NAME.fullmatch(stem) or stem.endswith(_ENDINGS) or stem.partition(".")[0].lower() in _RESERVED:
             raise InputError(f"{name[:40]!r}: not a name; use letters, digits, spaces, dots, - and _")
         return self.path / f"{stem}.h5"
 
 
 class Playback:
-    """A recording that is played back: sums of consecutive images, one after the other.
+    """A recording that is played back: sums of consecutive images, darks and flats as well, one after the other.
 
     Attributes:
         name: of the recording.
         images: how many sums it has.
         image: the sum to be shown next.
         playing: whether the next follows by itself.
+
+    Raises:
+        InputError: it cannot be read, or is no recording of plain images.
     """
 
     def __init__(self, path: Path, images: int) -> None:
-        self.name, self._capture = path.name, open_capture(path)
-        self.sum_of(images)
+        self.name, self._capture = path.name, replace(open_capture(path), image_key=None)
+        try:
+            self._capture.require_plain()
+            self.sum_of(images)
+        except InputError:
+            self.close()
+            raise
         self.playing = True
 
     def sum_of(self, images: int) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from noise_model.interrupts import noted_signals
 from spadsr.live.live_session import LiveOptions, LiveSession
 from spadsr.live.message import Kind, Message
 from spadsr.live.orders import Orders
-from spadsr.live.server import address_of, application, listen, new_token, serve
+from spadsr.live.server import address_of, application, listen, new_token, own_names, serve
 from spadsr.live.state import State
 from spadsr.live.viewers import Viewers
 
@@ -74,13 +75,19 @@ def live_view(
             server.start(session, listening, token)
             page = address_of(listening, token)
             say(page)
-            if serving.browser:
+            if serving.browser and has_screen():
                 webbrowser.open(page)
             while not stopped() and not server.ended.wait(LOOK_PERIOD):
                 pass
         finally:
             session.close()
             server.stop()
+
+
+def has_screen() -> bool:
+    """Whether a browser has a window to open in; one for terminals, as over SSH, would take this one over."""
+    named = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    return sys.platform in ("win32", "darwin") or any(os.environ.get(name) for name in named)
 
 
 def _end_at_once(number: int) -> None:
@@ -151,14 +158,8 @@ class LiveServer:
             viewers = Viewers(Orders(session).carry_out, State(session).now, self._serving.most_on_way)
             viewers.drawn = self._drawn
             self._viewers = viewers
-            hosts = frozenset({self._serving.address}) - {"0.0.0.0", "::"}
-            app = application(
-                viewers,
-                snapshot,
-                token=token,
-                port=listening.getsockname()[1],
-                hosts=hosts | _own_names(self._serving),
-            )
+            port, hosts = listening.getsockname()[1], own_names(self._serving.address)
+            app = application(viewers, snapshot, token=token, port=port, hosts=hosts)
             ready.set()
             looking = asyncio.create_task(viewers.look())
             await serve(app, listening, self._stop)
@@ -171,15 +172,3 @@ class LiveServer:
             ready.set()
             self.ended.set()
             self._loop.close()
-
-
-def _own_names(serving: Serving) -> frozenset[str]:
-    """Names of this machine, where it serves more than itself."""
-    import socket
-
-    if serving.address in ("127.0.0.1", "::1", "localhost"):
-        return frozenset()
-    name = socket.gethostname().lower()
-    with suppress(OSError):
-        return frozenset({name, socket.getfqdn().lower(), *socket.gethostbyname_ex(name)[2]})
-    return frozenset({name})

@@ -1,10 +1,12 @@
 """The web server of the live view: one port, one token, and nothing of the file system but the page itself."""
 
 import asyncio
+import errno
 import hmac
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from importlib.resources import files
 from ipaddress import ip_address
 
@@ -51,14 +53,16 @@ class Gate:
 
     Args:
         token: None lets everybody in who may reach the port.
-        hosts: names and addresses under which pages may ask for the server, besides this machine's.
+        hosts: names under which pages may ask for the server, besides this machine's; None where only this machine
+            asks. Where others ask, they may by any address: only names can be made to lead elsewhere.
         port: the server's, for the name of the cookie.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, hosts: frozenset[str], port: int) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, hosts: frozenset[str] | None, port: int) -> None:
         self._app, self._token = app, token
         self._cookie = f"{COOKIE}_{port}"  # browsers share cookies between the ports of a machine
-        self._hosts = hosts | {"localhost", "127.0.0.1", "::1"}
+        self._hosts = (hosts or frozenset()) | {"localhost", "127.0.0.1", "::1"}
+        self._by_address = hosts is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on, or refuses it."""
@@ -76,7 +80,8 @@ class Gate:
 
     def _refused(self, request: HTTPConnection) -> Response | None:
         headers = request.headers
-        if _host_of(headers.get("host", "")) not in self._hosts:
+        host = _host_of(headers.get("host", ""))
+        if not (host in self._hosts or (self._by_address and _is_address(host))):
             return PlainTextResponse("no such host here\n", 403, _HEADERS)
         origin = headers.get("origin")
         if origin is not None and not _same_origin(origin, headers):
@@ -101,7 +106,7 @@ class Gate:
 
 
 def application(
-    viewers: Viewers, snapshot: Snapshot, *, token: str | None, port: int, hosts: frozenset[str] = frozenset()
+    viewers: Viewers, snapshot: Snapshot, *, token: str | None, port: int, hosts: frozenset[str] | None = None
 ) -> Starlette:
     """The web application: the page, its modules, the images, and the snapshots that are taken from it."""
     page = {entry.name: entry.read_bytes() for entry in files("spadsr.live").joinpath("page").iterdir()}
@@ -144,17 +149,23 @@ def listen(address: str, port: int) -> socket.socket:
     """
     try:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        if not address:
+            raise OSError(errno.EADDRNOTAVAIL, "no address is given")
         return socket.create_server((address, port), family=family)
-    except OSError as error:
-        hint = "choose another port, or 0 for a free one"
-        raise InputError(
-            f"{address}, port {port}: cannot be used ({error.strerror or error}); {hint}", "port"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            hint, what = "choose another port, or 0 for a free one", "port"
+        else:
+            hint, what = "expected one of this machine's, or 0.0.0.0 for all of them", "address"
+        raise InputError(f"{address!r}, port {port}: cannot be used ({reason}); {hint}", what) from error
 
 
 def address_of(listening: socket.socket, token: str | None) -> str:
-    """The address to open in a browser."""
+    """The address to open in a browser; one of this machine's where the socket listens on all."""
     host, port = listening.getsockname()[:2]
+    if ip_address(host).is_unspecified:
+        host = _own_address(listening.family) or socket.gethostname()
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
 
@@ -190,6 +201,28 @@ def is_loopback(address: str) -> bool:
         return ip_address(address).is_loopback
     except ValueError:
         return address == "localhost"
+
+
+def own_names(address: str) -> frozenset[str] | None:
+    """Names of this machine, where it serves more than itself; None where not."""
+    if is_loopback(address):
+        return None
+    name = socket.gethostname().lower()
+    return frozenset({address.lower(), name, f"{name}.local", socket.getfqdn().lower()})
+
+
+def _own_address(family: int) -> str | None:
+    """The address of this machine on the way to others; None without a network."""
+    with socket.socket(family, socket.SOCK_DGRAM) as way, suppress(OSError):
+        way.connect(("2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1", 9))  # sends nothing
+        return str(way.getsockname()[0])
+    return None
+
+
+def _is_address(host: str) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(host))
+    return False
 
 
 def _equal(given: str, token: str) -> bool:

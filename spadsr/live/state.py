@@ -1,6 +1,7 @@
 """What the pages are told four times a second, as plain data."""
 
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from spadsr.live.live_session import NO_NETWORK, LiveSession
 SETTINGS = ("count_time", "cycles", "counter_bits", "dead_time", "frame_time")
 #: Share of saturated pixels from which on the page says so.
 TELLING = 1e-3
+#: s between two looks into the folder of recordings.
+NAMES_PERIOD = 1.0
 
 
 class State:
@@ -24,6 +27,7 @@ class State:
     def __init__(self, live: LiveSession) -> None:
         self._live = live
         self._acquired, self._restored = Frequency(), Frequency()
+        self._names, self._looked = list[str](), -NAMES_PERIOD
 
     def now(self) -> dict[str, Any]:
         """All that a page shows besides images."""
@@ -49,7 +53,7 @@ class State:
                 "milliseconds": live.answer.milliseconds if live.answer else 0,
             },
             "recording": _recording(live),
-            "recordings": live.folder.names(),
+            "recordings": self._recordings(),
             "playback": playback
             and {
                 "name": playback.name,
@@ -61,6 +65,12 @@ class State:
             "disk": live.folder.room(),
             "banners": list(_banners(live)),
         }
+
+    def _recordings(self) -> list[str]:
+        """Names of the recordings, looked for now and then: there may be many, on a slow disk."""
+        if (now := time.monotonic()) - self._looked >= NAMES_PERIOD:
+            self._names, self._looked = self._live.folder.names(), now
+        return self._names
 
 
 def _display(live: LiveSession) -> dict[str, Any]:
@@ -85,6 +95,7 @@ def _recording(live: LiveSession) -> dict[str, Any] | None:
         "name": live.recording.order.path.name,
         "running": live.recording.running,
         "images": progress.images,
+        "acquired": progress.acquired,
         "lost": progress.lost,
     }
 
@@ -93,7 +104,7 @@ def _banners(live: LiveSession) -> Iterator[dict[str, Any]]:
     """What a user must not miss: lines, those that something is wrong marked, with an order that may mend it."""
     tally = live.session.tally
     if tally.gone:
-        yield {"bad": True, "line": f"the camera is gone: {tally.gone}; it is tried again"}
+        yield {"bad": True, "line": f"the camera is gone, and is tried again: {tally.gone}"}
     if tally.failure:
         yield {"bad": True, "line": tally.failure, "action": {"name": "start", "text": "Start again"}}
     if live.failure:
@@ -109,4 +120,4 @@ def _banners(live: LiveSession) -> Iterator[dict[str, Any]]:
     corrections = live.display.corrections
     if corrections.sensor is None and corrections.dark is None:
         yield {"line": "no calibrated sensor was given: all pixels are taken for equal, and free of dark counts"}
-    yield from ({"line": line} for line in (live.answer.warnings if live.answer else ()))
+    yield from ({"line": line} for line in (live.answer.warnings if live.answer else live.display.notes))

@@ -19,6 +19,9 @@ LARGEST_REQUEST, MOST_WAITING = 1 << 16, 32
 #: s between two reports of the state to each page; the most images/s of one kind that a page may ask for.
 STATE_PERIOD, FASTEST = 0.25, 120.0
 
+#: Orders that change nothing for others: any page may give them.
+FREE = ("snapshot",)
+
 #: What comes of texts that no page says, and of too many orders.
 _NONSENSE = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, asyncio.QueueFull)
 
@@ -82,7 +85,7 @@ class Viewers:
         if name == "control":
             self.controller = page
             return {}
-        if page is not self.controller:
+        if page is not self.controller and name not in FREE:
             raise InputError("another page controls the camera; take the control first")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._ordering, self._command, name, arguments)
@@ -175,15 +178,7 @@ class Viewer:
                     self._look(said)
                 else:
                     self._orders.put_nowait((number, name, said))
-            except (
-                ValueError,
-                LookupError,
-                TypeError,
-                AttributeError,
-                OverflowError,
-                RecursionError,
-                asyncio.QueueFull,
-            ):
+            except _NONSENSE:
                 return
 
     def _look(self, wishes: dict[str, Any]) -> None:

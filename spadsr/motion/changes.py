@@ -8,6 +8,9 @@ sensor's and is left out.
 Source: Pearson's test of homogeneity, Phil. Mag. 50 (1900) 157.
 """
 
+from functools import cache
+from typing import TypeVar
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +20,8 @@ from noise_model.moments import moments
 from spadsr.motion.blocks import Blocks
 from spadsr.motion.motion import Change
 from spadsr.motion.standing import second_brightest
+
+_T = TypeVar("_T", np.float32, np.float64)
 
 _MOST_BLOCKS, _FEWEST_BLOCKS = 32, 4
 _FEWEST_COUNTS = 1.0  # of a pixel in all blocks: fewer vary by other laws than those of squares of normal numbers
@@ -31,39 +36,59 @@ _LEAST_SIDE = 3  # pixels: with fewer there are none but those at the edges, of 
 
 def change_within(blocks: Blocks) -> Change:
     """How much the scene changes from block to block."""
-    blocks = blocks.joined(-(-len(blocks) // _MOST_BLOCKS))
+    blocks = blocks if len(blocks) <= _MOST_BLOCKS else blocks.joined(-(-len(blocks) // _MOST_BLOCKS))
     good = blocks.good
     total = blocks.counts.sum(axis=0, dtype=np.int64) * good
     if len(blocks) < _FEWEST_BLOCKS or not good.any() or total[good].mean() < _FEWEST_COUNTS:
         return Change()
-    whole = blocks.counts[:, good].sum(axis=1, dtype=np.int64)
     variance = _variance(blocks, total)
-    residual = blocks.counts * good - total * (whole / whole.sum())[:, None, None]
-    from scipy.fft import dct  # takes long to load, and sums alone need it
-
-    waves = dct(residual / np.sqrt(np.maximum(whole / whole.mean(), 0.1))[:, None, None], axis=0, norm="ortho")[1:]
-    used = good & ~_blinking(waves, variance)
+    waves = _waves(blocks, total, good)
     mean = total / len(blocks)
+    used = good & ~_blinking(waves, variance)
+    waves *= used[..., None]
     return Change(*_of_neighbours(waves, variance, mean, used), *_of_all(waves, variance, mean, used))
 
 
-def _of_neighbours(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bool_]) -> tuple[float, float]:
+def _waves(blocks: Blocks, total: NDArray[np.int64], good: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """(H, W, G - 1), slow waves in time first: of residuals against each pixel's mean, for an even brightness."""
+    counts = blocks.counts.reshape(len(blocks), -1)
+    whole = counts.sum(axis=1, dtype=np.float64, where=good.ravel())
+    evened = _cosines(len(blocks)) / np.sqrt(np.maximum(whole / whole.mean(), 0.1))
+    mean = np.outer(total, evened @ (whole / whole.sum()))
+    waves = (counts.astype(np.float32).T @ evened.astype(np.float32).T - mean) * good.reshape(-1, 1)
+    return np.asarray(waves.reshape(*good.shape, -1), np.float32)
+
+
+@cache
+def _cosines(blocks: int) -> Floats:
+    """(G - 1, G), orthonormal cosines over G blocks, but for the constant one."""
+    wave, block = np.indices((blocks - 1, blocks))
+    return np.asarray(np.sqrt(2 / blocks) * np.cos(np.pi / blocks * (wave + 1) * (block + 0.5)))
+
+
+def _of_neighbours(
+    waves: NDArray[np.float32], variance: Floats, counts: Floats, used: NDArray[np.bool_]
+) -> tuple[float, float]:
     """Standard errors above chance, and rms change, of what neighbours count together."""
     noise = _gathered(variance * used, _WIDTH / np.sqrt(2)) / (4 * np.pi * _WIDTH**2)  # a Gaussian squared is narrower
-    energy = np.square([_gathered(wave * used, _WIDTH) for wave in waves])
-    square = energy[:, used] / np.maximum(noise[used], 1e-9)
+    energy = np.square(_gathered(waves, _WIDTH)).reshape(used.size, -1)
+    weights = np.stack([used / np.maximum(noise, 1e-9), used]).reshape(2, -1)
+    square, power_of = (weights.astype(np.float32) @ energy).astype(np.float64)
+    square, excess = square / used.sum(), power_of - noise[used].sum()
     level = float(np.square(_gathered(counts * used, _WIDTH))[used].sum())
     independent = used.sum() / (2 * np.pi * _WIDTH**2)
     found = 0.0, 0.0
     for slowest in _WAVES:
         some = square[:slowest]
         errors = _standard_errors(float(some.mean()) / _UNKNOWN, len(some) * independent)
-        power = float((energy[:slowest, used] - noise[used]).sum() / (len(waves) + 1) / level)
+        power = float(excess[:slowest].sum() / (len(square) + 1) / level)
         found = max(found, (errors, float(np.sqrt(max(power, 0)))))
     return found
 
 
-def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bool_]) -> tuple[float, float]:
+def _of_all(
+    waves: NDArray[np.float32], variance: Floats, counts: Floats, used: NDArray[np.bool_]
+) -> tuple[float, float]:
     """Standard errors above chance, and rms shift in pixels, of what a shift or turn of the whole scene explains."""
     if min(counts.shape) < _LEAST_SIDE:
         return 0.0, 0.0
@@ -73,10 +98,10 @@ def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bo
     turned = right * (row + 0.5 - picture.shape[0] / 2) - down * (column + 0.5 - picture.shape[1] / 2)
     inner = used.copy()
     inner[[0, -1]] = inner[:, [0, -1]] = False
-    tangents = np.stack([down, right, turned])[:, inner]
-    noise = np.maximum(variance[inner], 1e-3)
-    information = (tangents / noise) @ tangents.T + 1e-6 * np.eye(len(tangents))
-    slopes = (waves[:, inner] / noise) @ tangents.T
+    tangents = (np.stack([down, right, turned]) * inner).reshape(3, -1)
+    weighted = tangents / np.maximum(variance, 1e-3).ravel()
+    information = weighted @ tangents.T + 1e-6 * np.eye(len(tangents))
+    slopes = (weighted.astype(np.float32) @ waves.reshape(used.size, -1)).T.astype(np.float64)
     moved = np.linalg.solve(information, slopes.T).T
     square = (slopes * moved).sum(axis=1)
     chance = np.linalg.inv(information).diagonal()[:2].sum()
@@ -84,7 +109,7 @@ def _of_all(waves: Floats, variance: Floats, counts: Floats, used: NDArray[np.bo
     for slowest in _WAVES:
         some = square[:slowest]
         errors = _standard_errors(float(some.mean()) / len(tangents), len(tangents) * len(some))
-        power = float((np.square(moved[:slowest, :2]).sum(axis=1) - chance).sum() / (len(waves) + 1))
+        power = float((np.square(moved[:slowest, :2]).sum(axis=1) - chance).sum() / (len(slopes) + 1))
         found = max(found, (errors, float(np.sqrt(max(power, 0)))))
     return found
 
@@ -109,14 +134,16 @@ def _variance(blocks: Blocks, total: NDArray[np.int64]) -> Floats:
     return np.asarray(known * np.interp(mean, table.mean, table.variance))
 
 
-def _blinking(waves: Floats, variance: Floats) -> NDArray[np.bool_]:
+def _blinking(waves: NDArray[np.float32], variance: Floats) -> NDArray[np.bool_]:
     """Pixels that vary by more than chance while at most one of their neighbours does as much."""
-    own = np.square(waves).sum(axis=0) / np.maximum(variance, 0.5)
-    degrees = len(waves)
+    own = np.einsum("...k,...k->...", waves, waves) / np.maximum(variance, 0.5)
+    degrees = waves.shape[-1]
     return np.asarray(
         (own > degrees + _STANDARD_ERRORS * np.sqrt(2 * degrees)) & (own > _ALONE * second_brightest(own))
     )
 
 
-def _gathered(values: Floats, width: float) -> Floats:
-    return np.asarray(cv2.GaussianBlur(values, (0, 0), width, borderType=cv2.BORDER_CONSTANT))
+def _gathered(values: NDArray[_T], width: float) -> NDArray[_T]:
+    """What neighbours have together, of one picture (H, W) or of many, (H, W, K)."""
+    found = cv2.GaussianBlur(values, (0, 0), width, borderType=cv2.BORDER_CONSTANT)
+    return np.asarray(found, values.dtype).reshape(values.shape)

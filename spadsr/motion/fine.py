@@ -10,6 +10,7 @@ Sources: Kalman, J. Basic Eng. 82 (1960) 35. Conjugate gradients: Hestenes and S
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from scipy import fft
 from scipy.sparse.linalg import LinearOperator, cg
 
@@ -25,6 +26,7 @@ _SHARE = 4.0  # of their variance over that which it states, which knows nothing
 _SPREAD = 2.0  # fine pixels over which its standard deviations are smoothed
 _SEEN = np.array([0.125, 0.25, 0.25, 0.25, 0.125])  # of fine pixels by a native one centred anywhere within the middle
 _EDGE = len(_SEEN) // 2
+_AT_REST = 2  # places that a centre between them looks at
 _STEPS, _CLOSE = 30, 1e-3
 
 
@@ -42,8 +44,8 @@ def sharpened(light: Picture, sd: Picture, fine: Merged) -> Picture:
     row = np.sqrt(seen * gain + dark_of(fine.sensor, fine.count_time)) * law.rows
     expected, slope, spread = (np.interp(row, np.arange(len(each)), each) for each in (law.mean, law.slope, law.spread))
     weight = slope * gain / np.maximum(expected * spread, 1e-9)
-    inner = np.zeros(light.shape)
-    inner[_EDGE:-_EDGE, _EDGE:-_EDGE] = 1
+    inner = _several_places(fine.frames)
+    inner[:_EDGE] = inner[-_EDGE:] = inner[:, :_EDGE] = inner[:, -_EDGE:] = 0
     score = inner * (fine.counts - fine.frames * expected) * weight
     information = inner * fine.frames * slope * gain * weight
     width = cv2.GaussianBlur(sd.astype(np.float64), (0, 0), _SPREAD)
@@ -61,6 +63,13 @@ def sharpened(light: Picture, sd: Picture, fine: Merged) -> Picture:
     towards = shaped(width * _seen(score)).ravel()
     found, _ = cg(LinearOperator((size, size), system, dtype=np.float64), towards, rtol=_CLOSE, maxiter=_STEPS)
     return np.asarray(np.maximum(light + width * shaped(found.reshape(light.shape)), 0))
+
+
+def _several_places(frames: NDArray[np.uint32]) -> Floats:
+    """1 (4 H, 4 W) in native pixels that looked from more places than one at rest: others tell nothing new."""
+    rows, columns = (side // PLACES for side in frames.shape)
+    looked = (frames.reshape(rows, PLACES, columns, PLACES) > 0).sum(axis=(1, 3))
+    return np.kron(looked > _AT_REST, np.ones((PLACES, PLACES)))
 
 
 def _seen(light: Floats | Picture) -> Floats:

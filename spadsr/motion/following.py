@@ -15,7 +15,6 @@ from spadsr.motion.changes import change_within
 from spadsr.motion.merging import Merged, merge
 from spadsr.motion.motion import Motion, Verdict, Way
 from spadsr.motion.path import estimate_path
-from spadsr.motion.seen import Painter, smoothed
 from spadsr.motion.standing import standing_out
 from spadsr.motion.straight import straight_path
 from spadsr.motion.sweep import find_lines, gather
@@ -34,8 +33,8 @@ class Followed:
     """A sum along the motion of its scene.
 
     Attributes:
-        merged: counts and frames, and the sensor as they saw it: of 4 x 4 places within each pixel; of whole pixels,
-            where parts moved by themselves; None where the sum is that of a scene at rest.
+        merged: counts and frames of 4 x 4 places within each pixel, and the sensor as they saw it; None where the sum
+            is that of a scene at rest.
     """
 
     motion: Motion
@@ -71,26 +70,24 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     poses = np.ascontiguousarray(verdict.path.poses)
     if way == "local" or (way == "auto" and verdict.chi_squared > _LOOKED_FOR):
         lines = find_lines(blocks, _reach(blocks), poses, _part_of(progress, first, second))
-        if way == "local" or lines.moving > _FEW:
+        if lines.moving > (0 if way == "local" else _FEW):
             motion = Motion(change, "local", blocks.times, verdict, lines.velocity.astype(np.float32))
-            return Followed(motion, gather(blocks, lines, poses))
+            return Followed(motion, gather(blocks, lines, poses, PLACES))
     if not verdict.moves:
         return Followed(Motion(change, "none", blocks.times, verdict), None)
     motion = Motion(change, "rigid" if poses[:, 2].any() else "shift", blocks.times, verdict)
     return Followed(motion, merge(blocks.only(verdict.used), poses[verdict.used], PLACES))
 
 
-def path_verdict(
-    blocks: Blocks, *, turning: bool = True, painter: Painter = smoothed, progress: Report = silent
-) -> Verdict:
+def path_verdict(blocks: Blocks, *, turning: bool = True, progress: Report = silent) -> Verdict:
     """The verdict on the path that explains the counts best; arguments as of `estimate_path`.
 
     Detail finer than pixels may look like a turn. Where a path with turns leaves something, one without them is looked
     for as well; and where none is found, because parts hold too few counts, a straight one.
     """
-    verdict = judge(blocks, estimate_path(blocks, turning=turning, painter=painter, progress=progress))
+    verdict = judge(blocks, estimate_path(blocks, turning=turning, progress=progress))
     if turning and verdict.chi_squared >= _LOOKED_FOR:
-        shifts = judge(blocks, estimate_path(blocks, turning=False, painter=painter, progress=progress))
+        shifts = judge(blocks, estimate_path(blocks, turning=False, progress=progress))
         verdict = shifts if shifts.gain > verdict.gain else verdict
     if verdict.moves:
         return verdict
@@ -111,7 +108,7 @@ def _straight_verdict(blocks: Blocks, progress: Report) -> Verdict:
 
 def _reach(blocks: Blocks) -> tuple[int, int]:
     rows, columns = blocks.sensor.shape
-    return min(_REACH, rows // 3), min(_REACH, columns // 3)
+    return min(_REACH, rows // 2), min(_REACH, columns // 2)
 
 
 def _part_of(progress: Report, start: int, size: int) -> Report:

@@ -13,6 +13,7 @@ from noise_model.kernels import compiled
 from spadsr.motion.kernels import Pixels, Sums
 
 _SMOOTHER = 0.6  # by interpolation half way between pixels, of counts smoothed by a Gaussian of 1 pixel
+_BETWEEN = 1e-9  # places
 _SMOOTHED_VARIANCE = 1 / (4 * math.pi)  # of such counts, over that before
 
 
@@ -99,6 +100,7 @@ def gather_counts(
     velocity: Floats,
     first: NDArray[np.int64],
     last: NDArray[np.int64],
+    scale: int,
     sums: Sums,
 ) -> None:
     """Adds up, for each pixel of the scene, the counts (G, H W) of the pixels that looked at it along its line.
@@ -106,7 +108,7 @@ def gather_counts(
     Args:
         which: (H, W), the number of each pixel among those used, -1 for others.
         velocity: (2, H, W), over the whole recording; `first` and `last` are the windows of blocks.
-        sums: (H, W).
+        sums: (s H, s W), s = `scale`: counts go to the place within the pixel of the scene that a centre looked at.
     """
     height, width = which.shape
     for block in range(len(counts)):
@@ -117,13 +119,27 @@ def gather_counts(
                     continue
                 down = row + 0.5 + velocity[0, row, column] * times[block] - 0.5 * height - poses[block, 0]
                 right = column + 0.5 + velocity[1, row, column] * times[block] - 0.5 * width - poses[block, 1]
-                y = math.floor(cosine * down + sine * right + 0.5 * height)
-                x = math.floor(cosine * right - sine * down + 0.5 * width)
-                if not (0 <= y < height and 0 <= x < width):
+                y_line = cosine * down + sine * right + 0.5 * height
+                x_line = cosine * right - sine * down + 0.5 * width
+                y, x = math.floor(y_line), math.floor(x_line)
+                if not (0 <= y < height and 0 <= x < width) or which[y, x] < 0:
                     continue
-                pixel = which[y, x]
-                if pixel >= 0:
-                    sums.counts[row, column] += counts[block, y * width + x]
-                    sums.frames[row, column] += frames[block]
-                    sums.gains[row, column] += frames[block] * pixels.gain[pixel]
-                    sums.darks[row, column] += frames[block] * pixels.dark[pixel]
+                y_off, x_off, pixel = y + 0.5 - y_line, x + 0.5 - x_line, which[y, x]
+                i = row * scale + _place(cosine * y_off - sine * x_off, scale, block)
+                j = column * scale + _place(sine * y_off + cosine * x_off, scale, block)
+                sums.counts[i, j] += counts[block, y * width + x]
+                sums.frames[i, j] += frames[block]
+                sums.gains[i, j] += frames[block] * pixels.gain[pixel]
+                sums.darks[i, j] += frames[block] * pixels.dark[pixel]
+
+
+@compiled
+def _place(off: float, scale: int, block: int) -> int:
+    """The place, of `scale` along an axis of a pixel, that lies `off` pixels from its centre.
+
+    The centre of a pixel at rest lies between two places: it takes turns, so that it is seen there in the mean.
+    """
+    place = (0.5 + off) * scale
+    between = abs(place - round(place)) < _BETWEEN
+    number = round(place) - block % 2 if between else math.floor(place)
+    return int(min(max(number, 0), scale - 1))

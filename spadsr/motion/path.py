@@ -8,7 +8,9 @@ are never compared with block sums.
 Sources: Fisher scoring: Osborne, Int. Stat. Rev. 60 (1992) 99. From coarse to fine: Lucas and Kanade, IJCAI (1981) 674.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +23,14 @@ from spadsr.motion.kernels import Law, Pixels, Scores, Seen, score_blocks
 from spadsr.motion.law import law_of
 from spadsr.motion.merging import pixels_of
 from spadsr.motion.motion import Path
-from spadsr.motion.seen import Painter, at_rest, smoothed, softened
+from spadsr.motion.seen import at_rest, detailed, smoothed, softened
 from spadsr.motion.smoothness import smooth_path
 from spadsr.motion.standing import standing_out
 
+#: Makes the picture to align to out of blocks and their poses.
+Painter: TypeAlias = Callable[[Blocks, Floats], Seen]
+
+_DETAILED = 2  # times that the whole path is fitted to a picture with all its detail
 _COUNTS = 0.3  # in a pixel of a block, at least: fewer leave a pose to chance
 _FEWEST_BLOCKS, _MOST_BLOCKS = 8, 64
 _PICTURE_COUNTS = 2.0  # in a pixel of the first picture
@@ -38,17 +44,13 @@ _MISFIT = 0.2  # above the median: blocks that a picture explains no better do n
 _PREDICTION = 0.5  # pixels: how far a block may lie from where the path before it leads
 
 
-def estimate_path(
-    blocks: Blocks, *, turning: bool = True, painter: Painter = smoothed, progress: Report = silent
-) -> Path:
+def estimate_path(blocks: Blocks, *, turning: bool = True, progress: Report = silent) -> Path:
     """The path of an array over a scene, from its counts.
 
     Where the sensor is not known, pixels that stand out and stand still have no say.
 
     Args:
         turning: whether the array may also turn about its centre.
-        painter: makes the picture to which the whole path is aligned at last; until then counts are smoothed, which is
-            faster.
         progress: called with the blocks fitted and their number.
     """
     size = _joined_size(blocks)
@@ -62,8 +64,8 @@ def estimate_path(
         first, last = start, stop
         progress(last - first, len(fit.blocks))
     fit.refine(first, last)
-    fit.painter = painter
-    fit.refine(first, last)
+    for _ in range(_DETAILED):
+        fit.refine(first, last, detailed)
     return _of_each(fit.path(), fit.blocks, blocks, size)
 
 
@@ -100,7 +102,6 @@ class _Fit:
 
     def __init__(self, blocks: Blocks, turning: bool) -> None:
         self.blocks = blocks
-        self.painter: Painter = smoothed
         self.pixels: Pixels = pixels_of(blocks)
         self.rim = min(blocks.sensor.shape) / 2  # turns are measured there
         self.units = np.array([1.0, 1.0, 1 / self.rim][: 3 if turning else 2])
@@ -125,13 +126,13 @@ class _Fit:
         light = self.brightness / self.brightness.mean()
         return Path(_from(self.poses, centre), self.sd, light, int(self.known[:2].sum()))
 
-    def refine(self, first: int, last: int) -> None:
+    def refine(self, first: int, last: int, painted: Painter = smoothed) -> None:
         """Fits the blocks of a window anew, all together, to the picture that they make.
 
         In one step: more would lead each block to the noise that it has itself brought into the picture.
         """
         which = np.arange(first, last)
-        self._paint(first, last)
+        self._paint(first, last, painted)
         if len(which) >= _FEWEST_BLOCKS:
             self._find_directions(first, last)
         slopes, information = self._scores(self.picture, which)
@@ -223,10 +224,9 @@ class _Fit:
         longest = np.abs(step / self.units).max(axis=1, keepdims=True)
         return np.asarray(step * np.minimum(1, _LONGEST_STEP / np.maximum(longest, 1e-9)))
 
-    def _paint(self, first: int, last: int) -> None:
+    def _paint(self, first: int, last: int, painted: Painter = smoothed) -> None:
         """Makes the picture of the blocks of a window."""
-        part = self.blocks.only(slice(first, last))
-        self.picture = self.painter(part, self.poses[first:last])
+        self.picture = painted(self.blocks.only(slice(first, last)), self.poses[first:last])
         self.law = block_law(self.blocks, self.picture)
 
     def _scores(self, seen: Seen, which: NDArray[np.int64]) -> tuple[Floats, Floats]:

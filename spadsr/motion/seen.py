@@ -1,6 +1,5 @@
 """Pictures to align to: what native pixels see of a scene, wherever they look."""
 
-from collections.abc import Callable
 from typing import TypeAlias
 
 import cv2
@@ -8,18 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from noise_model.arrays import Floats, Picture
+from noise_model.sensor import PLACES
 from spadsr.motion.blocks import Blocks
-from spadsr.motion.kernels import Law, Seen
+from spadsr.motion.fine import sharpened
+from spadsr.motion.kernels import Law, Seen, Sums
 from spadsr.motion.law import law_of, light_of, typical_frames
-from spadsr.motion.merging import summed
+from spadsr.motion.merging import merged_of, summed
 
 Singles: TypeAlias = NDArray[np.float32]
 
-#: Makes the picture to align to out of blocks and their poses.
-Painter: TypeAlias = Callable[[Blocks, Floats], Seen]
-
 _WIDTHS = (0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 2.8)  # native pixels, standard deviations of the smoothing
 _WIDER = 1.4
+_DETAIL = 0.3  # of the standard deviation of the light over a picture: that of what smoothing lacks
 _FINER = 3  # than the array: an odd number, so that pixels at rest look at the middle of a cell
 _LEAST_SHARE = 0.2  # of the frames that looked at a mean place
 _LEAST_GAIN = 0.1  # where no pixel looked there is none
@@ -29,8 +28,27 @@ _SATURATED = 0.2  # change of a count for that of the light, both relative
 
 def seen_of(light: Picture, scale: int) -> Seen:
     """What native pixels see of a picture (s H, s W) of light in a frame: its means over s x s, at every place."""
-    boxes = cv2.boxFilter(light.astype(np.float64), -1, (scale, scale), anchor=(0, 0), borderType=cv2.BORDER_REFLECT)
-    return Seen(np.asarray(boxes), scale, scale / 2, 0.0)
+    return Seen(_boxes(light, scale), scale, scale / 2, 0.0)
+
+
+def detailed(blocks: Blocks, poses: Floats) -> Seen:
+    """The counts of blocks along a path, smoothed, with the detail that they hold beyond that."""
+    sums = summed(blocks, poses, PLACES)
+    smooth = smoothed_sums(blocks, sums, None, PLACES)
+    known = np.isfinite(smooth.light)
+    if not known.any():
+        return smooth
+    light = np.where(known, smooth.light, smooth.light[known].mean()).astype(np.float32)
+    sd = np.full_like(light, _DETAIL * light[known].std())
+    seen = seen_of(sharpened(light, sd, merged_of(blocks, sums, PLACES)), PLACES)
+    unknown = _boxes(~known, PLACES) > 0
+    return seen._replace(light=np.where(unknown, np.nan, seen.light), width=smooth.width)
+
+
+def _boxes(values: Picture | NDArray[np.bool_], side: int) -> Floats:
+    """Means over squares that begin at each place."""
+    boxes = cv2.boxFilter(values.astype(np.float64), -1, (side, side), anchor=(0, 0), borderType=cv2.BORDER_REFLECT)
+    return np.asarray(boxes)
 
 
 def softened(seen: Seen, width: float) -> Seen:
@@ -60,7 +78,11 @@ def smoothed(blocks: Blocks, poses: Floats, width: float | None = None, scale: i
 
     Source: Mallows, Technometrics 15 (1973) 661.
     """
-    sums = summed(blocks, poses, scale)
+    return smoothed_sums(blocks, summed(blocks, poses, scale), width, scale)
+
+
+def smoothed_sums(blocks: Blocks, sums: Sums, width: float | None, scale: int) -> Seen:
+    """The same of what the counts of blocks add up to on such a grid."""
     frames, counts = sums.frames.astype(np.float32), sums.counts.astype(np.float32)
     mean = float(sums.counts.sum() / max(sums.frames.sum(), 1))
     law = law_of(blocks.model(typical_frames(sums.frames)), _BRIGHTEST * max(mean, 1.0))

@@ -15,6 +15,7 @@ _PARTS = 16  # that time is divided into
 _STANDARD_ERRORS, _EVEN = 5.0, 3.0
 _TIMES = 1.5  # what a pixel counts over what the brightest but one of its neighbours does, at least
 _EXCESS = 0.25  # of what the scene explains, at least: efficiencies differ by less
+_BESIDE = [(row, column) for row in range(3) for column in range(3) if (row, column) != (1, 1)]
 _ROUNDS = 3  # pixels found in one are not compared with in the next
 
 
@@ -50,8 +51,12 @@ def second_brightest(values: Floats) -> Floats:
     """The second highest of the eight neighbours of each pixel (H, W), mirrored beyond the edge."""
     height, width = values.shape
     wide = np.pad(values, 1, mode="reflect")
-    around = np.stack([wide[i : i + height, j : j + width] for i in range(3) for j in range(3) if (i, j) != (1, 1)])
-    return np.asarray(np.sort(around, axis=0)[-2])
+    first = second = np.full(values.shape, -np.inf)
+    for row, column in _BESIDE:
+        beside = wide[row : row + height, column : column + width]
+        second = np.maximum(second, np.minimum(first, beside))
+        first = np.maximum(first, beside)
+    return second
 
 
 def _even(parts: Blocks, total: Floats) -> NDArray[np.bool_]:

@@ -73,47 +73,87 @@ def _length(lines: Lines) -> float:
 
 
 def _find_lines(blocks: Blocks, reach: tuple[int, int], poses: Floats | None, progress: Report) -> Lines:
-    size = -(-len(blocks) // _BLOCKS)
-    joined = blocks.joined(size)
-    light, times = _smoothed_light(joined), joined.times
-    shifts = np.zeros((len(joined), 2)) if poses is None else _means(poses[:, :2], size)
-    windows, centre = _windows(len(light)), len(light) // 2
-    dispersion, shape = _dispersion(blocks, size), light.shape[1:]
-    best, velocity = np.full((len(windows), *shape), np.inf), np.zeros((len(windows), 2, *shape))
-    at_rest, bounds = np.zeros((len(windows), *shape), np.float32), np.array(windows)
-    lengths = np.array([last - first for first, last in windows], np.float64)
-    velocities = sorted(
-        product(range(-reach[0], reach[0] + 1), range(-reach[1], reach[1] + 1)), key=lambda v: np.hypot(*v)
-    )
-    margin = [(side // 2 + int(off) + 3,) * 2 for side, off in zip(reach, np.abs(shifts).max(axis=0), strict=True)]
-    wide = np.pad(light, [(0, 0), *margin], mode="edge")  # a line that leaves the array keeps its last value
-    sums, squares = (np.zeros((len(light) + 1, *shape)) for _ in range(2))
-    chi_squared = np.empty((len(windows), *shape), np.float32)
-    for number, (down, right) in enumerate(velocities):
-        lines = np.outer(times, (down, right)) - shifts
-        line_sums(wide, lines, bounds, _LEAST_LEVEL, dispersion, sums, squares, chi_squared)
-        for each in chi_squared:
+    """The lines along a path, or at rest: every other velocity first, then those beside the ones that were taken."""
+    sweep = _Sweep(blocks, reach, poses)
+    downs, rights = (range(-(side // 2) * 2, side + 1, 2) for side in reach)
+    coarse = sorted(product(downs, rights), key=lambda v: np.hypot(*v))
+    for number, velocity in enumerate(coarse):
+        sweep.try_velocity(*velocity)
+        progress(number + 1, 2 * len(coarse))
+    likely = {(0, 0), *zip(*sweep.longest().velocity.reshape(2, -1).astype(int).tolist(), strict=True)}
+    beside = {(down + i, right + j) for down, right in likely for i, j in product((-1, 0, 1), repeat=2)} - {*coarse}
+    for number, velocity in enumerate(sorted(beside)):
+        sweep.try_velocity(*velocity)
+        progress(len(beside) + number + 1, 2 * len(beside))
+    return replace(sweep.longest(), along_path=poses is not None)
+
+
+class _Sweep:
+    """The best velocity of every pixel in every window, as far as velocities were tried."""
+
+    def __init__(self, blocks: Blocks, reach: tuple[int, int], poses: Floats | None) -> None:
+        self.size = -(-len(blocks) // _BLOCKS)
+        joined = blocks.joined(self.size)
+        light, self.times = _smoothed_light(joined), joined.times
+        self.shifts = np.zeros((len(joined), 2)) if poses is None else _means(poses[:, :2], self.size)
+        self.windows, self.centre = _windows(len(light)), len(light) // 2
+        self.dispersion, shape = _dispersion(blocks, self.size), light.shape[1:]
+        self.best = np.full((len(self.windows), *shape), np.inf)
+        self.velocity = np.zeros((len(self.windows), 2, *shape))
+        self.chi_squared, self.at_rest = (np.zeros((len(self.windows), *shape), np.float32) for _ in range(2))
+        self.sums, self.squares = (np.zeros((len(light) + 1, *shape)) for _ in range(2))
+        furthest = np.abs(self.shifts).max(axis=0)
+        margin = [(side // 2 + int(off) + 4,) * 2 for side, off in zip(reach, furthest, strict=True)]
+        self.wide = np.pad(light, [(0, 0), *margin], mode="edge")  # a line that leaves the array keeps its last value
+
+    def try_velocity(self, down: int, right: int) -> None:
+        """Takes a velocity, native pixels over the recording, where it explains the counts better than others."""
+        lines, bounds = np.outer(self.times, (down, right)) - self.shifts, np.array(self.windows)
+        dispersion, found = self.dispersion, self.chi_squared
+        line_sums(self.wide, lines, bounds, _LEAST_LEVEL, dispersion, self.sums, self.squares, found)
+        for each in found:
             cv2.GaussianBlur(each, (0, 0), _POOLED, dst=each)
-        if number == 0:
-            at_rest[:] = chi_squared
-        keep_better(chi_squared, _SLOWEST * np.hypot(down, right) * lengths, down, right, best, velocity)
-        progress(number + 1, len(velocities))
-    found = _longest(windows, centre, best, at_rest, velocity, size)
-    return replace(found, along_path=poses is not None)
+        if down == right == 0:
+            self.at_rest[:] = found
+        cost = _SLOWEST * np.hypot(down, right) * np.diff(bounds)[:, 0]
+        keep_better(found, cost, down, right, self.best, self.velocity)
+
+    def longest(self) -> Lines:
+        """For each pixel the longest window that chance explains, where a short one agrees."""
+        windows, centre, shape = self.windows, self.centre, self.best.shape[1:]
+        first, last = np.full(shape, windows[0][0]), np.full(shape, windows[0][1])
+        chosen = np.zeros((2, *shape))
+        independent = 1 + (_POOLED / _SMOOTHED) ** 2
+        explained, still = np.zeros(self.best.shape, bool), np.zeros(self.best.shape, bool)
+        for number, (start, stop) in enumerate(windows):
+            degrees = stop - start - 1
+            limit = degrees * (1 + _TOLERATED) + _LIMIT * np.sqrt(2 * degrees / independent)
+            still[number] = self.at_rest[number] <= limit
+            explained[number] = still[number] | (self.best[number] <= limit)
+        both = {stop - centre: number for number, (start, stop) in enumerate(windows) if start + stop == 2 * centre}
+        for number, (start, stop) in enumerate(windows):
+            half, right = max(stop - centre, centre - start) // 2, explained[number]
+            if half >= 1:
+                right = right & explained[both[half]]
+            motion = np.where(still[number], 0, self.velocity[number])
+            chosen[:, right] = motion[:, right]
+            first[right], last[right] = start, stop
+        return Lines(chosen, first * self.size, last * self.size)
 
 
-def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
+def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None, scale: int = 1) -> Merged:
     """The counts of every pixel of the scene along its line, whole, and the frames in which a pixel looked there.
 
     Args:
         poses: as for `find_lines`.
+        scale: of the grid over that of the array: of places within the pixels of the scene.
     """
     if poses is None or not lines.along_path:
         poses = np.zeros((len(blocks), 3))
     good, pixels = blocks.good, pixels_of(blocks)
     which = np.full(good.shape, -1, np.int64)
     which[good] = np.arange(good.sum())
-    sums = no_sums(good.shape)
+    sums = no_sums((scale * good.shape[0], scale * good.shape[1]))
     gather_counts(
         blocks.flat,
         blocks.frames,
@@ -124,9 +164,10 @@ def gather(blocks: Blocks, lines: Lines, poses: Floats | None = None) -> Merged:
         lines.velocity,
         lines.first,
         lines.last,
+        scale,
         sums,
     )
-    return merged_of(blocks, sums, 1)
+    return merged_of(blocks, sums, scale)
 
 
 def _dispersion(blocks: Blocks, size: int) -> float:
@@ -165,28 +206,3 @@ def _windows(blocks: int) -> list[tuple[int, int]]:
         if half <= centre:
             found |= {(centre - half, centre + half), (centre - half, centre + 1), (centre - 1, centre + half)}
     return sorted(found, key=lambda window: (window[1] - window[0], abs(window[0] + window[1] - blocks)))
-
-
-def _longest(
-    windows: list[tuple[int, int]], centre: int, best: Floats, at_rest: Floats, velocity: Floats, size: int
-) -> Lines:
-    """For each pixel the longest window that chance explains, where a short one agrees."""
-    shape = best.shape[1:]
-    first, last = np.full(shape, windows[0][0]), np.full(shape, windows[0][1])
-    chosen = np.zeros((2, *shape))
-    independent = 1 + (_POOLED / _SMOOTHED) ** 2
-    explained, still = np.zeros(best.shape, bool), np.zeros(best.shape, bool)
-    for number, (start, stop) in enumerate(windows):
-        degrees = stop - start - 1
-        limit = degrees * (1 + _TOLERATED) + _LIMIT * np.sqrt(2 * degrees / independent)
-        still[number] = at_rest[number] <= limit
-        explained[number] = still[number] | (best[number] <= limit)
-    both = {stop - centre: number for number, (start, stop) in enumerate(windows) if start + stop == 2 * centre}
-    for number, (start, stop) in enumerate(windows):
-        half, right = max(stop - centre, centre - start) // 2, explained[number]
-        if half >= 1:
-            right = right & explained[both[half]]
-        motion = np.where(still[number], 0, velocity[number])
-        chosen[:, right] = motion[:, right]
-        first[right], last[right] = start, stop
-    return Lines(chosen, first * size, last * size)

@@ -79,8 +79,8 @@ class MergedFiles:
 def merge_capture(capture: Capture, output: Path, way: Way, progress: Report) -> MergedFiles:
     """Writes the images of a capture (as summed), along the motion of their scenes, and the paths beside them.
 
-    Where nothing but the whole scene is followed, counts are kept apart by their places within pixels. Ctrl-C and
-    SIGTERM keep the images that are done.
+    Where motion is followed in the first image, counts are kept apart by their places within pixels. Ctrl-C and SIGTERM
+    keep the images that are done.
 
     Args:
         output: a `.h5` file. The table of paths gets its name, with `.path.csv` at the end.

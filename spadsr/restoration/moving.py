@@ -20,7 +20,6 @@ from spadsr.motion.changes import change_within
 from spadsr.motion.motion import MOST_PARTS, Change, Motion, Way
 from spadsr.networks.phases import gathered, native
 from spadsr.restoration.ahead import in_order
-from spadsr.restoration.motion_fields import MERGED_FROM
 
 _WATCHED_PARTS = 32
 _MOST_AT_ONCE, _PIXELS_AT_ONCE = 4, 1 << 16  # images whose motion is followed at once: they bound the memory
@@ -36,13 +35,11 @@ class Taken:
         counts: (B, H, W), or of places.
         model: how they were taken.
         motion: how their scenes moved.
-        apart: whether pixels were followed by themselves, so that their uncertainties are larger.
     """
 
     counts: Tensor
     model: ForwardModel
     motion: tuple[Motion, ...]
-    apart: bool = False
 
 
 class Takes:
@@ -101,8 +98,7 @@ class Takes:
             counts = torch.from_numpy(self.capture.read(start, stop).astype(np.int64))
             self._expect_possible(counts, start)
             counts, model = native(counts, model) if _at_rest(counts, model) else (counts, model)
-            apart = MERGED_FROM in self.capture.notes and not gathered(counts, model.sensor) and _uneven(model)
-            return Taken(counts, model, (), apart)
+            return Taken(counts, model, ())
         sums, motion = [], []
         for image in range(start, stop):
             blocks = _blocks(self.capture, image, self.model.sensor, _WATCHED_PARTS)
@@ -142,13 +138,7 @@ class Takes:
             return Taken(total, replace(self.model, exposure=exposure), (followed.motion,))
         merged = followed.merged
         counts, frames = (torch.from_numpy(each.astype(np.int64))[None] for each in (merged.counts, merged.frames))
-        model, apart = replace(merged.model, exposure=Exposure(time, frames)), followed.motion.followed == "local"
-        return Taken(counts, model, (followed.motion,), apart)
-
-
-def _uneven(model: ForwardModel) -> bool:
-    """Whether pixels that looked did so in different numbers of frames."""
-    return model.exposure.least_cycles < model.exposure.most_cycles
+        return Taken(counts, replace(merged.model, exposure=Exposure(time, frames)), (followed.motion,))
 
 
 def _at_rest(counts: Tensor, model: ForwardModel) -> bool:

@@ -5,12 +5,8 @@ import signal
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from time import monotonic
-
-import numpy as np
-import torch
 
 from hardware.captures.capture import Capture
 from noise_model.errors import InputError
@@ -22,11 +18,9 @@ from noise_model.progress import Report, silent
 from noise_model.sensor import Sensor
 from spadsr.motion.motion import Way
 from spadsr.provenance import Provenance
-from spadsr.restoration.batches import fastest_batch
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.hot_pixels import HotPixels
 from spadsr.restoration.interrupted import earlier_part, restored_before, restored_whole
-from spadsr.restoration.intervals import APART, APART_COVERAGE
 from spadsr.restoration.motion_fields import MERGED_FROM
 from spadsr.restoration.moving import MotionWatch, Takes
 from spadsr.restoration.parts import Part, edges_of, join
@@ -50,8 +44,8 @@ from spadsr.restoration.training_range import TrainingRange
 #: The one part of a recording that is restored by one run.
 WHOLE = Part()
 
-_PIXELS_AT_ONCE = 1 << 16  # native; bounds the memory of the network
-_LONG = 8  # times as many images as are restored at once: a trial of several numbers takes a small part of the time
+#: Native pixels that are restored at once: with more, features leave the caches of a processor. A GPU wants more work.
+_PIXELS_AT_ONCE, _PIXELS_OF_A_GPU = 1 << 14, 1 << 16
 _LIKE_A_FILE = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}")  # the end of a name that is hardly that of a folder
 
 
@@ -103,16 +97,12 @@ class Restoration:
         """How many units of progress an image is: following motion in it may take long."""
         return 1 if self.takes.way == "none" else 100
 
-    @cached_property
+    @property
     def block_size(self) -> int:
-        """How many are restored at once: of a long recording, as many as a short trial finds to be fastest."""
-        most = _at_once(self.capture)
+        """How many are restored at once: the same for the same images on the same device, as their last bits may be."""
         if self.takes.way != "none" or self.capture.places > 1:
             return 1
-        if self.images < _LONG * most or self.capture.mapped:
-            return most
-        counts = torch.from_numpy(self.capture.read(0, most).astype(np.int64))
-        return fastest_batch(self.restorer, counts, self.model, self.scale)
+        return _at_once(self.capture, _PIXELS_AT_ONCE if self.restorer.device.type == "cpu" else _PIXELS_OF_A_GPU)
 
     @property
     def provenance(self) -> Provenance:
@@ -146,13 +136,6 @@ class Restoration:
         capture, made, stop = self.capture, self.provenance, self.images if stop is None else stop
         for taken in self.takes.each(start, stop, self.block_size, progress):
             block = self.restorer.restore(taken.counts, taken.model, self.scale, self.command)
-            if taken.apart:
-                uncertainty, factor = np.float32(APART), np.float32(APART_COVERAGE)
-                block = replace(
-                    block,
-                    uncertainty=uncertainty * block.uncertainty,
-                    coverage_factor=factor * block.coverage_factor,
-                )
             yield replace(
                 block,
                 settings=capture.settings,
@@ -278,7 +261,7 @@ def restore_capture(
     result = result_path(capture.path, output)
     if result.resolve() == capture.path.resolve():
         raise InputError(f"{result}: is the capture itself; choose another output", "output")
-    file, sheet, edges = result, result.with_suffix(".png"), edges_of(capture.shape[0], part.parts, _at_once(capture))
+    file, sheet, edges = result, result.with_suffix(".png"), _edges(capture, part)
     if part != WHOLE:
         if each or not is_result_name(result):
             raise InputError(f"{result}: parts are joined to a result alone; choose a name that ends in .h5", "part")
@@ -298,9 +281,14 @@ def restore_capture(
     return done
 
 
-def _at_once(capture: Capture) -> int:
-    """The number of images that bounds the memory of the network."""
-    return max(1, _PIXELS_AT_ONCE // (capture.shape[1] * capture.shape[2]))
+def _edges(capture: Capture, part: Part) -> list[int]:
+    """The first image of each part and the number of all, where blocks begin on any device."""
+    return edges_of(capture.shape[0], part.parts, _at_once(capture, _PIXELS_OF_A_GPU))
+
+
+def _at_once(capture: Capture, pixels: int) -> int:
+    """The number of images that have so many pixels at most, a power of two: blocks of one device fill another's."""
+    return 1 << max(0, (pixels // (capture.shape[1] * capture.shape[2])).bit_length() - 1)
 
 
 @dataclass
@@ -348,7 +336,7 @@ class _Job:
                     f"only the first {self.done:,} of {self.restoration.images:,} images: restoring was stopped"
                 )
                 if self.done:
-                    stop.add_note(f"what is done is in {part_of(result)}, and the same again goes on from there")
+                    stop.add_note(_goes_on(result))
                 raise
             finally:
                 writer.warnings += self.findings.warnings() if self.done else ()
@@ -365,7 +353,10 @@ class _Job:
                 self.findings.add(block)
                 draw(block)
                 self.done += len(block)
-                self._stop_if_asked()
+                if self.stopped():
+                    stop = Interrupted(f"{result.name}: stopped before the first new image", self.stopped())
+                    stop.add_note(_goes_on(result))
+                    raise stop
         return self.done
 
     def write_others(self, result: Path, each: bool) -> RestoredFiles:
@@ -417,6 +408,10 @@ class _Job:
             seconds,
             self.restoration.scale,
         )
+
+
+def _goes_on(result: Path) -> str:
+    return f"what is done is in {part_of(result)}, and the same again goes on from there"
 
 
 def result_path(capture: Path, output: Path | None) -> Path:

@@ -26,6 +26,7 @@ from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.recording import recording as recorder_source
 from hardware.recording.order import Order, Progress
 from hardware.recording.recorder import record
+from hardware.recording.session import Session
 from hardware.settings import Settings
 from noise_model.errors import InputError
 
@@ -54,6 +55,7 @@ def test_all_images_come_back(tmp_path: Path, compression: str, filters: set[int
         done = record(camera, order, seen.append)
     assert (done.images, done.lost, done.unknown, done.waiting, done.failure) == (2700, 0, 0, 0, "")
     assert done.whole
+    assert done.acquired == done.images
     assert done.disk > 0
     assert [progress.images for progress in seen] == sorted(progress.images for progress in seen)
     with open_capture(path) as capture:
@@ -109,6 +111,7 @@ def test_lost_images_are_gaps(tmp_path: Path) -> None:
         done = record(camera, Order(tmp_path / "a.h5", asked, images=3000), onlooker=(witness := Witness()))
     assert not done.whole
     assert done.lost == sum(block.lost for block in witness.blocks) > 0
+    assert done.acquired == done.images + done.lost
     with open_capture(tmp_path / "a.h5") as capture:
         assert numbers(capture)[-1] == 3000 + done.lost - 1
         assert np.diff(numbers(capture).astype(int)).min() == 1
@@ -181,7 +184,35 @@ def test_a_lost_camera_is_reached_again_and_the_gap_marked(tmp_path: Path) -> No
         # Two waits, 0.25 s and 0.5 s, at 10,000 images/s.
         assert gaps[599] - 1 == done.lost == capture.notes["images_lost"]
         assert 0.75 < done.lost * 1e-4 < 3
+        assert done.acquired == done.images + done.lost
         assert capture.notes["gaps_of_unknown_length"] == 1
+
+
+class Numbers:
+    """An onlooker that notes the numbers of the images, and how often it began."""
+
+    def __init__(self) -> None:
+        self.seen, self.began = list[int](), 0
+
+    def begin(self, applied: Settings) -> None:
+        self.began += 1
+
+    def see(self, block: Block) -> None:
+        self.seen.extend(range(block.first, block.stop))
+
+
+def test_no_image_is_lost_while_the_camera_rests() -> None:
+    with CountingCamera(9, period=1e-4) as camera:
+        session, onlooker = Session(camera, ASKED, reconnect=True), Numbers()
+        session.attach(onlooker)
+        for _ in range(3):
+            session.start()
+            while session.running:
+                time.sleep(0.01)
+            time.sleep(0.05)  # 500 images would have come
+    assert onlooker.seen == list(range(8100))
+    assert (session.tally.images, session.tally.lost, session.tally.unknown) == (8100, 0, 0)
+    assert onlooker.began == 3, "no sum spans a rest"
 
 
 def test_a_camera_that_comes_back_otherwise_ends_the_recording(tmp_path: Path) -> None:

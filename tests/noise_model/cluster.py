@@ -20,8 +20,16 @@ class Cluster:
     workers: list[subprocess.Popen[bytes]]
 
 
+#: Runs a module whose files, and those of the processes that it starts, cannot grow beyond so many bytes.
+_LIMITED = (
+    "import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2);"
+    " del sys.argv[1]; name = sys.argv.pop(1); runpy.run_module(name, run_name='__main__', alter_sys=True)"
+)
+
+
 @contextmanager
-def started_cluster(workers: int) -> Iterator[Cluster]:
+def started_cluster(workers: int, full: int | None = None) -> Iterator[Cluster]:
+    """A scheduler and its workers; with `full` one worker more, whose files cannot grow beyond so many bytes."""
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory()))
         place = folder / "scheduler.json"
@@ -31,6 +39,9 @@ def started_cluster(workers: int) -> Iterator[Cluster]:
         join = ["--scheduler-file", str(place), "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder)]
         command = _command("dask_worker", *join)
         processes = [_started(held, command, folder) for _ in range(workers)]
+        if full is not None:
+            limited = [sys.executable, "-c", _LIMITED, str(full), *command[2:]]
+            processes.append(_started(held, limited, folder))
         yield Cluster(address, scheduler, processes)
 
 

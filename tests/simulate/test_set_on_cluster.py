@@ -1,12 +1,20 @@
 """Simulated sets made by the workers of a scheduler, which die meanwhile, and by several processes at once."""
 
+import errno
+import gc
+import os
+import re
+import resource
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from noise_model.executors import cluster
+import pytest
+
+from noise_model.executors import cluster, local_processes
 from simulate.dataset import verify_set
+from simulate.recipe import SimulationRecipe
 from tests.noise_model.cluster import Cluster, started_cluster
 from tests.simulate.test_dataset import contents, small_set
 
@@ -53,6 +61,43 @@ def test_without_its_scheduler_a_set_stops_and_goes_on(tmp_path: Path) -> None:
     _, said = resumed.communicate()
     assert resumed.returncode == 0, said
     assert verify_set(folder) == []
+
+
+def test_a_disk_that_is_full_for_a_worker_stops_no_other_shard(tmp_path: Path) -> None:
+    """What fits is made; the reason of the others is told; the same again with room makes them."""
+    folder = tmp_path / "set"
+    with started_cluster(workers=0, full=1 << 17) as machines:
+        process = simulate(folder, 52, "--scheduler", machines.address)
+        said = process.communicate()[1]
+    assert process.returncode == 2, said
+    last = said.splitlines()[-1]
+    assert re.match(r"error: .*/shard-0000[01]\.h5: writing failed", last), said
+    assert os.strerror(errno.EFBIG) in last
+    assert "(and 1 more)" in last
+    assert "Traceback" not in said
+    assert sorted(path.name for path in folder.iterdir()) == ["set.yaml", "shard-00002.h5"]
+    resumed = simulate(folder, 52, "--resume", "--workers", "1")
+    assert (resumed.communicate(), resumed.returncode)[1] == 0
+    assert verify_set(folder) == []
+
+
+def resident() -> int:
+    """Bytes of memory of this process, once nothing else is done in it."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux how much memory a process has")
+def test_memory_of_a_worker_is_flat_over_fifty_shards(tmp_path: Path) -> None:
+    """A scene as shipped takes 8 MB while it is made, and 3 MB of its shard: of fifty, a tenth at most may stay."""
+    shape = {"shape": SimulationRecipe.load().shape}
+    with local_processes(1) as executor:
+        list(small_set(tmp_path / "first", scenes=8, per_shard=1, **shape).write(executor=executor))
+        before = executor.submit(resident).result()
+        list(small_set(tmp_path / "set", scenes=50, per_shard=1, **shape).write(executor=executor))
+        after = executor.submit(resident).result()
+    assert len(list((tmp_path / "set").glob("shard-*.h5"))) == 50
+    assert after - before < 50 * 3e6 / 10
 
 
 def lose_scheduler(machines: Cluster, process: "subprocess.Popen[str]", folder: Path) -> tuple[str, float]:

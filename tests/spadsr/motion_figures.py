@@ -1,14 +1,16 @@
-"""Moving photographs, merged along their paths and restored, beside what sums of fewer frames give at best.
+"""Moving photographs, restored along their motion by `spadsr.restore`, beside what sums of fewer frames give at best.
 
     python tests/spadsr/motion_figures.py CASE... [--white 0.02,0.05,0.2] [--only 0,1] [--weights FILE]
 
-prints PSNR at x4 (dB), a line for each sequence and their means. Of 2,048 frames of 64x32 pixels in blocks of 16, the
+prints PSNR at x4 (dB), a line for each sequence and their means. Of 2,048 frames of 64x32 pixels in images of 16, the
 truth is the scene at the central instant; 5 native pixels of border are left out, 2 where parts of the scene move. The
 best window is that of 64 to 2,048 central frames with the highest PSNR: chosen with the truth, of each sequence.
+Shares of pixels are those whose truth lies within one uncertainty: at rest, and along the motion.
 The photographs are those of `data/eval` in the folder of recordings and pictures beside the checkout.
 """
 
 import argparse
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from moving_scenes import (
     FINE,
     FRAMES,
     MARGIN,
+    SECONDS,
     SHAPE,
     binary_array,
     counted,
@@ -30,17 +33,13 @@ from moving_scenes import (
     shake,
 )
 
-from noise_model.arrays import Floats, Picture
+import spadsr
+from hardware.captures.in_memory import capture_in_memory
+from hardware.settings import Settings
+from noise_model.arrays import Counts, Floats, Picture
 from noise_model.sensor import USER, Sensor
 from spadsr.evaluation.metrics import psnr
-from spadsr.motion.blocks import Blocks
-from spadsr.motion.fine import sharpened
-from spadsr.motion.following import path_verdict
-from spadsr.motion.kernels import Seen
-from spadsr.motion.merging import Merged, merge
-from spadsr.motion.motion import Verdict
-from spadsr.motion.seen import seen_of
-from spadsr.motion.sweep import find_lines, gather
+from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
 
@@ -60,7 +59,6 @@ class Sequence:
     sensor: Sensor
     seed: int
     path: Floats | None = None
-    reach: tuple[int, int] = (0, 0)
     frames: int = FRAMES
     kept: tuple[int, ...] = tuple(range(BLOCKS))
     known: bool = True
@@ -136,9 +134,11 @@ def flickering(picture: int) -> Sequence:
 
 
 def dropped(picture: int) -> Sequence:
-    """Blocks that the recording lacks: 20 in a row, and every tenth."""
+    """Images that the recording lacks, without a word: 20 in a row, and every tenth. The truth is their middle."""
     kept = [block for block in range(BLOCKS) if block % 10 and not 30 <= block < 50]
-    return along(picture, 0, shake(4, 100 * picture), kept=tuple(kept))
+    path = shake(4, 100 * picture)
+    middle = path[kept[len(kept) // 2]]
+    return along(picture, 0, path - middle, kept=tuple(kept))
 
 
 def saturated(picture: int) -> Sequence:
@@ -167,7 +167,7 @@ def crossed(picture: int) -> Sequence:
         texture = cv2.remap(other, *place, cv2.INTER_LINEAR)
         return np.asarray((1 - cover) * scene + cover * texture, np.float32)
 
-    return Sequence(_native(frame), frame(0.0), binary_array(5), 5, reach=(10, 14))
+    return Sequence(_native(frame), frame(0.0), binary_array(5), 5)
 
 
 def flowing(picture: int) -> Sequence:
@@ -191,7 +191,7 @@ def flowing(picture: int) -> Sequence:
             picture = picture * (1 - cover) + cover * rim
         return np.asarray(picture, np.float32)
 
-    return Sequence(_native(frame), frame(0.0), binary_array(seed), seed, reach=(24, 4))
+    return Sequence(_native(frame), frame(0.0), binary_array(seed), seed)
 
 
 def _native(frame: Callable[[float], Picture]) -> Picture:
@@ -219,74 +219,69 @@ CASES: dict[str, Callable[[int], Sequence]] = {
 
 @dataclass(frozen=True)
 class Figures:
-    """PSNR, dB, of the scene at rest, of the full sum, of the best window, of merged counts and of these with detail.
+    """PSNR, dB, of the scene at rest, of the full sum, of the best window, and of the sum along its motion.
 
     Attributes:
-        covered: share of the pixels of the last of them that are within one uncertainty of the truth.
+        covered_at_rest, covered: share of the pixels that are within one uncertainty of the truth.
         error: of the path, rms, native pixels.
+        followed: what was followed.
     """
 
     rest: float
     full: float
     best: float
-    merged: float
-    fine: float
+    along: float
+    covered_at_rest: float
     covered: float
     error: float
-    moves: bool
-    local: bool
+    followed: str
 
 
 def measured(sequence: Sequence, white: float, restorer: Restorer) -> Figures:
-    sensor = sequence.sensor if sequence.known else _unknown(sequence.sensor)
-    blocks = _told(counted(sequence.light, white, _unmasked(sequence), sequence.seed, sequence.frames), sensor)
-    resting = _truth_at_native(sequence)
-    still = _told(counted(resting, white, _unmasked(sequence), sequence.seed + 1, sequence.frames), sensor)
-    blocks = blocks.only(np.array(sequence.kept))
-    peak, border = -np.log1p(-white) if sensor.binary else white, FINE * (5 if sequence.path is not None else 2)
-
+    images = _images(sequence, sequence.light, white, sequence.seed)[list(sequence.kept)]
+    resting = _images(sequence, _truth_at_native(sequence), white, sequence.seed + 1)
+    peak, border = _peak(white, sequence.sensor), FINE * (5 if sequence.path is not None else 2)
     inner = (slice(border, -border),) * 2
 
-    def quality(light: Picture) -> float:
-        return psnr(np.minimum(light[inner] / peak, sequence.most), sequence.truth[inner])
+    def quality(restored: Restored) -> float:
+        light = restored.rate[inner] * SECONDS / peak
+        return psnr(np.minimum(light, sequence.most), sequence.truth[inner])
 
-    def summed(some: Blocks) -> float:
-        return quality(restored(merge(some, np.zeros((len(some), 3))), restorer)[0])
+    def covered(restored: Restored) -> float:
+        off = np.abs(restored.rate * SECONDS - sequence.truth * peak) < restored.uncertainty * SECONDS
+        return float(off[inner].mean())
 
-    full = summed(blocks)
-    best = max(full, *(summed(blocks.only(np.abs(blocks.times) < width / 2 / BLOCKS)) for width in WINDOWS))
-    merged, fine, verdict = followed(blocks, sequence.reach, restorer)
-    light, sd = restored(merged, restorer)
-    finer = light if fine is None else sharpened(light, sd, fine)
-    error = np.nan
+    def summed(some: Counts) -> float:
+        return quality(restored_of(sequence, some, restorer))
+
+    full, middle = summed(images), len(images) // 2
+    best = max(full, *(summed(images[middle - width // 2 : middle + width // 2]) for width in WINDOWS))
+    still, along = restored_of(sequence, resting, restorer), restored_of(sequence, images, restorer, "auto")
+    [motion], error = along.motion, np.nan
     if sequence.path is not None:
-        off = verdict.path.poses - sequence.path[list(sequence.kept)]
+        off = motion.path.poses - sequence.path[list(sequence.kept)]
         error = float(np.sqrt(np.square(off)[:, :2].mean()))
-    covered = float((np.abs(finer - sequence.truth * peak) < sd)[inner].mean())
-    said = verdict.moves, verdict.local
-    return Figures(summed(still), full, best, quality(light), quality(finer), covered, error, *said)
+    return Figures(quality(still), full, best, quality(along), covered(still), covered(along), error, motion.followed)
 
 
-def followed(blocks: Blocks, reach: tuple[int, int], restorer: Restorer) -> tuple[Merged, Merged | None, Verdict]:
-    """Blocks merged along the path that their counts tell, on pixels and on cells; local motion up to `reach`."""
-
-    def painted(some: Blocks, poses: Floats) -> Seen:
-        return seen_of(restored(merge(some, poses), restorer)[0], FINE)
-
-    verdict = path_verdict(blocks, painter=painted)
-    poses, used = verdict.path.poses, verdict.used
-    blocks = blocks.without(verdict.hot)
-    if reach != (0, 0):
-        known = poses if verdict.moves else None
-        return gather(blocks, find_lines(blocks, reach, known), known), None, verdict
-    merged, fine = (merge(blocks.only(used), poses[used], scale) for scale in (1, FINE))
-    return merged, fine if verdict.moves else None, verdict
+def restored_of(sequence: Sequence, images: Counts, restorer: Restorer, motion: str = "none") -> Restored:
+    """The sum of images, restored x4 as a user does, who knows the sensor or only its kind."""
+    sensor = sequence.sensor
+    settings = Settings(SECONDS, sequence.frames, dead_time=sensor.dead_time, counter_bits=sensor.counter_bits)
+    capture = capture_in_memory(Path("run.h5"), images, settings, None)
+    known = sensor if sequence.known else None
+    return spadsr.restore(capture, sensor=known, sum=len(images), motion=motion, weights=restorer)
 
 
-def restored(merged: Merged, restorer: Restorer) -> tuple[Picture, Picture]:
-    """Restored light of a frame (4 H, 4 W), and its standard uncertainty."""
-    rate, sd, _ = restorer.answer(torch.from_numpy(merged.counts.astype(np.int64))[None], merged.model, FINE)
-    return np.asarray(rate[0].numpy() * merged.count_time), np.asarray(sd[0].numpy() * merged.count_time)
+def _images(sequence: Sequence, light: Picture, white: float, seed: int) -> Counts:
+    """Counts of some light, of masked pixels as well."""
+    sensor = replace(sequence.sensor, pixel_mask=None)
+    return counted(light, white, sensor, seed, sequence.frames).counts.astype(np.uint16)
+
+
+def _peak(white: float, sensor: Sensor) -> float:
+    """The light of white, in a frame."""
+    return float(-np.log1p(-white)) if sensor.binary else white
 
 
 def _truth_at_native(sequence: Sequence) -> Picture:
@@ -295,16 +290,21 @@ def _truth_at_native(sequence: Sequence) -> Picture:
     return np.repeat(native[None], BLOCKS, axis=0)
 
 
-def _unmasked(sequence: Sequence) -> Sensor:
-    return replace(sequence.sensor, pixel_mask=None)
-
-
-def _unknown(sensor: Sensor) -> Sensor:
-    return replace(sensor.uniform(SHAPE), dark_count_rate=torch.zeros(SHAPE), pixel_mask=None, measured=False)
-
-
-def _told(blocks: Blocks, sensor: Sensor) -> Blocks:
-    return replace(blocks, sensor=sensor)
+def background(white: float, restorer: Restorer) -> Iterator[str]:
+    """How the ground of `object` is restored that its object never comes near, beside the full sum; a line a scene."""
+    for picture in range(3):
+        sequence, peak = crossed(picture), _peak(white, binary_array(5))
+        images = _images(sequence, sequence.light, white, sequence.seed)
+        moved = np.ptp(sequence.light, axis=0) > 1e-6
+        near = cv2.dilate(moved.astype(np.uint8), np.ones((9, 9), np.uint8))
+        far = np.kron(near == 0, np.ones((FINE, FINE))) > 0
+        far[: 2 * FINE] = far[-2 * FINE :] = far[:, : 2 * FINE] = far[:, -2 * FINE :] = False
+        said = []
+        for motion in ("none", "auto"):
+            light = restored_of(sequence, images, restorer, motion).rate * SECONDS / peak
+            said.append(psnr(light[far][None], sequence.truth[far][None]))
+        share = f"{far.mean():.0%} of the field"
+        yield f"background  {white:5g} {picture}: full sum {said[0]:.2f}, along the motion {said[1]:.2f}, of {share}"
 
 
 def bars(white: float, restorer: Restorer) -> Iterator[str]:
@@ -313,56 +313,65 @@ def bars(white: float, restorer: Restorer) -> Iterator[str]:
     Bands of bars across the columns, with dots beside them: a path over bars alone is not known along them. Bars that
     pixels take for coarser ones seem to move against the scene, some bands more than others: as if the array turned.
     """
+    scene, bands = _chart()
+    path = shake(4, 4)
+    sequence = Sequence(seen_along(scene, path), scene[MARGIN:-MARGIN, MARGIN:-MARGIN], binary_array(2), 3, path)
+    still = replace(sequence, light=seen_along(scene, 0 * path), seed=4)
+    lights = [
+        restored_of(each, _images(each, each.light, white, each.seed), restorer, "auto").rate * SECONDS
+        for each in (still, sequence)
+    ]
+    column, inner = np.arange(SHAPE[1] * FINE) + 0.5, slice(4 * FINE, -4 * FINE)
+    for period, (first, last) in zip(PERIODS, bands, strict=True):
+        rows = [each[first + 10 : last - 10, inner].mean(axis=0) / _peak(white, sequence.sensor) for each in lights]
+        waves = [np.exp(2j * np.pi * column[inner] * f / FINE) for f in (1 / period, 1 - 1 / period)]
+        told = [[2 * abs(((row - row.mean()) * wave).mean()) / 0.45 for wave in waves] for row in rows]
+        said = "  ".join(f"{true:.3f} ({false:.3f})" for true, false in told)
+        yield f"bars of {period} native pixels, white {white:g}: at rest, and along the path  {said}"
+
+
+def _chart() -> tuple[Picture, list[tuple[int, int]]]:
+    """Bands of bars, with dots beside them, and the rows of the field from which to which each of them is."""
     size = [side * FINE + 2 * MARGIN for side in SHAPE]
     scene, height = np.empty(size, np.float32), SHAPE[0] * FINE / len(PERIODS)
     column, bands = np.arange(size[1]) + 0.5 - MARGIN, []
     for number, period in enumerate(PERIODS):
-        first, last = (MARGIN + int(height * each) for each in (number, number + 1))
-        scene[first:last] = 0.5 + 0.45 * np.sin(2 * np.pi * column / (period * FINE))
+        first, last = (int(height * each) for each in (number, number + 1))
+        scene[MARGIN + first : MARGIN + last] = 0.5 + 0.45 * np.sin(2 * np.pi * column / (period * FINE))
         bands.append((first, last))
     scene[:MARGIN], scene[-MARGIN:] = scene[MARGIN], scene[-MARGIN - 1]
     rng = np.random.default_rng(0)
     for _ in range(40):
         centre = rng.uniform(0, size)
-        if not any(first + 4 < centre[0] < last - 4 for first, last in bands):
+        if not any(first + 4 < centre[0] - MARGIN < last - 4 for first, last in bands):
             cv2.circle(scene, (round(centre[1]), round(centre[0])), 4, 1.0, -1, cv2.LINE_AA)
-    sensor, path, peak = binary_array(2), shake(4, 4), -np.log1p(-white)
-    blocks = counted(seen_along(scene, path), white, sensor, 3)
-    still = counted(seen_along(scene, 0 * path), white, sensor, 4)
-    merged, fine, _ = followed(blocks, (0, 0), restorer)
-    assert fine is not None
-    light, sd = restored(merged, restorer)
-    pictures = restored(merge(still, 0 * path), restorer)[0], light, sharpened(light, sd, fine)
-    inner = slice(4 * FINE, -4 * FINE)
-    for period, (first, last) in zip(PERIODS, bands, strict=True):
-        rows = [each[first - MARGIN + 10 : last - MARGIN - 10, inner].mean(axis=0) / peak for each in pictures]
-        waves = [np.exp(2j * np.pi * column[MARGIN:-MARGIN][inner] * f / FINE) for f in (1 / period, 1 - 1 / period)]
-        told = [[2 * abs(((row - row.mean()) * wave).mean()) / 0.45 for wave in waves] for row in rows]
-        said = "  ".join(f"{true:.2f} ({false:.2f})" for true, false in told)
-        yield f"bars of {period} native pixels, white {white:g}: at rest, merged, and detail  {said}"
+    return scene, bands
+
+
+LINES: dict[str, Callable[[float, Restorer], Iterator[str]]] = {"bars": bars, "background": background}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="+", choices=[*CASES, "bars"])
+    parser.add_argument("cases", nargs="+", choices=[*CASES, *LINES])
     parser.add_argument("--white", default="0.02,0.05,0.2")
     parser.add_argument("--only", help="of the pictures, by number; comma-separated")
     parser.add_argument("--weights")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    restorer = load_restorer(asked.weights)
+    restorer, whites = load_restorer(asked.weights), [float(each) for each in asked.white.split(",")]
     print(
-        "case        white picture  at rest  full sum  best window  merged  and detail  least gain  covered"
-        "  path error  verdict"
+        "case        white picture  at rest  full sum  best window  along  least gain  covered at rest, along"
+        "  path error  followed"
     )
     for case in asked.cases:
-        if case == "bars":
-            print(*(line for white in asked.white.split(",") for line in bars(float(white), restorer)), sep="\n")
+        if case in LINES:
+            print(*(line for white in whites for line in LINES[case](white, restorer)), sep="\n", flush=True)
             continue
         number = 3 if case in ("object", "discs") else len(NAMES)
         pictures = range(number) if asked.only is None else [int(each) for each in asked.only.split(",")]
-        for white in map(float, asked.white.split(",")):
+        for white in whites:
             found = []
             for picture in pictures:
                 found.append(measured(CASES[case](picture), white, restorer))
@@ -371,13 +380,13 @@ def main() -> None:
 
 
 def _print(case: str, white: float, picture: str, found: list[Figures]) -> None:
-    rows = [(f.rest, f.full, f.best, f.merged, f.fine, f.covered, f.error) for f in found]
-    rest, full, best, merged, fine, covered, error = np.mean(rows, axis=0)
-    least = min(f.fine - f.best for f in found)
-    said = f"moves {sum(f.moves for f in found)} local {sum(f.local for f in found)} of {len(found)}"
+    rows = [(f.rest, f.full, f.best, f.along, f.covered_at_rest, f.covered, f.error) for f in found]
+    rest, full, best, along, covered_at_rest, covered, error = np.mean(rows, axis=0)
+    least = min(f.along - f.best for f in found)
+    said = ", ".join(f"{number} {way}" for way, number in Counter(f.followed for f in found).items())
     print(
-        f"{case:<11} {white:5g} {picture:<7} {rest:8.2f} {full:9.2f} {best:12.2f} {merged:7.2f} {fine:11.2f}"
-        f" {least:+11.2f} {covered:9.1%} {error:11.2f}  {said}",
+        f"{case:<11} {white:5g} {picture:<7} {rest:8.2f} {full:9.2f} {best:12.2f} {along:6.2f} {least:+11.2f}"
+        f" {covered_at_rest:16.1%} {covered:6.1%} {error:11.2f}  {said}",
         flush=True,
     )
 

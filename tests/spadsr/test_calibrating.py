@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -18,6 +19,7 @@ from command import Said
 import spadsr as package
 from hardware.captures.capture import open_capture
 from hardware.captures.writer import CaptureWriter
+from hardware.hdf5.nexus_tree import DETECTOR
 from hardware.settings import Settings
 from noise_model.calibration.streams import gather
 from noise_model.errors import InputError
@@ -252,6 +254,33 @@ def test_long_captures_are_streamed(tmp_path: Path) -> None:
         sizes = [block.nbytes for block in one.stream.blocks()]
     with open_capture(path) as capture:
         assert max(sizes) <= next(capture.blocks()).nbytes < sum(sizes)
+
+
+def test_recordings_are_shared_out_to_the_same_sensor(
+    spadsr: Callable[..., Said], captures: list[Path], tmp_path: Path
+) -> None:
+    """One of them holds darks and lights, as it marks them; one that is damaged is told of."""
+    _, dim, bright = captures
+    both = record(tmp_path / "both.h5", (BRIGHT, KEY["flat"]), (DARK, KEY["dark"]))
+    found = [tmp_path / "alone.yaml", tmp_path / "shared.yaml"]
+    for path, workers in zip(found, ("1", "2"), strict=True):
+        said = spadsr("calibrate", both, "--flat", dim, bright, "-o", path, "--workers", workers)
+        assert said.code == 0, said.err
+    one, other = (yaml.safe_load(path.read_text()) for path in found)
+    for name in ("name", "source", "maps"):
+        one.pop(name, None)
+        other.pop(name, None)
+    assert one == other
+    with np.load(found[0].with_suffix(".npz")) as first, np.load(found[1].with_suffix(".npz")) as second:
+        assert first.files == second.files
+        for name in first.files:
+            np.testing.assert_array_equal(first[name], second[name])
+    with h5py.File(dim.rename(dim.with_name("cut.h5")), "r+") as file:
+        file[f"{DETECTOR}/data"][700] = 512
+    refused(
+        spadsr("calibrate", both, "--flat", dim.with_name("cut.h5"), bright, "-o", found[0], "--workers", "2", "-q"),
+        "cut.h5: image 700 holds the count 512",
+    )
 
 
 def test_the_guide(spadsr: Callable[..., Said], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

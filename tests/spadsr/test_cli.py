@@ -276,6 +276,21 @@ def test_long_work_is_announced(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err == ""
 
 
+def test_work_that_is_shorter_than_was_said_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first of many pieces takes as long as its code takes to be compiled."""
+    clock = iter([0.0, 0.0, 50.0, 51.0, 75.0, 100.0, 125.0])
+    monkeypatch.setattr("spadsr.cli.console.monotonic", lambda: next(clock))
+    with progress("work") as report:
+        for done in (0, 1, 2, 25, 50, 75):
+            report(done, 1000)
+    assert capsys.readouterr().err.splitlines() == [
+        "work: 1 of 1,000 done, about 13 h 52 min to go",
+        "work: 25 of 1,000 done, about 49 min to go",
+    ]
+
+
 def missing(path: Path) -> None:
     path.unlink()
 

@@ -12,7 +12,7 @@ from scipy.special import erf
 from noise_model.errors import Note
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import HOT, Exposure, Sensor
-from spadsr.restoration.hot_pixels import AS_COUNTED, LEFT_OUT, HotPixels, find_hot
+from spadsr.restoration.hot_pixels import _BESIDE, _BEYOND, _TIMES, AS_COUNTED, LEFT_OUT, HotPixels, _Images, find_hot
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
@@ -224,3 +224,33 @@ def test_groups_are_named() -> None:
         "2 spots of up to four touching pixels far above all around: hot, or a point of light; shown as counted"
         " (row 2, columns 3 to 4; rows 7 to 8, columns 7 to 8)"
     ]
+
+
+def reflected(place: int, size: int) -> int:
+    """The place within a side that one beyond its edge is the mirror image of."""
+    return -place if place < 0 else 2 * (size - 1) - place if place >= size else place
+
+
+def test_candidates_and_what_they_are_compared_with_are_those_found_pixel_by_pixel() -> None:
+    """To the last bit, with masked pixels and equal counts, at edges and corners."""
+    random = np.random.default_rng(3)
+    for rows, columns in ((7, 6), (2, 9), (16, 16)):
+        frames = 4.0 * random.integers(0, 3, (3, rows, columns))
+        counts = random.poisson(0.7, frames.shape) * random.choice([1.0, 1, 1, 9], frames.shape) * (frames > 0)
+        images = _Images(counts, frames)
+        rate, apart = counts / np.maximum(frames, 1), random.random(counts.shape) < 0.1
+        candidates = images.candidates()
+        picked = random.random(counts.shape) < 0.3
+        around, live = images._of(_BESIDE + _BEYOND, picked, apart)
+        for index, (image, row, column) in enumerate(np.argwhere(picked)):
+            for place, (down, right) in enumerate(_BESIDE + _BEYOND):
+                at = (image, row + down, column + right)
+                there = 0 <= at[1] < rows and 0 <= at[2] < columns and not apart[at]
+                assert around[index, place] == (counts[at] if there else 0)
+                assert live[index, place] == (frames[at] if there else 0)
+        for image, row, column in np.ndindex(counts.shape):
+            beside = sorted(
+                rate[image, reflected(row + down, rows), reflected(column + right, columns)] for down, right in _BESIDE
+            )
+            expected = counts[image, row, column] > 0 and rate[image, row, column] > _TIMES * beside[4]
+            assert candidates[image, row, column] == expected

@@ -158,11 +158,11 @@ def test_any_number_of_rows_and_columns(
 
 
 def test_blocks_give_what_the_whole_gives(recorded: Record, restorer: Restorer) -> None:
-    """600 images of 16 x 16 are three blocks; one by one they are the same within what bfloat16 rounds."""
-    path = recorded(600, 16, 16)
+    """150 images of 16 x 16 are three blocks; one by one they are the same within what bfloat16 rounds."""
+    path = recorded(150, 16, 16)
     rate, sd = answer(restored(path, restorer, 1).result)
     with open_capture(path) as capture:
-        for index in (0, 255, 256, 511, 599):
+        for index in (0, 63, 64, 127, 149):
             counts = torch.from_numpy(capture.read(index, index + 1).astype(np.int64))
             alone = restorer.answer(counts, ForwardModel(capture.sensor, capture.exposure), 1)[:2]
             for part, single in zip((rate, sd), alone, strict=True):
@@ -222,7 +222,7 @@ from hardware.captures.capture import open_capture
 from spadsr.restoration.recordings import restore_capture
 from spadsr.restoration.weights import load_restorer
 def report(done, total):
-    if done >= 512:
+    if done >= 128:
         os.kill(os.getpid(), signal.SIGKILL)
 with open_capture(sys.argv[1]) as capture:
     restore_capture(capture, load_restorer(sys.argv[2]), 2, None, None, report)
@@ -325,44 +325,67 @@ def stopping_after(blocks: int) -> Callable[[int, int], None]:
 
 def test_what_is_done_is_kept_and_gone_on_from(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
     """A part is a result of its own; the same call completes it to what an undisturbed run writes."""
-    path = recorded(600, 16, 16)
+    path = recorded(150, 16, 16)
     part, result = path.with_name("capture.sr.part.h5"), path.with_name("capture.sr.h5")
-    with open_capture(path) as capture, pytest.raises(Stopped, match="stopped after 512 of 600 images") as stop:
+    with open_capture(path) as capture, pytest.raises(Stopped, match="stopped after 128 of 150 images") as stop:
         restore_capture(capture, restorer, 2, None, None, stopping_after(2))
     assert stop.value.exit_code == 130
     assert sorted(each.name for each in tmp_path.iterdir()) == ["capture.h5", "capture.sr.part.h5"]
     whole = restored(path, restorer, output=tmp_path / "whole.h5")
     with read_result(part) as kept:
-        assert len(kept) == 512
-        assert "only the first 512 of 600 images: restoring was stopped" in kept.warnings
-        np.testing.assert_array_equal(kept.read(0, 512).rate, answer(whole.result)[0][:512])
+        assert len(kept) == 128
+        assert "only the first 128 of 150 images: restoring was stopped" in kept.warnings
+        np.testing.assert_array_equal(kept.read(0, 128).rate, answer(whole.result)[0][:128])
     with pytest.raises(InputError, match="part of another result, or one made with other options"):
         restored(path, restorer, 4)
     done = restored(path, restorer)
-    assert (done.images, done.taken_over, done.warnings) == (600, 512, whole.warnings)
+    assert (done.images, done.taken_over, done.warnings) == (150, 128, whole.warnings)
     for one, other in zip(answer(result), answer(whole.result), strict=True):
         np.testing.assert_array_equal(one, other)
     assert done.check == whole.check
     assert not part.exists()
 
 
+def test_stopping_while_looking_through_what_is_done_loses_nothing(recorded: Record, restorer: Restorer) -> None:
+    """An interrupted run is gone on from, stopped before the first new image, and gone on from again."""
+    path = recorded(150, 16, 16)
+    part = path.with_name("capture.sr.part.h5")
+    with open_capture(path) as capture, pytest.raises(Stopped):
+        restore_capture(capture, restorer, 2, None, None, stopping_after(2))
+    before = part.read_bytes()
+    with open_capture(path) as capture:
+        read, asked = capture.source.read, iter([True])
+
+        def reading(start: int, stop: int) -> Any:
+            if next(asked, False):  # a second time would end the program at once
+                signal.raise_signal(signal.SIGINT)
+            return read(start, stop)
+
+        held = replace(capture, source=replace(capture.source, read=reading))
+        with pytest.raises(Stopped, match=r"capture\.sr\.h5: stopped before the first new image") as stop:
+            restore_capture(held, restorer, 2, None, None, quiet)
+    assert any("goes on from there" in note for note in stop.value.__notes__)
+    assert part.read_bytes() == before
+    assert restored(path, restorer).taken_over == 128
+
+
 def test_what_a_killed_run_wrote_is_gone_on_from(
     recorded: Record, restorer: Restorer, small_weights: Path, tmp_path: Path
 ) -> None:
     """Whatever it was about to write; in the same file, which says until the end that it is unfinished."""
-    path = recorded(600, 16, 16)
+    path = recorded(150, 16, 16)
     part, result = path.with_name("capture.sr.part.h5"), path.with_name("capture.sr.h5")
     whole = restored(path, restorer, output=tmp_path / "whole.h5")
     script = [sys.executable, "-c", _KILLED, str(path), str(small_weights)]
     assert subprocess.run(script, check=False).returncode == -signal.SIGKILL
     with h5py.File(part, "r+") as file:  # as if killed between two of its arrays
-        file[f"{DETECTOR}/data"].resize(600, axis=0)
+        file[f"{DETECTOR}/data"].resize(150, axis=0)
     with read_result(part) as kept:
-        assert len(kept) == 512
+        assert len(kept) == 128
         assert kept.warnings == ("restoring was not finished",)
     inode = part.stat().st_ino
     done = restored(path, restorer)
-    assert (done.images, done.taken_over, done.warnings, done.check) == (600, 512, whole.warnings, whole.check)
+    assert (done.images, done.taken_over, done.warnings, done.check) == (150, 128, whole.warnings, whole.check)
     for one, other in zip(answer(result), answer(whole.result), strict=True):
         np.testing.assert_array_equal(one, other)
     assert result.stat().st_ino == inode
@@ -370,17 +393,17 @@ def test_what_a_killed_run_wrote_is_gone_on_from(
 
 
 def test_a_part_of_other_counts_is_not_gone_on_from(recorded: Record, restorer: Restorer) -> None:
-    path = recorded(300, 16, 16)
+    path = recorded(80, 16, 16)
     with open_capture(path) as capture, pytest.raises(Stopped):
         restore_capture(capture, restorer, 2, None, None, stopping_after(1))
     with h5py.File(path, "r+") as file:
-        file[f"{DETECTOR}/data"][255] = 0
+        file[f"{DETECTOR}/data"][63] = 0
     with pytest.raises(InputError, match="part of another result"):
         restored(path, restorer)
 
 
 def test_a_stopped_stack_leaves_nothing(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
-    path = recorded(600, 16, 16)
+    path = recorded(150, 16, 16)
     with open_capture(path) as capture, pytest.raises(Stopped):
         restore_capture(capture, restorer, 2, None, tmp_path / "a.tif", stopping_after(1))
     assert list(tmp_path.iterdir()) == [path]
@@ -417,7 +440,7 @@ class Interrupted:
 def test_an_interrupted_restoration_leaves_what_was_there(
     recorded: Record, restorer: Restorer, error: BaseException, existing: bool
 ) -> None:
-    path = recorded(600, 16, 16)
+    path = recorded(150, 16, 16)
     if existing:
         restored(path, restorer, 2)
     before = {file: file.read_bytes() for file in path.parent.iterdir()}
@@ -427,7 +450,7 @@ def test_an_interrupted_restoration_leaves_what_was_there(
 
 
 def test_an_impossible_count_late_in_a_capture_leaves_nothing(recorded: Record, restorer: Restorer) -> None:
-    path = recorded(600, 16, 16)
+    path = recorded(150, 16, 16)
     with h5py.File(path, "r+") as file:
         file[f"{DETECTOR}/data"][550, 3, 3] = 17
     with pytest.raises(InputError, match="image 550 holds the count 17"):

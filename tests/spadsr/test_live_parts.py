@@ -1,6 +1,7 @@
 """Parts of the live view: how much may be on its way, sums of consecutive images, messages, names of recordings."""
 
 import itertools
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hardware.camera import Block
+from hardware.cameras.registry import open_camera
+from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.sensor import Sensor
 from spadsr.live.corrections import Averaging, Corrections
 from spadsr.live.display import Display
 from spadsr.live.flow import Flow
+from spadsr.live.live_session import _checked_scale
 from spadsr.live.message import Kind, Message, unit_for
 from spadsr.live.newest import Newest, Sum
-from spadsr.live.recordings import Folder
+from spadsr.live.recordings import Folder, Playback
 from spadsr.live.restorer import LiveRestorer, RestoringOrder
+from spadsr.live.running import has_screen
 
 
 @given(st.lists(st.tuples(st.sampled_from(["send", "drawn", "dropped", "nonsense"]), st.floats(0, 5)), max_size=60))
@@ -140,6 +145,22 @@ def test_a_dark_and_hot_pixels_are_taken_from_what_is_seen() -> None:
     assert average.rate.mean() == pytest.approx(rate.mean() / 1e-5, rel=0.05)
 
 
+def test_pictures_larger_than_screens_are_refused() -> None:
+    assert _checked_scale(8, (512, 512)) == 8
+    assert _checked_scale(1, (8000, 10)) == 1
+    with pytest.raises(InputError, match="expected 1 or 2 or 4 or 8 for 512 x 32 pixels"):
+        _checked_scale(16, (512, 32))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is a screen always")
+def test_no_browser_for_terminals_is_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(name, raising=False)
+    assert not has_screen()
+    monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
+    assert has_screen()
+
+
 @given(st.floats(1e2, 1e9), st.floats(0, 1))
 def test_rates_survive_the_way(largest: float, share: float) -> None:
     rate = np.full((1, 1), largest * share, np.float32)
@@ -150,7 +171,8 @@ def test_rates_survive_the_way(largest: float, share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["../x", "a/b", "a\\b", "", ".hidden", "x" * 200, "con", "NUL.h5", "a\0b", "tail.", "ü"]
+    "name",
+    ["../x", "a/b", "a\\b", "", ".hidden", "x" * 200, "con", "NUL.h5", "a\0b", "a.", "ü", "a.part", "a.sr.h5"],
 )
 def test_names_of_recordings_are_plain(tmp_path: Path, name: str) -> None:
     folder = Folder(tmp_path)
@@ -159,3 +181,20 @@ def test_names_of_recordings_are_plain(tmp_path: Path, name: str) -> None:
         return
     with pytest.raises(InputError, match="not a name"):
         folder.new(name)
+
+
+def test_darks_are_played_and_merged_recordings_are_not(tmp_path: Path) -> None:
+    settings, dark, merged = Settings(1e-5, counter_bits=8), tmp_path / "dark.h5", tmp_path / "merged.h5"
+    images = np.arange(6 * 4, dtype=np.uint8).reshape(6, 2, 2)
+    with CaptureWriter(dark, (2, 2), np.uint8, settings) as file:
+        file.append(images, image_key=2)
+    playback = Playback(dark, 2)
+    assert playback.images == 3
+    np.testing.assert_array_equal(playback.read().counts, images[:2].sum(axis=0))
+    playback.close()
+    with CaptureWriter(merged, (2, 2), np.uint8, Settings(1e-5, 3, 8)) as file:
+        file.append(images, cycles=np.full((6, 2, 2), 3, np.uint32))
+    with pytest.raises(InputError, match="cannot be played"):
+        Playback(merged, 1)
+    with pytest.raises(InputError, match="cannot be played"), open_camera(f"replay:{merged}"):
+        pass

@@ -22,6 +22,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hardware.captures.capture import open_capture
 from hardware.hdf5.nexus_tree import NOTES
+from noise_model.sensor import Sensor
 from spadsr.live.flow import PATIENCE
 from spadsr.live.message import Kind
 from spadsr.restoration.result_file import read_result
@@ -75,6 +76,7 @@ def test_only_the_token_opens_the_page(running: Running) -> None:
 def test_no_other_page_and_no_other_name_of_the_server(running: Running) -> None:
     cookie = {"Cookie": f"spadsr_live_{running.port}={running.token}"}
     assert status(running, "/", **cookie, Host="evil.example") == 403
+    assert status(running, "/", **cookie, Host=f"192.0.2.7:{running.port}") == 403, "it serves this machine only"
     assert status(running, "/", **cookie, Origin="http://evil.example") == 403
     assert status(running, "/", **cookie, Origin=f"http://127.0.0.1:{running.port + 1}") == 403
     assert status(running, "/", **cookie, Origin=f"http://127.0.0.1:{running.port}") == 200
@@ -85,6 +87,19 @@ def test_no_other_page_and_no_other_name_of_the_server(running: Running) -> None
     with pytest.raises(InvalidStatus) as refused:
         Client(Running(running.process, running.url + "x"))
     assert refused.value.response.status_code == 403
+
+
+def test_other_machines_come_by_an_address_or_the_name(tmp_path: Path, numbered: Path) -> None:
+    options = ("--address", "0.0.0.0", "--no-token", "--weights", "none")
+    with live_view(tmp_path, f"replay:{numbered},loop=1", *options) as running:
+        printed = running.url.removeprefix("http://").rstrip("/")
+        assert "0.0.0.0" not in printed, "no browser opens that"
+        for host in (printed, f"192.0.2.7:{running.port}", f"[2001:db8::7]:{running.port}", socket.gethostname()):
+            assert status(running, "/", Host=host) == 200, host
+        assert status(running, "/", Host="evil.example") == 403, "a name that was made to lead here"
+        assert status(running, "/", Host=printed, Origin="http://evil.example") == 403
+        with Client(running) as client:
+            assert client.image().first.shape == SHAPE
 
 
 @pytest.mark.parametrize(
@@ -172,6 +187,8 @@ def test_one_page_controls_and_all_look_on(running: Running) -> None:
         first.wait("it is alone", lambda state, page: page["pages"] == 1 and page["controls"])
         with Client(running) as second:
             assert "another page controls" in second.order("sum", images=3)["error"]
+            second.image(Kind.RESTORED)
+            assert second.order("snapshot")["name"].endswith(".sr.h5"), "it changes nothing for others"
             assert "error" not in second.order("control")
             assert "error" not in second.order("sum", images=2)
             assert "another page controls" in first.order("sum", images=1)["error"]
@@ -208,7 +225,7 @@ def test_a_snapshot_says_what_it_is(running: Running, tmp_path: Path) -> None:
         ("sum", {"images": 0}, "expected 1 to"),
         ("sum", {"images": "7"}, "expected 1 to"),
         ("sum", {"images": 1 << 40}, "expected 1 to"),
-        ("restore", {"scale": 3}, "expected one of"),
+        ("restore", {"scale": 3}, "expected 1 or 2 or 4 or 8 or 16 for 64 x 32 pixels"),
         ("restore", {"weights": "../../etc/passwd"}, "no such network"),
         ("record", {"name": "../escape"}, "not a name"),
         ("record", {"name": "a", "kind": 9}, "expected 0"),
@@ -279,6 +296,7 @@ def test_a_recording_outlives_the_pages_and_has_no_gap(tmp_path: Path, numbered:
             with open_capture(tmp_path / "two seconds.h5") as capture:
                 images = capture.shape[0]
                 assert images == state["recording"]["images"]
+                assert state["recording"]["acquired"] == images + state["recording"]["lost"]
                 assert images > 100, "however slow the machine"
                 numbers = capture.sequence_number(0, images)
                 assert numbers is not None
@@ -311,6 +329,35 @@ def test_exposure_is_applied_or_refused_and_images_go_on(tmp_path: Path) -> None
         assert "start it first" in client.order("record", name="x")["error"]
         client.order("start")
         client.wait("running", lambda state, page: state["camera"]["running"])
+
+
+def test_a_dark_is_subtracted_and_hot_pixels_are_masked(tmp_path: Path) -> None:
+    options = ("--frame-time", "1e-4", "--sum", "1000", "--weights", "none")
+    with live_view(tmp_path, "simulated:spc3,flux=0", *options) as running, Client(running) as client:
+
+        def rate() -> np.ndarray:
+            """Of a sum that began after the last order."""
+            acquired = client.state["acquired"]
+            ordered = acquired["images"] + acquired["lost"]
+            image = client.image(Kind.RECORDED, lambda image: image.last > ordered + 1000)
+            return image.second.astype(float) * image.unit
+
+        client.wait("the first", lambda state, page: state["acquired"]["images"] > 0)
+        known = Sensor.load("spc3").dark_count_rate.numpy().astype(float)
+        # 1,000 images of 10.4 us: the mean of all pixels, on which a rate per pixel has this standard deviation.
+        spread = (known.mean() / (1000 * 10.4e-6 * known.size)) ** 0.5
+        assert rate().mean() == pytest.approx(known.mean(), abs=5 * spread + 0.001 * known.mean())
+        assert "error" not in client.order("dark")
+        assert client.state["display"]["subtract"]
+        # That of the dark itself as well: a second of such images is ten times as many.
+        assert abs(rate().mean()) < 5 * 1.05 * spread + 0.001 * known.mean()
+        assert "error" not in client.order("find_hot")
+        assert client.state["display"]["masked"] > 0
+        masked = np.isnan(rate())
+        assert masked.sum() == client.state["display"]["masked"]
+        assert known[masked].min() > 3 * np.median(known)
+        client.order("correct", subtract=False, mask=False)
+        assert rate().mean() == pytest.approx(known.mean(), abs=5 * spread + 0.001 * known.mean())
 
 
 # What may fail

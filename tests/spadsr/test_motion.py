@@ -22,13 +22,13 @@ from moving_scenes import (
     seen_along,
     shake,
 )
-from scipy import stats
+from scipy import fft, stats
 
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import PLACES, Exposure, Sensor
 from simulate.moving import sample_moving
 from spadsr.motion.blocks import Blocks
-from spadsr.motion.changes import change_within
+from spadsr.motion.changes import _waves, change_within
 from spadsr.motion.fine import sharpened
 from spadsr.motion.kernels import Explained, bend_evidence, explain_counts
 from spadsr.motion.merging import Merged, merge, pixels_of
@@ -36,8 +36,8 @@ from spadsr.motion.motion import Path
 from spadsr.motion.path import block_law, estimate_path
 from spadsr.motion.seen import at_rest, seen_of, smoothed
 from spadsr.motion.smoothness import smooth_path
-from spadsr.motion.standing import standing_out
-from spadsr.motion.sweep import find_lines, gather
+from spadsr.motion.standing import second_brightest, standing_out
+from spadsr.motion.sweep import Lines, find_lines, gather
 from spadsr.motion.verdict import judge
 from spadsr.networks.measurement import measure
 
@@ -95,6 +95,30 @@ def test_the_path_is_found(kind: str, white: float, largest: float) -> None:
     assert np.abs(found.poses - path)[:, 2].max() < np.radians(10 * largest)
     inside = np.abs(found.poses - found.poses.mean(axis=0) - path + path.mean(axis=0)) < 4 * found.sd + 0.02
     assert inside.mean() > 0.9
+
+
+def test_waves_in_time_are_cosines_of_what_differs_from_the_mean() -> None:
+    """As a transform of scipy's has them, of blocks of unequal light, beside masked pixels."""
+    random = np.random.default_rng(0)
+    light = random.uniform(0.5, 2, 24)
+    counts = random.poisson(30 * light[:, None, None] * random.uniform(0.2, 1, (9, 7)))
+    good = random.random((9, 7)) < 0.9
+    sensor = replace(binary_array(0), pde=torch.ones(9, 7), dark_count_rate=torch.zeros(9, 7), pixel_mask=None)
+    waves = _waves(Blocks.consecutive(counts, 100, sensor, SECONDS), counts.sum(axis=0) * good, good)
+    whole = counts[:, good].sum(axis=1)
+    residual = (counts - counts.sum(axis=0) * (whole / whole.sum())[:, None, None]) * good
+    evened = residual / np.sqrt(whole / whole.mean())[:, None, None]
+    expected = fft.dct(evened, axis=0, norm="ortho")[1:]
+    np.testing.assert_allclose(np.moveaxis(waves, -1, 0), expected, atol=1e-4)
+
+
+def test_the_second_brightest_neighbour() -> None:
+    values = np.random.default_rng(0).poisson(3, (12, 9))
+    found = second_brightest(values)
+    wide = np.pad(values, 1, mode="reflect")
+    for row, column in np.ndindex(values.shape):
+        around = np.delete(wide[row : row + 3, column : column + 3].ravel(), 4)
+        assert found[row, column] == np.sort(around)[-2]
 
 
 def test_a_counting_array_is_aligned_as_well() -> None:
@@ -259,6 +283,29 @@ def test_the_cells_of_merged_counts_are_the_places_that_networks_are_trained_wit
         torch.testing.assert_close(mine.pde, whole.pde)
         torch.testing.assert_close(mine.dark_count_rate, whole.dark_count_rate)
         assert mine.crosstalk.equal(sensor.crosstalk)
+
+
+def test_counts_gathered_along_lines_are_those_merged_along_the_path_that_they_follow() -> None:
+    """A scene that drifts over an array at rest: whole pixels, and the places within them that their centres saw."""
+    scene = moving(drift(3.3, -2.1, 0), 0.1, 1)
+    velocity = np.stack([np.full(SHAPE, -3.3), np.full(SHAPE, 2.1)])
+    whole = np.zeros(SHAPE, np.int64), np.full(SHAPE, len(scene.blocks))
+    for scale in (1, PLACES):
+        lines, path = gather(scene.blocks, Lines(velocity, *whole), scale=scale), merge(scene.blocks, scene.path, scale)
+        assert np.array_equal(lines.counts, path.counts)
+        assert np.array_equal(lines.frames, path.frames)
+        torch.testing.assert_close(lines.sensor.pde, path.sensor.pde)
+
+
+def test_a_pixel_at_rest_is_seen_in_its_centre_and_tells_no_detail() -> None:
+    blocks = moving(REST, 0.1, 1).blocks
+    still = Lines(np.zeros((2, *SHAPE)), np.zeros(SHAPE, np.int64), np.full(SHAPE, len(blocks)))
+    cells = gather(blocks, still, scale=PLACES)
+    looked = cells.frames.reshape(SHAPE[0], PLACES, SHAPE[1], PLACES)[:, :, blocks.good.any(axis=0)].sum(axis=(0, 2))
+    place = (np.arange(PLACES) + 0.5) / PLACES
+    assert [(looked.sum(axis=axis) * place).sum() / looked.sum() for axis in (0, 1)] == pytest.approx([0.5, 0.5])
+    light = np.full([PLACES * side for side in SHAPE], 0.1, np.float32)
+    assert np.array_equal(sharpened(light, light, cells), light)
 
 
 def test_pixels_of_a_merged_grid_see_what_their_own_cells_saw() -> None:

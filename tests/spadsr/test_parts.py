@@ -15,10 +15,11 @@ from noise_model.errors import InputError
 from noise_model.executors import local_processes
 from spadsr.files.describe import describe
 from spadsr.restoration.parts import Part, edges_of
-from spadsr.restoration.recordings import RestoredFiles, restore_capture
+from spadsr.restoration.recordings import _PIXELS_OF_A_GPU, Restoration, RestoredFiles, _at_once, restore_capture
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.several import Order, restore_shared_out
+from spadsr.restoration.storage import Storage
 from spadsr.restoration.weights import load_restorer
 
 Record = Callable[..., Path]
@@ -88,6 +89,33 @@ def test_five_parts_in_any_order_are_one_run(recorded: Record, restorer: Restore
         assert joined.warnings == whole.warnings
         assert "missing" not in dict(describe(result))
     assert result.with_suffix(".png").read_bytes() == whole.picture.read_bytes()
+
+
+def test_as_many_are_restored_at_once_on_every_run(recorded: Record, restorer: Restorer) -> None:
+    """By their size alone, whatever the speed; and parts begin where blocks do, on a GPU as well."""
+    for rows, columns, expected in ((64, 32, 8), (32, 32, 16), (40, 30, 8), (256, 256, 1), (512, 512, 1)):
+        for images in (1, 100):
+            with open_capture(recorded(images, rows, columns)) as capture:
+                assert Restoration(capture, restorer, 1, None).block_size == expected
+                of_a_gpu = _at_once(capture, _PIXELS_OF_A_GPU)
+                assert of_a_gpu % expected == 0
+                assert of_a_gpu == 1 or of_a_gpu * rows * columns <= 1 << 16
+
+
+@pytest.mark.parametrize("size", [1, 3, 32])
+def test_how_many_are_restored_at_once_changes_last_bits_at_most(
+    recorded: Record, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """Other devices take more images at once: rates differ by a thousandth of their uncertainty at most."""
+    path, exact = recorded(40, 32, 32), Storage(exact=True)
+    usual = restored(path, restorer, tmp_path / "usual.h5", storage=exact)
+    monkeypatch.setattr("spadsr.restoration.recordings._at_once", lambda capture, pixels: size)
+    other = restored(path, restorer, tmp_path / "other.h5", storage=exact)
+    with read_result(usual.result) as first, read_result(other.result) as second:
+        one, two = first.read(0, 40), second.read(0, 40)
+        assert (np.abs(one.rate - two.rate) <= 1e-3 * one.uncertainty).all()
+        np.testing.assert_allclose(one.uncertainty, two.uncertainty, rtol=1e-3)
+        np.testing.assert_allclose(first.check("chi_squared"), second.check("chi_squared"), rtol=1e-3)
 
 
 def test_a_part_that_is_another_is_told(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:

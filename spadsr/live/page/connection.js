@@ -2,6 +2,7 @@
 
 const FIRST_WAIT = 250;
 const LONGEST_WAIT = 5000;
+const SILENCE = 10000; // ms after which a connection is given up: the server says something four times a second
 // Why a connection is closed (RFC 6455, 7.4; IANA's register of close codes).
 const [NO_ANSWER, SERVER_ENDS] = [1006, 1012];
 
@@ -13,6 +14,7 @@ export class Connection {
     this.pending = new Map();
     this.number = 0;
     this.connect();
+    setInterval(() => this.watch(), SILENCE / 10);
   }
 
   connect() {
@@ -21,17 +23,33 @@ export class Connection {
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => {
       this.wait = FIRST_WAIT;
+      this.heard = performance.now();
       this.on.open();
     };
-    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.hear(JSON.parse(data)) : this.on.image(data));
-    this.socket.onclose = ({ code }) => {
-      this.pending.forEach(({ reject }) => reject(new Error("the connection was lost")));
-      this.pending.clear();
-      this.ended = code === SERVER_ENDS || (this.ended && code === NO_ANSWER);
-      this.on.lost(this.ended);
-      setTimeout(() => this.connect(), this.wait);
-      this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
+    this.socket.onmessage = ({ data }) => {
+      this.heard = performance.now();
+      if (typeof data === "string") this.hear(JSON.parse(data));
+      else this.on.image(data);
     };
+    this.socket.onclose = ({ code }) => this.lose(code);
+  }
+
+  /** Gives a connection up on which nothing comes any more, as after a computer slept: nobody would say that it is gone. */
+  watch() {
+    if (this.socket.readyState !== WebSocket.OPEN || performance.now() - this.heard < SILENCE) return;
+    const { socket } = this;
+    socket.onclose = socket.onmessage = null;
+    socket.close();
+    this.lose(NO_ANSWER);
+  }
+
+  lose(code) {
+    this.pending.forEach(({ reject }) => reject(new Error("the connection was lost")));
+    this.pending.clear();
+    this.ended = code === SERVER_ENDS || (this.ended && code === NO_ANSWER);
+    this.on.lost(this.ended);
+    setTimeout(() => this.connect(), this.wait);
+    this.wait = Math.min(2 * this.wait, LONGEST_WAIT);
   }
 
   hear(said) {

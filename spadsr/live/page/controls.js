@@ -12,6 +12,7 @@ export class Controls {
     this.connection = connection;
     this.act = act;
     this.editing = new Set();
+    this.draws = false; // whether the next drag draws a region
     for (const name of SETTINGS) this.onChange(name, () => this.expose());
     this.onChange("images", () => this.order("sum", { images: Number(byId("images").value) }));
     this.onChange("scale", () => this.order("restore", { scale: Number(byId("scale").value) }));
@@ -34,6 +35,10 @@ export class Controls {
     byId("dark").addEventListener("click", () => this.order("dark"));
     byId("find").addEventListener("click", () => this.order("find_hot"));
     byId("record").addEventListener("click", () => this.record());
+    byId("closer").addEventListener("click", () => act.zoom(1.25));
+    byId("further").addEventListener("click", () => act.zoom(0.8));
+    byId("all").addEventListener("click", () => act.reset());
+    byId("draw").addEventListener("click", () => this.draw(!this.draws));
     document.addEventListener("keydown", (event) => this.key(event));
     byId("side").addEventListener("submit", (event) => event.preventDefault());
   }
@@ -78,6 +83,13 @@ export class Controls {
     else byId("refused").textContent = `from ${low} to ${high}: expected a smaller and a larger rate`;
   }
 
+  /** Makes the next drag draw a region, or not. */
+  draw(draws) {
+    this.draws = draws;
+    byId("draw").classList.toggle("on", draws);
+    byId("draw").setAttribute("aria-pressed", draws);
+  }
+
   run() {
     this.order(this.state?.camera.running ? "stop" : "start");
   }
@@ -91,8 +103,10 @@ export class Controls {
   record() {
     if (this.state?.recording?.running) this.order("end");
     else {
-      const seconds = byId("seconds").value.trim();
-      this.order("record", { name: byId("name").value.trim(), seconds: seconds === "" ? null : Number(seconds), kind: Number(byId("kind").value) });
+      const text = byId("seconds").value.trim();
+      const seconds = text === "" ? null : secondsFrom(text);
+      if (Number.isNaN(seconds)) byId("refused").textContent = `${text}: expected a number of seconds`;
+      else this.order("record", { name: byId("name").value.trim(), seconds, kind: Number(byId("kind").value) });
     }
   }
 
@@ -132,7 +146,10 @@ export class Controls {
       ArrowRight: () => act.move(step, 0),
       ArrowUp: () => act.move(0, -step),
       ArrowDown: () => act.move(0, step),
-      Escape: () => act.clearRegion(),
+      Escape: () => {
+        this.draw(false);
+        act.clearRegion();
+      },
     };
     if (!keys[event.key] || (event.key === " " && event.target.matches("button"))) return;
     event.preventDefault();
@@ -160,11 +177,11 @@ export class Controls {
     banners([{ bad: true, line }]);
   }
 
-  /** Shows the state of the server, and this page's part in it. */
-  show(state, page) {
+  /** Shows the state of the server, and this page's part in it; `shown` are the pictures a second of each kind. */
+  show(state, page, shown) {
     this.state = state;
     byId("camera").textContent = `${state.camera.name}: ${state.camera.shape.join(" x ")} pixels`;
-    numbers(state, page);
+    numbers(state, page, shown);
     this.showSettings(state);
     this.showDisplay(state);
     this.showRecording(state);
@@ -180,7 +197,7 @@ export class Controls {
   showSettings({ settings, choices, camera }) {
     for (const name of SETTINGS) {
       const choice = choices[name];
-      const input = byId(name);
+      const input = this.offered(name, choice?.values ?? []);
       input.title = choice ? inChoice(choice, TIMES.includes(name)) : "this camera does not let it be chosen";
       if (this.editing.has(name)) continue;
       const value = settings[name === "frame_time" ? "asked_frame_time" : name];
@@ -192,19 +209,34 @@ export class Controls {
     byId("run").classList.toggle("on", !camera.running);
   }
 
+  /** What a setting is chosen with: a list where the camera has few values for it, else a text. */
+  offered(name, values) {
+    const input = byId(name);
+    const list = values.join("/");
+    if ((input.dataset.list ?? "") === list) return input;
+    const said = TIMES.includes(name) ? inSeconds : String;
+    const other = document.createElement(list ? "select" : "input");
+    Object.assign(other, { id: name }).dataset.list = list;
+    if (list) other.append(...values.map((value) => new Option(said(value))));
+    input.replaceWith(other);
+    this.onChange(name, () => this.expose());
+    return other;
+  }
+
   showDisplay({ display }) {
     if (!this.editing.has("images")) byId("images").value = display.images;
     if (!this.editing.has("scale")) byId("scale").value = display.scale;
     const weights = byId("weights");
     if (weights.options.length !== display.networks.length) {
-      weights.replaceChildren(...display.networks.map((name) => new Option(name === "none" ? "none (raw only)" : fileName(name), name)));
+      weights.replaceChildren(...display.networks.map((name) => new Option(name === "none" ? "none (raw)" : fileName(name), name)));
     }
     if (!this.editing.has("weights")) weights.value = display.network;
     byId("subtract").checked = display.subtract;
     byId("mask").checked = display.mask;
     const told = [];
     if (display.dark_images) told.push(`dark of ${display.dark_images} images`);
-    if (display.masked) told.push(`${display.masked} pixels masked`);
+    if (display.masked) told.push(`${display.masked} hot pixel${display.masked > 1 ? "s" : ""}`);
+    else if (display.mask) told.push("no hot pixels");
     byId("corrections").textContent = told.join(", ");
   }
 
@@ -213,7 +245,7 @@ export class Controls {
     const running = recording?.running ?? false;
     button.textContent = running ? "End" : "Record";
     button.classList.toggle("recording", running);
-    const seconds = Number(byId("seconds").value);
+    const seconds = secondsFrom(byId("seconds").value);
     byId("size").textContent = running
       ? `${recording.images.toLocaleString("en")} images, ${recording.lost} lost`
       : seconds > 0 ? `about ${inBytes(bytes * seconds)}` : `${inBytes(bytes)}/s`;
@@ -225,6 +257,7 @@ export class Controls {
     if (!this.editing.has("recordings")) select.value = playback?.name ?? "";
     const bar = byId("time");
     byId("player").hidden = !playback;
+    byId("place").textContent = playback ? `${(playback.image + 1).toLocaleString("en")} of ${playback.images.toLocaleString("en")}` : "";
     if (playback) {
       byId("resume").textContent = playback.playing ? "Pause" : "Play";
       bar.max = Math.max(0, playback.images - 1);
@@ -234,14 +267,14 @@ export class Controls {
 
   showControl({ controls, pages }) {
     const place = byId("control");
-    const others = pages > 1 ? `${pages} pages` : "";
+    const others = pages > 1 ? `${pages} pages look on` : "";
     if (place.dataset.said === `${controls} ${others}`) return;
     place.dataset.said = `${controls} ${others}`;
     place.replaceChildren(others);
     if (!controls) {
       const button = Object.assign(document.createElement("button"), { textContent: "Take control", id: "take" });
       button.addEventListener("click", () => this.order("control"));
-      place.append("another page controls", button);
+      place.replaceChildren(`another of ${pages} pages controls`, button);
     }
   }
 }
@@ -252,17 +285,18 @@ export function fileName(path) {
 }
 
 /** The numbers at the top: what came in, what was written, restored and drawn, and that they add up. */
-function numbers(state, page) {
+function numbers(state, page, shown) {
   const { acquired, restored, recording, disk } = state;
   const whole = (value) => Math.round(value).toLocaleString("en");
   const rows = [
     ["acquired", `${whole(acquired.images)} (${inWords(acquired.rate)}/s)`],
     ["lost", acquired.unknown ? `${whole(acquired.lost)} + ${acquired.unknown} gaps` : whole(acquired.lost)],
+    ["shown", `${inWords(shown[0])}/s`],
     ["restored", `${whole(restored.images)} (${inWords(restored.rate)}/s)`],
     ["skipped", whole(restored.skipped)],
     ["restoring takes", restored.milliseconds ? `${inWords(restored.milliseconds)} ms` : "–"],
     ["drawn", `${whole(page.drawn)} of ${whole(page.sent)}, ${whole(page.dropped)} dropped`],
-    ["written", recording ? `${whole(recording.images)}, ${whole(recording.lost)} lost` : "–"],
+    ["written", recording ? `${whole(recording.images)} of ${whole(recording.acquired)}, ${whole(recording.lost)} lost` : "–"],
     ["disk", `${inBytes(disk)} left`],
   ];
   byId("numbers").replaceChildren(

@@ -3,9 +3,11 @@
 import { COLOURS, colourTable } from "./colours.js";
 import { Connection } from "./connection.js";
 import { Controls, fileName } from "./controls.js";
+import { Frequency } from "./frequency.js";
 import { PLAYBACK, RECORDED, received, withPlanes } from "./message.js";
 import { Panel, hasGraphicsCard } from "./panel.js";
 import { Trace, drawHistogram } from "./plots.js";
+import { listen } from "./pointing.js";
 import { savePicture } from "./snapshot.js";
 import { inWords } from "./words.js";
 
@@ -15,6 +17,7 @@ const SLOW_PERIOD = 100; // ms between two looks at what changes faster than it 
 const [RECORDED_RATE, RESTORED_RATE] = [72, 30];
 const LOWEST = 0.005;
 const HIGHEST = 0.998;
+const DECADES = 1e3; // that logarithmic colours span at most
 
 const byId = (id) => document.getElementById(id);
 const chosen = new URLSearchParams(location.search).get("draw"); // for tests: "webgl" or "canvas"
@@ -31,6 +34,7 @@ const view = { x: 0.5, y: 0.5, zoom: 1 };
 const tone = { low: 1, high: 1, logarithmic: false, table: colourTable("viridis"), empty: [0, 0, 0], set: false };
 const newest = [null, null]; // the newest image of each kind
 const waiting = [null, null]; // arrived and not drawn yet
+const shown = [new Frequency(), new Frequency()]; // of each kind
 const fresh = new Set(); // panels with a picture that is not drawn yet
 let cursor = null; // a place in the field
 let region = null; // {x, y, width, height}, shares of the field
@@ -46,7 +50,7 @@ const connection = new Connection({
     state = now;
     network ??= now.display.network;
     if (newest[1] && !(now.display.restoring && now.display.network === network)) forgetRestored();
-    controls.show(now, page);
+    controls.show(now, page, shown.map((each) => each.rate()));
   },
   image(buffer) {
     const image = received(buffer);
@@ -118,6 +122,7 @@ function frame() {
   images.forEach((image) => take(withPlanes(image)));
   draw();
   for (const { serial, kind, hostTime } of images) {
+    shown[kind].note();
     connection.say({ do: "drawn", serial, drawn: true, kind, age: Date.now() / 1000 - hostTime });
   }
   requestAnimationFrame(frame);
@@ -166,7 +171,7 @@ function setContrast() {
   if (!values.length) return;
   const at = (share) => values[Math.round(share * (values.length - 1))];
   tone.high = Math.max(at(HIGHEST), 1e-3);
-  tone.low = tone.logarithmic ? Math.max(at(LOWEST), tone.high / 1e4) : Math.min(at(LOWEST), 0.99 * tone.high);
+  tone.low = tone.logarithmic ? Math.max(at(LOWEST), tone.high / DECADES) : Math.min(at(LOWEST), 0.99 * tone.high);
   tone.set = true;
   controls.showTone(tone);
   dirty = true;
@@ -273,54 +278,39 @@ function move(x, y) {
   dirty = true;
 }
 
+function shift(x, y) {
+  view.x += x;
+  view.y += y;
+  dirty = true;
+}
+
+/** Draws the region between two places of the field. */
+function drawRegion(from, to) {
+  const [x, y] = [Math.max(0, Math.min(from.x, to.x)), Math.max(0, Math.min(from.y, to.y))];
+  const [right, bottom] = [Math.min(1, Math.max(from.x, to.x)), Math.min(1, Math.max(from.y, to.y))];
+  region = right > x && bottom > y ? { x, y, width: right - x, height: bottom - y } : null;
+  dirty = true;
+}
+
 for (const panel of panels) {
-  const { canvas } = panel;
-  let grip = null;
-  canvas.addEventListener("pointerdown", (event) => {
-    if (!panel.picture) return;
-    canvas.setPointerCapture(event.pointerId);
-    grip = { place: panel.place(view, event.clientX, event.clientY), draws: event.shiftKey };
-  });
-  canvas.addEventListener("pointermove", (event) => {
-    if (!panel.picture) return;
-    const place = panel.place(view, event.clientX, event.clientY);
-    if (grip?.draws) {
-      region = {
-        x: Math.max(0, Math.min(grip.place.x, place.x)),
-        y: Math.max(0, Math.min(grip.place.y, place.y)),
-        width: Math.abs(place.x - grip.place.x),
-        height: Math.abs(place.y - grip.place.y),
-      };
-    } else if (grip) {
-      view.x -= place.x - grip.place.x;
-      view.y -= place.y - grip.place.y;
-    }
-    cursor = panel.place(view, event.clientX, event.clientY);
-    dirty = true;
-  });
-  canvas.addEventListener("pointerup", () => {
-    grip = null;
-  });
-  canvas.addEventListener("webglcontextrestored", drawAll);
-  canvas.addEventListener("pointerleave", () => {
-    cursor = null;
-    dirty = true;
-  });
-  canvas.addEventListener(
-    "wheel",
-    (event) => {
-      if (!panel.picture) return;
-      event.preventDefault();
-      zoom(event.deltaY < 0 ? 1.25 : 0.8, panel.place(view, event.clientX, event.clientY));
+  listen(panel, view, {
+    draws: (event) => event.shiftKey || controls.draws,
+    draw: drawRegion,
+    drawn: () => controls.draw(false),
+    zoom,
+    shift,
+    point(place) {
+      cursor = place;
+      dirty = true;
     },
-    { passive: false },
-  );
+  });
+  panel.canvas.addEventListener("webglcontextrestored", drawAll);
 }
 
 document.addEventListener("visibilitychange", look);
 dark.addEventListener("change", drawAll);
 const sizes = new ResizeObserver(drawAll);
-panels.forEach(({ canvas }) => sizes.observe(canvas));
+[...panels.map(({ canvas }) => canvas), byId("scale-bar")].forEach((canvas) => sizes.observe(canvas));
 controls.showColours(COLOURS);
 requestAnimationFrame(frame);
 

@@ -58,6 +58,7 @@ export function hasGraphicsCard() {
 export class Panel {
   constructor(canvas, { webgl }) {
     this.canvas = canvas;
+    this.name = canvas.closest("figure").querySelector("figcaption").firstChild.textContent.trim();
     this.picture = null;
     const gl = webgl ? canvas.getContext("webgl2", PLAIN) : null;
     this.painter = gl ? new GlPainter(gl) : new CanvasPainter(canvas);

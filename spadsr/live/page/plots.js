@@ -18,15 +18,18 @@ function prepared(canvas) {
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
+const MOST_BINS = 64;
+
 /** Histogram of counts up to the saturation value; the last bin holds the saturated pixels alone. */
 export function drawHistogram(canvas, counts, saturation) {
   const { plain, width, height } = prepared(canvas);
   const [left, bottom, top] = [8, 16, 14];
   let most = 1;
   for (const count of counts) if (count < saturation && count > most) most = count;
-  const bins = Math.max(1, Math.min(64, most + 1));
+  const wide = Math.ceil((most + 1) / MOST_BINS); // counts in a bin: whole, so that all are alike
+  const bins = Math.ceil((most + 1) / wide);
   const numbers = new Uint32Array(bins + 1);
-  for (const count of counts) numbers[count >= saturation ? bins : Math.min(bins - 1, Math.floor((count / (most + 1)) * bins))] += 1;
+  for (const count of counts) numbers[count >= saturation ? bins : Math.floor(count / wide)] += 1;
   const tallest = Math.max(1, ...numbers);
   const step = (width - 2 * left) / (bins + 2);
   const tall = (number) => (number ? Math.max(1, (Math.log1p(number) / Math.log1p(tallest)) * (height - bottom - top)) : 0);
@@ -88,8 +91,9 @@ export class Trace {
       plain.stroke();
     }
     plain.fillStyle = colour("--quiet");
-    plain.fillText(`${inWords(high)} counts/s`, 8, 11);
-    plain.fillText(inWords(low), 8, height - 4);
+    const digits = Math.min(7, Math.max(3, 2 + Math.ceil(Math.log10(Math.abs(high) / (high - low))))); // tell them apart
+    plain.fillText(`${inWords(high, digits)} counts/s`, 8, 11);
+    plain.fillText(inWords(low, digits), 8, height - 4);
     plain.textAlign = "right";
     plain.fillText(`last ${this.seconds} s`, width - 8, height - 4);
     plain.textAlign = "left";
