@@ -95,7 +95,7 @@ def format_of(path: Path) -> Format:
     for each in formats():
         if path.suffix.lower() in each.SUFFIXES:
             raise InputError(f"{path}: not a {each.NAME} in spite of its name, or cut off; copy it again")
-    known = ", ".join(f"{each.NAME} ({' '.join(each.SUFFIXES)})" for each in formats())
+    known = ", ".join(f"{each.NAME} ({' '.join(each.SUFFIXES) or 'a folder'})" for each in formats())
     raise InputError(f"{path}: not a capture; expected one of: {known}")
 
 
