@@ -1,5 +1,6 @@
 """What the readers are fuzzed with: ordinary files of every format to be damaged, and traps to be refused."""
 
+import json
 import os
 import struct
 import zipfile
@@ -85,6 +86,7 @@ def formats(folder: Path, outside: Path) -> list[Format]:
         _png(folder, "png folder", "run/frame_0002.png"),
         _npy(folder),
         _npz(folder),
+        _cube(folder),
         _spad512(folder),
         _mat5(folder),
         _mat73(folder),
@@ -378,6 +380,27 @@ def _npz(folder: Path) -> Format:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("counts.npy", bytes(BOMB_BYTES))
     return Format("npz", "a.npz", ordinary, (*traps, path.read_bytes()))
+
+
+def _cube(folder: Path) -> Format:
+    """The JSON file of a photon cube, beside its array and a mask of hot pixels."""
+    kept = folder / "cube"
+    (kept / "hot_pixel_mask").mkdir(parents=True)
+    np.save(kept / "frames.npy", np.packbits(np.random.default_rng(3).random((6, 40, 52)) < 0.3, axis=2))
+    np.save(kept / "hot_pixel_mask" / "hot.npy", np.eye(40, 52))
+    said = {"bitpack": True, "bitpack_dim": 2, "h": 40, "w": 52, "c": 1, "fl_x": 50.0}
+    masked = said | {"mask": "a/hot.npy", "frames": [{"transform_matrix": np.eye(4).tolist()}] * 6}
+    wrong = [[said], said | {"w": 64}, said | {"h": -40}, said | {"bitpack_dim": 3}, said | {"mask": "../../b.npy"}]
+    ordinary, traps = ([json.dumps(each).encode() for each in some] for some in ((said, masked), wrong))
+    return Format("photon cube", "cube/transforms.json", ordinary, tuple(traps), folder=True, rewritten=_said_otherwise)
+
+
+def _said_otherwise(whole: bytes, rng: np.random.Generator) -> bytes:
+    """A JSON object with another value under one of its names."""
+    said = json.loads(whole)
+    values = [None, -1, 0, 1, 1 << 40, 1e300, 0.5, "", "x.npy", "../x.npy", [], {}, True, [[1]] * 9, "\0", "9" * 5000]
+    said[list(said)[rng.integers(len(said))]] = values[rng.integers(len(values))]
+    return json.dumps(said).encode()
 
 
 def _mat4(folder: Path) -> Format:

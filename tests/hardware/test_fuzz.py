@@ -17,8 +17,8 @@ from hardware.formats.registry import BUILT_IN
 
 MUTANTS = int(os.environ.get("SPADSR_MUTANTS", "2000"))
 FORMATS = [
-    *("hdf5", "hdf5 of its own", "spc3", "tiff", "tiff folder", "png", "png folder", "npy", "npz", "spad512"),
-    *("mat 5", "mat 7.3", "mat 4", "text", "csv"),
+    *("hdf5", "hdf5 of its own", "spc3", "tiff", "tiff folder", "png", "png folder", "npy", "npz", "photon cube"),
+    *("spad512", "mat 5", "mat 7.3", "mat 4", "text", "csv"),
 ]
 OWN = ["sensor", "sensor maps", "simulation recipe", "training recipe", "override", "weights", "checkpoint", "shard"]
 OWN += ["manifest", "result"]
