@@ -312,7 +312,8 @@ def convert(
     ],
     each: Each = False,
     pixel_size: Annotated[
-        float | None, typer.Option(help="of a native pixel, m, in the object; for `.ome.tif` and `.h5`, which keep it")
+        float | None,
+        typer.Option(help="of a native pixel, 1e-12 to 1 m, in the object; for `.ome.tif` and `.h5`, which keep it"),
     ] = None,
     *,
     opening: dict[str, Any],

@@ -57,7 +57,7 @@ def native(rate: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def test_a_dark_removes_touching_hot_pixels_and_keeps_a_star(folder: Path, spadsr: Callable[..., Said]) -> None:
     output = folder / "dark.sr.h5"
-    said = spadsr("infer", folder / "scene.h5", "--dark", folder / "dark.h5", "-o", output)
+    said = spadsr("infer", folder / "scene.h5", "--dark", folder / "dark.h5", "--float32", "-o", output)
     assert said.code == 0, said.err
     with read_result(output) as result:
         rate = native(result[0].rate)
@@ -75,7 +75,7 @@ def test_a_mask_removes_touching_hot_pixels(folder: Path, spadsr: Callable[..., 
     assert native(plain.rate)[10, 10] > 8
     assert any("(row 10, columns 10 to 11)" in line for line in plain.warnings)
     output = folder / "mask.sr.h5"
-    said = spadsr("infer", folder / "scene.h5", "--mask", folder / "mask.png", "-o", output)
+    said = spadsr("infer", folder / "scene.h5", "--mask", folder / "mask.png", "--float32", "-o", output)
     assert said.code == 0, said.err
     assert "touching pixels" not in said.err
     with read_result(output) as result:
