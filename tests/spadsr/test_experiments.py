@@ -181,7 +181,7 @@ def test_every_experiment_runs_on_a_drawn_scene_twice_the_same(experiment: Exper
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS.values(), ids=list(EXPERIMENTS))
 def test_every_experiment_says_what_it_takes_and_where_that_is(experiment: Experiment) -> None:
-    assert experiment.shows[0].islower()
+    assert experiment.shows[0].islower() or experiment.shows.startswith("Fourier")
     assert experiment.seconds <= 60
     if experiment.data:
         refused = str(experiment.data.refused(Path("x"), "nothing there"))
