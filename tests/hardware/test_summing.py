@@ -1,5 +1,6 @@
 """Sums of consecutive images in parts, in whatever type they are added up."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from hardware.captures.summing import parts_reader
 def parts_by_hand(images: NDArray[Any], most: int) -> NDArray[np.int64]:
     """As Python adds up whole numbers of any size."""
     edges = [len(images) * part // most for part in range(most + 1)]
-    return np.array([images[low:high].astype(object).sum(axis=0) for low, high in zip(edges, edges[1:], strict=False)])
+    return np.array([images[low:high].astype(object).sum(axis=0) for low, high in pairwise(edges)])
 
 
 @given(
