@@ -89,6 +89,8 @@ def read_config(path: Path, kind: str) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             values = parsed_yaml(file.read(_LARGEST + 1).decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such {kind}; check the name") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a readable YAML file ({str(error).splitlines()[0]})") from error
     if not isinstance(values, dict):

@@ -115,7 +115,7 @@ def require_room(path: Path, size: int) -> None:
     """
     free = free_room(path)
     if 0 < free < size + MARGIN:  # what is no disk, such as /proc, tells 0; a full one takes no file's first byte
-        wrong = f"needs {in_bytes(size)}, and its disk has {in_bytes(free)} free"
+        wrong = f"needs {in_bytes(size)}, and its disk has {in_bytes(free)} free, 1 MB of it to spare"
         raise InputError(f"{path}: {wrong}; make room, or write to another disk")
 
 

@@ -60,7 +60,8 @@ class Exposure:
     @property
     def frames(self) -> str:
         """The number of frames in words: of all pixels, or from the fewest of a pixel that looked to the most."""
-        return f"{self.most_cycles}" if self.map is None else f"{self.least_cycles} to {self.most_cycles}"
+        few, most = self.least_cycles, self.most_cycles
+        return f"{most}" if few == most else f"{few} to {most}"
 
     def parts(self) -> list[tuple["Exposure", Tensor]]:
         """Exposures of one number of frames each that add up to a map's, and which pixels (H, W) each of them is of."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from hardware.parsing.source import Source
 from noise_model.errors import InputError
@@ -63,6 +64,10 @@ class Part:
     def _pixels(self, path: Path, shape: tuple[int, int]) -> Region:
         if self.region is None:
             return slice(0, shape[0]), slice(0, shape[1])
+        if not _is_region(self.region):
+            raise InputError(
+                f"roi {self.region!r:.60}: expected two slices without steps, as (slice(0, 32), slice(16, 48))", "roi"
+            )
         rows, columns = (
             slice(part.start or 0, side if part.stop is None else part.stop)
             for part, side in zip(self.region, shape, strict=True)
@@ -71,3 +76,12 @@ class Part:
             wrong = f"rows {rows.start}:{rows.stop} and columns {columns.start}:{columns.stop}"
             raise InputError(f"{path}: {wrong} of {shape[0]} x {shape[1]} pixels: expected some of these", "roi")
         return rows, columns
+
+
+def _is_region(given: Any) -> bool:
+    """Whether something is a region: Python callers may give anything."""
+    two = isinstance(given, tuple) and len(given) == 2 and all(isinstance(part, slice) for part in given)
+    return two and all(
+        part.step in (None, 1) and all(edge is None or hasattr(edge, "__index__") for edge in (part.start, part.stop))
+        for part in given
+    )

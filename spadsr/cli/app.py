@@ -3,11 +3,13 @@
 Each command imports what it needs when it runs, so that `--help` is instant.
 """
 
+import sys
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from noise_model.files import at_home
 from spadsr.cli.bench import bench
 from spadsr.cli.calibrate import calibrate
 from spadsr.cli.cameras import acquire, cameras, emulate
@@ -67,4 +69,10 @@ def main() -> None:
     """Runs the command that was typed."""
     take_any_character()
     with plain_errors():
-        app(prog_name="spadsr")
+        app([_with_home(word) for word in sys.argv[1:]], prog_name="spadsr")
+
+
+def _with_home(word: str) -> str:
+    """A word of the command; a home after `--option=~`, which shells leave as it is, is written out."""
+    option, equals, value = word.partition("=")
+    return f"{option}={at_home(value)}" if equals and option.startswith("--") and value.startswith("~/") else word

@@ -138,7 +138,8 @@ def status_line() -> Iterator[Callable[[str], None]]:
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> None:
     """Prints a table; all columns but the first are numbers."""
-    shown = Table(title=Text(printable(title)), title_justify="left")
+    say(title)  # a table's own is cut to its width
+    shown = Table()
     for i, name in enumerate(header):
         shown.add_column(Text(printable(name)), justify="left" if i == 0 else "right")
     for row in rows:

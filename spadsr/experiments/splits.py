@@ -100,11 +100,15 @@ class Images:
 def splits_of(images: Images, sums: Sequence[int]) -> dict[int, list[Split]]:
     """For each number of images summed, some sums, evenly spread over the recording."""
     number, usable = images.number, [each for each in sums if 2 * each <= images.number]
+    if min(sums) < 1:
+        raise InputError(f"sums of {min(sums)} images: expected 1 or more", "frames")
     if not usable:
         raise InputError(
             f"{number} images: too few to leave as many out as are used; expected {2 * min(sums)}", "frames"
         )
     total, squares = images.sums(0, number)
+    if not total.any():
+        raise InputError("no counts at all: there is nothing to predict; expected a recording of light")
     judged = _at_rest(images.one, total, squares, number)
     found = {}
     for each in usable:

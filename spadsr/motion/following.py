@@ -45,23 +45,23 @@ def follow(blocks: Blocks, way: Way, progress: Report = silent) -> Followed:
     """Sums blocks along the motion of their scene, as far as the counts tell of one.
 
     Args:
-        way: with "auto" a scene that stands still is summed as it is, and parts are followed only where the motion of
-            the whole scene does not explain the counts.
+        way: with "auto" a scene that stands still, or of too few blocks or pixels to tell, is summed as it is, and
+            parts are followed only where the motion of the whole scene does not explain the counts.
         progress: called with hundredths done and their number.
 
     Raises:
-        InputError: there are too few blocks or pixels to tell a motion.
+        InputError: there are too few blocks or pixels to tell the motion asked for.
     """
     change = change_within(blocks)
-    small = min(blocks.sensor.shape) < _LEAST_SIDE
-    if way == "none" or (way == "auto" and (small or not change.moves)):
+    small, few = min(blocks.sensor.shape) < _LEAST_SIDE, len(blocks) < _LEAST_PARTS
+    if way == "none" or (way == "auto" and (small or few or not change.moves)):
         return Followed(Motion(change, "none", blocks.times), None)
     if small:
         rows, columns = blocks.sensor.shape
         raise InputError(
             f"{rows} x {columns} pixels: expected {_LEAST_SIDE} or more a side to follow a motion", "motion"
         )
-    if len(blocks) < _LEAST_PARTS:
+    if few:
         raise InputError(f"sums of {len(blocks)} images: expected {_LEAST_PARTS} or more to follow a motion", "sum")
     first, second = (60, 40) if way == "auto" else (30, 70) if way == "local" else (100, 0)
     blocks = blocks.without(standing_out(blocks))

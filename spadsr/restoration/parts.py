@@ -1,9 +1,10 @@
 """Results of long recordings in parts: each restored by itself, in any order; a virtual dataset joins them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,6 +19,11 @@ from spadsr.restoration.result_writer import PROCESS
 EDGES = f"{PROCESS}/part_edges"
 
 _MOST = 100_000
+
+#: Place that no part has: an array of a joined result reads as missing where a part that was made otherwise lies.
+_NOWHERE = "/made_otherwise"
+#: What parts may say differently, though they were made of the same in the same way.
+_OWN = ("command", "warnings", "versions")
 
 
 @dataclass(frozen=True)
@@ -55,28 +61,56 @@ def edges_of(images: int, parts: int, block: int) -> list[int]:
     return [images * number // parts // step * step for number in range(parts)] + [images]
 
 
-def join(result: Path, edges: Sequence[int]) -> None:
+def join(result: Path, edges: Sequence[int], made: Part) -> list[str]:
     """Makes the file of a result whose arrays are those of its parts, beside it, one after the other.
 
-    Of its parts one at least is there. Others may follow: their images read as NaN, or 0, until then.
+    Others may follow: their images read as NaN, or 0, until then. So do those of parts that were made otherwise than
+    the part `made`, with other options or of another recording; a line for each of these is returned.
 
     Raises:
         InputError: it cannot be written, or something else is there under its name.
     """
-    parts = [Part(number, len(edges) - 1) for number in range(1, len(edges))]
-    there = next(part for part in parts if part.path(result).is_file())
+    paths = [Part(number, len(edges) - 1).path(result) for number in range(1, len(edges))]
     with (
-        read_hdf5(there.path(result)) as template,
+        read_hdf5(made.path(result)) as template,
         whole_file(result) as partial,
         SafeFile(partial, "w") as file,
     ):
-        names = [part.path(result).name for part in parts]
-        _copy(template, file, names, edges)
+        same = _made_of(template)
+        others = frozenset(i for i, path in enumerate(paths) if path.is_file() and not _is_made_of(path, same))
+        _copy(template, file, [(path.name, index not in others) for index, path in enumerate(paths)], edges)
         file[EDGES] = np.asarray(edges, np.int64)
+    joined = Joined(tuple(paths), tuple(edges), others)
+    return [f"{result.name}: without {joined.words(index)}: restore it as the others" for index in sorted(others)]
 
 
-def _copy(template: h5py.Group, group: h5py.Group, names: Sequence[str], edges: Sequence[int]) -> None:
-    """Copies a group; what parts have for each image becomes a view of all of them."""
+def _made_of(part: h5py.File) -> dict[str, Any]:
+    """All that a part says of itself and not of single images: settings, weights, options; and its arrays."""
+    found: dict[str, Any] = {}
+
+    def add(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        if isinstance(item, h5py.Dataset) and name.rpartition("/")[2] not in _OWN:
+            found[name] = item[()] if item.shape == () else (item.shape or ())[1:]
+
+    part.visititems(add)
+    return found
+
+
+def _is_made_of(path: Path, same: Mapping[str, Any]) -> bool:
+    """Whether a part says so, too; not if it cannot be read."""
+    try:
+        with read_hdf5(path) as part:
+            return _made_of(part) == same
+    except OSError:
+        return False
+
+
+def _copy(template: h5py.Group, group: h5py.Group, parts: Sequence[tuple[str, bool]], edges: Sequence[int]) -> None:
+    """Copies a group; what parts have for each image becomes a view of all of them, or of nothing for those not taken.
+
+    Args:
+        parts: their names, and whether they are taken.
+    """
     for name, value in template.attrs.items():
         group.attrs[name] = value
     for name in template:
@@ -86,12 +120,13 @@ def _copy(template: h5py.Group, group: h5py.Group, names: Sequence[str], edges: 
             continue
         item = template[name]
         if isinstance(item, h5py.Group):
-            _copy(item, group.create_group(name), names, edges)
+            _copy(item, group.create_group(name), parts, edges)
         elif item.ndim and item.maxshape[0] is None:
             shape = (edges[-1], *item.shape[1:])
             layout = h5py.VirtualLayout(shape, item.dtype)
-            for source, start, stop in zip(names, edges[:-1], edges[1:], strict=True):
-                layout[start:stop] = h5py.VirtualSource(source, item.name, (stop - start, *item.shape[1:]))
+            for (source, taken), start, stop in zip(parts, edges[:-1], edges[1:], strict=True):
+                place = item.name if taken else _NOWHERE
+                layout[start:stop] = h5py.VirtualSource(source, place, (stop - start, *item.shape[1:]))
             missing = np.nan if item.dtype.kind == "f" else 0
             data = group.create_virtual_dataset(name, layout, fillvalue=missing)
             for key, value in item.attrs.items():
@@ -102,20 +137,26 @@ def _copy(template: h5py.Group, group: h5py.Group, names: Sequence[str], edges: 
 
 @dataclass(frozen=True)
 class Joined:
-    """The parts that a result is joined of: their files, beside it, and their edges."""
+    """The parts that a result is joined of: their files, beside it, their edges, and which were made otherwise."""
 
     paths: tuple[Path, ...]
     edges: tuple[int, ...]
+    others: frozenset[int]
+
+    def has(self, index: int) -> bool:
+        """Whether a part is there, and was made as the others."""
+        return index not in self.others and self.paths[index].is_file()
 
     @property
     def missing(self) -> list[str]:
         """What is to be said of each part that is not there."""
-        return [self.words(index) for index, path in enumerate(self.paths) if not path.is_file()]
+        return [self.words(index) for index in range(len(self.paths)) if not self.has(index)]
 
     def words(self, index: int) -> str:
         """A part and its images, in words."""
         first, last = self.edges[index], self.edges[index + 1] - 1
-        return f"part {index + 1} of {len(self.paths)}, images {first} to {last} ({self.paths[index].name})"
+        other = ", made with other options or of another recording" if index in self.others else ""
+        return f"part {index + 1} of {len(self.paths)}, images {first} to {last} ({self.paths[index].name}{other})"
 
 
 def joined_parts(path: Path, file: h5py.File, data: str) -> Joined | None:
@@ -133,10 +174,12 @@ def joined_parts(path: Path, file: h5py.File, data: str) -> Joined | None:
     if not isinstance(field, h5py.Dataset) or field.dtype.kind not in "iu" or field.ndim != 1 or field.size > _MOST:
         raise ValueError("edges of parts that are none")
     edges = tuple(int(edge) for edge in field[()])
-    names = [source.file_name for source in rates.virtual_sources()]
+    sources = rates.virtual_sources()
+    names = [source.file_name for source in sources]
     growing = all(start < stop for start, stop in pairwise(edges))
     if len(edges) != len(names) + 1 or len(names) < 1 or edges[0] != 0 or not growing:
         raise ValueError("edges of parts that do not follow each other")
     if any(Path(name).name != name or name == path.name for name in names):
         raise ValueError("parts that are not beside it")
-    return Joined(tuple(path.with_name(name) for name in names), edges)
+    others = frozenset(index for index, source in enumerate(sources) if source.dset_name == _NOWHERE)
+    return Joined(tuple(path.with_name(name) for name in names), edges, others)

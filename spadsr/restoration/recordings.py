@@ -277,7 +277,7 @@ def restore_capture(
         done = job.there(file) if resume else None
         done = done or job.write_result(file, sheet if part.number == 1 else None, each)
     if part != WHOLE:
-        join(result, edges)
+        done = replace(done, warnings=(*done.warnings, *join(result, edges, part)))
     return done
 
 
@@ -420,6 +420,10 @@ def result_path(capture: Path, output: Path | None) -> Path:
     Raises:
         InputError: the output is named like a file of a kind that is not written.
     """
+    if capture.name in ("", ".."):  # a folder that is named by where it lies
+        capture = capture.resolve()
+    if not capture.name:
+        raise InputError(f"{capture}: expected a recording, or a folder of images; give one")
     if output is None:
         return capture.with_name(f"{capture.stem}.sr.h5")
     if output.is_dir() or not (output.is_file() or _LIKE_A_FILE.fullmatch(output.suffix)):
@@ -440,6 +444,7 @@ def distinct_results(captures: Sequence[Path], output: Path | None) -> None:
     taken: dict[Path, Path] = {}
     for capture in captures:
         result = result_path(capture, output)
-        if result in taken:
-            raise InputError(f"{result}: both {taken[result]} and {capture} would go there; restore them one by one")
-        taken[result] = capture
+        place = result.resolve()
+        if place in taken:
+            raise InputError(f"{result}: both {taken[place]} and {capture} would go there; restore them one by one")
+        taken[place] = capture

@@ -399,8 +399,8 @@ def _origin(result: Restored) -> dict[str, str]:
 def draw(result: Restored, file: Path | io.BytesIO) -> None:
     """Draws the sheet, a PNG, of a restored image, or of the first one of a stack.
 
-    It shows what was recorded, where that is known, the rates, their uncertainty, the residual and, where motion was
-    followed, the hardware frames of each pixel.
+    It shows what was recorded, where that is known, the rates, their uncertainty and the residual, where these were
+    kept, and, where motion was followed, the hardware frames of each pixel.
     """
     first, taken = _as_stack(result)[0], result.settings
     shape = first.residual.shape
@@ -408,15 +408,20 @@ def draw(result: Restored, file: Path | io.BytesIO) -> None:
     sheet(
         file,
         first.rate,
-        first.uncertainty,
+        _kept(first.uncertainty),
         ForwardModel(ideal, first.exposure),
         counts=first.counts,
-        residual=first.residual,
+        residual=_kept(first.residual),
         frames=first.cycles if any(each.followed != "none" for each in first.motion) else None,
         name=result.source,
         remark=summary(first.check.chi_squared[None]),
         notes=_origin(result),
     )
+
+
+def _kept(values: Picture) -> Picture | None:
+    """Values that a result file may have left out, which read as NaN; then None."""
+    return None if np.isnan(values).all() else values
 
 
 #: A writer gets the first stack, all stacks (the first one too), the number of images, and where to write.

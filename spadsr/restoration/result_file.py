@@ -204,7 +204,7 @@ class _OpenParts:
 
     def result(self, path: Path, file: h5py.File) -> ResultFile:
         """The joined result."""
-        there = [index for index, part in enumerate(self.joined.paths) if part.is_file()]
+        there = [index for index in range(len(self.joined.paths)) if self.joined.has(index)]
         if not there:
             raise InputError(f"{path}: none of its parts is there: {self.joined.words(0)}, ...; restore them")
         first, warnings = self.part(there[0]), self._warnings(there)
@@ -222,7 +222,7 @@ class _OpenParts:
         """An opened part."""
         if index not in self._open:
             path, edges = self.joined.paths[index], self.joined.edges
-            if not path.is_file():
+            if not self.joined.has(index):
                 raise InputError(f"{path}: not there: {self.joined.words(index)}; restore it")
             while len(self._open) >= _MOST_OPEN:
                 self._open.pop(next(iter(self._open))).close()

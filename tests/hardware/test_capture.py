@@ -262,3 +262,11 @@ def test_parts_that_are_not_there(tmp_path: Path, part: dict[str, Any], words: s
     np.save(tmp_path / "a.npy", np.ones((4, 4, 4), np.uint8))
     with pytest.raises(InputError, match=words):
         open_capture(tmp_path / "a.npy", **part)
+
+
+@pytest.mark.parametrize("roi", ["0:3,1:2", (slice(0, 4),), (slice(0, 4, 2), slice(0, 4)), (slice(0.0, 4.0), slice(4))])
+def test_what_is_no_region_is_refused(roi: Any, tmp_path: Path) -> None:
+    """And is not taken for damage of the file, nor its step left out without a word."""
+    np.save(tmp_path / "a.npy", np.zeros((2, 8, 8), np.uint8))
+    with pytest.raises(InputError, match="expected two slices without steps"):
+        open_capture(tmp_path / "a.npy", roi=roi)

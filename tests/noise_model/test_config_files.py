@@ -45,6 +45,8 @@ def test_hostile_yaml_is_refused_in_a_line(text: str, words: str, tmp_path: Path
     with pytest.raises(InputError, match=r"a\.yaml: not a readable YAML file") as told:
         read_config(tmp_path / "a.yaml", "sensor")
     assert "\n" not in str(told.value)
+    with pytest.raises(InputError, match=r"b\.yaml: no such sensor; check the name"):
+        read_config(tmp_path / "b.yaml", "sensor")
 
 
 @pytest.mark.parametrize("text", ["[" * 1000 + "]" * 1000, '{"a":' * 100_000, "9" * 41, "{", '"' + "a" * 200_000 + '"'])

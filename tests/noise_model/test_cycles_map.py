@@ -119,6 +119,7 @@ def test_a_pixel_that_never_looked_is_not_good() -> None:
     assert rate.isfinite().all()
     assert sd.isfinite().all()
     assert (mapped.exposure.least_cycles, mapped.exposure.most_cycles) == (4, 8)
+    assert (mapped.exposure.frames, Exposure(1e-5, torch.tensor([[4, 0], [4, 4]])).frames) == ("4 to 8", "4")
 
 
 def test_nothing_looked() -> None:

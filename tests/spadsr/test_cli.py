@@ -566,3 +566,15 @@ def test_misspelt_commands_are_explained_without_a_traceback(spadsr: Callable[..
 def test_a_narrow_terminal_does_not_break_an_error_into_lines(tmp_path: Path) -> None:
     path = tmp_path / ("long" * 40) / "none.h5"
     refused(outside(sys.executable, "-m", "spadsr", "info", path, env=os.environ | {"COLUMNS": "20"}), "no such file")
+
+
+def test_a_home_after_an_equals_sign_is_the_home(
+    spadsr: Callable[..., Said], recorded: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shells write out `-o ~/a.h5` alone; a folder that is called ~ would be made of the other."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    said = spadsr("convert", recorded(2, 8, 8), tmp_path / "a.npy")
+    assert said.code == 0
+    said = spadsr("info", tmp_path / "a.npy", "--json=~/a.json")
+    assert (said.code, (tmp_path / "home" / "a.json").is_file()) == (0, True)

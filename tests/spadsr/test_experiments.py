@@ -296,6 +296,14 @@ def test_options_that_say_nothing_are_refused(spadsr: Callable[..., Said], recor
     said = spadsr("evaluate", path, "--left-out", "--frames", "3")
     assert said.code == 2
     assert "4 images: too few" in said.err
+    said = spadsr("evaluate", path, "--left-out", "--frames", "1,0")
+    assert (said.code, "sums of 0 images: expected 1 or more" in said.err) == (2, True)
+
+
+def test_a_recording_without_a_count_predicts_nothing() -> None:
+    known = ForwardModel(Sensor("even", torch.ones(8, 8), torch.zeros(8, 8), 0.0, 1), Exposure(1e-5))
+    with pytest.raises(InputError, match="no counts at all"):
+        splits.splits_of(splits.Images(np.zeros((9, 8, 8), np.int64), known), [1])
 
 
 def test_a_folder_without_all_averages_is_refused(tmp_path: Path, restorer: Restorer) -> None:

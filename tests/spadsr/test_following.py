@@ -319,6 +319,16 @@ def test_arrays_too_small_to_follow_a_motion_are_summed(restorer: Restorer, shap
         face.restore(capture, sum=16, motion="rigid", weights=restorer)
 
 
+def test_sums_of_too_few_images_to_follow_are_summed_and_said_to_move(restorer: Restorer) -> None:
+    """What only `auto` would follow does not end a run halfway through its images."""
+    counts = np.zeros((8, 16, 16), np.uint8)
+    counts[:4], counts[4:6, :, :8], counts[6:, :, 8:] = 3, FRAMES // 2, FRAMES // 2  # still, then moved
+    capture = capture_in_memory(Path("run.h5"), counts, Settings(SECONDS, FRAMES), None)
+    still, moved = face.restore_all(capture, sum=4, motion="auto", weights=restorer, scale=1)
+    assert (still.motion[0].change.moves, moved.motion[0].change.moves) == (False, True)
+    np.testing.assert_array_equal(moved.counts, counts[4:].sum(axis=0))
+
+
 @pytest.mark.parametrize("motion", ["shift", "rigid", "local"])
 @pytest.mark.parametrize("number", [0, FRAMES])
 def test_where_counts_say_nothing_no_motion_is_found(restorer: Restorer, motion: str, number: int) -> None:

@@ -1,5 +1,7 @@
 """Recordings restored in parts, joined, gone on from, and shared out among workers."""
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,15 @@ from noise_model.errors import InputError
 from noise_model.executors import local_processes
 from spadsr.files.describe import describe
 from spadsr.restoration.parts import Part, edges_of
-from spadsr.restoration.recordings import _PIXELS_OF_A_GPU, Restoration, RestoredFiles, _at_once, restore_capture
+from spadsr.restoration.recordings import (
+    _PIXELS_OF_A_GPU,
+    Restoration,
+    RestoredFiles,
+    _at_once,
+    distinct_results,
+    restore_capture,
+    result_path,
+)
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.several import Order, restore_shared_out
@@ -132,6 +142,46 @@ def test_a_part_that_is_another_is_told(recorded: Record, restorer: Restorer, tm
         file.create_virtual_dataset(f"{DETECTOR}/data", layout)
     with pytest.raises(InputError, match="damaged"):
         read_result(tmp_path / "away.h5")
+
+
+def test_a_part_made_otherwise_is_left_out_until_it_is_made_alike(
+    recorded: Record, restorer: Restorer, tmp_path: Path
+) -> None:
+    """With other options, or of another recording of that name: what is joined is never of two kinds."""
+    path, result = recorded(12, 8, 8), tmp_path / "capture.sr.h5"
+    restored(path, restorer, part=Part(1, 2))
+    with open_capture(path) as capture:
+        other = restore_capture(capture, restorer, 4, None, None, quiet, part=Part(2, 2))
+    wrong = r"part 1 of 2, images 0 to 5 \(capture.sr.1-of-2.h5, made with other options or of another recording\)"
+    assert re.search(wrong, other.warnings[-1])
+    with read_result(result) as joined:
+        assert (joined.scale, len(joined.read(6, 12)), len(joined.missing)) == (4, 6, 1)
+        with pytest.raises(InputError, match=wrong):
+            joined.read(0, 6)
+    with h5py.File(result) as file:
+        assert np.isfinite(file["/entry/data/data"][6:]).all()
+        assert np.isnan(file["/entry/data/data"][:6]).all()
+    restored(path, restorer, part=Part(1, 2))
+    assert not any("1 of 2" in line for line in restored(path, restorer, part=Part(2, 2)).warnings)
+    same(result, restored(path, restorer, tmp_path / "whole.h5").result)
+    with h5py.File(path, "r+") as file:
+        file["/entry/start_time"] = "2001-01-01T00:00:00+00:00"  # recorded anew
+    assert "part 1 of 2" in restored(path, restorer, part=Part(2, 2)).warnings[-1]
+
+
+def test_the_same_recording_by_two_names_is_restored_once(recorded: Record, tmp_path: Path) -> None:
+    path = recorded(2, 8, 8)
+    with pytest.raises(InputError, match="would go there"):
+        distinct_results([path, Path(os.path.relpath(path))], None)
+
+
+def test_the_result_of_a_folder_is_named_like_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    for here, name in (("run", "."), ("run/deep", "..")):
+        monkeypatch.chdir(tmp_path / here)
+        assert result_path(Path(name), None) == tmp_path.resolve() / "run.sr.h5"
+    with pytest.raises(InputError, match="expected a recording"):
+        result_path(Path("/"), None)
 
 
 def test_parts_are_of_results_alone(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from noise_model.errors import InputError
 from spadsr.pictures.grey import write_film
 from spadsr.pictures.sheets import enlarged, rate_scale
 from spadsr.restoration.recordings import Restoration
-from spadsr.restoration.restored import Restored, write_images
+from spadsr.restoration.restored import Restored, write_images, write_result
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.result_writer import CHECKS, PHYSICS_CHECK, ResultWriter
+from spadsr.restoration.storage import Storage
 from spadsr.restoration.weights import load_restorer
 
 
@@ -239,6 +240,17 @@ def test_the_picture_alone(tmp_path: Path) -> None:
         levels = np.asarray(opened).astype(float)
         assert opened.text["White"].endswith("counts/s")  # type: ignore[attr-defined]
     np.testing.assert_allclose(levels, 255 * rate_scale(stack.rate[0])(stack.rate[0]), atol=0.51)
+
+
+def test_a_sheet_shows_what_was_kept(tmp_path: Path) -> None:
+    """A result file may have left out uncertainties and residuals: its sheet has fewer pictures, and no error."""
+    result = made()
+    write_result(iter([result]), tmp_path / "little.sr.h5", Storage.keeping(["rate"]))
+    with read_result(tmp_path / "little.sr.h5") as little:
+        little[0].save(tmp_path / "little.sr.png")
+    result.save(tmp_path / "all.sr.png")
+    with Image.open(tmp_path / "little.sr.png") as less, Image.open(tmp_path / "all.sr.png") as all_of_it:
+        assert less.width < all_of_it.width
 
 
 def test_a_film_shows_every_image(tmp_path: Path) -> None:
