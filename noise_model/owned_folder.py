@@ -24,10 +24,10 @@ _LOG = logging.getLogger("spadsr")
 
 
 @contextmanager
-def owned(folder: Path, part: str = "") -> Iterator[None]:
+def owned(folder: Path, part: str = "", what: Path | None = None) -> Iterator[None]:
     """Holds a folder, which is made if need be, until the end of the block or of the process, however it ends.
 
-    Processes that name different parts of it hold it at the same time.
+    Processes that name different parts of it hold it at the same time. `what` is that part for the reader of an error.
 
     On a file system without locks the owner's name alone holds it, which the log says: what was killed on another
     machine then has to be named by hand.
@@ -38,7 +38,7 @@ def owned(folder: Path, part: str = "") -> Iterator[None]:
     path, made = folder / (f"{_NAME}-{part}" if part else _NAME), not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = _taken(path)
+        handle = _taken(path, what or folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written ({error.strerror}); choose another place", "output") from error
     try:
@@ -53,7 +53,7 @@ def owned(folder: Path, part: str = "") -> Iterator[None]:
                 folder.rmdir()
 
 
-def _taken(path: Path) -> int:
+def _taken(path: Path, what: Path) -> int:
     """The open lock file, locked."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -61,8 +61,8 @@ def _taken(path: Path) -> int:
         locked = _lock(handle)
         if locked is False or (locked is None and owner and _may_run(owner)):
             os.close(handle)
-            how = "wait for its end, or choose another folder" + ("" if locked is False else f" (or delete {path})")
-            raise InputError(f"{path.parent}: in use by {in_short(owner or 'another process', 150)}; {how}", "output")
+            how = "wait for its end, or choose another output" + ("" if locked is False else f" (or delete {path})")
+            raise InputError(f"{what}: in use by {in_short(owner or 'another process', 150)}; {how}", "output")
         if locked is None:
             _LOG.warning("%s: its file system has no locks; let nothing else write there meanwhile", path.parent)
         with suppress(FileNotFoundError):

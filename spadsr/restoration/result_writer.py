@@ -146,7 +146,8 @@ class ResultWriter:
         part = part_of(self.path)
         with self._stack:
             partial_file(self.path).unlink()  # the folder is there, and can be written
-            self._stack.enter_context(owned(part.parent, f"{zlib.crc32(self.path.name.encode(errors='replace')):08x}"))
+            name = f"{zlib.crc32(self.path.name.encode(errors='replace')):08x}"
+            self._stack.enter_context(owned(part.parent, name, self.path))
             self._file = self._stack.enter_context(_file_of(part, self._taken_over))
             if not self._taken_over:
                 self._begin()

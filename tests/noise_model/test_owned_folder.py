@@ -105,3 +105,10 @@ while time.monotonic() < end:
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     started = [subprocess.Popen([sys.executable, "-c", code, tmp_path], env=environment) for _ in range(2)]
     assert [process.wait() for process in started] == [0, 0]
+
+
+def test_what_is_held_is_named(tmp_path: Path) -> None:
+    result = tmp_path / "a.sr.h5"
+    with owned(tmp_path, "a"), pytest.raises(InputError) as told, owned(tmp_path, "a", result):
+        pass
+    assert str(told.value).startswith(f"{result}: in use by process")
