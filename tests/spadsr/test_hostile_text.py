@@ -55,7 +55,7 @@ def test_words_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> No
     say("a:smile:[red]b[/]\nc", "second")
     table("[/] of", ["[bold]"], [[HOSTILE + "[/]"]])
     said = capsys.readouterr().out
-    assert said.startswith("a:smile:[red]b[/]\\nc\nsecond\n[/] of ")
+    assert said.startswith("a:smile:[red]b[/]\\nc\nsecond\n[/] of\n")
     assert "[bold]" in said
     assert not OBEYED.search(said)
 
