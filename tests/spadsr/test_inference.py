@@ -25,6 +25,7 @@ from hardware.settings import Settings
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.interrupts import Interrupted as Stopped
+from noise_model.progress import silent
 from noise_model.sensor import HOT, USER, Exposure, Sensor
 from spadsr.restoration.chosen_sensor import sensor_of
 from spadsr.restoration.physics_check import physics_check
@@ -38,10 +39,6 @@ from spadsr.restoration.weights import load_restorer
 Record = Callable[..., Path]
 
 
-def quiet(done: int, total: int) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def restorer(small_weights: Path) -> Restorer:
     return load_restorer(small_weights)
@@ -51,7 +48,7 @@ def restored(path: Path, restorer: Restorer, scale: int = 2, sum: int = 1, **how
     with open_capture(path) as capture:
         wanted = {"sensor": None, "output": None, "storage": None} | how
         summed, storage = capture.summed(sum), wanted["storage"]
-        return restore_capture(summed, restorer, scale, wanted["sensor"], wanted["output"], quiet, storage=storage)
+        return restore_capture(summed, restorer, scale, wanted["sensor"], wanted["output"], silent, storage=storage)
 
 
 EXACT = Storage(exact=True)
@@ -301,7 +298,7 @@ def test_a_picture_restores_the_first_image_alone(recorded: Record, restorer: Re
 def test_a_picture_of_every_image(recorded: Record, restorer: Restorer, tmp_path: Path, name: str) -> None:
     path = recorded(11, 8, 8)
     with open_capture(path, first=1) as capture:
-        done = restore_capture(capture, restorer, 2, None, tmp_path / name, quiet, each=True)
+        done = restore_capture(capture, restorer, 2, None, tmp_path / name, silent, each=True)
     ending = name[1:].replace(".h5", ".png")
     assert done.pictures == tuple(tmp_path / f"a-{i}{ending}" for i in range(10))
     others = {tmp_path / name} if name == "a.h5" else set()
@@ -363,7 +360,7 @@ def test_stopping_while_looking_through_what_is_done_loses_nothing(recorded: Rec
 
         held = replace(capture, source=replace(capture.source, read=reading))
         with pytest.raises(Stopped, match=r"capture\.sr\.h5: stopped before the first new image") as stop:
-            restore_capture(held, restorer, 2, None, None, quiet)
+            restore_capture(held, restorer, 2, None, None, silent)
     assert any("goes on from there" in note for note in stop.value.__notes__)
     assert part.read_bytes() == before
     assert restored(path, restorer).taken_over == 128
@@ -469,7 +466,7 @@ def test_counts_that_no_exposure_as_short_gives_are_refused(tmp_path: Path, rest
         open_capture(path, count_time=20e-9, dead_time=50e-9, counter_bits=8, cycles=1) as capture,
         pytest.raises(InputError, match=words) as caught,
     ):
-        restore_capture(capture.summed(sum), restorer, 1, None, None, quiet)
+        restore_capture(capture.summed(sum), restorer, 1, None, None, silent)
     assert caught.value.arguments == ("count_time", "cycles", "sensor")
     assert list(tmp_path.iterdir()) == [path]
 

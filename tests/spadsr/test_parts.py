@@ -15,6 +15,7 @@ from hardware.captures.capture import open_capture
 from hardware.hdf5.nexus_tree import DETECTOR
 from noise_model.errors import InputError
 from noise_model.executors import local_processes
+from noise_model.progress import silent
 from spadsr.files.describe import describe
 from spadsr.restoration.parts import Part, edges_of
 from spadsr.restoration.recordings import (
@@ -35,10 +36,6 @@ from spadsr.restoration.weights import load_restorer
 Record = Callable[..., Path]
 
 
-def quiet(done: int, total: int) -> None:
-    pass
-
-
 @pytest.fixture(scope="module")
 def restorer(small_weights: Path) -> Restorer:
     return load_restorer(small_weights)
@@ -46,7 +43,7 @@ def restorer(small_weights: Path) -> Restorer:
 
 def restored(path: Path, restorer: Restorer, output: Path | None = None, **how: Any) -> RestoredFiles:
     with open_capture(path) as capture:
-        return restore_capture(capture, restorer, 2, None, output, quiet, **how)
+        return restore_capture(capture, restorer, 2, None, output, silent, **how)
 
 
 def same(one: Path, other: Path) -> None:
@@ -151,7 +148,7 @@ def test_a_part_made_otherwise_is_left_out_until_it_is_made_alike(
     path, result = recorded(12, 8, 8), tmp_path / "capture.sr.h5"
     restored(path, restorer, part=Part(1, 2))
     with open_capture(path) as capture:
-        other = restore_capture(capture, restorer, 4, None, None, quiet, part=Part(2, 2))
+        other = restore_capture(capture, restorer, 4, None, None, silent, part=Part(2, 2))
     wrong = r"part 1 of 2, images 0 to 5 \(capture.sr.1-of-2.h5, made with other options or of another recording\)"
     assert re.search(wrong, other.warnings[-1])
     with read_result(result) as joined:
