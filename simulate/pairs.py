@@ -57,6 +57,7 @@ class PairRecipe(BaseModel):
     dark_bulk: _Range = (1e-6, 3e-3)
     hot_fraction: float = Field(default=0.08, ge=0, le=1, description="the share is drawn up to this, mostly far less")
     hot_median: _Range = (1e-4, 0.3)
+    touching_share: float = Field(default=0.0, ge=0, le=1, description="sensors half of whose hot pixels touch another")
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
     dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
@@ -195,6 +196,8 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
         hot_ceiling=2.0 if binary else 20.0,
     )
     pde, dark = statistics.draw(tuple(shape), draws.maps)
+    if recipe.touching_share > 0 and draws.uniform() < recipe.touching_share:
+        dark = _with_touching(dark, statistics, draws)
     dead_time = 0.0 if binary else 1 / draws.choice(recipe.relative_exposure)
     sensor = Sensor(
         name="drawn",
@@ -213,6 +216,15 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
     if recipe.mapped_share > 0 and draws.uniform() < recipe.mapped_share:
         exposure = replace(exposure, cycles=_cycles_map(sensor.shape, cycles, draws))
     return ForwardModel(sensor, exposure), statistics.dark_bulk
+
+
+def _with_touching(dark: Tensor, statistics: SensorStatistics, draws: Draws) -> Tensor:
+    """Dark rates (B, H, W) in which half of the hot pixels have a neighbour about as hot."""
+    chosen = torch.rand(dark.shape, generator=draws.maps, device=dark.device) < 0.5
+    fewer = dark.masked_fill(~chosen | (dark <= statistics.dark_bulk), 0)
+    beside = torch.roll(fewer, draws.choice(((0, 1), (1, 0), (1, 1))), dims=(-2, -1))
+    as_hot = beside * draws.log_uniform_map((1 / 3, 3.0), tuple(dark.shape))
+    return torch.maximum(dark, as_hot.clamp(max=statistics.hot_ceiling))
 
 
 def _cycles_map(shape: tuple[int, int], most: int, draws: Draws) -> Tensor:

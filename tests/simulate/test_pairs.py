@@ -115,6 +115,29 @@ def test_so_many_captures_have_stars() -> None:
     assert abs(lit - 100) < 4.5 * (400 * 0.25 * 0.75) ** 0.5
 
 
+def test_half_of_the_hot_pixels_touch_another_of_like_heat() -> None:
+    hot = {"hot_fraction": 0.2, "hot_median": (0.02, 0.02), "dark_bulk": (1e-6, 1e-6)}
+
+    def hot_shares(touching: float, seed: int) -> tuple[float, float]:
+        recipe = PairRecipe.model_validate(PLAIN | hot | {"touching_share": touching})
+        dark = draw_pair(scenes(64, 8), 1, recipe, draws(seed)).model.sensor.dark_count_rate
+        assert dark.min() >= 0.99e-6
+        assert dark.max() <= 2.0
+        warm = dark > 1e-5
+        beside = torch.stack([warm.roll((i, j), (-2, -1)) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]).any(dim=0)
+        return float(warm.float().mean()), float((warm & beside).sum() / warm.sum())
+
+    sparse = 0
+    for seed in range(8):
+        (alone, few), (more, most) = hot_shares(1e-12, seed), hot_shares(1.0, seed)
+        if 1e-4 < alone < 0.02:  # of sparse hot pixels h, h / 2 are made, and touch those that made them
+            assert more == pytest.approx(1.5 * alone, rel=0.2)
+            assert few < 0.2
+            assert most > 0.55
+            sparse += 1
+    assert sparse > 1
+
+
 def test_an_unknown_sensor_tells_no_more_than_a_header() -> None:
     sensor = drawn(2, 3, known_share=0.0, masked_share=1.0).model.sensor
     assert set(sensor.pde.flatten().tolist()) == {0.5}
