@@ -1,5 +1,6 @@
 """The restoration network over several resolutions: counts of one sensor in, rate and its uncertainty out."""
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -19,6 +20,7 @@ _Width = Annotated[int, Field(ge=4, le=2048)]
 _Blocks = Annotated[int, Field(ge=1, le=64)]
 
 _ENLARGED = 2  # resolution, over native, of the features that detail is made of
+_CONDITIONS = 64  # hidden channels of what an image as a whole says to all blocks
 
 
 class MultiResolutionConfig(NetworkConfig):
@@ -41,11 +43,15 @@ class MultiResolutionConfig(NetworkConfig):
     detail: int = Field(default=32, gt=0, le=512, description="channels at twice the native resolution")
 
     @property
+    def block_widths(self) -> list[int]:
+        """Channels of all blocks, as they follow each other: down through the levels and up again."""
+        down, up = zip(self.widths, self.encoder, strict=True), zip(self.widths[:-1], self.decoder, strict=True)
+        return [width for width, count in (*down, *reversed([*up])) for _ in range(count)]
+
+    @property
     def body_parameters(self) -> int:
         """Parameters of the convolution blocks, and of attention at the lowest level."""
-        blocks = [down + up for down, up in zip(self.encoder, (*self.decoder, 0), strict=True)]
-        convolutions = sum(18 * count * width**2 for count, width in zip(blocks, self.widths, strict=True))
-        return convolutions + 4 * self.attention * self.widths[-1] ** 2
+        return sum(18 * width**2 for width in self.block_widths) + 4 * self.attention * self.widths[-1] ** 2
 
     @field_validator("encoder", "decoder")
     @classmethod
@@ -66,7 +72,9 @@ class MultiResolutionConfig(NetworkConfig):
 class MultiResolutionTransformer(Network):
     """An encoder and a decoder over levels of half the resolution each, with one head for each scale.
 
-    Gates fuse the levels, and all pixels of the lowest one attend to each other. The native answer is a gated mixture
+    The means of an image's statistics (how many photons, which sensor) scale and shift the channels of every block, so
+    that one network serves all exposures. Gates fuse the levels, and all pixels of the lowest one attend to each other.
+    The native answer is a gated mixture
     of what was measured and what the body infers; x2 and x4 add detail, made at twice the native resolution, to it, and
     x8 and x16 to the answer at x4.
     """
@@ -82,6 +90,7 @@ class MultiResolutionTransformer(Network):
         self.stem = nn.Conv2d(STATISTICS, width, 3, padding=1)
         self.phase_stem = zeroed(nn.Conv2d(PHASES, width, 3, padding=1, bias=False))
         self.body = Body(config)
+        self.conditions = Conditions(config.block_widths)
         self.native = zeroed(nn.Conv2d(width, 3, 3, padding=1))
         self.detail = Detail(width, config.detail)
         self.heads = nn.ModuleDict(
@@ -99,7 +108,8 @@ class MultiResolutionTransformer(Network):
         features = self.stem(padded(measurement.statistics, multiple))
         if measurement.phases is not None:
             features = features + self.phase_stem(padded(measurement.phases, multiple))
-        result: Tensor = self.body(features)[..., :height, :width]
+        conditions = self.conditions(measurement.statistics.mean(dim=(2, 3)))
+        result: Tensor = self.body(features, conditions)[..., :height, :width]
         return result
 
     def answers(self, features: Tensor, measurement: Measurement, scales: tuple[int, ...]) -> list[Answer]:
@@ -120,6 +130,25 @@ class MultiResolutionTransformer(Network):
         return [self.body, self.detail]
 
 
+class Conditions(nn.Module):
+    """What an image as a whole says to each block: (B, 10) means of its statistics to (B, 2 width) for each of them.
+
+    They modulate features as in FiLM (Perez et al., AAAI 2018), and not at all before training.
+    """
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        self.sizes = [2 * width for width in widths]
+        self.first, self.second = nn.Linear(STATISTICS, _CONDITIONS), nn.Linear(_CONDITIONS, _CONDITIONS)
+        self.last = nn.Linear(_CONDITIONS, sum(self.sizes))
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+
+    def forward(self, means: Tensor) -> list[Tensor]:
+        said = self.last(F.relu(self.second(F.relu(self.first(means)))))
+        return list(said.split(self.sizes, dim=1))
+
+
 class Body(nn.Module):
     """The way down through the levels and up again, (B, C, H, W) to the same shape.
 
@@ -130,53 +159,78 @@ class Body(nn.Module):
         super().__init__()
         widths, lowest = config.widths, config.widths[-1]
         self.encoder = nn.ModuleList(
-            _blocks(width, count) for width, count in zip(widths[:-1], config.encoder[:-1], strict=True)
+            Blocks(ConditionedBlock, width, count)
+            for width, count in zip(widths[:-1], config.encoder[:-1], strict=True)
         )
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
-        self.lowest = LowestLevel(lowest, config.encoder[-1], config.attention, config.heads, config.window)
+        self.lowest = Blocks(GatedBlock, lowest, config.encoder[-1])
+        self.attention = nn.ModuleList(Attention(lowest, config.heads, config.window) for _ in range(config.attention))
         self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.fuse = nn.ModuleList(GatedSkip(width) for width in widths[:-1])
         self.decoder = nn.ModuleList(
-            _blocks(width, count) for width, count in zip(widths[:-1], config.decoder, strict=True)
+            Blocks(ConditionedBlock, width, count) for width, count in zip(widths[:-1], config.decoder, strict=True)
         )
         self.fusion = GatedFusion(widths)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, conditions: list[Tensor]) -> Tensor:
+        left = iter(conditions)
         skips = []
         for blocks, down in zip(self.encoder, self.down, strict=True):
-            features = blocks(features)
+            features = blocks(features, left)
             skips.append(features)
             features = down(features)
-        features = self.lowest(features)
+        features = self._at_lowest(features, left)
         levels = [features]
         for level in reversed(range(len(skips))):
             below = F.pixel_shuffle(self.up[level](features), 2)
-            features = self.decoder[level](self.fuse[level](skips[level], below))
+            features = self.decoder[level](self.fuse[level](skips[level], below), left)
             levels.append(features)
         result: Tensor = self.fusion(levels[::-1])
         return result
 
-
-class LowestLevel(nn.Module):
-    """The lowest level: gated blocks and layers of attention in turn."""
-
-    def __init__(self, width: int, blocks: int, attention: int, heads: int, window: int) -> None:
-        super().__init__()
-        self.blocks = nn.ModuleList(GatedBlock(width) for _ in range(blocks))
-        self.attention = nn.ModuleList(Attention(width, heads, window) for _ in range(attention))
-
-    def forward(self, features: Tensor) -> Tensor:
+    def _at_lowest(self, features: Tensor, conditions: Iterator[Tensor]) -> Tensor:
+        """Blocks and layers of attention in turn."""
         done = 0
-        for i, block in enumerate(self.blocks, start=1):
-            features = block(features)
-            while done < i * len(self.attention) // len(self.blocks):
+        for i, block in enumerate(self.lowest, start=1):
+            features = block(features, next(conditions))
+            while done < i * len(self.attention) // len(self.lowest):
                 features = self.attention[done](features)
                 done += 1
         return features
 
 
-class GatedBlock(ConvolutionBlock):
-    """Two convolutions with a gate for each channel and a skip around them (Hu et al., CVPR 2018).
+class Blocks(nn.ModuleList):
+    """Blocks of a level, one after the other; each takes the next of the conditions."""
+
+    def __init__(self, kind: "type[ConditionedBlock]", width: int, count: int) -> None:
+        super().__init__(kind(width) for _ in range(count))
+
+    def forward(self, features: Tensor, conditions: Iterator[Tensor]) -> Tensor:
+        for block in self:
+            features = block(features, next(conditions))
+        return features
+
+
+class ConditionedBlock(nn.Module):
+    """Two convolutions with a skip around them; conditions scale and shift the channels between the two."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
+        scale, shift = conditions[:, :, None, None].chunk(2, dim=1)
+        result: Tensor = features + self.weighed(self.second(F.relu(self.first(features) * (1 + scale) + shift)))
+        return result
+
+    def weighed(self, change: Tensor) -> Tensor:
+        """What is added to the features, of what the convolutions make."""
+        return change
+
+
+class GatedBlock(ConditionedBlock):
+    """A conditioned block with a gate for each channel (Hu et al., CVPR 2018).
 
     The gates see the mean of each channel over the whole field.
     """
@@ -188,11 +242,9 @@ class GatedBlock(ConvolutionBlock):
         nn.init.zeros_(self.gate.weight)
         nn.init.zeros_(self.gate.bias)
 
-    def forward(self, features: Tensor) -> Tensor:
-        inner = self.second(F.relu(self.first(features)))
-        gate = 2 * torch.sigmoid(self.gate(F.relu(self.squeeze(inner.mean(dim=(2, 3))))))
-        result: Tensor = features + inner * gate[:, :, None, None]
-        return result
+    def weighed(self, change: Tensor) -> Tensor:
+        gate = 2 * torch.sigmoid(self.gate(F.relu(self.squeeze(change.mean(dim=(2, 3))))))
+        return change * gate[:, :, None, None]
 
 
 class Attention(nn.Module):
@@ -269,7 +321,3 @@ class Detail(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         result: Tensor = self.block(F.pixel_shuffle(self.widen(features), _ENLARGED))
         return F.relu(result)
-
-
-def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ConvolutionBlock(width) for _ in range(count)))

@@ -24,7 +24,7 @@ from spadsr.restoration.restorer import Restorer, oriented_answers
 from spadsr.training.recipe import load_recipe
 
 SMALL = MultiResolutionConfig(
-    widths=(8, 8, 16), encoder=(1, 1, 2), decoder=(1, 1), attention=1, heads=2, window=4, detail=4
+    widths=(16, 16, 32), encoder=(1, 1, 2), decoder=(1, 1), attention=1, heads=2, window=4, detail=4
 )
 
 
