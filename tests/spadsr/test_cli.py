@@ -89,12 +89,12 @@ def test_restoring_loads_nothing_that_it_can_do_without(tmp_path: Path, small_we
     spared = {"scipy", "numba", "onnx", "sympy", "skimage", "torch._dynamo", "torch._inductor", "torch.onnx"}
     code = f"""
 import atexit, os, sys
-atexit.register(lambda: print(sorted({spared} & set(sys.modules)), os.environ["OMP_WAIT_POLICY"]))
+atexit.register(lambda: print(sorted({spared} & set(sys.modules)), os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]))
 sys.argv = ["spadsr", *{arguments}]
 from spadsr.cli import main
 main()
 """
-    assert outside(sys.executable, "-c", code).stdout.splitlines()[-1] == "[] passive"
+    assert outside(sys.executable, "-c", code).stdout.splitlines()[-1] == "[] passive 10000"
     assert (tmp_path / "a.sr.png").exists()
 
 
