@@ -89,7 +89,8 @@ def test_restoring_loads_nothing_that_it_can_do_without(tmp_path: Path, small_we
     spared = {"scipy", "numba", "onnx", "sympy", "skimage", "torch._dynamo", "torch._inductor", "torch.onnx"}
     code = f"""
 import atexit, os, sys
-atexit.register(lambda: print(sorted({spared} & set(sys.modules)), os.environ["OMP_WAIT_POLICY"], os.environ["GOMP_SPINCOUNT"]))
+waiting = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+atexit.register(lambda: print(sorted({spared} & set(sys.modules)), *(os.environ[name] for name in waiting)))
 sys.argv = ["spadsr", *{arguments}]
 from spadsr.cli import main
 main()
