@@ -74,9 +74,8 @@ class MultiResolutionTransformer(Network):
 
     The means of an image's statistics (how many photons, which sensor) scale and shift the channels of every block, so
     that one network serves all exposures. Gates fuse the levels, and all pixels of the lowest one attend to each other.
-    The native answer is a gated mixture
-    of what was measured and what the body infers; x2 and x4 add detail, made at twice the native resolution, to it, and
-    x8 and x16 to the answer at x4.
+    The native answer is a gated mixture of what was measured and what the body infers; x2 and x4 add detail, made at
+    twice the native resolution, to it, and x8 and x16 to the answer at x4.
     """
 
     config: MultiResolutionConfig
