@@ -16,6 +16,8 @@ from simulate.moving import sample_moving
 
 _T = TypeVar("_T")
 
+# Frames of a binary array; those with most to learn are drawn more often.
+_BINARY_CYCLES = (1, 1, 2, 4, 4, 8, 16, 16, 32, 64, 64, 128, 128, 256, 256, 512, 1024, 4096, 16384)
 _MOST_DIFFERENCE = 64.0  # between the frames of two pixels of one capture
 _DRIFT, _TREMBLING = (0.2, 8.0), (0.01, 0.5)  # native pixels, of an array that moves
 _MOST_BLIND = 0.1  # share of pixels that never looked
@@ -44,8 +46,8 @@ class PairRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    binary_share: float = Field(default=0.7, ge=0, le=1, description="binary arrays; the rest count")
-    binary_cycles: _Some[_Cycles] = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+    binary_share: float = Field(default=0.75, ge=0, le=1, description="binary arrays; the rest count")
+    binary_cycles: _Some[_Cycles] = _BINARY_CYCLES
     binary_white: _Range = (0.04, 1.0)
     counting_cycles: _Some[_Cycles] = (1, 1, 2, 4, 8, 16, 32, 64, 256, 1024)
     counting_white: _Range = (0.2, 80.0)
@@ -57,12 +59,14 @@ class PairRecipe(BaseModel):
     dark_bulk: _Range = (1e-6, 3e-3)
     hot_fraction: float = Field(default=0.08, ge=0, le=1, description="the share is drawn up to this, mostly far less")
     hot_median: _Range = (1e-4, 0.3)
-    touching_share: float = Field(default=0.0, ge=0, le=1, description="sensors half of whose hot pixels touch another")
+    touching_share: float = Field(default=0.2, ge=0, le=1, description="sensors half of whose hot pixels touch another")
     known_share: float = Field(default=0.4, ge=0, le=1, description="sensors whose maps the network is told")
     masked_share: float = Field(default=0.15, ge=0, le=1, description="sensors with dead pixels in their mask")
     dead_fraction: float = Field(default=0.03, ge=0, le=1, description="the most of them")
-    mapped_share: float = Field(default=0.0, ge=0, le=1, description="captures with a number of frames for each pixel")
-    moving_share: float = Field(default=0.0, ge=0, le=1, description="captures of an array that moves, with its places")
+    mapped_share: float = Field(default=0.12, ge=0, le=1, description="captures with a number of frames for each pixel")
+    moving_share: float = Field(
+        default=0.12, ge=0, le=1, description="captures of an array that moves, with its places"
+    )
     starred_share: float = Field(default=0.06, ge=0, le=1, description="captures with points of light added")
     star_fraction: _Range = Field(default=(1e-3, 1e-2), description="points over native pixels")
     star_flux: _Range = Field(default=(0.3, 30.0), description="that of so many white native pixels")

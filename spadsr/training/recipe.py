@@ -9,8 +9,8 @@ from noise_model.config_files import checked_config, find_config, in_short, pars
 from noise_model.errors import InputError
 from noise_model.plain_text import encodable
 from simulate.pairs import PairRecipe
-from spadsr.networks.gated_fusion import GatedFusionConfig
 from spadsr.networks.measurement import SCALES
+from spadsr.networks.multi_resolution import MultiResolutionConfig
 from spadsr.networks.registry import AnyNetworkConfig
 
 _MANY = 10**9
@@ -23,10 +23,10 @@ class SceneRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     photos: Path | None = Field(default=None, description="folder of photographs")
-    photo_share: float = Field(default=0.75, ge=0, le=1, description="of the scenes, where photographs are given")
-    squared_share: float = Field(default=0.25, ge=0, le=1, description="squared display values, nearer to linear light")
+    photo_share: float = Field(default=0.8, ge=0, le=1, description="of the scenes, where photographs are given")
+    squared_share: float = Field(default=0.2, ge=0, le=1, description="squared display values, nearer to linear light")
     zooms: tuple[Annotated[float, Field(ge=0.25, le=8)], ...] = Field(
-        default=(1.0, 2.0), min_length=1, description="photographs are shrunk so many times; below 1 enlarged"
+        default=(0.7, 1.0, 1.4, 2.0), min_length=1, description="photographs are shrunk so many times; below 1 enlarged"
     )
     drawn: int = Field(default=800, gt=0, le=_MANY, description="drawn scenes")
     drawn_size: int = Field(default=320, ge=256, le=4096)
@@ -54,19 +54,19 @@ class TrainingRecipe(BaseModel):
     start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
     teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
     steps: int = Field(default=20_000, gt=0, le=_MANY)
-    batch: int = Field(default=16, gt=0, le=1 << 16, description="captures a step")
+    batch: int = Field(default=32, gt=0, le=1 << 16, description="captures a step")
     exposures: int = Field(
-        default=4, gt=0, le=1 << 16, description="different ones in a batch; processes share them out"
+        default=32, gt=0, le=1 << 16, description="different ones in a batch; processes share them out"
     )
     native: int = Field(default=32, ge=16, le=512, multiple_of=16, description="rows and columns of a training capture")
     learning_rate: float = Field(default=2e-3, gt=0, le=1e38)
-    warm_up: int = Field(default=200, ge=0, le=_MANY, description="steps")
+    warm_up: int = Field(default=300, ge=0, le=_MANY, description="steps")
     constant: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before the learning rate falls")
     weight_decay: float = Field(default=1e-4, ge=0, le=100)
     clip: float = Field(default=1.0, gt=0, le=_MANY, description="largest gradient norm")
-    ema: float = Field(default=0.999, ge=0, lt=1, description="decay of the averaged weights, which are the result")
+    ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     beta: float = Field(default=0.75, ge=0, le=1, description="1 weighs all pixels alike, 0 by their precision")
-    scale_shares: dict[int, float] = Field(default={4: 0.8, 8: 0.1, 16: 0.1}, description="resolutions trained for")
+    scale_shares: dict[int, float] = Field(default={4: 0.84, 8: 0.08, 16: 0.08}, description="resolutions trained for")
     record_every: int = Field(default=250, gt=0, le=_MANY, description="steps between points of the curves")
     checkpoint_seconds: float = Field(default=60, ge=0, le=_MANY, description="between checkpoints")
     held_out: float = Field(
@@ -81,7 +81,7 @@ class TrainingRecipe(BaseModel):
     bfloat16: bool = True
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
-    network: AnyNetworkConfig = GatedFusionConfig()
+    network: AnyNetworkConfig = MultiResolutionConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
     stages: tuple[Stage, ...] = Field(
@@ -160,7 +160,7 @@ def _set(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     shown = in_short(override)
     if not equals or not key:
-        raise InputError(f"{shown}: overrides are written key=value, e.g. steps=1000 or network.width=64")
+        raise InputError(f"{shown}: overrides are written key=value, e.g. steps=1000 or learning_rate=1e-3")
     *groups, last = key.split(".")
     if len(groups) > _MOST_GROUPS:
         raise InputError(f"{shown}: no such key; overrides are written key=value or group.key=value")

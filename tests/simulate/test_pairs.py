@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from simulate.pairs import Draws, Pair, PairRecipe, draw_pair, targets_of
 
+STILL = {"mapped_share": 0.0, "moving_share": 0.0}  # one number of frames for all pixels
 PLAIN = {  # one ideal binary array, p = 0.2 in white
     "binary_share": 1.0,
     "binary_cycles": (64,),
@@ -19,6 +20,7 @@ PLAIN = {  # one ideal binary array, p = 0.2 in white
     "masked_share": 0.0,
     "known_share": 1.0,
     "starred_share": 0.0,
+    **STILL,
 }
 
 
@@ -35,7 +37,7 @@ def draws(seed: int) -> Draws:
 
 
 def drawn(scale: int, seed: int, **changes: object) -> Pair:
-    return draw_pair(scenes(8 * scale), scale, PairRecipe.model_validate(changes), draws(seed))
+    return draw_pair(scenes(8 * scale), scale, PairRecipe.model_validate(STILL | changes), draws(seed))
 
 
 @settings(max_examples=40)
@@ -85,7 +87,9 @@ def test_counts_have_the_mean_of_their_targets() -> None:
 def test_what_is_drawn_lies_in_the_ranges_of_the_recipe() -> None:
     kinds, cycles = set(), set()
     for seed in range(60):
-        pair = draw_pair(torch.ones(2, 4, 4), 1, PairRecipe(starred_share=0.0), draws(seed))
+        pair = draw_pair(
+            torch.ones(2, 4, 4), 1, PairRecipe(starred_share=0.0, mapped_share=0.0, moving_share=0.0), draws(seed)
+        )
         kinds.add(pair.model.sensor.binary)
         cycles.add(pair.model.exposure.cycles)
         low, high = (0.02, 1.5) if pair.model.sensor.binary else (0.2, 80.0)

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from hardware.captures.writer import CaptureWriter
 from hardware.settings import Settings
 from spadsr.cli.app import main
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.weights import save_weights
 
@@ -19,32 +17,14 @@ from spadsr.restoration.weights import save_weights
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "docs")]
 
 from command import Said  # noqa: E402
-
-SMALL = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
-
-
-@pytest.fixture(scope="session")
-def random_network() -> Callable[[GatedFusionConfig], GatedFusionTransformer]:
-    """random_network(size): every parameter is away from zero, so that every branch has a say."""
-
-    def make(size: GatedFusionConfig) -> GatedFusionTransformer:
-        torch.manual_seed(0)
-        network = GatedFusionTransformer(size).eval()
-        with torch.no_grad():
-            for parameter in network.parameters():
-                parameter.add_(0.05 * torch.randn_like(parameter))
-        return network
-
-    return make
+from small_network import random_network  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def small_weights(
-    tmp_path_factory: pytest.TempPathFactory, random_network: Callable[[GatedFusionConfig], GatedFusionTransformer]
-) -> Path:
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A weight file of a small random network."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    save_weights(path, random_network(SMALL), Intervals(), {"steps": 0, "note": "random"})
+    save_weights(path, random_network(), Intervals(), {"steps": 0, "note": "random"})
     return path
 
 

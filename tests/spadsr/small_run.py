@@ -22,7 +22,15 @@ SMALL: dict[str, Any] = {
     "checkpoint_seconds": 0,
     "interval_batches": 2,
     "bfloat16": False,
-    "network": {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2},
+    "network": {
+        "widths": [8, 16],
+        "encoder": [1, 1],
+        "decoder": [1],
+        "attention": 1,
+        "heads": 2,
+        "window": 4,
+        "detail": 4,
+    },
     "scenes": {"drawn": 3, "drawn_size": 256},
 }
 

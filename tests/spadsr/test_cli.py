@@ -463,7 +463,7 @@ def photos(tmp_path: Path) -> Path:
 def recipe(tmp_path: Path) -> Path:
     """The smallest training there is."""
     path = tmp_path / "tiny.yaml"
-    small = {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8}
+    small = {"widths": [8, 16], "encoder": [1, 1], "decoder": [1], "attention": 1, "heads": 2, "detail": 4}
     how = {"steps": 2, "batch": 2, "exposures": 1, "native": 16, "interval_batches": 1}
     path.write_text(yaml.safe_dump(how | {"network": small, "scenes": {"drawn": 1, "drawn_size": 256}}))
     return path

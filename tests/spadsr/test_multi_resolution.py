@@ -8,41 +8,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from small_network import SMALL, measured, random_network
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
 from spadsr.export.onnx_file import export_onnx, sensor_to_export
 from spadsr.networks.enlargement import limited_bicubic
-from spadsr.networks.measurement import SCALES, Measurement, measure
+from spadsr.networks.measurement import SCALES, Measurement
 from spadsr.networks.multi_resolution import Attention, MultiResolutionConfig, MultiResolutionTransformer
 from spadsr.networks.orientations import ORIENTATIONS, turned
 from spadsr.networks.phases import PHASES
 from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.restorer import Restorer, oriented_answers
 from spadsr.training.recipe import load_recipe
-
-SMALL = MultiResolutionConfig(
-    widths=(16, 16, 32), encoder=(1, 1, 2), decoder=(1, 1), attention=1, heads=2, window=4, detail=4
-)
-
-
-def random_network(config: MultiResolutionConfig = SMALL) -> MultiResolutionTransformer:
-    """Every parameter is away from zero, so that every branch has a say."""
-    torch.manual_seed(0)
-    network = MultiResolutionTransformer(config).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return network
-
-
-def measured(height: int, width: int, batch: int = 1, seed: int = 0) -> Measurement:
-    generator = torch.Generator().manual_seed(seed)
-    counts = torch.randint(0, 17, (batch, height, width), generator=generator)
-    sensor = Sensor("ideal", torch.ones(height, width), torch.zeros(height, width), 0.0, 1)
-    return measure(counts, ForwardModel(sensor, Exposure(1e-5, 16)))
 
 
 def with_phases(measurement: Measurement, seed: int = 0) -> Measurement:
@@ -61,8 +39,8 @@ def test_every_scale_at_every_size(size: tuple[int, int]) -> None:
             assert part.isfinite().all()
 
 
-@pytest.mark.parametrize("recipe", ["multi_resolution", "gpu"])
-def test_the_shipped_recipes_keep_to_the_budget(recipe: str) -> None:
+@pytest.mark.parametrize("recipe", ["photos", "gpu", None])
+def test_the_shipped_recipes_keep_to_the_budget(recipe: str | None) -> None:
     """At most 2.5 G multiplications for 64x32 pixels at x4, and 16 MB as float16."""
     config = load_recipe(recipe, []).network
     assert isinstance(config, MultiResolutionConfig)
@@ -188,3 +166,11 @@ def test_it_exports_with_free_height_and_width(tmp_path: Path) -> None:
     restorer = Restorer("small", random_network(), Intervals(), {}, "0" * 64)
     written = export_onnx(restorer, sensor_to_export(None, None, 1), 4, tmp_path / "small.onnx")
     assert written.difference < 1e-4
+
+
+def test_state_round_trip() -> None:
+    first, second = random_network(), MultiResolutionTransformer(SMALL).eval()
+    second.load_state_dict(first.state_dict())
+    for a, b in zip(first(measured(11, 7), SCALES), second(measured(11, 7), SCALES), strict=True):
+        assert a[0].equal(b[0])
+        assert a[1].equal(b[1])

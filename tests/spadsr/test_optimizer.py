@@ -1,17 +1,13 @@
 """The optimizer: steps of the stated size, kernels stepped in place whatever their layout, state that goes on."""
 
-from collections.abc import Callable
 from copy import deepcopy
 
 import pytest
 import torch
+from small_network import random_network
 from torch import Tensor, nn
 
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.training.optimizer import Optimizer
-
-SMALL = GatedFusionConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
-Make = Callable[[GatedFusionConfig], GatedFusionTransformer]
 
 
 def stepped(layer: nn.Module, gradient: Tensor, learning_rate: float = 1e-2, decay: float = 0.0) -> Tensor:
@@ -39,8 +35,8 @@ def test_kernels_are_stepped_in_any_layout(layout: torch.memory_format) -> None:
     torch.testing.assert_close(kernel.flatten(1), plain, atol=2e-4, rtol=0.02)  # sums in bfloat16, in another order
 
 
-def test_all_parameters_are_stepped(random_network: Make) -> None:
-    network = random_network(SMALL).to(memory_format=torch.channels_last)
+def test_all_parameters_are_stepped() -> None:
+    network = random_network().to(memory_format=torch.channels_last)
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimizer = Optimizer(network, network.hidden(), 1e-3, 0.0)
     for parameter in network.parameters():
@@ -58,8 +54,8 @@ def test_weights_decay_without_gradients_of_their_own() -> None:
     torch.testing.assert_close(change, -0.05 * before)
 
 
-def test_it_goes_on_from_its_state(random_network: Make) -> None:
-    networks = [random_network(SMALL), random_network(SMALL)]
+def test_it_goes_on_from_its_state() -> None:
+    networks = [random_network(), random_network()]
     networks[1].load_state_dict(networks[0].state_dict())
     optimizers = [Optimizer(network, network.hidden(), 1e-3, 0.0) for network in networks]
 

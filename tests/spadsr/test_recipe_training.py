@@ -25,11 +25,11 @@ def test_without_a_file_it_is_the_default() -> None:
 
 def test_overrides(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
-    path.write_text("steps: 10\nnetwork: {width: 12}\n")
+    path.write_text("steps: 10\nnetwork: {detail: 12}\n")
     recipe = load_recipe(
-        path, ["steps=20", "network.groups=3", "scenes.photos=my photos", "bfloat16=false", "scale_shares={2: 1}"]
+        path, ["steps=20", "network.attention=3", "scenes.photos=my photos", "bfloat16=false", "scale_shares={2: 1}"]
     )
-    assert (recipe.steps, recipe.network.width, recipe.network.groups) == (20, 12, 3)
+    assert (recipe.steps, recipe.network.detail, recipe.network.attention) == (20, 12, 3)
     assert (recipe.scenes.photos, recipe.bfloat16, recipe.scale_shares) == (Path("my photos"), False, {2: 1.0})
 
 
@@ -79,7 +79,7 @@ def test_stages_take_their_shares_of_the_steps() -> None:
         (["scale_shares={3: 1}"], "expected shares above 0 of the scales"),
         (["scale_shares={32: 1}"], "expected shares above 0 of the scales"),
         (["scale_shares={4: 0}"], "expected shares above 0 of the scales"),
-        (["network.heads=3"], "network.heads: .*attention_width 32 is no multiple"),
+        (["network.heads=3"], "network.heads: .*256 channels are no multiple"),
         (["network=3"], "network: Input should be a valid dictionary"),
         (["ema=1"], "less than 1"),
     ],

@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
+from small_network import SMALL, random_network
 
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import USER, Exposure, Sensor
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.measurement import SCALES, measure
 from spadsr.networks.orientations import ORIENTATIONS, turned, turned_back
 from spadsr.restoration.intervals import Intervals
@@ -25,8 +25,6 @@ from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restorer import oriented_answers, usable_device
 from spadsr.restoration.weights import SHIPPED, load_restorer, save_weights
 
-Make = Callable[[GatedFusionConfig], GatedFusionTransformer]
-SMALL = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 EXPOSURE = Exposure(1e-5, 16)
 WHITE = -np.log1p(-0.2) / EXPOSURE.count_time  # a white pixel fires in a fifth of the frames
 
@@ -40,8 +38,8 @@ def contents(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
 
 
-def test_round_trip_to_the_bit_of_float16(tmp_path: Path, random_network: Make) -> None:
-    network, path = random_network(SMALL), tmp_path / "mine.safetensors"
+def test_round_trip_to_the_bit_of_float16(tmp_path: Path) -> None:
+    network, path = random_network(), tmp_path / "mine.safetensors"
     save_weights(path, network, Intervals(), {"steps": 7, "command": "spadsr train"})
     restorer = load_restorer(path)
     assert restorer.name == "mine"
@@ -58,8 +56,8 @@ def test_round_trip_to_the_bit_of_float16(tmp_path: Path, random_network: Make) 
 
 
 @pytest.mark.parametrize("value", [1e5, float("nan")])
-def test_parameters_that_float16_cannot_hold(tmp_path: Path, random_network: Make, value: float) -> None:
-    network = random_network(SMALL)
+def test_parameters_that_float16_cannot_hold(tmp_path: Path, value: float) -> None:
+    network = random_network()
     next(network.parameters()).data.fill_(value)
     with pytest.raises(ValueError, match="too large for float16"):
         save_weights(tmp_path / "a.safetensors", network, Intervals(), {})
@@ -159,7 +157,7 @@ def edited(change: Callable[[dict[str, torch.Tensor], dict[str, str]], Any]) -> 
         (other_safetensors, "not of spadsr weights"),
         (edited(lambda tensors, metadata: metadata.pop("network")), "do not fit"),
         (edited(lambda tensors, metadata: metadata.update(network="{")), "do not fit"),
-        (edited(lambda tensors, metadata: metadata.update(network='{"width": 16}')), "do not fit"),
+        (edited(lambda tensors, metadata: metadata.update(network='{"detail": 16}')), "do not fit"),
         (edited(lambda tensors, metadata: metadata.update(network='{"heads": 5}')), "do not fit"),
         (edited(lambda tensors, metadata: tensors.pop("stem.weight")), "do not fit"),
         (edited(lambda tensors, metadata: tensors.update({"more": torch.zeros(2)})), "do not fit"),
@@ -235,11 +233,11 @@ def test_orientations_are_undone() -> None:
     assert torch.equal(turned(image, ORIENTATIONS[0]), image)
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path: Path, random_network: Make) -> None:
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    save_weights(path, random_network(SMALL), Intervals(), {})
+    save_weights(path, random_network(), Intervals(), {})
     before = path.read_bytes()
-    broken = random_network(SMALL).to("meta")  # has no values to write
+    broken = random_network().to("meta")  # has no values to write
     with pytest.raises(NotImplementedError):
         save_weights(path, broken, Intervals(), {})
     assert path.read_bytes() == before

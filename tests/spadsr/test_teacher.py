@@ -67,9 +67,9 @@ def test_who_answers_like_the_teacher_learns_variances_only(
 
 
 def test_a_student_comes_to_answer_like_its_teacher(tmp_path: Path, small_weights: Path) -> None:
-    """And not like the truth: the teacher is a random network. With seeds 0 to 2, 16 to 21 % of the distance between
-    them are left; the truth makes it 1.9 to 4.4 times as large."""
-    settled = recipe(**ONE_STEP | {"steps": 60, "learning_rate": 5e-3, "ema": 0.8})
+    """And not like the truth: the teacher is a random network. With seeds 0 to 2, 17 to 25 % of the distance between
+    them are left; the truth makes it 3.9 to 9.2 times as large."""
+    settled = recipe(**ONE_STEP | {"steps": 120, "learning_rate": 5e-3, "ema": 0.8})
     source, teacher = source_of(settled), Teacher(small_weights, CPU, bfloat16=False)
     measurement = measured(source)
 

@@ -23,6 +23,8 @@ from spadsr.training.recipe import TrainingRecipe, load_recipe
 from spadsr.training.state import TrainingState, new_state
 from spadsr.training.trainer import FinishedRun, Trainer
 
+STILL = {"mapped_share": 0.0, "moving_share": 0.0}  # one number of frames for all pixels
+
 
 @pytest.fixture(scope="module")
 def source() -> PairSource:
@@ -93,7 +95,7 @@ def test_a_run_folder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert finished == FinishedRun(folder / "weights.safetensors", folder / "curves.png", [])
     kept = yaml.safe_load((folder / "recipe.yaml").read_text())
-    assert (kept["seed"], kept["steps"], kept["network"]["width"]) == (3, 6, 8)
+    assert (kept["seed"], kept["steps"], kept["network"]["detail"]) == (3, 6, 4)
     with (folder / "curves.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["3", "6"]
@@ -123,8 +125,12 @@ def test_a_run_that_begins_with_weights(tmp_path: Path) -> None:
     ("start", "network", "words"),
     [
         ("none.safetensors", {}, "none.safetensors: no such file"),
-        ("base", {}, r"base: weights of a network with width=48, .*the recipe's has width=8, .*network\.KEY"),
-        ("base", {"kind": "window_attention"}, "base: weights of a network with kind=gated_fusion"),
+        (
+            "base",
+            {},
+            r"base: weights of a network with widths=\(64, 128, 256\), .*recipe's has widths=\(8, 16\), .*network\.KEY",
+        ),
+        ("base", {"kind": "window_attention"}, "base: weights of a network with kind=multi_resolution"),
     ],
 )
 def test_weights_that_a_run_cannot_begin_with(start: str, network: dict[str, Any], words: str) -> None:
@@ -195,7 +201,7 @@ def test_a_damaged_checkpoint(tmp_path: Path, source: PairSource, damage: Callab
 
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     new_state(recipe(), CPU).save(tmp_path / "checkpoint.pt")
-    other = new_state(recipe(network=SMALL["network"] | {"width": 12}), CPU)
+    other = new_state(recipe(network=SMALL["network"] | {"detail": 8}), CPU)
     with pytest.raises(InputError, match="not a checkpoint of this recipe"):
         other.load(tmp_path / "checkpoint.pt")
 
@@ -214,8 +220,8 @@ def test_an_interrupted_checkpoint_leaves_the_old_one(tmp_path: Path) -> None:
 def test_stages_follow_one_another(tmp_path: Path, source: PairSource) -> None:
     """Each step sees captures as its stage says, as many as it says, whether a run is interrupted or not."""
     stages = [
-        {"share": 2, "native": 32, "batch": 2, "exposures": 1, "scale_shares": {2: 1}},
-        {"share": 1, "pairs": {"binary_share": 1.0, "binary_cycles": [7]}},
+        {"share": 2, "native": 32, "batch": 2, "exposures": 1, "scale_shares": {2: 1}, "pairs": STILL},
+        {"share": 1, "pairs": {"binary_share": 1.0, "binary_cycles": [7], **STILL}},
     ]
     settled, seen = recipe(stages=stages, scale_shares={4: 1}), []
 

@@ -135,6 +135,6 @@ def test_a_pixel_sees_its_window_only(shifted: bool) -> None:
 
 
 def test_sizes_that_cannot_be() -> None:
-    for wrong in ({"width": 0}, {"heads": 7}, {"window": 1}, {"kind": "gated_fusion"}):
+    for wrong in ({"width": 0}, {"heads": 7}, {"window": 1}, {"kind": "multi_resolution"}):
         with pytest.raises(ValidationError):
             WindowAttentionConfig(**wrong)
