@@ -9,9 +9,8 @@ from spadsr.networks.measurement import measure
 from spadsr.training.batches import Batch
 
 _VARIANCE_SHARE = 0.2  # of the gradient that reaches the body: the rate comes first
-
-
 _LEAST_LOG_VARIANCE = -12.0  # of rate over mean rate: 0.25 % of the mean
+_MOST_SURPRISING = 25.0  # squared error over variance; beyond it the pull on the variance grows no further
 
 
 def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: float) -> Tensor:
@@ -31,18 +30,20 @@ def training_loss(answers: list[tuple[Tensor, Tensor]], batch: Batch, beta: floa
 def _beta_weighted(rate: Tensor, log_variance: Tensor, truth: Tensor, goal: Tensor, beta: float) -> Tensor:
     """Squared error of the rate from its goal, plus Gaussian likelihood of its variance from the truth.
 
-    The two are separate, so that a growing variance cannot weaken the learning of the rate.
-
-    So the variance cannot starve the rate. The squared error is weighted by the predicted variance to the power beta -
-    1, as in the beta-NLL (Seitzer et al., ICLR 2022), over the mean of its power beta in each image: images of any
-    noise count alike. Weights depend on the input alone, so that the best answer is the mean of the rates that could
-    have caused these counts: neither dark nor bright parts are biased.
+    The two are separate, so that a growing variance cannot weaken the learning of the rate. The squared error is
+    weighted by the predicted variance to the power beta - 1, as in the beta-NLL (Seitzer et al., ICLR 2022), over the
+    mean of its power beta in each image: images of any noise count alike. Weights depend on the input alone, so that
+    the best answer is the mean of the rates that could have caused these counts: neither dark nor bright parts are
+    biased. The likelihood is that of errors up to five standard deviations; the pull of larger ones is limited to that
+    of such an error, or a single pixel outweighs all others by thousands of times.
     """
     log_variance = log_variance.clamp(min=_LEAST_LOG_VARIANCE)
     error = (rate - goal).square()
     variance = log_variance.detach().exp()
     weight = variance ** (beta - 1) / (variance**beta).mean(dim=(-2, -1), keepdim=True)
-    likelihood = (rate.detach() - truth).square() * torch.exp(-log_variance) + log_variance
+    surprise = (rate.detach() - truth).square() * torch.exp(-log_variance)
+    beyond = torch.log(surprise.clamp(min=_MOST_SURPRISING) / _MOST_SURPRISING)
+    likelihood = surprise.clamp(max=_MOST_SURPRISING) + _MOST_SURPRISING * beyond + log_variance
     return 0.5 * (weight * error + _VARIANCE_SHARE * likelihood).mean()
 
 
