@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from spadsr.networks.blocks import ConvolutionBlock
 from spadsr.networks.enlargement import Answer, enlarged, possible, zeroed
 from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
@@ -306,19 +307,6 @@ class GatedFusion(nn.Module):
         ]
         gates = torch.sigmoid(self.gate(torch.cat([finest, *coarse], dim=1))).chunk(len(coarse), dim=1)
         return finest + sum(gate * level for gate, level in zip(gates, coarse, strict=True))
-
-
-class ConvolutionBlock(nn.Module):
-    """Two 3x3 convolutions with a skip around them: a residual block."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = features + self.second(F.relu(self.first(features)))
-        return result
 
 
 class Detail(nn.Module):

@@ -52,7 +52,11 @@ class TrainingRecipe(BaseModel):
 
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
-    teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
+    teachers: tuple[Path, ...] = Field(
+        default=(),
+        max_length=16,
+        description="weight files whose answers are learnt, in turn, instead of the truth",
+    )
     steps: int = Field(default=20_000, gt=0, le=_MANY)
     batch: int = Field(default=32, gt=0, le=1 << 16, description="captures a step")
     exposures: int = Field(
