@@ -35,7 +35,7 @@ from spadsr.training.recipe import TrainingRecipe, load_recipe
 from spadsr.training.state import new_state
 
 _SHARE = 0.25
-_NETWORK = {"width": 8, "groups": 1, "blocks": 1, "attention_width": 8, "heads": 2}
+_NETWORK = {"widths": [8, 16], "encoder": [1, 1], "decoder": [1], "attention": 1, "heads": 2, "detail": 4}
 _TRAINING = TrainingRecipe.model_validate({"network": _NETWORK})
 
 #: Words that are no value of a key, or an extreme one.
@@ -54,7 +54,7 @@ def own_formats(folder: Path, outside: Path) -> list[Format]:
         _maps(folder),
         _text("simulation recipe", _yaml_files("simulate"), _use_simulation),
         _text("training recipe", _yaml_files("train"), _use_training),
-        _text("override", [b"steps=100", b"network.width=64", b"stages=[{share: 1, native: 32}]"], _use_override),
+        _text("override", [b"steps=100", b"network.detail=64", b"stages=[{share: 1, native: 32}]"], _use_override),
         _weights(folder),
         _checkpoint(folder),
         *_simulated(folder, outside),
@@ -185,7 +185,8 @@ def _weights(folder: Path) -> Format:
     provenance = {"recipe": _TRAINING.model_dump(mode="json")}
     save_weights(path, build(_TRAINING.network), Intervals(), provenance)
     whole = path.read_bytes()
-    lies = ({"blocks": 10**6}, {"width": 1024, "groups": 32, "blocks": 64}, {"width": 10**12}, {"heads": 0})
+    large = {"widths": [2048, 2048], "encoder": [64, 64], "decoder": [64]}
+    lies = ({"attention": 10**6}, large, {"widths": [10**12, 16]}, {"heads": 0})
     traps = [_with_header(whole, partial(_lie, network=json.dumps(_NETWORK | lie))) for lie in lies]
     traps += [(1 << 40).to_bytes(8, "little") + whole[8:], (1 << 23).to_bytes(8, "little") + bytes(1 << 23)]
     return Format(

@@ -84,7 +84,7 @@ def test_photographs(spadsr: Spadsr, odd: Path, tmp_path: Path, small_weights: P
     recipe.write_text(
         "{steps: 1, batch: 2, exposures: 1, native: 16, warm_up: 1, record_every: 1, checkpoint_seconds: 0,"
         " interval_batches: 1, bfloat16: false, scenes: {drawn: 2, drawn_size: 256},"
-        " network: {width: 8, groups: 1, blocks: 1, attention_width: 8, heads: 2}}"
+        " network: {widths: [8, 16], encoder: [1, 1], decoder: [1], attention: 1, heads: 2, detail: 4}}"
     )
     said = spadsr("train", recipe, f"scenes.photos={photos}", "-o", photos / "run")
     assert (said.code, (photos / "run" / "weights.safetensors").exists()) == (0, True), said.err
