@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from noise_model.config_files import first_reason, parsed_json
+from noise_model.config_files import in_short
 from noise_model.errors import InputError
 from noise_model.files import at_home, checksum, whole_file
 from spadsr.networks.network import Network, NetworkConfig
@@ -102,8 +103,7 @@ def opened_weights(path: Path, framework: str) -> Iterator[Any]:
         with safe_open(str(path), framework=framework) as file:
             yield file
     except (OSError, SafetensorError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path}: not a safetensors file ({reason}); {how}", "weights") from error
+        raise InputError(f"{path}: not a safetensors file ({in_short(error)}); {how}", "weights") from error
 
 
 def _built(path: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> tuple[Network, Intervals]:
