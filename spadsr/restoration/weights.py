@@ -12,8 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from noise_model.config_files import first_reason, parsed_json
-from noise_model.config_files import in_short
+from noise_model.config_files import first_reason, in_short, parsed_json
 from noise_model.errors import InputError
 from noise_model.files import at_home, checksum, whole_file
 from spadsr.networks.network import Network, NetworkConfig
