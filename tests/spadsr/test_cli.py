@@ -131,9 +131,10 @@ def test_infer(spadsr: Callable[..., Said], recorded: Record, small_weights: Pat
     first, second = said.out.splitlines()
     assert first.startswith(f"{tmp_path / 'new' / 'capture.sr.h5'}  1 image, x2, chi-squared per pixel ")
     assert second == str(tmp_path / "new" / "capture.sr.png")
-    left_out, untold = said.err.splitlines()
+    left_out, untold, contradicted = said.err.splitlines()
     assert left_out == "note: capture.h5: 2 of 6 images fill no group of 4 scene images and are left out"
     assert "the weights do not say what they were trained for" in untold
+    assert "the answer contradicts the counts" in contradicted  # that of a random network
     with read_result(tmp_path / "new" / "capture.sr.h5") as result:
         assert result.shape == (1, 10, 14)
         assert (
