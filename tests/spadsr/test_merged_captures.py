@@ -18,6 +18,9 @@ from noise_model.errors import InputError
 from noise_model.progress import silent
 from noise_model.sensor import PLACES
 from spadsr.files.convert import convert_capture
+from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
+from spadsr.restoration.intervals import Intervals
+from spadsr.restoration.weights import save_weights
 
 ROWS, COLUMNS, MOST = 12, 10, 64
 
@@ -35,15 +38,17 @@ def merged(path: Path, places: int, images: int = 3) -> tuple[NDArray[Any], NDAr
 
 
 @pytest.mark.parametrize("places", [1, PLACES])
-def test_a_merged_capture_is_restored_as_its_pixels(tmp_path: Path, small_weights: Path, places: int) -> None:
+def test_a_merged_capture_is_restored_as_its_pixels(tmp_path: Path, places: int) -> None:
     """By a network that makes nothing of places: as counts and frames of pixels, given to the face."""
+    weights, size = tmp_path / "plain.safetensors", WindowAttentionConfig(width=12, groups=1, layers=2, heads=2)
+    save_weights(weights, WindowAttentionNetwork(size), Intervals(), {})
     counts, cycles = merged(tmp_path / "a.h5", places)
     with face.open(tmp_path / "a.h5") as capture:
-        restored = list(face.restore_all(capture, weights=small_weights, scale=2))
-        third = face.restore(capture, weights=small_weights, scale=2, image=2)
-        summed = face.restore(capture, weights=small_weights, scale=2, sum=3)
+        restored = list(face.restore_all(capture, weights=weights, scale=2))
+        third = face.restore(capture, weights=weights, scale=2, image=2)
+        summed = face.restore(capture, weights=weights, scale=2, sum=3)
     exposure = face.Exposure(1e-5, cycles)  # type: ignore[arg-type]
-    expected = face.restore(counts, exposure=exposure, weights=small_weights, scale=2)
+    expected = face.restore(counts, exposure=exposure, weights=weights, scale=2)
     for image, one in enumerate((*restored, third)):
         other = expected[min(image, 2)]
         assert one.rate.shape == (2 * ROWS, 2 * COLUMNS)

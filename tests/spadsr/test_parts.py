@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from command import Said
+from small_network import random_network
 
 from hardware.captures.capture import open_capture
 from hardware.hdf5.nexus_tree import DETECTOR
@@ -17,6 +18,7 @@ from noise_model.errors import InputError
 from noise_model.executors import local_processes
 from noise_model.progress import silent
 from spadsr.files.describe import describe
+from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.parts import Part, edges_of
 from spadsr.restoration.recordings import (
     _PIXELS_OF_A_GPU,
@@ -31,9 +33,18 @@ from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.result_file import read_result
 from spadsr.restoration.several import Order, restore_shared_out
 from spadsr.restoration.storage import Storage
-from spadsr.restoration.weights import load_restorer
+from spadsr.restoration.weights import load_restorer, save_weights
 
 Record = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a network that trusts what was measured: its answers explain the counts."""
+    path, network = tmp_path_factory.mktemp("weights") / "small.safetensors", random_network()
+    network.get_parameter("native.bias").data[0] = 40.0
+    save_weights(path, network, Intervals(), {"steps": 0, "note": "random"})
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -70,28 +81,31 @@ def test_parts_follow_each_other() -> None:
 
 
 def test_five_parts_in_any_order_are_one_run(recorded: Record, restorer: Restorer, tmp_path: Path) -> None:
-    """Also for programs that know nothing of parts; one that is missing is named, and its images are no numbers."""
-    path, result = recorded(60, 32, 32), tmp_path / "capture.sr.h5"
+    """Also for programs that know nothing of parts; one that is missing is named, and its images are no numbers.
+
+    Parts of 16 images, as many as are restored at once: of another number, sums would be rounded in another order.
+    """
+    path, result = recorded(80, 32, 32), tmp_path / "capture.sr.h5"
     whole = restored(path, restorer, tmp_path / "whole.h5")
     for number in (4, 1, 5, 2):
         done = restored(path, restorer, part=Part(number, 5))
-        assert (done.images, done.result.name) == (12, f"capture.sr.{number}-of-5.h5")
+        assert (done.images, done.result.name) == (16, f"capture.sr.{number}-of-5.h5")
     rows = describe(result)
-    assert ("missing", "part 3 of 5, images 24 to 35 (capture.sr.3-of-5.h5)") in rows
+    assert ("missing", "part 3 of 5, images 32 to 47 (capture.sr.3-of-5.h5)") in rows
     assert "physics check" not in dict(rows)
     with read_result(result) as joined:
-        assert len(joined) == 60
-        assert len(joined.read(36, 60)) == 24
-        with pytest.raises(InputError, match=r"part 3 of 5, images 24 to 35 .*; restore it"):
-            joined.read(20, 30)
+        assert len(joined) == 80
+        assert len(joined.read(48, 80)) == 32
+        with pytest.raises(InputError, match=r"part 3 of 5, images 32 to 47 .*; restore it"):
+            joined.read(28, 38)
     with h5py.File(result) as file:
-        assert np.isnan(file["/entry/data/data"][24:36]).all()
+        assert np.isnan(file["/entry/data/data"][32:48]).all()
     restored(path, restorer, part=Part(3, 5))
     same(result, whole.result)
     with h5py.File(result) as file, h5py.File(whole.result) as other:
         for name in ("data", "uncertainty"):
             np.testing.assert_array_equal(file[f"{DETECTOR}/{name}"][()], other[f"{DETECTOR}/{name}"][()])
-        assert file["/entry/data/data_errors"].shape == (60, 64, 64)
+        assert file["/entry/data/data_errors"].shape == (80, 64, 64)
     with read_result(result) as joined:
         assert joined.warnings == whole.warnings
         assert "missing" not in dict(describe(result))
@@ -204,14 +218,14 @@ def test_recordings_and_parts_are_shared_out(
     recorded: Record, small_weights: Path, restorer: Restorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that cannot be restored does not stop the others; what is said is what one process says."""
-    monkeypatch.setattr("spadsr.restoration.several._PIXELS_OF_A_TASK", 20 * 16 * 16)
-    paths = [recorded(60, 16, 16, "long.h5"), tmp_path / "bad.h5", recorded(5, 16, 16, "short.h5")]
+    monkeypatch.setattr("spadsr.restoration.several._PIXELS_OF_A_TASK", 64 * 16 * 16)
+    paths = [recorded(192, 16, 16, "long.h5"), tmp_path / "bad.h5", recorded(5, 16, 16, "short.h5")]
     paths[1].write_bytes(b"nothing")
     order, seen = Order({}, weights=small_weights, scale=2), list[tuple[int, int]]()
     with local_processes(1) as executor:
         found = dict(restore_shared_out(order, paths, executor, lambda *at: seen.append(at)))
-    assert seen[0] == (0, 65)
-    assert seen[-1] == (65, 65)
+    assert seen[0] == (0, 197)
+    assert seen[-1] == (197, 197)
     assert isinstance(found.pop(paths[1]), InputError)
     for path in (paths[0], paths[2]):
         done, alone = found[path], restored(path, restorer, tmp_path / f"alone-{path.name}")
