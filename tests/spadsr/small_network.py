@@ -1,19 +1,30 @@
 """A network too small to be good, whose every branch has a say, and measurements for it."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
 from spadsr.networks.measurement import Measurement, measure
 from spadsr.networks.multi_resolution import MultiResolutionConfig, MultiResolutionTransformer
+from spadsr.networks.network import Network, NetworkConfig
+
+_C, _N = TypeVar("_C", bound=NetworkConfig), TypeVar("_N", bound=Network)
 
 SMALL = MultiResolutionConfig(widths=(8, 16), encoder=(1, 1), decoder=(1,), attention=1, heads=2, window=4, detail=4)
 
 
-def random_network(config: MultiResolutionConfig = SMALL) -> MultiResolutionTransformer:
-    """Every parameter is away from zero, so that every branch has a say."""
+def random_network() -> MultiResolutionTransformer:
+    """The small network at random."""
+    return at_random(MultiResolutionTransformer, SMALL)
+
+
+def at_random(kind: Callable[[_C], _N], config: _C) -> _N:
+    """A network of that kind; every parameter is away from zero, so that every branch has a say."""
     torch.manual_seed(0)
-    network = MultiResolutionTransformer(config).eval()
+    network = kind(config).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))

@@ -8,25 +8,22 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_network import measured
+from small_network import at_random, measured
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from spadsr.networks.enlargement import limited_bicubic
 from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer, Part
 from spadsr.networks.measurement import SCALES, Measurement
+from spadsr.networks.registry import build
+from spadsr.training.recipe import load_recipe
 
 PARTS: tuple[Part, ...] = get_args(Part)
 SMALL = GatedFusionConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
 
 
 def random_network(size: GatedFusionConfig) -> GatedFusionTransformer:
-    """Every parameter is away from zero, so that every branch has a say."""
-    torch.manual_seed(0)
-    network = GatedFusionTransformer(size).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return network
+    return at_random(GatedFusionTransformer, size)
 
 
 @pytest.mark.parametrize("size", [(64, 32), (13, 21), (8, 8), (1, 1), (3, 70)])
@@ -64,6 +61,16 @@ def test_the_gradient_reaches_every_parameter(without: tuple[Part, ...]) -> None
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("recipe", ["smoke", "tiny", "tune"])
+def test_the_shipped_recipes_keep_to_the_budget(recipe: str) -> None:
+    """At most 4 M parameters and 2.5 G multiplications for 64x32 pixels at x4."""
+    network = build(load_recipe(recipe, []).network).eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 4_000_000
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(measured(64, 32), (4,))
+    assert 0.01e9 < counter.get_total_flops() / 2 <= 2.5e9
 
 
 def test_training_starts_from_the_interpolated_measurement() -> None:

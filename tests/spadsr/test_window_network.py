@@ -4,12 +4,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
+from small_network import at_random, measured
 from torch.utils.flop_counter import FlopCounterMode
 
 from noise_model.errors import InputError
-from noise_model.forward_model import ForwardModel
-from noise_model.sensor import Exposure, Sensor
-from spadsr.networks.measurement import Measurement, measure
+from spadsr.networks.measurement import Measurement
 from spadsr.networks.window_attention import (
     LIGHT,
     PUBLISHED,
@@ -24,19 +23,8 @@ TAILED = SMALL.model_copy(update={"tail": 8})
 SCALES = (4, 2, 1)
 
 
-def measured(height: int, width: int, batch: int = 1) -> Measurement:
-    counts = torch.randint(0, 17, (batch, height, width), generator=torch.Generator().manual_seed(0))
-    sensor = Sensor("ideal", torch.ones(height, width), torch.zeros(height, width), 0.0, 1)
-    return measure(counts, ForwardModel(sensor, Exposure(1e-5, 16)))
-
-
 def random_network(config: WindowAttentionConfig) -> WindowAttentionNetwork:
-    torch.manual_seed(0)
-    network = WindowAttentionNetwork(config).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return network
+    return at_random(WindowAttentionNetwork, config)
 
 
 def random_layer(config: WindowAttentionConfig, *, shifted: bool) -> AttentionLayer:
