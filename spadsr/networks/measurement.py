@@ -14,6 +14,9 @@ from spadsr.networks.orientations import Orientation, turned
 from spadsr.networks.phases import PHASES, gathered, native, phase_channels
 
 _BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
+# Longer exposures are told of as if they were these, the longest that networks learn from:
+_MOST_PHOTONS = 4096.0  # mean of a pixel
+_MOST_FRAMES = 16384
 
 STATISTICS = 10
 
@@ -26,7 +29,7 @@ class Measurement:
         statistics: (B, 10, H, W) input channels.
         rate: (B, 1, H, W) rate estimate over scale.
         amplitude: (B, 1, H, W) local brightness, at least 1: what the network's answers are multiples of.
-        log_variance: (B, 1, H, W) of `rate`, from photon statistics.
+        log_variance: (B, 1, H, W) of `rate`, from photon statistics, as far as networks learn them.
         scale: (B, 1, 1, 1) mean detection rate, counts/s.
         mean_counts: (B, 1, 1, 1) of a pixel, from photons, over all frames; above 0.
         phases: (B, 32, H, W) sub-pixel places of a moving array; None where it stood still.
@@ -71,8 +74,9 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     Counts (B, 4 H, 4 W) are those of a moving array, each in the place within its pixel where it was seen.
 
     Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
-    behind them goes in beside, as their standard deviation and the mean count. The counts of bad pixels are ignored:
-    they take the mean of their neighbours.
+    behind them goes in beside, as their standard deviation and the mean count. Networks make nothing good of numbers
+    far beyond those they learnt from: longer exposures are taken as less certain than they are. The counts of bad
+    pixels are ignored: they take the mean of their neighbours.
     """
     if gathered(counts, model.sensor):
         whole, native_model = native(counts, model)
@@ -89,7 +93,9 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     rate = _filled(rate / scale, good)[:, None]
     sd = torch.where(good, sd / scale, 4 * sd / scale + 1)[:, None]
     photons = scale * model.exposure.count_time * _mean_cycles(model.exposure, good)
-    context = _context(counts, good, scale, model)
+    beyond = (photons / _MOST_PHOTONS).clamp(min=1)
+    sd = (sd * beyond[:, None].sqrt()).clamp(min=1 / _MOST_PHOTONS)
+    context = _context(counts, good, scale, beyond, model)
     statistics = torch.cat([rate.clamp(-2.0, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
@@ -140,17 +146,17 @@ def _filled(rate: Tensor, good: Tensor) -> Tensor:
     return torch.where(good, rate, torch.where(share > 0, total / share.clamp(min=1e-6), torch.ones_like(share))[:, 0])
 
 
-def _context(counts: Tensor, good: Tensor, scale: Tensor, model: ForwardModel) -> list[Tensor]:
-    """Channels that say how far the rates can be trusted."""
+def _context(counts: Tensor, good: Tensor, scale: Tensor, beyond: Tensor, model: ForwardModel) -> list[Tensor]:
+    """Channels that say how far the rates can be trusted: as if there were `beyond` times fewer frames."""
     sensor, exposure = model.sensor, model.exposure
     full: float | Tensor = exposure.cycles
     if not sensor.binary:
         full = full * (exposure.count_time / sensor.dead_time if sensor.dead_time > 0 else 2.0**sensor.counter_bits)
-    cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32, device=counts.device)
+    cycles = torch.as_tensor(exposure.cycles, dtype=torch.float32, device=counts.device) / beyond
     channels = [
         counts / full,
-        torch.log(scale * exposure.count_time * exposure.cycles).expand(counts.shape),
-        torch.log(cycles).expand(counts.shape),
+        torch.log(scale * exposure.count_time * cycles).expand(counts.shape),
+        torch.log(cycles.clamp(max=_MOST_FRAMES)).expand(counts.shape),
         torch.log1p(sensor.dark_count_rate / scale).expand(counts.shape),
         (10 * (sensor.pde / sensor.mean_pde - 1)).expand(counts.shape),
         (~good).to(torch.float32),

@@ -12,7 +12,7 @@ from noise_model.sensor import HOT, Exposure, Sensor
 from spadsr.networks.measurement import STATISTICS, Measurement, measure
 
 KINDS = {"binary": (0.0, 1), "counting": (50e-9, 9), "counting without dead time": (0.0, 9)}
-RATE, DARK, PDE, BAD = 0, 6, 7, 8  # channels
+RATE, FRAMES, DARK, PDE, BAD = 0, 5, 6, 7, 8  # channels
 
 
 def sensor(kind: str = "binary", shape: tuple[int, int] = (6, 9), **maps: torch.Tensor) -> Sensor:
@@ -145,6 +145,22 @@ def test_with_many_counts_the_flux_does_not_change_what_is_seen() -> None:
     torch.testing.assert_close(10 * dim.scale, bright.scale, rtol=1e-4, atol=0)
     torch.testing.assert_close(dim.rate, bright.rate, rtol=1e-4, atol=0)
     torch.testing.assert_close(dim.statistics[:, :2], bright.statistics[:, :2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exposures_longer_than_any_learnt_are_told_of_as_the_longest(kind: str) -> None:
+    """Of a hundred times as many frames, statistics and uncertainty are the same, but not the photons of intervals."""
+    counts = 8000 + drawn(1000)
+    long, longer = (measure(n * counts, ForwardModel(sensor(kind), Exposure(1e-5, 16384 * n))) for n in (1, 100))
+    torch.testing.assert_close(longer.statistics, long.statistics, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(longer.log_variance, long.log_variance, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(longer.mean_counts, 100 * long.mean_counts, rtol=1e-3, atol=0)
+
+
+def test_where_it_is_dark_frames_beyond_those_learnt_from_are_not_told_of() -> None:
+    counts = drawn(1)
+    many, more = (measure(counts, ForwardModel(sensor(), Exposure(1e-5, cycles))) for cycles in (16384, 1_000_000))
+    torch.testing.assert_close(more.statistics[:, FRAMES], many.statistics[:, FRAMES])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -297,6 +297,25 @@ def test_the_error_bars_of_the_shipped_weights_are_honest(shipped_answers: Any) 
     assert 0.88 <= sum(inside) / len(inside) <= 0.99, inside
 
 
+@pytest.mark.parametrize(("dead_time", "bits", "white"), [(0.0, 1, WHITE), (50e-9, 9, 8e5)])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_exposures_longer_than_any_learnt_are_restored_as_well(
+    name: str, dead_time: float, bits: int, white: float
+) -> None:
+    """Two discs, in a million frames as in 4,096: the network is not told of photons in numbers that it never saw."""
+    y, x = np.mgrid[:128, :128]
+    discs = 0.15 + 0.6 * (np.hypot(y - 60, x - 50) < 30) + 0.2 * (np.hypot(y - 90, x - 100) < 14)
+    truth = torch.from_numpy(discs.astype(np.float32))[None]
+    sensor = Sensor("ideal", torch.ones(32, 32), torch.zeros(32, 32), dead_time, bits)
+    errors = []
+    for cycles in (4096, 1_000_000):
+        model = ForwardModel(sensor, Exposure(1e-5, cycles))
+        counts = model.sample(F.avg_pool2d(truth, 4) * white, torch.Generator().manual_seed(1))
+        rate, _, _ = load_restorer(name).answer(counts, model, 4)
+        errors.append((rate / white - truth).square().mean().sqrt().item())
+    assert errors[1] < 1.01 * errors[0]
+
+
 COUNTS = torch.from_numpy(np.random.default_rng(5).binomial(16, 0.2, (2, 16, 16)))
 ALL = torch.full((16, 16), USER, dtype=torch.int32)
 
