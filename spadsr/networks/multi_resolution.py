@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from spadsr.networks.blocks import ConvolutionBlock
 from spadsr.networks.enlargement import Answer, enlarged, possible, zeroed
 from spadsr.networks.measurement import SCALES, STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
@@ -144,7 +143,7 @@ class Conditions(nn.Module):
         nn.init.zeros_(self.last.bias)
 
     def forward(self, means: Tensor) -> list[Tensor]:
-        said = self.last(F.relu(self.second(F.relu(self.first(means)))))
+        said = self.last(_activated(self.second(_activated(self.first(means)))))
         return list(said.split(self.sizes, dim=1))
 
 
@@ -158,16 +157,15 @@ class Body(nn.Module):
         super().__init__()
         widths, lowest = config.widths, config.widths[-1]
         self.encoder = nn.ModuleList(
-            Blocks(ConditionedBlock, width, count)
-            for width, count in zip(widths[:-1], config.encoder[:-1], strict=True)
+            Blocks(width, count) for width, count in zip(widths[:-1], config.encoder[:-1], strict=True)
         )
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in pairwise(widths))
-        self.lowest = Blocks(GatedBlock, lowest, config.encoder[-1])
+        self.lowest = Blocks(lowest, config.encoder[-1])
         self.attention = nn.ModuleList(Attention(lowest, config.heads, config.window) for _ in range(config.attention))
         self.up = nn.ModuleList(nn.Conv2d(coarse, 4 * fine, 1) for fine, coarse in pairwise(widths))
         self.fuse = nn.ModuleList(GatedSkip(width) for width in widths[:-1])
         self.decoder = nn.ModuleList(
-            Blocks(ConditionedBlock, width, count) for width, count in zip(widths[:-1], config.decoder, strict=True)
+            Blocks(width, count) for width, count in zip(widths[:-1], config.decoder, strict=True)
         )
         self.fusion = GatedFusion(widths)
 
@@ -201,8 +199,8 @@ class Body(nn.Module):
 class Blocks(nn.ModuleList):
     """Blocks of a level, one after the other; each takes the next of the conditions."""
 
-    def __init__(self, kind: "type[ConditionedBlock]", width: int, count: int) -> None:
-        super().__init__(kind(width) for _ in range(count))
+    def __init__(self, width: int, count: int) -> None:
+        super().__init__(ConditionedBlock(width) for _ in range(count))
 
     def forward(self, features: Tensor, conditions: Iterator[Tensor]) -> Tensor:
         for block in self:
@@ -220,30 +218,8 @@ class ConditionedBlock(nn.Module):
 
     def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
         scale, shift = conditions[:, :, None, None].chunk(2, dim=1)
-        result: Tensor = features + self.weighed(self.second(F.relu(self.first(features) * (1 + scale) + shift)))
+        result: Tensor = features + self.second(_activated(self.first(features) * (1 + scale) + shift))
         return result
-
-    def weighed(self, change: Tensor) -> Tensor:
-        """What is added to the features, of what the convolutions make."""
-        return change
-
-
-class GatedBlock(ConditionedBlock):
-    """A conditioned block with a gate for each channel (Hu et al., CVPR 2018).
-
-    The gates see the mean of each channel over the whole field.
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
-        self.squeeze = nn.Linear(width, width // 4)
-        self.gate = nn.Linear(width // 4, width)
-        nn.init.zeros_(self.gate.weight)
-        nn.init.zeros_(self.gate.bias)
-
-    def weighed(self, change: Tensor) -> Tensor:
-        gate = 2 * torch.sigmoid(self.gate(F.relu(self.squeeze(change.mean(dim=(2, 3))))))
-        return change * gate[:, :, None, None]
 
 
 class Attention(nn.Module):
@@ -315,8 +291,14 @@ class Detail(nn.Module):
     def __init__(self, width: int, channels: int) -> None:
         super().__init__()
         self.widen = nn.Conv2d(width, 4 * channels, 3, padding=1)
-        self.block = ConvolutionBlock(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
-        result: Tensor = self.block(F.pixel_shuffle(self.widen(features), _ENLARGED))
-        return F.relu(result)
+        wide = F.pixel_shuffle(self.widen(features), _ENLARGED)
+        return _activated(wide + self.second(_activated(self.first(wide))))
+
+
+def _activated(features: Tensor) -> Tensor:
+    """SiLU: where ReLU is 0, it still learns, or a long training leaves few channels that are not 0 everywhere."""
+    return F.silu(features)

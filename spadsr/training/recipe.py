@@ -66,7 +66,7 @@ class TrainingRecipe(BaseModel):
     learning_rate: float = Field(default=2e-3, gt=0, le=1e38)
     warm_up: int = Field(default=300, ge=0, le=_MANY, description="steps")
     constant: float = Field(default=0.0, ge=0, lt=1, description="share of the steps before the learning rate falls")
-    weight_decay: float = Field(default=1e-4, ge=0, le=100)
+    weight_decay: float = Field(default=0.05, ge=0, le=100)
     clip: float = Field(default=1.0, gt=0, le=_MANY, description="largest gradient norm")
     ema: float = Field(default=0.998, ge=0, lt=1, description="decay of the averaged weights, which are the result")
     beta: float = Field(default=0.75, ge=0, le=1, description="1 weighs all pixels alike, 0 by their precision")

@@ -15,7 +15,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from spadsr.export.onnx_file import export_onnx, sensor_to_export
 from spadsr.networks.enlargement import limited_bicubic
 from spadsr.networks.measurement import SCALES, Measurement
-from spadsr.networks.multi_resolution import Attention, MultiResolutionConfig, MultiResolutionTransformer
+from spadsr.networks.multi_resolution import (
+    Attention,
+    ConditionedBlock,
+    Detail,
+    MultiResolutionConfig,
+    MultiResolutionTransformer,
+)
 from spadsr.networks.orientations import ORIENTATIONS, turned
 from spadsr.networks.phases import PHASES
 from spadsr.restoration.intervals import Intervals
@@ -166,6 +172,20 @@ def test_it_exports_with_free_height_and_width(tmp_path: Path) -> None:
     restorer = Restorer("small", random_network(), Intervals(), {}, "0" * 64)
     written = export_onnx(restorer, sensor_to_export(None, None, 1), 4, tmp_path / "small.onnx")
     assert written.difference < 1e-4
+
+
+def test_channels_that_are_dark_everywhere_still_learn() -> None:
+    """Where what goes into an activation is below 0 throughout, as a long training may move it."""
+    network = random_network()
+    blocks = [block for block in network.modules() if isinstance(block, ConditionedBlock | Detail)]
+    assert len(blocks) == len(SMALL.block_widths) + 1
+    for block in blocks:
+        torch.nn.init.constant_(block.first.bias, -3.0)
+    [(rate, _)] = network(measured(16, 16), (4,))
+    rate.square().mean().backward()
+    for block in blocks:
+        assert block.first.weight.grad is not None
+        assert (block.first.weight.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
 
 
 def test_state_round_trip() -> None:
