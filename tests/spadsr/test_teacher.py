@@ -84,8 +84,8 @@ def test_who_answers_like_the_teacher_learns_variances_only(
 
 
 def test_a_student_comes_to_answer_like_its_teacher(tmp_path: Path, small_weights: Path) -> None:
-    """And not like the truth: the teacher is a random network. With seeds 0 to 2, 17 to 25 % of the distance between
-    them are left; the truth makes it 3.9 to 9.2 times as large."""
+    """And not like the truth: the teacher is a random network. With seeds 0 to 2, 10 to 18 % of the distance between
+    them are left, 6 to 18 times as much where the truth is learnt."""
     settled = recipe(**ONE_STEP | {"steps": 120, "learning_rate": 5e-3, "ema": 0.8})
     source, teacher = source_of(settled), Teachers((small_weights,), CPU, bfloat16=False)
     measurement = measured(source)
@@ -96,8 +96,9 @@ def test_a_student_comes_to_answer_like_its_teacher(tmp_path: Path, small_weight
         list(Trainer(settled, state, source, tmp_path, taught_by).steps())
         return distance(state.network, teacher, measurement) / before
 
-    assert left(teacher) < 0.4
-    assert left(None) > 1
+    taught = left(teacher)
+    assert taught < 0.3
+    assert left(None) > 3 * taught
 
 
 @torch.no_grad()
