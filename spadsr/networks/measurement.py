@@ -14,6 +14,7 @@ from spadsr.networks.orientations import Orientation, turned
 from spadsr.networks.phases import PHASES, gathered, native, phase_channels
 
 _BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
+_FIELD = 64  # pixels on a side whose mean rate is the unit of rates: as many as networks learn from at once
 # Longer exposures are told of as if they were these, the longest that networks learn from:
 _MOST_PHOTONS = 4096.0  # mean of a pixel
 _MOST_FRAMES = 16384
@@ -23,14 +24,15 @@ STATISTICS = 10
 
 @dataclass(frozen=True)
 class Measurement:
-    """The input of a network for an image, in units that do not depend on the flux: rates are over its mean rate.
+    """The input of a network for an image, in units that do not depend on the flux: rates are over a mean rate.
 
     Attributes:
         statistics: (B, 10, H, W) input channels.
         rate: (B, 1, H, W) rate estimate over scale.
         amplitude: (B, 1, H, W) local brightness, at least 1: what the network's answers are multiples of.
         log_variance: (B, 1, H, W) of `rate`, from photon statistics, as far as networks learn them.
-        scale: (B, 1, 1, 1) mean detection rate, counts/s.
+        scale: (B, 1, H, W) mean detection rate of the 64x64 pixels around each, or of all if there are no more,
+            counts/s.
         mean_counts: (B, 1, 1, 1) of a pixel, from photons, over all frames; above 0.
         phases: (B, 32, H, W) sub-pixel places of a moving array; None where it stood still.
     """
@@ -59,6 +61,10 @@ class Measurement:
         batch, _, height, width = self.rate.shape
         return replace(self, phases=self.rate.new_zeros(batch, PHASES, height, width))
 
+    def scale_at(self, resolution: int) -> Tensor:
+        """(B, 1, s H, s W) the scale of an answer with s times as many pixels on a side."""
+        return F.interpolate(self.scale, scale_factor=float(resolution), mode="bilinear", align_corners=False)
+
     def turned(self, orientation: Orientation) -> "Measurement":
         """The measurement of the turned image."""
         parts = {name: turned(part, orientation) for name, part in vars(self).items() if name != "phases"}
@@ -73,10 +79,11 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
 
     Counts (B, 4 H, 4 W) are those of a moving array, each in the place within its pixel where it was seen.
 
-    Rates are divided by the image's own mean rate, so that the answer scales with the flux; how many photons stand
-    behind them goes in beside, as their standard deviation and the mean count. Networks make nothing good of numbers
-    far beyond those they learnt from: longer exposures are taken as less certain than they are. The counts of bad
-    pixels are ignored: they take the mean of their neighbours.
+    Rates are divided by the mean rate around them, so that the answer scales with the flux and dark parts of a large
+    image are seen as a dark image would be; how many photons stand behind them goes in beside, as their standard
+    deviation and the mean count. Networks make nothing good of numbers far beyond those they learnt from: longer
+    exposures are taken as less certain than they are. The counts of bad pixels are ignored: they take the mean of
+    their neighbours.
     """
     if gathered(counts, model.sensor):
         whole, native_model = native(counts, model)
@@ -99,7 +106,8 @@ def measure(counts: Tensor, model: ForwardModel) -> Measurement:
     statistics = torch.cat([rate.clamp(-2.0, _BRIGHTEST), torch.asinh(rate), sd.log(), *context], dim=1)
     local = F.avg_pool2d(rate, 5, stride=1, padding=2, count_include_pad=False)
     amplitude = torch.sqrt(1 + local.square())
-    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], photons[:, None])
+    mean_counts = photons.mean(dim=(-2, -1), keepdim=True)
+    return Measurement(statistics, rate, amplitude, 2 * sd.log(), scale[:, None], mean_counts[:, None])
 
 
 def _without_gaps(model: ForwardModel) -> ForwardModel:
@@ -112,22 +120,21 @@ def _without_gaps(model: ForwardModel) -> ForwardModel:
 
 
 def _mean_cycles(exposure: Exposure, good: Tensor) -> int | Tensor:
-    """Mean number of frames of the good pixels of each image, (B, 1, 1) where it differs between pixels."""
+    """Mean number of frames of the good pixels around each pixel, (B, H, W) where it differs between pixels."""
     cycles = exposure.map
     if cycles is None:
         return exposure.cycles
-    total = (cycles.double() * good).sum(dim=(-2, -1), keepdim=True)
-    mean = total / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-    return mean.clamp(min=1).float()
+    total, pixels = _sum_around(cycles.double() * good), _sum_around(good.double())
+    return (total / pixels.clamp(min=1)).clamp(min=1).float()
 
 
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
-    """(B, 1, 1) rate of the mean count, which, unlike the mean of the rates, saturated pixels do not dominate.
+    """(B, H, W) rate of the mean count around, which, unlike the mean of the rates, saturated pixels do not dominate.
 
-    It is at least that of half a count in the whole image.
+    It is at least that of half a count in all pixels around.
     """
-    used = counts.sum(dim=(-2, -1), keepdim=True) + 0.5
-    mean = used / good.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    used, pixels = _sum_around(counts.double()) + 0.5, _sum_around(good.double())
+    mean = (used / pixels.clamp(min=1)).float()
     uniform = Sensor(
         model.sensor.name,
         torch.ones_like(mean),
@@ -137,6 +144,18 @@ def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
     )
     exposure = replace(model.exposure, cycles=_mean_cycles(model.exposure, good))
     return ForwardModel(uniform, exposure).detection_rate(mean)[0]
+
+
+def _sum_around(values: Tensor) -> Tensor:
+    """(B, H, W) sum of the field of pixels around each, which is moved inwards at the edges."""
+    for dim in (-2, -1):
+        side = values.shape[dim]
+        places = torch.arange(side, device=values.device)
+        first = torch.minimum(places - _FIELD // 2, torch.full_like(places, side - _FIELD)).clamp(min=0)
+        last = (first + _FIELD).clamp(max=side)
+        so_far = F.pad(values.cumsum(dim), (0, 0, 1, 0) if dim == -2 else (1, 0))
+        values = so_far.index_select(dim, last) - so_far.index_select(dim, first)
+    return values
 
 
 def _filled(rate: Tensor, good: Tensor) -> Tensor:

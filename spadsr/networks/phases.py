@@ -50,7 +50,7 @@ def phase_channels(counts: Tensor, cycles: Tensor, native_counts: Tensor, scale:
     Args:
         counts, cycles: of each place, (B, 4 H, 4 W), and (4 H, 4 W) or (B, 4 H, 4 W).
         native_counts: (B, H, W).
-        scale: (B, 1, 1) mean rate, counts/s.
+        scale: (B, H, W) mean rate around each pixel, counts/s.
         model: of native pixels.
     """
     frames = _places(cycles).to(torch.float32)

@@ -42,6 +42,6 @@ def answers_of(network: Network, measurement: Measurement, scales: tuple[int, ..
 
 
 def _rows(measurement: Measurement, first: int, last: int) -> Measurement:
-    maps = ("statistics", "rate", "amplitude", "log_variance", "phases")
+    maps = ("statistics", "rate", "amplitude", "log_variance", "scale", "phases")
     parts = {name: getattr(measurement, name) for name in maps}
     return replace(measurement, **{name: part[..., first:last, :] for name, part in parts.items() if part is not None})

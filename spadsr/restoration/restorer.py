@@ -147,8 +147,9 @@ class Restorer:
         ]
         rate, log_variance = answers[0] if len(answers) == 1 else _mean(answers)
         standard, coverage = self.intervals.factors(measurement.mean_counts, scale)
-        rate = rate.mul_(measurement.scale)[:, 0].clamp_(min=0)  # in place: answers may be large
-        uncertainty = log_variance.mul_(0.5).exp_().mul_(standard).mul_(measurement.scale)[:, 0]
+        unit = measurement.scale_at(scale)
+        rate = rate.mul_(unit)[:, 0].clamp_(min=0)  # in place: answers may be large
+        uncertainty = log_variance.mul_(0.5).exp_().mul_(standard).mul_(unit)[:, 0]
         return rate, uncertainty, coverage.flatten()
 
     def provenance_of(self, model: ForwardModel, scale: int, command: str) -> Provenance:

@@ -62,6 +62,6 @@ def seed_for(purpose: Purpose, seed: int, step: int, exposure: int) -> int:
 def _true_rates(pairs: list[Pair], measurements: list[Measurement]) -> dict[int, Tensor]:
     scales = pairs[0].targets
     return {
-        s: torch.cat([p.targets[s][:, None] / m.scale for p, m in zip(pairs, measurements, strict=True)])
+        s: torch.cat([p.targets[s][:, None] / m.scale_at(s) for p, m in zip(pairs, measurements, strict=True)])
         for s in scales
     }

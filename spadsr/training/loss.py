@@ -53,7 +53,7 @@ def gain_over_bicubic(network: torch.nn.Module, pair: Pair, bfloat16: bool) -> f
     measurement = measure(pair.counts, pair.model)
     with torch.autocast(pair.counts.device.type, torch.bfloat16, enabled=bfloat16):
         [(rate, _)] = network(measurement, (4,))
-    truth = pair.targets[4][:, None] / measurement.scale
+    truth = pair.targets[4][:, None] / measurement.scale_at(4)
     bicubic = F.interpolate(measurement.rate, scale_factor=4.0, mode="bicubic", align_corners=False)
     errors = [(answer - truth).square().mean(dim=(1, 2, 3)) for answer in (bicubic, rate)]
     return float(10 * torch.log10(errors[0] / errors[1]).mean())

@@ -39,7 +39,7 @@ def test_shapes_and_channels(kind: str) -> None:
     measurement = measure(drawn(10), ForwardModel(sensor(kind), Exposure(1e-5, 16)))
     assert measurement.statistics.shape == (2, STATISTICS, 6, 9)
     assert measurement.rate.shape == measurement.amplitude.shape == measurement.log_variance.shape == (2, 1, 6, 9)
-    assert measurement.scale.shape == (2, 1, 1, 1)
+    assert measurement.scale.shape == (2, 1, 6, 9)
     assert {part.dtype for part in parts(measurement).values()} == {torch.float32}
     assert (measurement.amplitude >= 1).all()
     assert finite(measurement)
@@ -61,14 +61,47 @@ def test_the_ends_of_the_range_are_finite(kind: str, cycles: int) -> None:
     for counts in (torch.zeros(1, 6, 9, dtype=torch.int32), torch.full((1, 6, 9), full)):
         measurement = measure(counts, ForwardModel(sensor(kind), Exposure(1e-5, cycles)))
         assert finite(measurement)
-        assert measurement.scale > 0
+        assert (measurement.scale > 0).all()
 
 
 def test_one_saturated_pixel_does_not_carry_the_scale_off() -> None:
     counts = torch.full((1, 6, 9), 100)
     counts[0, 3, 3] = 1024
     scale = measure(counts, ForwardModel(sensor(), Exposure(1e-5, 1024))).scale
-    assert scale.item() == pytest.approx(0.1 / 1e-5, rel=0.3)
+    torch.testing.assert_close(scale, torch.full((1, 1, 6, 9), 0.1 / 1e-5), rtol=0.3, atol=0)
+
+
+@given(st.integers(1, 150), st.integers(1, 150), st.integers(0, 9))
+def test_the_scale_is_the_mean_rate_of_the_64x64_pixels_around(height: int, width: int, seed: int) -> None:
+    """Without dead time rates are counts over time; the field is moved inwards at the edges."""
+    counts = drawn(10, (1, height, width), seed)
+    array = sensor("counting without dead time", (height, width))
+    scale = measure(counts, ForwardModel(array, Exposure(1e-5, 1))).scale[0, 0]
+    for y, x in ((0, 0), (height // 2, width // 3), (height - 1, width - 1)):
+        top, left = (max(0, min(place - 32, side - 64)) for place, side in ((y, height), (x, width)))
+        around = counts[0, top : top + 64, left : left + 64].double()
+        mean = (around.sum() + 0.5) / around.numel() / 1e-5
+        assert float(scale[y, x]) == pytest.approx(float(mean), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_dark_part_of_a_large_image_is_seen_as_a_dark_image(kind: str) -> None:
+    dark, bright = drawn(1, (1, 70, 200)), drawn(16, (1, 70, 200), seed=1)
+    whole = measure(torch.cat([dark, bright], dim=1), ForwardModel(sensor(kind, (140, 200)), Exposure(1e-5, 16)))
+    alone = measure(dark[:, :64, :64], ForwardModel(sensor(kind, (64, 64)), Exposure(1e-5, 16)))
+    inside = slice(3, 30)  # further down the fields of 64 rows hold some of the bright part, as do those on the right
+    for name in ("statistics", "rate", "amplitude", "log_variance", "scale"):
+        found, expected = (getattr(part, name)[..., inside, inside] for part in (whole, alone))
+        torch.testing.assert_close(found, expected, msg=name)
+
+
+def test_the_scale_of_an_answer_is_smooth() -> None:
+    counts = drawn(10, (2, 100, 70))
+    measurement = measure(counts, ForwardModel(sensor(shape=(100, 70)), Exposure(1e-5, 16)))
+    finer = measurement.scale_at(4)
+    assert finer.shape == (2, 1, 400, 280)
+    torch.testing.assert_close(torch.nn.functional.avg_pool2d(finer, 4), measurement.scale, rtol=0.01, atol=0)
+    assert finer.diff(dim=-1).abs().max() < measurement.scale.diff(dim=-1).abs().max() / 2
 
 
 def masked(*places: tuple[int, int]) -> Sensor:

@@ -85,7 +85,7 @@ def test_one_more_count_in_a_place_of_a_binary_array() -> None:
     measurement = measure(counts, replace(model, exposure=Exposure(1e-5, cycles)))
     _, rates = phases_of(measurement)
     k, n = 16 * 16 + 8, 16 * 64
-    expected = 16 * (24 - k / 16) / (n * 1e-5 * (1 - k / n)) / measurement.scale
+    expected = 16 * (24 - k / 16) / (n * 1e-5 * (1 - k / n)) / measurement.scale[0, 0, 1, 1]
     assert float(rates[0, 6, 1, 1]) == pytest.approx(float(expected), rel=1e-4)
     assert rates[0, :, 0, 0].abs().max() < 1e-5
 

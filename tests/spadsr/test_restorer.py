@@ -214,7 +214,7 @@ def test_numbers_made_ready_for_bfloat16_answer_like_those_that_autocast_makes(n
     with torch.inference_mode():
         measurement = measure(counts, model)
         [(rate, _)] = oriented_answers(restorer.network, measurement, (4,), ORIENTATIONS[0], restorer.bfloat16)
-    expected = (rate * measurement.scale)[:, 0].clamp(min=0)
+    expected = (rate * measurement.scale_at(4))[:, 0].clamp(min=0)
     np.testing.assert_array_equal(restorer.network_answer(counts, model, 4)[0], expected)
     assert {parameter.dtype for parameter in restorer.network.parameters()} == {torch.float32}
 
