@@ -7,13 +7,11 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import PlainValidator, SerializeAsAny
 
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.multi_resolution import MultiResolutionConfig, MultiResolutionTransformer
 from spadsr.networks.network import Network, NetworkConfig
 from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
 
 NETWORKS: dict[str, tuple[type[NetworkConfig], type[Network]]] = {
-    "gated_fusion": (GatedFusionConfig, GatedFusionTransformer),
     "multi_resolution": (MultiResolutionConfig, MultiResolutionTransformer),
     "window_attention": (WindowAttentionConfig, WindowAttentionNetwork),
 }

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from noise_model.errors import InputError
 from spadsr.networks.measurement import STATISTICS, Measurement
 from spadsr.networks.network import Network, NetworkConfig
-from spadsr.networks.windows import padded, window_offsets
+from spadsr.networks.windows import padded
 
 SCALE = 4
 
@@ -162,6 +162,14 @@ class AttentionLayer(nn.Module):
         if self.shift:
             bias = bias.masked_fill(apart[:, None], float("-inf"))
         return bias.flatten(0, 1)
+
+
+def window_offsets(window: int) -> Tensor:
+    """Index (w^2, w^2) of the displacement between each two pixels of a window of w x w."""
+    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+    place = torch.stack([rows.flatten(), columns.flatten()], dim=1)
+    shift = place[:, None, :] - place[None, :, :] + window - 1
+    return shift[..., 0] * (2 * window - 1) + shift[..., 1]
 
 
 def wrapped_apart(height: int, width: int, window: int, device: torch.device) -> Tensor:

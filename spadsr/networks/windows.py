@@ -1,16 +1,7 @@
-"""Windows of pixels: images padded to whole windows, and where the pixels of a window lie to each other."""
+"""Images padded to whole windows of pixels."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def window_offsets(window: int) -> Tensor:
-    """Index (w^2, w^2) of the displacement between each two pixels of a window of w x w."""
-    rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
-    place = torch.stack([rows.flatten(), columns.flatten()], dim=1)
-    shift = place[:, None, :] - place[None, :, :] + window - 1
-    return shift[..., 0] * (2 * window - 1) + shift[..., 1]
 
 
 def padded(images: Tensor, multiple: int) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from noise_model.errors import InputError
 from noise_model.forward_model import ForwardModel
 from noise_model.sensor import Exposure, Sensor
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.measurement import STATISTICS, Measurement
 from spadsr.networks.multi_resolution import MultiResolutionConfig, MultiResolutionTransformer
 from spadsr.networks.network import Network, NetworkConfig
@@ -23,7 +22,6 @@ from spadsr.restoration.weights import load_restorer
 from spadsr.training.recipe import load_recipe
 from spadsr.training.run import run_training
 
-SHIPPED = GatedFusionConfig(width=8, groups=1, blocks=1, attention_width=8, heads=2)
 PLAIN = WindowAttentionConfig(width=8, groups=1, layers=2, heads=2)
 
 
@@ -57,7 +55,6 @@ def quiet(done: int, total: int) -> None:
 
 def test_each_kind_builds_its_network() -> None:
     assert isinstance(build(SMALL), MultiResolutionTransformer)
-    assert isinstance(build(SHIPPED), GatedFusionTransformer)
     assert isinstance(build(PLAIN), WindowAttentionNetwork)
 
 
@@ -76,9 +73,7 @@ def test_other_networks_are_refused(wrong: str) -> None:
         load_recipe(None, [wrong])
 
 
-@pytest.mark.parametrize(
-    "config", [SMALL, SHIPPED, PLAIN, OneLayerConfig(side=5)], ids=["ours", "shipped", "plain", "new"]
-)
+@pytest.mark.parametrize("config", [SMALL, PLAIN, OneLayerConfig(side=5)], ids=["ours", "plain", "new"])
 def test_each_trains_and_restores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: NetworkConfig) -> None:
     monkeypatch.setitem(NETWORKS, "one_layer", (OneLayerConfig, OneLayer))
     recipe = {"steps": 2, "batch": 2, "exposures": 1, "native": 16, "interval_batches": 1, "scale_shares": {4: 1.0}}

@@ -5,7 +5,6 @@ import torch
 from small_network import at_random, measured, random_network
 
 from spadsr.networks import strips
-from spadsr.networks.gated_fusion import GatedFusionConfig, GatedFusionTransformer
 from spadsr.networks.measurement import SCALES
 from spadsr.networks.network import Network
 from spadsr.networks.strips import answers_of
@@ -13,13 +12,8 @@ from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttent
 
 
 def networks() -> list[Network]:
-    shipped = GatedFusionConfig(width=8, groups=2, blocks=1, attention_width=8, heads=2)
     plain = WindowAttentionConfig(width=12, groups=1, layers=2, heads=2)
-    return [
-        random_network(),
-        at_random(GatedFusionTransformer, shipped),
-        at_random(WindowAttentionNetwork, plain),
-    ]
+    return [random_network(), at_random(WindowAttentionNetwork, plain)]
 
 
 @pytest.mark.parametrize("network", networks(), ids=lambda network: network.config.kind)

@@ -127,10 +127,10 @@ def test_a_run_that_begins_with_weights(tmp_path: Path) -> None:
         ("none.safetensors", {}, "none.safetensors: no such file"),
         (
             "base",
-            {"kind": "gated_fusion", "width": 8, "groups": 1},
-            r"base: weights of a network with width=48, .*the recipe's has width=8, .*network\.KEY",
+            {"widths": [8, 16, 32], "detail": 8},
+            r"base: weights of a network with .*detail=32.*the recipe's has .*detail=8.*network\.KEY",
         ),
-        ("base", {"kind": "window_attention"}, "base: weights of a network with kind=gated_fusion"),
+        ("base", {"kind": "window_attention"}, "base: weights of a network with kind=multi_resolution"),
     ],
 )
 def test_weights_that_a_run_cannot_begin_with(start: str, network: dict[str, Any], words: str) -> None:
