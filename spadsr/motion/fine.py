@@ -1,6 +1,6 @@
 """Detail between pixels: what counts merged on a grid of 4 x 4 cells a pixel add to a restored picture.
 
-A network that was given native counts restores what they tell. An array that moved by parts of a pixel has seen more:
+An array that moved by parts of a pixel has seen more than its pixels tell, and a network makes little of it:
 the counts of each cell, of a square as large as a pixel, centred there. They correct the picture as a measurement
 corrects a forecast: its errors are taken for Gaussian, of the standard deviation that the network itself states, and
 with a spectrum that falls with frequency; one step of Fisher scoring makes both as probable as can be.
@@ -22,7 +22,7 @@ from spadsr.motion.law import law_of, typical_frames
 from spadsr.motion.merging import Merged
 
 _FALL = 1.9  # of the spectrum of a network's errors, for each cycle a native pixel: of its logarithm
-_SHARE = 4.0  # of their variance over that which it states, which knows nothing of detail finer than pixels
+_SHARE = 1.25  # of their variance over that which it states: it makes too little of detail finer than pixels
 _SPREAD = 2.0  # fine pixels over which its standard deviations are smoothed
 _SEEN = np.array([0.125, 0.25, 0.25, 0.25, 0.125])  # of fine pixels by a native one centred anywhere within the middle
 _EDGE = len(_SEEN) // 2

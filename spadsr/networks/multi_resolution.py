@@ -79,7 +79,6 @@ class MultiResolutionTransformer(Network):
 
     config: MultiResolutionConfig
     by_strips = True
-    by_places = True
 
     def __init__(self, config: MultiResolutionConfig) -> None:
         super().__init__()

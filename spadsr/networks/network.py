@@ -41,14 +41,12 @@ class Network(nn.Module):
         least_side: rows and columns of the smallest image that it is meant for.
         by_strips: whether it answers in two steps, `features` and `answers`, the second of which looks but a few rows
             around.
-        by_places: whether it makes something of counts that are kept apart by places within pixels.
     """
 
     config: NetworkConfig
     scales: tuple[int, ...] = SCALES
     least_side: int = 8
     by_strips: bool = False
-    by_places: bool = False
 
     def forward(self, measurement: Measurement, scales: tuple[int, ...]) -> list[tuple[Tensor, Tensor]]:
         """Answers (rate over `measurement.scale`, log variance), each (B, 1, s H, s W) float32, for each scale s."""

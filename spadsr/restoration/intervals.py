@@ -5,7 +5,6 @@ They are measured on fresh captures after training, and kept in its weight file.
 
 from typing import Annotated, TypeAlias
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, field_validator
 from torch import Tensor
@@ -16,17 +15,6 @@ from spadsr.networks.measurement import SCALES
 KNOTS = tuple(0.025 * 2**k for k in range(18))
 
 Factors: TypeAlias = Annotated[tuple[PositiveFloat, ...], Field(min_length=len(KNOTS), max_length=len(KNOTS))]
-
-
-#: Mean counts of a pixel, and by how much errors of sums along a path exceed what a network states that knows native
-#: pixels alone; measured on eight moving photographs, x4. Errors finer than pixels do not fall with light as others do.
-_ALONG_A_PATH = ((8.0, 18.0, 184.0), (1.1, 1.19, 1.4))
-
-
-def along_a_path(mean_counts: float) -> float:
-    """What standard uncertainties of a sum along a path are multiplied by, where a network knows nothing of places."""
-    counts, factors = _ALONG_A_PATH
-    return float(np.interp(np.log(max(mean_counts, 1e-9)), np.log(counts), factors))
 
 
 class Intervals(BaseModel):

@@ -22,7 +22,7 @@ from spadsr.networks.phases import gathered, native
 from spadsr.networks.strips import answers_of
 from spadsr.provenance import Provenance, versions
 from spadsr.restoration.hot_pixels import AS_COUNTED, find_hot
-from spadsr.restoration.intervals import Intervals, along_a_path
+from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
 
@@ -117,12 +117,8 @@ class Restorer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The network's answer without hot pixels (B, H, W), and in their place, of some, what they counted."""
         rate, uncertainty, coverage_factor = self.network_answer(counts, without(hot, model), scale)
-        if gathered(counts, model.sensor) and not self.network.by_places:
-            if scale == PLACES:
-                rate = _with_detail(rate, uncertainty, counts, model)
-            seen = counts.double().sum(dim=(-2, -1)).cpu() / model.sensor.good.sum().cpu().clamp(min=1)
-            wider = torch.tensor([along_a_path(each) for each in seen.tolist()])
-            uncertainty = uncertainty * wider[:, None, None].to(uncertainty)
+        if gathered(counts, model.sensor) and scale == PLACES:
+            rate = _with_detail(rate, uncertainty, counts, model)
         as_counted = torch.from_numpy(hot == AS_COUNTED)
         if bool(as_counted.any()):
             place = repeated(as_counted, scale).to(rate.device)
@@ -239,7 +235,7 @@ def without(hot: NDArray[np.uint8], model: ForwardModel) -> ForwardModel:
 
 
 def _with_detail(rate: Tensor, uncertainty: Tensor, counts: Tensor, model: ForwardModel) -> Tensor:
-    """Rates (B, 4 H, 4 W) with the detail that counts of places within pixels tell, where a network made none of it."""
+    """Rates (B, 4 H, 4 W) with the detail that counts of places within pixels tell beyond what a network made of it."""
     from spadsr.motion.fine import sharpened  # both take long to load
     from spadsr.motion.merging import Merged
 

@@ -35,9 +35,6 @@ from noise_model.errors import InputError
 from noise_model.interrupts import Interrupted
 from noise_model.sensor import PLACES
 from spadsr.motion.merging import merge
-from spadsr.networks.phases import native
-from spadsr.networks.window_attention import WindowAttentionConfig, WindowAttentionNetwork
-from spadsr.restoration.intervals import Intervals, along_a_path
 from spadsr.restoration.moving import change_of
 from spadsr.restoration.recordings import restore_capture
 from spadsr.restoration.restorer import Restorer
@@ -137,22 +134,6 @@ def test_a_shaken_scene_is_restored_along_its_path(restorer: Restorer) -> None:
     plain = capture.read(0, PARTS).sum(axis=0)
     inner = slice(6, -6), slice(6, -6)
     assert np.square(exact - truth)[inner].mean() < 0.5 * np.square(plain - truth)[inner].mean()
-
-
-def test_uncertainties_along_a_path_are_as_wide_as_was_measured() -> None:
-    """Those of a network that makes nothing of places: 1.1 times those that it states of native pixels at 8 counts, 1.4
-    times at 184, and no less beyond."""
-    plain = WindowAttentionNetwork(WindowAttentionConfig(width=12, groups=1, layers=2, heads=2)).eval()
-    restorer = Restorer("plain", plain, Intervals(), {}, "0" * 64)
-    assert [along_a_path(counts) for counts in (1, 18, 184, 5000)] == pytest.approx([1.1, 1.19, 1.4, 1.4])
-    blocks = counted(along(shake(4, 5)), 0.1, binary_array(1), 1)
-    cells = merge(blocks, shake(4, 5), PLACES)
-    counts = torch.from_numpy(cells.counts.astype(np.int64))[None]
-    whole, native_model = native(counts, cells.model)
-    _, wide, _ = restorer.answer(counts, cells.model, 2)
-    _, narrow, _ = restorer.answer(whole, native_model, 2)
-    mean = float(whole.double().mean())
-    np.testing.assert_allclose((wide / narrow).numpy(), along_a_path(mean), rtol=0.02)
 
 
 def test_detail_finer_than_pixels_is_restored_where_the_array_moved() -> None:
