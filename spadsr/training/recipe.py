@@ -26,7 +26,9 @@ class SceneRecipe(BaseModel):
     photo_share: float = Field(default=0.8, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.2, ge=0, le=1, description="squared display values, nearer to linear light")
     zooms: tuple[Annotated[float, Field(ge=0.25, le=8)], ...] = Field(
-        default=(0.7, 1.0, 1.4, 2.0), min_length=1, description="photographs are shrunk so many times; below 1 enlarged"
+        default=(0.7, 1.0, 1.4, 2.0, 2.83, 4.0),
+        min_length=1,
+        description="photographs are shrunk so many times; below 1 enlarged",
     )
     drawn: int = Field(default=800, gt=0, le=_MANY, description="drawn scenes")
     drawn_size: int = Field(default=320, ge=256, le=4096)
@@ -52,11 +54,7 @@ class TrainingRecipe(BaseModel):
 
     seed: int = Field(default=0, ge=0, lt=1 << 32)
     start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
-    teachers: tuple[Path, ...] = Field(
-        default=(),
-        max_length=16,
-        description="weight files whose answers are learnt, in turn, instead of the truth",
-    )
+    teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
     steps: int = Field(default=20_000, gt=0, le=_MANY)
     batch: int = Field(default=32, gt=0, le=1 << 16, description="captures a step")
     exposures: int = Field(

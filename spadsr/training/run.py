@@ -12,7 +12,7 @@ from spadsr.training.distributed import Team, joined, own_device
 from spadsr.training.pair_source import pair_source
 from spadsr.training.recipe import load_recipe
 from spadsr.training.state import new_state
-from spadsr.training.teacher import Teachers
+from spadsr.training.teacher import Teacher
 from spadsr.training.trainer import CHECKPOINT, RECIPE, FinishedRun, Trainer
 
 
@@ -79,8 +79,8 @@ def _trainer(
         state.load(folder / CHECKPOINT)
     elif settled.start is not None:
         state.begin_with(settled.start)
-    teachers = Teachers(settled.teachers, place, settled.bfloat16) if settled.teachers else None
-    return Trainer(settled, state, pair_source(settled, place, preparing), folder, teachers, team)
+    teacher = Teacher(settled.teacher, place, settled.bfloat16) if settled.teacher else None
+    return Trainer(settled, state, pair_source(settled, place, preparing), folder, teacher, team)
 
 
 @contextmanager

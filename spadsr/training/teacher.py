@@ -1,4 +1,4 @@
-"""Trained networks that another one learns from."""
+"""A trained network that another one learns from."""
 
 from pathlib import Path
 
@@ -11,29 +11,28 @@ from spadsr.restoration.restorer import oriented_answers
 from spadsr.restoration.weights import load_restorer
 
 
-class Teachers:
-    """Trained networks whose rates are learnt instead of the true ones (Hinton et al., arXiv 1503.02531).
+class Teacher:
+    """A trained network whose rates are learnt instead of the true ones (Hinton et al., arXiv 1503.02531).
 
     The truth is one of many scenes that could have caused the same counts; a trained network's answer is close to their
-    mean, which is what has to be learnt, so that fewer captures are needed. The teachers take turns step by step, and
-    each sees the captures of its steps in another of the eight orientations: what is learnt is the mean of the answers
-    of all of them in all orientations, which is better than each.
+    mean, which is what has to be learnt, so that fewer captures are needed. At every step it sees the captures in
+    another of the eight orientations: what is learnt is the mean of its answers in all of them, which is better than
+    each.
 
     Args:
-        weights: weight files, or names of shipped weights; one or more.
+        weights: weight file, or name of shipped weights.
         bfloat16: whether convolutions and attention run in bfloat16.
 
     Attributes:
-        checksums: SHA-256 of their weight files.
+        checksum: SHA-256 of its weight file.
 
     Raises:
         InputError: no such file, or not a weight file.
     """
 
-    def __init__(self, weights: tuple[Path, ...], device: torch.device, bfloat16: bool) -> None:
-        restorers = [load_restorer(each, device) for each in weights]
-        self.networks = [restorer.network for restorer in restorers]
-        self.checksums, self.bfloat16 = [restorer.checksum for restorer in restorers], bfloat16
+    def __init__(self, weights: Path, device: torch.device, bfloat16: bool) -> None:
+        restorer = load_restorer(weights, device)
+        self.network, self.checksum, self.bfloat16 = restorer.network, restorer.checksum, bfloat16
 
     @torch.no_grad()
     def rates(self, measurement: Measurement, scales: tuple[int, ...], step: int) -> dict[int, Tensor]:
@@ -42,7 +41,6 @@ class Teachers:
         Raises:
             InputError: the network has no such scale.
         """
-        turn, teacher = divmod(step, len(self.networks))
-        orientation = ORIENTATIONS[turn % len(ORIENTATIONS)]
-        answers = oriented_answers(self.networks[teacher], measurement, scales, orientation, self.bfloat16)
+        orientation = ORIENTATIONS[step % len(ORIENTATIONS)]
+        answers = oriented_answers(self.network, measurement, scales, orientation, self.bfloat16)
         return {s: rate for s, (rate, _) in zip(scales, answers, strict=True)}

@@ -29,7 +29,7 @@ from spadsr.training.measured_intervals import measured_intervals
 from spadsr.training.pair_source import PairSource
 from spadsr.training.recipe import TrainingRecipe
 from spadsr.training.state import TrainingState
-from spadsr.training.teacher import Teachers
+from spadsr.training.teacher import Teacher
 from spadsr.training.tensorboard_log import Log, tensorboard_log
 
 RECIPE, CHECKPOINT, WEIGHTS = "recipe.yaml", "checkpoint.pt", "weights.safetensors"  # files of a run folder
@@ -55,7 +55,7 @@ class Trainer:
         state: the network and all else that changes.
         source: of captures whose true rates are known.
         folder: gets recipe, checkpoint, curves and, in the end, weights; the team's first process writes them.
-        teachers: networks whose rates are learnt instead of the true ones. Variances are of the truth all the same.
+        teacher: network whose rates are learnt instead of the true ones. Variances are of the truth all the same.
         team: the processes that train together.
     """
 
@@ -63,7 +63,7 @@ class Trainer:
     state: TrainingState
     source: PairSource
     folder: Path
-    teachers: Teachers | None = None
+    teacher: Teacher | None = None
     team: Team = ALONE
 
     def run(self, progress: Report) -> None:
@@ -153,9 +153,9 @@ class Trainer:
         exposures = self.team.share(recipe.exposures)
         seeds = [seed_for(Purpose.CAPTURES, recipe.seed, step, exposure) for exposure in exposures]
         batch = make_batch(self.source, recipe, scale_of_step(recipe, step), seeds, held_out=False)
-        if self.teachers is None:
+        if self.teacher is None:
             return batch
-        return replace(batch, goal=self.teachers.rates(batch.measurement, tuple(batch.truth), step))
+        return replace(batch, goal=self.teacher.rates(batch.measurement, tuple(batch.truth), step))
 
     def _gradients(self, forward: Callable[..., Any], batch: Batch, stop: int) -> Tensor:
         """Leaves the gradients of the whole batch in the network.
@@ -242,6 +242,6 @@ class Trainer:
             "steps": state.step,
             "samples": state.samples,
             "origin": state.origin,
-            "teachers": self.teachers.checksums if self.teachers else [],
+            "teacher": self.teacher.checksum if self.teacher else None,
             "gain_db": state.history[-1]["gain_db"] if state.history else None,
         }

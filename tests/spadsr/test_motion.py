@@ -424,7 +424,7 @@ def test_detail_is_what_wieners_filter_makes_of_even_counts() -> None:
     information, residual = 64 * (1 - p) / p, (fine.counts - 64 * p) / p  # of light, and the score
     y, x = np.fft.fftfreq(96)[:, None], np.fft.fftfreq(80)
     prior = np.exp(-1.9 * 4 * np.hypot(y, x))
-    prior *= 4 * 0.05**2 / prior.mean()
+    prior *= 1.25 * 0.05**2 / prior.mean()
     box = [0.25 + 0.5 * np.cos(2 * np.pi * each) + 0.25 * np.cos(4 * np.pi * each) for each in (y, x)]
     seen = box[0] * box[1]
     gain = prior * seen / (1 + prior * seen**2 * information)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_network import random_network
 from small_run import CPU, recipe, run, source_of
 
 from noise_model.errors import InputError
@@ -19,7 +18,7 @@ from spadsr.training.batches import make_batch
 from spadsr.training.pair_source import PairSource
 from spadsr.training.recipe import load_recipe
 from spadsr.training.state import new_state
-from spadsr.training.teacher import Teachers
+from spadsr.training.teacher import Teacher
 from spadsr.training.trainer import Trainer
 
 ONE_STEP = {"steps": 1, "warm_up": 0, "weight_decay": 0.0, "scale_shares": {4: 1.0}}
@@ -35,7 +34,7 @@ def measured(source: PairSource) -> Measurement:
 
 
 def test_it_answers_in_another_orientation_at_every_step(small_weights: Path, source: PairSource) -> None:
-    measurement, teacher = measured(source), Teachers((small_weights,), CPU, bfloat16=False)
+    measurement, teacher = measured(source), Teacher(small_weights, CPU, bfloat16=False)
     rates = [teacher.rates(measurement, (4, 1), step) for step in range(len(ORIENTATIONS))]
     network = load_restorer(small_weights).network
     for orientation, said in zip(ORIENTATIONS, rates, strict=True):
@@ -47,28 +46,12 @@ def test_it_answers_in_another_orientation_at_every_step(small_weights: Path, so
     assert teacher.rates(measurement, (4, 1), len(ORIENTATIONS))[4].equal(rates[0][4])
 
 
-def test_several_take_turns(tmp_path: Path, small_weights: Path, source: PairSource) -> None:
-    """Each in all orientations, after as many steps as there are orientations and teachers."""
-    other = tmp_path / "other.safetensors"
-    network = random_network()
-    network.native.weight.data.mul_(2)
-    save_weights(other, network, Intervals(), {})
-    files = (small_weights, other)
-    both, alone = Teachers(files, CPU, bfloat16=False), [Teachers((each,), CPU, bfloat16=False) for each in files]
-    measurement = measured(source)
-    for step in range(2 * len(ORIENTATIONS)):
-        said = both.rates(measurement, (4,), step)[4]
-        mine, others = (alone[at].rates(measurement, (4,), step // 2)[4] for at in (step % 2, 1 - step % 2))
-        assert said.equal(mine)
-        assert not said.equal(others)
-
-
 def test_who_answers_like_the_teacher_learns_variances_only(
     tmp_path: Path, small_weights: Path, source: PairSource
 ) -> None:
     """The first step's captures are not turned: a network with the teacher's own weights has no rate to learn."""
 
-    def after_a_step(teacher: Teachers | None) -> tuple[torch.Tensor, torch.Tensor]:
+    def after_a_step(teacher: Teacher | None) -> tuple[torch.Tensor, torch.Tensor]:
         state = new_state(recipe(**ONE_STEP), CPU)
         state.begin_with(small_weights)
         before = state.network.native.weight.detach().clone()
@@ -76,7 +59,7 @@ def test_who_answers_like_the_teacher_learns_variances_only(
         change = (state.network.native.weight.detach() - before).abs().amax(dim=(1, 2, 3))
         return change[:2], change[2:]  # trust and inferred rate; spread
 
-    rates, spread = after_a_step(Teachers((small_weights,), CPU, bfloat16=False))
+    rates, spread = after_a_step(Teacher(small_weights, CPU, bfloat16=False))
     assert rates.max() == 0
     assert spread.min() > 1e-4
     rates, _ = after_a_step(None)
@@ -87,10 +70,10 @@ def test_a_student_comes_to_answer_like_its_teacher(tmp_path: Path, small_weight
     """And not like the truth: the teacher is a random network. With seeds 0 to 2, 10 to 18 % of the distance between
     them are left, 6 to 18 times as much where the truth is learnt."""
     settled = recipe(**ONE_STEP | {"steps": 120, "learning_rate": 5e-3, "ema": 0.8})
-    source, teacher = source_of(settled), Teachers((small_weights,), CPU, bfloat16=False)
+    source, teacher = source_of(settled), Teacher(small_weights, CPU, bfloat16=False)
     measurement = measured(source)
 
-    def left(taught_by: Teachers | None) -> float:
+    def left(taught_by: Teacher | None) -> float:
         state = new_state(settled, CPU)
         before = distance(state.network, teacher, measurement)
         list(Trainer(settled, state, source, tmp_path, taught_by).steps())
@@ -102,7 +85,7 @@ def test_a_student_comes_to_answer_like_its_teacher(tmp_path: Path, small_weight
 
 
 @torch.no_grad()
-def distance(network: Network, teacher: Teachers, measurement: Measurement) -> float:
+def distance(network: Network, teacher: Teacher, measurement: Measurement) -> float:
     """Mean square, at x4, from the mean of the teacher's answers."""
     [(rate, _)] = network(measurement, (4,))
     said = torch.stack([teacher.rates(measurement, (4,), step)[4] for step in range(len(ORIENTATIONS))])
@@ -110,7 +93,7 @@ def distance(network: Network, teacher: Teachers, measurement: Measurement) -> f
 
 
 def test_stopped_and_resumed_is_the_same_to_the_bit(tmp_path: Path, source: PairSource, small_weights: Path) -> None:
-    settled, teacher = recipe(steps=4), Teachers((small_weights,), CPU, bfloat16=False)
+    settled, teacher = recipe(steps=4), Teacher(small_weights, CPU, bfloat16=False)
     whole, resumed = new_state(settled, CPU), new_state(settled, CPU)
     list(Trainer(settled, whole, source, tmp_path / "whole", teacher).steps())
     list(islice(Trainer(settled, new_state(settled, CPU), source, tmp_path / "parts", teacher).steps(), 3))
@@ -122,23 +105,24 @@ def test_stopped_and_resumed_is_the_same_to_the_bit(tmp_path: Path, source: Pair
 
 
 def test_a_run_says_who_taught(tmp_path: Path, small_weights: Path) -> None:
-    taught = load_restorer(run(tmp_path / "taught", f"teachers=[{small_weights}]").weights)
+    taught = load_restorer(run(tmp_path / "taught", f"teacher={small_weights}").weights)
     alone = load_restorer(run(tmp_path / "alone").weights)
-    assert taught.provenance["teachers"] == [load_restorer(small_weights).checksum]
-    assert alone.provenance["teachers"] == []
+    assert taught.provenance["teacher"] == load_restorer(small_weights).checksum
+    assert alone.provenance["teacher"] is None
     assert not taught.network.state_dict()["stem.weight"].equal(alone.network.state_dict()["stem.weight"])
 
 
-def test_teachers_that_cannot_be_asked(tmp_path: Path, source: PairSource, small_weights: Path) -> None:
+def test_a_teacher_that_cannot_be_asked(tmp_path: Path, source: PairSource, small_weights: Path) -> None:
     with pytest.raises(InputError, match=r"none\.safetensors: no such file"):
-        Teachers((Path("none.safetensors"),), CPU, bfloat16=False)
+        Teacher(Path("none.safetensors"), CPU, bfloat16=False)
     plain = tmp_path / "plain.safetensors"
     size = WindowAttentionConfig(width=12, groups=1, layers=1, heads=2)
     save_weights(plain, WindowAttentionNetwork(size), Intervals(), {})
     with pytest.raises(InputError, match="scale 8: this network answers at 1, 2 and 4"):
-        Teachers((plain,), CPU, bfloat16=False).rates(measured(source), (8,), 0)
+        Teacher(plain, CPU, bfloat16=False).rates(measured(source), (8,), 0)
 
 
 def test_the_small_recipe_learns_from_the_shipped_weights() -> None:
-    teachers = load_recipe("tiny", []).teachers
-    assert Teachers(teachers, CPU, bfloat16=True).checksums == [load_restorer().checksum]
+    teacher = load_recipe("tiny", []).teacher
+    assert teacher is not None
+    assert Teacher(teacher, CPU, bfloat16=True).checksum == load_restorer().checksum
