@@ -17,6 +17,8 @@ from spadsr.training.recipe import SceneRecipe
 
 _T = TypeVar("_T")
 
+_PHOTOGRAPHS = SceneRecipe(photo_share=1.0, squared_share=0.0)
+
 
 @dataclass(frozen=True)
 class Scenes:
@@ -29,8 +31,8 @@ class Scenes:
 class SceneBank:
     """Scenes to train on, and others to measure on.
 
-    The held-out scenes are photographs, if there are any: drawn scenes are easier to restore, and intervals measured on
-    them would be too narrow for photographs.
+    The held-out scenes are photographs, if there are any, at the smaller half of their sizes and as they are displayed:
+    drawn, smooth and dark scenes are easier to restore, and intervals measured on them would be too narrow for others.
 
     Args:
         held_out: share of the scenes to measure on.
@@ -44,25 +46,14 @@ class SceneBank:
         photos, self.skipped = _photos(recipe, device, progress)
         drawn = _drawn(recipe, seed, device, progress)
         halves = zip(_parted(photos, held_out), _parted(drawn, held_out), strict=True)
-        self.trained, self.held_out = (Scenes(*half) for half in halves)
+        self.trained, others = (Scenes(*half) for half in halves)
+        self.held_out = Scenes([_smaller_half(sizes) for sizes in others.photos], others.drawn)
 
     def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
         """Random crops (count, size, size), relative flux, turned and mirrored, by a generator on the host."""
-        scenes, share = (self.held_out, 1.0) if held_out else (self.trained, self.recipe.photo_share)
+        scenes, recipe = (self.held_out, _PHOTOGRAPHS) if held_out else (self.trained, self.recipe)
         draws = torch.rand(count, 8, generator=generator).tolist()
-        return torch.stack([self._crop(scenes, share, size, draw) for draw in draws])
-
-    def _crop(self, scenes: Scenes, photo_share: float, size: int, draw: list[float]) -> Tensor:
-        kind, which, half, top, left, turn, mirror, linear = draw
-        if scenes.photos and kind < photo_share:
-            sizes = scenes.photos[int(which * len(scenes.photos))]
-            fitting = [image for image in sizes if 2 * min(image.shape) > size] or [max(sizes, key=Tensor.numel)]
-            scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
-            scene = scene.square() if linear < self.recipe.squared_share else scene
-        else:
-            scene = _window(scenes.drawn[int(which * len(scenes.drawn))], size, top, left).float()
-        scene = torch.rot90(scene, int(turn * 4))
-        return scene.flip(1) if mirror < 0.5 else scene
+        return torch.stack([_crop(scenes, recipe, size, draw) for draw in draws])
 
 
 def trained_and_held_out(count: int, share: float) -> tuple[list[int], list[int]]:
@@ -72,9 +63,27 @@ def trained_and_held_out(count: int, share: float) -> tuple[list[int], list[int]
     return trained or held_out, held_out
 
 
+def _crop(scenes: Scenes, recipe: SceneRecipe, size: int, draw: list[float]) -> Tensor:
+    kind, which, half, top, left, turn, mirror, linear = draw
+    if scenes.photos and kind < recipe.photo_share:
+        sizes = scenes.photos[int(which * len(scenes.photos))]
+        fitting = [image for image in sizes if 2 * min(image.shape) > size] or [max(sizes, key=Tensor.numel)]
+        scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
+        scene = scene.square() if linear < recipe.squared_share else scene
+    else:
+        scene = _window(scenes.drawn[int(which * len(scenes.drawn))], size, top, left).float()
+    scene = torch.rot90(scene, int(turn * 4))
+    return scene.flip(1) if mirror < 0.5 else scene
+
+
 def _parted(scenes: list[_T], share: float) -> tuple[list[_T], list[_T]]:
     trained, held_out = trained_and_held_out(len(scenes), share)
     return [scenes[i] for i in trained], [scenes[i] for i in held_out]
+
+
+def _smaller_half(sizes: list[Tensor]) -> list[Tensor]:
+    """Those sizes of a photograph whose pixels hold most detail."""
+    return sorted(sizes, key=Tensor.numel)[: (len(sizes) + 1) // 2]
 
 
 def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Report) -> list[Tensor]:
