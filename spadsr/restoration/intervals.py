@@ -1,4 +1,4 @@
-"""Factors that make a network's intervals cover 68 % and 95 % of the pixels.
+"""Factors that make a network's intervals cover 68 % and 95 % of the pixels, or more in three of four images.
 
 They are measured on fresh captures after training, and kept in its weight file.
 """
@@ -21,8 +21,8 @@ class Intervals(BaseModel):
     """Factors of a network's standard deviations for every scale, one for each knot.
 
     Attributes:
-        standard: what the network's standard deviation is multiplied by to be a standard uncertainty: one covers 68.3 %
-            of the pixels.
+        standard: what the network's standard deviation is multiplied by to be a standard uncertainty: in three of four
+            images one covers 68.3 % of the pixels or more.
         coverage: coverage factor k: k standard uncertainties cover 95 % of the pixels (GUM, JCGM 100:2008, 6.3.3). It
             is not 1.96, as errors have longer tails than normal ones.
     """

@@ -23,7 +23,7 @@ class Liar(torch.nn.Module):
 
 
 class World:
-    """Truths about 5 whose errors have a spread that depends on the counts, and longer tails than normal ones."""
+    """Truths about 5 whose errors have longer tails than normal ones, and a spread that depends on counts and image."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -36,25 +36,26 @@ class World:
         return Batch(measurement, truth, truth)
 
     def errors(self, place: Tensor, side: int) -> Tensor:
-        spread = 0.5 + 0.1 * (place - math.log(KNOTS[0]))
+        own = torch.randn(len(place), 1, 1, 1, generator=self.generator)
+        spread = (0.5 + 0.1 * (place - math.log(KNOTS[0]))) * torch.exp(0.3 * own)
         normal = torch.randn(len(place), 1, side, side, generator=self.generator)
         tail = torch.rand(len(place), 1, side, side, generator=self.generator) < 0.1
         return normal * spread * torch.where(tail, 3.0, 1.0)
 
 
 def test_intervals_cover_what_they_promise() -> None:
-    intervals = measured_intervals(Liar(), World(0).batch, (4, 8), batches=100)  # type: ignore[arg-type]
+    """In three of four images the promised share of the pixels or more (of 1,600 images, to 5 %)."""
+    intervals = measured_intervals(Liar(), World(0).batch, (4, 8), batches=400)  # type: ignore[arg-type]
     world = World(1)
     for scale in (1, 2, 4, 8):
-        inside = torch.zeros(2, dtype=torch.float64)
-        for _ in range(100):
+        enough = torch.zeros(2, dtype=torch.float64)
+        for _ in range(200):
             batch = world.batch(scale)
             standard, coverage = intervals.factors(batch.measurement.mean_counts, scale)
             error = (batch.truth[scale] - 5).abs()
-            inside += torch.stack([(error < standard).double().mean(), (error < standard * coverage).double().mean()])
-        # A knot's factors are those of its neighbourhood: right to 1 % on the whole.
-        assert inside[0] / 100 == pytest.approx(0.6827, abs=0.01)
-        assert inside[1] / 100 == pytest.approx(0.95, abs=0.01)
+            inside = [(error < width).double().mean(dim=(1, 2, 3)) for width in (standard, standard * coverage)]
+            enough += torch.stack([(inside[0] >= 0.6827).double().mean(), (inside[1] >= 0.95).double().mean()])
+        assert (enough / 200).tolist() == pytest.approx([0.75, 0.75], abs=0.05)
         assert intervals.coverage[scale][3] > 2.1  # 1.96 for normal errors
 
 
