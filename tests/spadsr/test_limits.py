@@ -10,7 +10,7 @@ import pytest
 from make_limits import DOCS, answer_to, block_coverage, draw
 
 from spadsr.evaluation.metrics import block_mean
-from spadsr.restoration.hot_pixels import AS_COUNTED
+from spadsr.restoration.hot_pixels import AS_COUNTED, LEFT_OUT
 from spadsr.restoration.restored import Restored
 from spadsr.restoration.restorer import Restorer
 from spadsr.restoration.weights import load_restorer
@@ -53,11 +53,13 @@ def test_stars_of_one_pixel_alone_vanish_on_an_unknown_sensor_and_those_that_tou
     assert answer.hot is not None
     native = case.region[:: cases.SCALE, :: cases.SCALE]
     rate, truth = (block_mean(each, cases.SCALE)[native] for each in (answer.rate, case.truth))
-    touching = answer.hot[native] == AS_COUNTED
-    assert rate[~touching].mean() < 0.1 * truth.mean()
+    alone, touching = (answer.hot[native] == kind for kind in (LEFT_OUT, AS_COUNTED))
+    assert rate[alone].mean() < 0.05 * truth.mean()
     assert rate[touching].mean() == pytest.approx(truth.mean(), rel=0.15)
     assert np.mean(answer.hot[native] > 0) > 0.9  # infer says so
-    assert answer.check.chi_squared > 1 + 5 * answer.check.spread  # and the few others contradict the answer
+    assert (
+        abs(answer.check.chi_squared - 1) < 3 * answer.check.spread
+    )  # the physics check, which leaves them out, does not
 
 
 def test_stars_of_one_pixel_stay_on_a_known_sensor() -> None:
