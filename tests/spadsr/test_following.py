@@ -136,6 +136,16 @@ def test_a_shaken_scene_is_restored_along_its_path(restorer: Restorer) -> None:
     assert np.square(exact - truth)[inner].mean() < 0.5 * np.square(plain - truth)[inner].mean()
 
 
+def test_uncertainties_along_a_path_are_as_much_wider_as_was_measured() -> None:
+    cells = merge(counted(along(shake(4, 5)), 0.1, binary_array(1), 1), shake(4, 5), PLACES)
+    counts, restorer = torch.from_numpy(cells.counts.astype(np.int64))[None], load_restorer("base")
+    for scale in (1, 4):
+        stated, wide = (each(counts, cells.model, scale)[1] for each in (restorer.network_answer, restorer.answer))
+        ordinary = wide / stated < 2  # others are hot
+        assert ordinary.double().mean() > 0.97
+        np.testing.assert_allclose((wide / stated)[ordinary], 1.1, rtol=1e-3)
+
+
 def test_detail_finer_than_pixels_is_restored_where_the_array_moved() -> None:
     """Bars of 1.75 pixels, of which an array at rest sees wider ones that are not there."""
     path, size = shake(4, 5), drawn(0).shape
