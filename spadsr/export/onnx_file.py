@@ -1,6 +1,7 @@
 """Exports the network as one ONNX file, counts in and rates out, and proves that it agrees with the network."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from spadsr.restoration.restorer import Restorer
 
 #: Largest difference from the network itself, over white, that a written file may show.
 AGREEMENT = 1e-4
+
+_REGISTERING = "torch.onnx._internal.exporter._registration"
 
 MAPS = ("dark_count_rate", "pde", "bad_pixels")
 
@@ -81,7 +84,12 @@ def export_onnx(
     _describe(proto, restorer, sensor, scale, exposure)
     with whole_file(path) as partial:
         onnx.save(proto, partial)
-        worst = _agreeing(partial, captures, restorer, scale)
+        worst = max(_differences(partial, captures, restorer, scale))
+        if not worst <= AGREEMENT:
+            raise InputError(
+                f"{path}: ONNX Runtime differs from the network by {worst:.2g} of white, more than {AGREEMENT:g}; "
+                "nothing was written; other versions of torch and onnxruntime may agree"
+            )
     return Exported(Path(path), worst)
 
 
@@ -154,6 +162,7 @@ def _traced(graph: nn.Module, example: Sequence[torch.Tensor], fixed: bool) -> A
     size = {} if fixed else {2: free, 3: free}
     opened = len(example) > 1
     shapes = [{0: free, **size}, *([size, {}, size, size, size] if opened else [])]
+    logging.getLogger(_REGISTERING).setLevel(logging.ERROR)  # it warns that torchvision, which nothing needs, is absent
     program = torch.onnx.export(
         graph.eval(),
         tuple(example),
@@ -218,13 +227,7 @@ def file_facts(restorer: Restorer, sensor: Sensor, scale: int, exposure: Exposur
     return facts | fixed
 
 
-def _agreeing(path: Path, captures: Sequence[CheckCapture], restorer: Restorer, scale: int) -> float:
-    """The largest difference of a file from the network. Raises InputError where it is too large."""
+def _differences(path: Path, captures: Sequence[CheckCapture], restorer: Restorer, scale: int) -> list[float]:
+    """The largest difference of a file from the network in each of some captures."""
     running = session(path)
-    worst = max(difference(running.run(None, inputs_of(each)), each, restorer, scale) for each in captures)
-    if not worst <= AGREEMENT:
-        raise InputError(
-            f"{path.name}: ONNX Runtime differs from the network by {worst:.2g} of white, more than {AGREEMENT:g}; "
-            "nothing was written; other versions of torch and onnxruntime may agree"
-        )
-    return worst
+    return [difference(running.run(None, inputs_of(each)), each, restorer, scale) for each in captures]

@@ -14,6 +14,7 @@ from spadsr.networks.orientations import Orientation, turned
 from spadsr.networks.phases import PHASES, gathered, native, phase_channels
 
 _BRIGHTEST = 8.0  # rates above this multiple of the mean reach the network through their logarithm alone
+_NO_DARK = 1e-12  # counts/s: less than any array has
 _FIELD = 64  # pixels on a side whose mean rate is the unit of rates: as many as networks learn from at once
 # Longer exposures are told of as if they were these, the longest that networks learn from:
 _MOST_PHOTONS = 4096.0  # mean of a pixel
@@ -131,7 +132,9 @@ def _mean_cycles(exposure: Exposure, good: Tensor) -> int | Tensor:
 def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
     """(B, H, W) rate of the mean count around, which, unlike the mean of the rates, saturated pixels do not dominate.
 
-    It is at least that of half a count in all pixels around.
+    It is at least that of half a count in all pixels around, and the dark rate of ordinary pixels (their geometric
+    mean, which hot ones hardly change): where dark counts were expected and none came, rates are no further below 0
+    than networks know.
     """
     used, pixels = _sum_around(counts.double()) + 0.5, _sum_around(good.double())
     mean = (used / pixels.clamp(min=1)).float()
@@ -143,7 +146,8 @@ def _mean_rate(counts: Tensor, good: Tensor, model: ForwardModel) -> Tensor:
         model.sensor.counter_bits,
     )
     exposure = replace(model.exposure, cycles=_mean_cycles(model.exposure, good))
-    return ForwardModel(uniform, exposure).detection_rate(mean)[0]
+    dark = model.sensor.dark_count_rate.clamp(min=_NO_DARK).log().mean(dim=(-2, -1), keepdim=True).exp()
+    return ForwardModel(uniform, exposure).detection_rate(mean)[0].maximum(dark)
 
 
 def _sum_around(values: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from spadsr.export.graph import Float32Restorer
 from spadsr.export.onnx_file import AGREEMENT, MEANINGS, Exported, export_onnx, inputs_of, sensor_to_export, session
 from spadsr.files.describe import describe
 from spadsr.restoration.restorer import Restorer
-from spadsr.restoration.weights import load_restorer
+from spadsr.restoration.weights import SHIPPED, load_restorer
 
 onnx: Any = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -70,6 +70,13 @@ def test_agrees_with_the_network_at_any_size(counting_file: Exported, counting: 
             images, height, width = capture.counts.shape
             assert [a.shape for a in answers] == [(images, 1, 4 * height, 4 * width)] * 2 + [(images,)]
             assert difference(answers, capture, restorer, 4) < AGREEMENT
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_weights_can_be_exported(name: str, tmp_path: Path) -> None:
+    written = export_onnx(load_restorer(name), sensor_to_export(None, None, 1), 4, tmp_path / "binary.onnx")
+    assert written.path.is_file()
+    assert written.difference < AGREEMENT
 
 
 def test_a_difference_is_seen(counting_file: Exported, counting: Sensor, restorer: Restorer) -> None:
@@ -121,7 +128,7 @@ def test_a_file_that_disagrees_is_not_left(
         each.CopyFrom(onnx.numpy_helper.from_array(2 * onnx.numpy_helper.to_array(each), each.name))
     assert len(weights) == 1
     monkeypatch.setattr(model_export, "_traced", lambda *_: other)
-    with pytest.raises(InputError, match="ONNX Runtime differs from the network"):
+    with pytest.raises(InputError, match=r"wrong\.onnx: ONNX Runtime differs from the network"):
         export_onnx(restorer, counting, 4, tmp_path / "wrong.onnx")
     assert not list(tmp_path.iterdir())
 

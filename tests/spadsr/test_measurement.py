@@ -232,3 +232,18 @@ def test_halves_of_many_and_few_frames_are_measured_as_each_alone(kind: str) -> 
         torch.testing.assert_close(whole.statistics[:, :, rows], alone.statistics[:, :, rows], rtol=0.01, atol=0.01)
         torch.testing.assert_close(whole.log_variance[:, :, rows], alone.log_variance[:, :, rows], rtol=0.01, atol=0.01)
     torch.testing.assert_close(whole.mean_counts.flatten(), torch.tensor([(few + many) / 2 / 8]), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_counts_where_dark_counts_were_expected_are_one_scale_below_0(kind: str) -> None:
+    """One hot pixel changes little; where counts are as many as the dark ones, nothing does."""
+    dark = torch.full((6, 9), 500.0)
+    dark[2, 3] = 5e4
+    known = sensor(kind, dark_count_rate=dark)
+    none = measure(torch.zeros(1, 6, 9, dtype=torch.int64), ForwardModel(known, Exposure(1e-5, 1024)))
+    ordinary = none.rate[0, 0][dark == 500]
+    assert none.scale.mean() == pytest.approx(500, rel=0.1)
+    assert ordinary.mean() == pytest.approx(-1, abs=0.15)
+    usual = drawn(20)
+    told, untold = (measure(usual, ForwardModel(each, Exposure(1e-5, 1024))) for each in (known, sensor(kind)))
+    assert told.scale.equal(untold.scale)
