@@ -1,4 +1,4 @@
-"""Training pairs in memory: scenes in, counts and the rates to restore out, on the device that trains."""
+"""Training pairs in memory: scenes in, counts and the rates to restore out."""
 
 import math
 from dataclasses import dataclass, replace
@@ -89,6 +89,11 @@ class Pair:
     targets: dict[int, Tensor]
     model: ForwardModel
 
+    def to(self, device: torch.device) -> "Pair":
+        """The same pair on a device."""
+        targets = {scale: target.to(device) for scale, target in self.targets.items()}
+        return Pair(self.counts.to(device), targets, self.model.to(device))
+
 
 def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") -> Pair:
     """Draws captures of scenes at random flux by random sensors, with one exposure.
@@ -96,7 +101,7 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     Args:
         scenes: (B, s H, s W) relative flux, 1 = white.
         scale: resolution of the scenes over that of the sensor; targets come at it and at each smaller power of two.
-        draws: the only source of randomness, on the device of the scenes.
+        draws: the only source of randomness.
     """
     if draws.uniform() < recipe.starred_share:
         scenes = _with_stars(scenes, scale, recipe, draws)
@@ -110,10 +115,10 @@ def draw_pair(scenes: Tensor, scale: int, recipe: PairRecipe, draws: "Draws") ->
     rates = {s: target * white for s, target in targets.items()}
     if recipe.moving_share > 0 and exposure.map is None and draws.uniform() < recipe.moving_share:
         path = _path(exposure.most_cycles, draws)
-        counts, cycles = sample_moving(model, rates[scale], scale, path, draws.maps)
+        counts, cycles = sample_moving(model, rates[scale], scale, path, draws.generator)
         model = replace(model, exposure=replace(exposure, cycles=cycles))
     else:
-        counts = model.sample(rates[1], draws.maps)
+        counts = model.sample(rates[1], draws.generator)
     if draws.uniform() < recipe.known_share:
         return Pair(counts, rates, model)
     # Without knowing the sensor, one cannot tell ordinary dark counts, afterpulses and crosstalk from photons; hot
@@ -136,17 +141,15 @@ class Draws:
     """Random numbers that follow from a seed.
 
     Attributes:
-        host: generator of single numbers, on the CPU, so that no choice waits for a GPU.
-        maps: generator of tensors, on the device.
+        generator: of all of them, on the CPU.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.host = torch.Generator().manual_seed(seed)
-        self.maps = self.host if device.type == "cpu" else torch.Generator(device).manual_seed(seed)
+    def __init__(self, seed: int) -> None:
+        self.generator = torch.Generator().manual_seed(seed)
 
     def uniform(self) -> float:
         """A random number between 0 and 1."""
-        return float(torch.rand((), generator=self.host))
+        return float(torch.rand((), generator=self.generator))
 
     def choice(self, options: tuple[_T, ...]) -> _T:
         """One of the options, each equally likely."""
@@ -158,7 +161,7 @@ class Draws:
 
     def log_uniform_map(self, ends: tuple[float, float], shape: tuple[int, ...]) -> Tensor:
         """Random numbers (`shape`) between two ends, equally likely in every decade."""
-        u = torch.rand(shape, generator=self.maps, device=self.maps.device)
+        u = torch.rand(shape, generator=self.generator)
         return ends[0] * (ends[1] / ends[0]) ** u
 
 
@@ -170,15 +173,15 @@ def _with_stars(scenes: Tensor, scale: int, recipe: PairRecipe, draws: Draws) ->
     shape, native = scenes.shape, scenes[0].numel() // scale**2
     count = max(1, round(native * draws.log_uniform(recipe.star_fraction)))
     flux = scale**2 * draws.log_uniform_map(recipe.star_flux, (shape[0], count))
-    place = torch.rand(shape[0], count, generator=draws.maps, device=scenes.device) * scenes[0].numel()
-    stars = torch.zeros(shape[0], scenes[0].numel(), device=scenes.device).scatter_add_(1, place.long(), flux)
+    place = torch.rand(shape[0], count, generator=draws.generator) * scenes[0].numel()
+    stars = torch.zeros(shape[0], scenes[0].numel()).scatter_add_(1, place.long(), flux)
     return scenes + _blurred(stars.view(shape), scale * draws.log_uniform(recipe.star_sigma))
 
 
 def _blurred(images: Tensor, sigma: float) -> Tensor:
     """Images (B, H, W) after a Gaussian blur, dark beyond the edges."""
     reach = int(3 * sigma) + 1
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=images.device) / sigma).square())
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma).square())
     kernel = kernel / kernel.sum()
     across = F.conv2d(images[:, None], kernel.view(1, 1, 1, -1), padding=(0, reach))
     return F.conv2d(across, kernel.view(1, 1, -1, 1), padding=(reach, 0))[:, 0]
@@ -199,7 +202,7 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
         hot_sigma=1.9,
         hot_ceiling=2.0 if binary else 20.0,
     )
-    pde, dark = statistics.draw(tuple(shape), draws.maps)
+    pde, dark = statistics.draw(tuple(shape), draws.generator)
     if recipe.touching_share > 0 and draws.uniform() < recipe.touching_share:
         dark = _with_touching(dark, statistics, draws)
     dead_time = 0.0 if binary else 1 / draws.choice(recipe.relative_exposure)
@@ -224,7 +227,7 @@ def _draw_model(shape: torch.Size, recipe: PairRecipe, draws: Draws) -> tuple[Fo
 
 def _with_touching(dark: Tensor, statistics: SensorStatistics, draws: Draws) -> Tensor:
     """Dark rates (B, H, W) in which half of the hot pixels have a neighbour about as hot."""
-    chosen = torch.rand(dark.shape, generator=draws.maps, device=dark.device) < 0.5
+    chosen = torch.rand(dark.shape, generator=draws.generator) < 0.5
     fewer = dark.masked_fill(~chosen | (dark <= statistics.dark_bulk), 0)
     beside = torch.roll(fewer, draws.choice(((0, 1), (1, 0), (1, 1))), dims=(-2, -1))
     as_hot = beside * draws.log_uniform_map((1 / 3, 3.0), tuple(dark.shape))
@@ -236,11 +239,10 @@ def _cycles_map(shape: tuple[int, int], most: int, draws: Draws) -> Tensor:
 
     Some pixels never looked.
     """
-    device = draws.maps.device
-    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, side, device=device) for side in shape), indexing="ij")
+    rows, columns = torch.meshgrid(*(torch.linspace(-1, 1, side) for side in shape), indexing="ij")
     angle, down, right = 2 * math.pi * draws.uniform(), draws.uniform() - 0.5, draws.uniform() - 0.5
     across = math.cos(angle) * rows + math.sin(angle) * columns
-    alone, blind = torch.rand((2, *shape), generator=draws.maps, device=device)
+    alone, blind = torch.rand((2, *shape), generator=draws.generator)
     halves = (across > down).float()
     disc = (torch.hypot(rows - down, columns - right) > 0.5).float()
     fewer = draws.choice((halves, halves, (0.5 + 0.5 * across).clamp(0, 1), disc, alone, alone))
@@ -252,10 +254,10 @@ def _path(cycles: int, draws: Draws) -> list[tuple[float, float]]:
     """Where an array that drifts and trembles is within a pixel, step by step; steps divide the frames evenly."""
     steps = math.gcd(cycles, draws.choice((8, 16, 32)))
     angle, length = 2 * math.pi * draws.uniform(), draws.log_uniform(_DRIFT)
-    trembling = draws.log_uniform(_TREMBLING) * torch.randn(2, steps, generator=draws.host)
+    trembling = draws.log_uniform(_TREMBLING) * torch.randn(2, steps, generator=draws.generator)
     time = torch.linspace(-0.5, 0.5, steps)
     down, right = (length * part * time for part in (math.sin(angle), math.cos(angle)))
-    places = torch.stack([down, right]) + trembling + torch.rand(2, 1, generator=draws.host)
+    places = torch.stack([down, right]) + trembling + torch.rand(2, 1, generator=draws.generator)
     return [(row, column) for row, column in (places % 1 - 0.5).clamp(max=0.499).T.tolist()]
 
 
@@ -271,7 +273,7 @@ def _kernel(nearest: float) -> Tensor:
 
 def _with_dead_pixels(sensor: Sensor, dead_fraction: float, draws: Draws) -> Sensor:
     share = dead_fraction * draws.uniform()
-    dead = torch.rand(sensor.pde.shape, generator=draws.maps, device=sensor.pde.device) < share
+    dead = torch.rand(sensor.pde.shape, generator=draws.generator) < share
     return replace(sensor, pde=sensor.pde.masked_fill(dead, 1e-3), pixel_mask=dead.to(torch.int32) * USER)
 
 

@@ -55,6 +55,10 @@ class Measurement:
             parts, names = [part.with_phases() for part in parts], [*names, "phases"]
         return Measurement(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
+    def to(self, device: torch.device) -> "Measurement":
+        """The same on a device."""
+        return Measurement(**{name: part.to(device) for name, part in vars(self).items() if part is not None})
+
     def with_phases(self) -> "Measurement":
         """The same, with zeros for the phases of an array that stood still."""
         if self.phases is not None:

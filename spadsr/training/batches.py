@@ -36,6 +36,11 @@ class Batch:
     truth: dict[int, Tensor]
     goal: dict[int, Tensor]
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        truth, goal = ({s: rate.to(device) for s, rate in rates.items()} for rates in (self.truth, self.goal))
+        return Batch(self.measurement.to(device), truth, goal)
+
 
 def make_batch(source: PairSource, recipe: TrainingRecipe, scale: int, seeds: list[int], *, held_out: bool) -> Batch:
     """A batch with an exposure for each seed, and true rates at `scale` and the resolutions below it."""

@@ -94,6 +94,11 @@ def leads() -> bool:
     return not dist.is_torchelastic_launched() or os.environ["RANK"] == "0"
 
 
+def on_this_machine() -> int:
+    """How many processes that torchrun started share this machine's cores, with this one; 1 for a process alone."""
+    return int(os.environ["LOCAL_WORLD_SIZE"]) if dist.is_torchelastic_launched() else 1
+
+
 @contextmanager
 def joined(device: str) -> Iterator[Team]:
     """Yields the team that torchrun started, or that of a process alone: by gloo between CPUs, by nccl between GPUs.

@@ -5,7 +5,7 @@ than a network expects, so that what covers 68 % of all pixels covers far fewer 
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import numpy as np
@@ -27,21 +27,21 @@ _Errors: TypeAlias = tuple[Tensor, Tensor]
 
 
 def measured_intervals(
-    network: Network, new_batch: Callable[[int], Batch], scales: tuple[int, ...], batches: int
+    network: Network, held_out: Callable[[int], Iterable[Batch]], scales: tuple[int, ...]
 ) -> Intervals:
-    """The factors of a trained network, from `batches` batches for each scale; a knot takes the images nearest to it.
+    """The factors of a trained network, from batches for each scale; a knot takes the images nearest to it.
 
     In three of four of these images they cover 68 % (and 95 %) of the pixels or more.
 
     Args:
-        new_batch: makes another batch, with true rates at a scale and those below it.
+        held_out: gives the batches for a scale, with true rates at it and those below it.
         scales: the scales that can be drawn; 1 and 2 are also measured with 4, on scenes of that resolution.
             Scales that are not measured keep the factors of normal errors.
     """
     errors: dict[int, list[_Errors]] = defaultdict(list)
     for scale in scales:
         answered = (1, 2, 4) if scale == 4 else (scale,)
-        for s, found in _relative_errors(network, new_batch, scale, answered, batches).items():
+        for s, found in _relative_errors(network, held_out(scale), answered).items():
             errors[s].append(found)
     plain = Intervals()
     factors = {s: _factors(*map(torch.cat, zip(*found, strict=True))) for s, found in errors.items()}
@@ -52,12 +52,9 @@ def measured_intervals(
 
 
 @torch.inference_mode()
-def _relative_errors(
-    network: Network, new_batch: Callable[[int], Batch], scale: int, answered: tuple[int, ...], batches: int
-) -> dict[int, _Errors]:
+def _relative_errors(network: Network, batches: Iterable[Batch], answered: tuple[int, ...]) -> dict[int, _Errors]:
     found: dict[int, list[_Errors]] = {s: [] for s in answered}
-    for _ in range(batches):
-        batch = new_batch(scale)
+    for batch in batches:
         place = batch.measurement.mean_counts.log().flatten()
         for s, (rate, log_variance) in zip(answered, network(batch.measurement, answered), strict=True):
             relative = ((rate.clamp(min=0) - batch.truth[s]).abs() * torch.exp(-0.5 * log_variance)).flatten(1)

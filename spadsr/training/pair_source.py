@@ -19,7 +19,7 @@ _LARGEST_SCENE = 256  # pixels on a side; at x16 captures are smaller than at x4
 
 
 class PairSource(Protocol):
-    """A source of endless random pairs, and of a fixed batch to measure progress on."""
+    """A source of endless random pairs, and of a fixed batch to measure progress on, in memory of the CPU."""
 
     def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
         """Captures of one exposure, with true rates up to `scale`: always the same for the same seed.
@@ -40,29 +40,29 @@ class PairSource(Protocol):
         ...
 
 
-def pair_source(recipe: TrainingRecipe, device: torch.device, progress: Report) -> PairSource:
+def pair_source(recipe: TrainingRecipe, progress: Report) -> PairSource:
     """The source that a recipe names. Raises InputError where it holds nothing to train on."""
     if recipe.simulated is not None:
-        return SimulatedPairs(recipe, recipe.simulated, device)
-    return ScenePairs(recipe, device, progress)
+        return SimulatedPairs(recipe, recipe.simulated)
+    return ScenePairs(recipe, progress)
 
 
 class ScenePairs:
-    """Pairs made on the device from a bank of scenes; every seed gives other ones."""
+    """Pairs made from a bank of scenes; every seed gives other ones."""
 
-    def __init__(self, recipe: TrainingRecipe, device: torch.device, progress: Report) -> None:
-        self.recipe, self.device = recipe, device
-        self.bank = SceneBank(recipe.scenes, recipe.held_out, recipe.seed, device, progress)
+    def __init__(self, recipe: TrainingRecipe, progress: Report) -> None:
+        self.recipe = recipe
+        self.bank = SceneBank(recipe.scenes, recipe.held_out, recipe.seed, progress)
         self.skipped = self.bank.skipped
 
     def pair(self, recipe: TrainingRecipe, scale: int, seed: int, *, held_out: bool) -> Pair:
-        draws = Draws(seed, self.device)
+        draws = Draws(seed)
         size = min(recipe.native * scale, _LARGEST_SCENE)
-        scenes = self.bank.crops(recipe.batch // recipe.exposures, size, draws.host, held_out=held_out)
+        scenes = self.bank.crops(recipe.batch // recipe.exposures, size, draws.generator, held_out=held_out)
         return draw_pair(scenes, scale, recipe.pairs, draws)
 
     def validation(self) -> Pair:
-        draws = Draws(self.recipe.seed + 1, self.device)
+        draws = Draws(self.recipe.seed + 1)
         plain = {
             "binary_share": 1.0,
             "binary_cycles": (_VALIDATION_CYCLES,),
@@ -71,15 +71,15 @@ class ScenePairs:
             "mapped_share": 0.0,
             "moving_share": 0.0,
         }
-        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.host, held_out=True)
+        scenes = self.bank.crops(16, _VALIDATION_SCALE * self.recipe.native, draws.generator, held_out=True)
         return draw_pair(scenes, _VALIDATION_SCALE, self.recipe.pairs.model_copy(update=plain), draws)
 
 
 class SimulatedPairs:
     """Random crops of the pairs of a simulated set."""
 
-    def __init__(self, recipe: TrainingRecipe, folder: Path, device: torch.device) -> None:
-        self.recipe, self.device = recipe, device
+    def __init__(self, recipe: TrainingRecipe, folder: Path) -> None:
+        self.recipe = recipe
         recipes = recipe.of_stages()
         scales = {scale for each in recipes for scale in each.scale_shares}
         self.sets = {scale: PairDataset(folder, scale) for scale in scales | {_VALIDATION_SCALE}}
@@ -104,7 +104,7 @@ class SimulatedPairs:
         top, left = (
             (torch.rand(2, generator=generator) * (torch.tensor(pairs.sensor.shape) - native + 1)).long().tolist()
         )
-        return _on_device(_window(whole, top, left, native), self.device)
+        return _window(whole, top, left, native)
 
     def validation(self) -> Pair:
         pairs = self.sets[_VALIDATION_SCALE]
@@ -112,7 +112,7 @@ class SimulatedPairs:
         depth = min(range(len(cycles)), key=lambda at: abs(cycles[at] - _VALIDATION_CYCLES))
         _, scenes = trained_and_held_out(pairs.scenes, self.recipe.held_out)
         pair = joined([pairs[pairs.item(depth, 0, scene)] for scene in scenes[:16]])
-        return _on_device(_window(pair, 0, 0, self.recipe.native), self.device)
+        return _window(pair, 0, 0, self.recipe.native)
 
 
 def _window(pair: Pair, top: int, left: int, side: int) -> Pair:
@@ -126,8 +126,3 @@ def _window(pair: Pair, top: int, left: int, side: int) -> Pair:
     sensor = replace(whole, pde=cut(whole.pde), dark_count_rate=cut(whole.dark_count_rate), pixel_mask=mask)
     targets = {scale: cut(target, scale) for scale, target in sorted(pair.targets.items(), reverse=True)}
     return replace(pair, counts=cut(pair.counts), targets=targets, model=replace(pair.model, sensor=sensor))
-
-
-def _on_device(pair: Pair, device: torch.device) -> Pair:
-    targets = {scale: target.to(device) for scale, target in pair.targets.items()}
-    return replace(pair, counts=pair.counts.to(device), targets=targets, model=pair.model.to(device))

@@ -81,6 +81,9 @@ class TrainingRecipe(BaseModel):
         default=200, gt=0, le=_MANY, description="held out, for each scale: they set the intervals"
     )
     bfloat16: bool = True
+    workers: int | None = Field(
+        default=None, ge=0, le=256, description="processes that make captures ahead; null: as many as keep a GPU busy"
+    )
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
     simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
     network: AnyNetworkConfig = MultiResolutionConfig()

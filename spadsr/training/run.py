@@ -80,7 +80,7 @@ def _trainer(
     elif settled.start is not None:
         state.begin_with(settled.start)
     teacher = Teacher(settled.teacher, place, settled.bfloat16) if settled.teacher else None
-    return Trainer(settled, state, pair_source(settled, place, preparing), folder, teacher, team)
+    return Trainer(settled, state, pair_source(settled, preparing), folder, teacher, team)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The scenes of a training run, all in memory on the device, and random crops of them."""
+"""The scenes of a training run, all in memory, and random crops of them."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,16 +41,16 @@ class SceneBank:
         skipped: files that are not readable photographs.
     """
 
-    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, device: torch.device, progress: Report) -> None:
+    def __init__(self, recipe: SceneRecipe, held_out: float, seed: int, progress: Report) -> None:
         self.recipe = recipe
-        photos, self.skipped = _photos(recipe, device, progress)
-        drawn = _drawn(recipe, seed, device, progress)
+        photos, self.skipped = _photos(recipe, progress)
+        drawn = _drawn(recipe, seed, progress)
         halves = zip(_parted(photos, held_out), _parted(drawn, held_out), strict=True)
         self.trained, others = (Scenes(*half) for half in halves)
         self.held_out = Scenes([_smaller_half(sizes) for sizes in others.photos], others.drawn)
 
     def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
-        """Random crops (count, size, size), relative flux, turned and mirrored, by a generator on the host."""
+        """Random crops (count, size, size), relative flux, turned and mirrored."""
         scenes, recipe = (self.held_out, _PHOTOGRAPHS) if held_out else (self.trained, self.recipe)
         draws = torch.rand(count, 8, generator=generator).tolist()
         return torch.stack([_crop(scenes, recipe, size, draw) for draw in draws])
@@ -86,16 +86,16 @@ def _smaller_half(sizes: list[Tensor]) -> list[Tensor]:
     return sorted(sizes, key=Tensor.numel)[: (len(sizes) + 1) // 2]
 
 
-def _drawn(recipe: SceneRecipe, seed: int, device: torch.device, progress: Report) -> list[Tensor]:
+def _drawn(recipe: SceneRecipe, seed: int, progress: Report) -> list[Tensor]:
     source, shape = ProceduralScenes(seed), (recipe.drawn_size, recipe.drawn_size)
     drawn = []
     for i in range(recipe.drawn):
-        drawn.append(torch.from_numpy(source.scene(i, shape)).to(device, torch.float16))
+        drawn.append(torch.from_numpy(source.scene(i, shape)).to(torch.float16))
         progress(i + 1, recipe.drawn)
     return drawn
 
 
-def _photos(recipe: SceneRecipe, device: torch.device, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
+def _photos(recipe: SceneRecipe, progress: Report) -> tuple[list[list[Tensor]], list[Path]]:
     if recipe.photos is None:
         return [], []
     if not recipe.photos.is_dir():
@@ -104,7 +104,7 @@ def _photos(recipe: SceneRecipe, device: torch.device, progress: Report) -> tupl
     photos = []
     for i, path in enumerate(found.paths):
         grey = photograph(path)
-        photos.append([torch.from_numpy(image).to(device) for image in _at_zooms(grey, recipe.zooms)])
+        photos.append([torch.from_numpy(image) for image in _at_zooms(grey, recipe.zooms)])
         progress(i + 1, len(found.paths))
     return photos, skipped
 
@@ -131,6 +131,6 @@ def _mirrored(image: Tensor, size: int) -> Tensor:
     """The image continued by its mirror images, below and to the right, to at least size x size."""
     for axis, side in enumerate(image.shape):
         period = 2 * (side - 1)
-        places = torch.arange(max(side, size), device=image.device) % max(1, period)
+        places = torch.arange(max(side, size)) % max(1, period)
         image = image.index_select(axis, torch.minimum(places, period - places))
     return image

@@ -1,6 +1,5 @@
 """The trainer: teaches a network by a recipe, step by step, and keeps the run's folder."""
 
-import itertools
 import math
 import signal
 import time
@@ -21,9 +20,10 @@ from simulate.pairs import Pair
 from spadsr.networks.network import Network
 from spadsr.provenance import command_line, versions
 from spadsr.restoration.weights import save_weights
+from spadsr.training.batch_stream import batches, fitting_workers
 from spadsr.training.batches import Batch, Purpose, make_batch, scale_of_step, seed_for
 from spadsr.training.curves import write_curves
-from spadsr.training.distributed import ALONE, Team
+from spadsr.training.distributed import ALONE, Team, on_this_machine
 from spadsr.training.loss import gain_over_bicubic, training_loss
 from spadsr.training.measured_intervals import measured_intervals
 from spadsr.training.pair_source import PairSource
@@ -103,14 +103,15 @@ class Trainer:
         """
         recipe, state, leads = self.recipe, self.state, self.team.leads
         forward: Callable[..., Any] = torch.compile(state.network, dynamic=False) if recipe.compiled else state.network
-        validation = self.source.validation()
+        validation = self.source.validation().to(self.device)
         saved, high = time.monotonic(), 0
-        batch = self._batch(state.step)
+        ahead = self._batches()
+        batch = next(ahead)
         while True:
             outcome = self._gradients(forward, batch, interrupted())
             last = state.step >= recipe.steps
             if not last:
-                batch = self._batch(state.step + 1)  # made while a GPU still works at the gradients
+                batch = next(ahead)  # while a GPU still works at the gradients
             loss, norm, stop = outcome.tolist()
             high = high + 1 if loss > _HIGH_LOSS else 0
             self._check_healthy(loss, norm, high)
@@ -134,28 +135,50 @@ class Trainer:
             progress: called with the number of batches measured and that of all.
         """
         recipe, network = self.recipe, cast(Network, self.state.averaged.module)
-        batches, total = itertools.count(), self.recipe.interval_batches * len(self.recipe.scale_shares)
+        scales, each = list(recipe.scale_shares), recipe.interval_batches
 
-        def held_out_batch(scale: int) -> Batch:
-            batch = next(batches)
-            progress(batch, total)
-            seeds = [seed_for(Purpose.INTERVALS, recipe.seed, batch, exposure) for exposure in range(recipe.exposures)]
-            return make_batch(self.source, recipe, scale, seeds, held_out=True)
+        def held_out(scale: int) -> Iterator[Batch]:
+            first = scales.index(scale) * each
 
-        intervals = measured_intervals(network, held_out_batch, tuple(recipe.scale_shares), recipe.interval_batches)
+            def made(number: int) -> Batch:
+                seeds = [seed_for(Purpose.INTERVALS, recipe.seed, number, i) for i in range(recipe.exposures)]
+                return make_batch(self.source, recipe, scale, seeds, held_out=True)
+
+            for done, batch in enumerate(batches(made, range(first, first + each), self.workers), start=first):
+                progress(done, each * len(scales))
+                yield batch.to(self.device)
+
+        intervals = measured_intervals(network, held_out, tuple(scales))
         weights = self.folder / WEIGHTS
         save_weights(weights, network, intervals, self._provenance())
         return FinishedRun(weights, self.folder / "curves.png", self.source.skipped)
 
-    def _batch(self, step: int) -> Batch:
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.state.network.parameters()).device
+
+    @property
+    def workers(self) -> int:
+        """Number of processes that make captures ahead."""
+        wanted = self.recipe.workers
+        return fitting_workers(self.device, on_this_machine()) if wanted is None else wanted
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches of the steps that are left, and one more, on the device, with what has to be learnt from them."""
+        steps = range(self.state.step, self.recipe.steps + 1)
+        for step, share in zip(steps, batches(self._share, steps, self.workers), strict=True):
+            batch = share.to(self.device)
+            if self.teacher is not None:
+                batch = replace(batch, goal=self.teacher.rates(batch.measurement, tuple(batch.truth), step))
+            yield batch
+
+    def _share(self, step: int) -> Batch:
         """This process's share of the captures of a step; every exposure has a seed of its own, whoever makes it."""
         recipe = self.recipe.of_step(step)
         exposures = self.team.share(recipe.exposures)
         seeds = [seed_for(Purpose.CAPTURES, recipe.seed, step, exposure) for exposure in exposures]
-        batch = make_batch(self.source, recipe, scale_of_step(recipe, step), seeds, held_out=False)
-        if self.teacher is None:
-            return batch
-        return replace(batch, goal=self.teacher.rates(batch.measurement, tuple(batch.truth), step))
+        return make_batch(self.source, recipe, scale_of_step(recipe, step), seeds, held_out=False)
 
     def _gradients(self, forward: Callable[..., Any], batch: Batch, stop: int) -> Tensor:
         """Leaves the gradients of the whole batch in the network.

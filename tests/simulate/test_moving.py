@@ -58,7 +58,7 @@ def covered(rates: Tensor, side: int, scale: int, step: tuple[float, float]) -> 
 def test_a_drawn_capture_of_a_moving_array(seed: int) -> None:
     """Its places add up to all frames in every pixel, and no count is impossible."""
     scenes = torch.rand(2, 32, 32, generator=seeded(seed))
-    pair = draw_pair(scenes, 4, PairRecipe(moving_share=1.0, mapped_share=0.0), Draws(seed, torch.device("cpu")))
+    pair = draw_pair(scenes, 4, PairRecipe(moving_share=1.0, mapped_share=0.0), Draws(seed))
     cycles = pair.model.exposure.map
     assert cycles is not None
     assert pair.counts.shape == (2, 32, 32)
@@ -76,6 +76,6 @@ def test_a_moving_array_of_one_frame_is_in_one_place() -> None:
     recipe = PairRecipe(
         moving_share=1.0, mapped_share=0.0, binary_share=1.0, binary_cycles=(1,), binary_white=(0.5, 0.5)
     )
-    pair = draw_pair(torch.ones(1, 32, 32), 4, recipe, Draws(0, torch.device("cpu")))
+    pair = draw_pair(torch.ones(1, 32, 32), 4, recipe, Draws(0))
     assert pair.model.exposure.map is not None
     assert (pair.model.exposure.map == 1).sum() == 8 * 8

@@ -33,7 +33,7 @@ def scenes(side: int, batch: int = 3, seed: int = 0) -> torch.Tensor:
 
 
 def draws(seed: int) -> Draws:
-    return Draws(seed, torch.device("cpu"))
+    return Draws(seed)
 
 
 def drawn(scale: int, seed: int, **changes: object) -> Pair:

@@ -44,7 +44,7 @@ def recipe(**changes: Any) -> TrainingRecipe:
 
 
 def source_of(settled: TrainingRecipe) -> PairSource:
-    return pair_source(settled, CPU, quiet)
+    return pair_source(settled, quiet)
 
 
 def run(folder: Path, *overrides: str, resume: bool = False) -> FinishedRun:

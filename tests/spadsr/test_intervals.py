@@ -1,6 +1,7 @@
 """Intervals cover what they promise, whatever the errors are like; factors between and beyond the knots."""
 
 import math
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -28,6 +29,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
 
+    def batches_of(self, count: int) -> Callable[[int], Iterator[Batch]]:
+        return lambda scale: (self.batch(scale) for _ in range(count))
+
     def batch(self, scale: int) -> Batch:
         place = torch.empty(8, 1, 1, 1).uniform_(math.log(KNOTS[0]), math.log(KNOTS[-1]), generator=self.generator)
         blank = torch.zeros(8, 1, 16, 16)
@@ -45,7 +49,7 @@ class World:
 
 def test_intervals_cover_what_they_promise() -> None:
     """In three of four images the promised share of the pixels or more (of 1,600 images, to 5 %)."""
-    intervals = measured_intervals(Liar(), World(0).batch, (4, 8), batches=400)  # type: ignore[arg-type]
+    intervals = measured_intervals(Liar(), World(0).batches_of(400), (4, 8))  # type: ignore[arg-type]
     world = World(1)
     for scale in (1, 2, 4, 8):
         enough = torch.zeros(2, dtype=torch.float64)
@@ -60,7 +64,7 @@ def test_intervals_cover_what_they_promise() -> None:
 
 
 def test_scales_that_were_not_measured_keep_normal_intervals() -> None:
-    intervals = measured_intervals(Liar(), World(0).batch, (8,), batches=2)  # type: ignore[arg-type]
+    intervals = measured_intervals(Liar(), World(0).batches_of(2), (8,))  # type: ignore[arg-type]
     assert intervals.standard[16] == (1.0,) * len(KNOTS)
     assert intervals.coverage[4] == (1.96,) * len(KNOTS)
 

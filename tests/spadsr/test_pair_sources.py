@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from small_run import CPU, quiet, recipe, run, source_of
+from small_run import quiet, recipe, run, source_of
 
 from noise_model.errors import InputError
 from noise_model.sensor import Sensor
@@ -96,7 +96,7 @@ def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
     for i in range(10):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64), 20 * i, np.uint8))
     settled = recipe(held_out=0.2, scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
-    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    bank = SceneBank(settled.scenes, settled.held_out, 0, quiet)
     trained, held_out = (
         {
             round(255 * level) // 20
@@ -112,7 +112,7 @@ def test_photographs_keep_their_levels(tmp_path: Path, bits: int, kind: torch.dt
     ramp = np.rint(np.linspace(0, (1 << bits) - 1, 64 * 64)).reshape(64, 64)
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp.astype(np.uint8 if bits == 8 else np.uint16))
     settled = recipe(scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
-    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    bank = SceneBank(settled.scenes, settled.held_out, 0, quiet)
     assert bank.trained.photos[0][0].dtype == kind
     crop = bank.crops(1, 64, torch.Generator(), held_out=False)
     assert len(torch.unique(crop)) == min(1 << bits, 64 * 64)
@@ -122,7 +122,7 @@ def test_photographs_keep_their_levels(tmp_path: Path, bits: int, kind: torch.dt
 def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
     settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
-    bank = SceneBank(settled.scenes, settled.held_out, 0, CPU, quiet)
+    bank = SceneBank(settled.scenes, settled.held_out, 0, quiet)
     measured, trained = (bank.crops(100, 32, torch.Generator(), held_out=held) for held in (True, False))
     assert torch.equal(measured, torch.full_like(measured, 0.8))
     even = (trained == 0.8).flatten(1).all(dim=1)
@@ -144,7 +144,7 @@ def test_photographs_are_seen_at_several_zooms(tmp_path: Path) -> None:
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
     scenes = {"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1, "zooms": (0.5, 1, 2, 4, 8)}
-    bank = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, CPU, quiet)
+    bank = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, quiet)
     assert steps_of(bank, held_out=False) == {0.5, 1.0, 2.0, 4.0}
     assert steps_of(bank, held_out=True) == {2.0, 4.0}  # intervals are of fine detail
 
