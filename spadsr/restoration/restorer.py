@@ -26,9 +26,9 @@ from spadsr.restoration.intervals import Intervals
 from spadsr.restoration.physics_check import physics_check
 from spadsr.restoration.restored import Restored
 
-#: By how much errors of a sum along a path exceed what a network states: a path is never known exactly. Measured on
-#: shakes, drifts and rotations of five photographs, so that as many pixels lie within one uncertainty as at rest.
-ALONG_A_PATH = 1.1
+# By how much errors of a sum along a path exceed what a network states: a path is never known exactly. Measured on
+# shakes, drifts and rotations of five photographs, so that as many pixels lie within one uncertainty as at rest.
+_ALONG_A_PATH = 1.1
 
 _ORDINARY = 3.0  # times the median: dark rates of ordinary pixels
 
@@ -124,7 +124,7 @@ class Restorer:
         if gathered(counts, model.sensor):
             if scale == PLACES:
                 rate = _with_detail(rate, uncertainty, counts, model)
-            uncertainty = uncertainty * ALONG_A_PATH
+            uncertainty = uncertainty * _ALONG_A_PATH
         as_counted = torch.from_numpy(hot == AS_COUNTED)
         if bool(as_counted.any()):
             place = repeated(as_counted, scale).to(rate.device)

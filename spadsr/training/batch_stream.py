@@ -36,7 +36,12 @@ def batches(make: Callable[[int], Batch], numbers: Sequence[int], workers: int) 
         # Of more workers than cores; of forks beside threads, though workers use one thread and no lock of this process
         warnings.simplefilter("ignore")
         loader: DataLoader[Batch | InputError] = DataLoader(
-            _Made(make), batch_size=None, sampler=numbers, num_workers=workers, multiprocessing_context="fork"
+            _Made(make),
+            batch_size=None,
+            sampler=numbers,
+            num_workers=workers,
+            prefetch_factor=1,  # of each: batches may be large
+            multiprocessing_context="fork",
         )
         made = iter(loader)
     try:
