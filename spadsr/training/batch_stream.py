@@ -31,9 +31,10 @@ def batches(make: Callable[[int], Batch], numbers: Sequence[int], workers: int) 
         yield from map(make, numbers)
         return
     if sys.platform != "linux":
-        raise InputError(f"workers={workers}: captures are made ahead on Linux only; leave workers out", "workers")
+        raise InputError(f"workers={workers}: captures are made ahead on Linux only; set workers=0")
     with ignored_signals(), warnings.catch_warnings():
-        # Of more workers than cores; of forks beside threads, though workers use one thread and no lock of this process
+        # PyTorch warns of more workers than cores, Python from 3.12 on of forks beside threads: workers have one thread
+        # each and take no lock of this process.
         warnings.simplefilter("ignore")
         loader: DataLoader[Batch | InputError] = DataLoader(
             _Made(make),
