@@ -3,6 +3,7 @@
 python docs/make_model_card.py PICTURES  # half an hour of a core
 """
 
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ from make_limits import put
 
 from spadsr.bench.quality import OURS, OURS_ENLARGED, compare
 from spadsr.evaluation.conditions import Condition, conditions_of
+from spadsr.evaluation.evaluate import Evaluation
 from spadsr.evaluation.figures import figures
-from spadsr.evaluation.summaries import Summary, summarised
+from spadsr.evaluation.summaries import Mean, Summary, summarised
 from spadsr.evaluation.tables import markdown_table
 from spadsr.pictures.plots import save_png
 from spadsr.restoration.weights import load_restorer
@@ -34,25 +36,32 @@ def measured(
     baselines: Sequence[str] = ("bicubic",),
     weights: str = "base",
     limit: int | None = None,
-) -> list[Summary]:
-    """The means of the baselines and of some weights."""
+) -> Evaluation:
+    """The errors of the baselines and of some weights."""
 
     def told(done: int, total: int) -> None:
         print(f"\r{weights}, {conditions[0].mode}: {done:,} of {total:,}", end="", file=sys.stderr, flush=True)
 
     networks = {OURS: load_restorer(weights)}
-    return summarised(compare(pictures, conditions, baselines, networks, 0, limit, told).evaluation)
+    return compare(pictures, conditions, baselines, networks, 0, limit, told).evaluation
 
 
-def found(summaries: Sequence[Summary], method: str) -> dict[Condition, Summary]:
-    """Those of a method, by condition."""
-    return {each.condition: each for each in summaries if each.method == method}
+def found(evaluation: Evaluation, method: str) -> dict[Condition, Summary]:
+    """The means of a method, by condition."""
+    return {each.condition: each for each in summarised(evaluation) if each.method == method}
+
+
+def lead_on(evaluation: Evaluation, rival: str, condition: Condition) -> Mean:
+    """The difference of our PSNR and a rival's, picture by picture, dB."""
+    by_picture = {(row.image, row.method): row.psnr for row in evaluation.rows if row.condition == condition}
+    leads = [psnr - by_picture[image, rival] for (image, method), psnr in by_picture.items() if method == OURS]
+    return Mean(statistics.mean(leads), statistics.stdev(leads) / len(leads) ** 0.5)
 
 
 def binary(pictures: Path) -> None:
     """At x4: PSNR beside all others, and all else that is measured beside BM3D."""
-    summaries = measured(pictures, conditions_of("binary", [4], [WHITE], FRAMES), ["bicubic", *NAMES])
-    ours, bm3d = found(summaries, OURS), found(summaries, "bm3d")
+    evaluation = measured(pictures, conditions_of("binary", [4], [WHITE], FRAMES), ["bicubic", *NAMES])
+    ours, bm3d = found(evaluation, OURS), found(evaluation, "bm3d")
     table = [["N", "bicubic", *NAMES.values(), "**spadsr**", "lead on BM3D", "lead on the best"]]
     honesty = [
         [
@@ -68,9 +77,9 @@ def binary(pictures: Path) -> None:
         ]
     ]
     for condition, own in ours.items():
-        others = [f"{found(summaries, name)[condition].psnr.value:.2f}" for name in ("bicubic", *NAMES)]
+        others = [f"{found(evaluation, name)[condition].psnr.value:.2f}" for name in ("bicubic", *NAMES)]
         rival = bm3d[condition]
-        lead = f"{own.psnr.value - rival.psnr.value:+.2f}"
+        lead = f"{lead_on(evaluation, 'bm3d', condition):+}"
         table.append([str(condition.frames), *others, f"**{own.psnr}**", lead, lead_of(own)])
         honesty.append(
             [
@@ -86,15 +95,15 @@ def binary(pictures: Path) -> None:
         )
     put(PAGE, "binary", list(markdown_table(table, numbers=True)))
     put(PAGE, "honesty", list(markdown_table(honesty, numbers=True)))
-    save_png(figures(summaries)["coverage"], DOCS / "images" / "coverage.png", 150)
+    save_png(figures(summarised(evaluation))["coverage"], DOCS / "images" / "coverage.png", 150)
 
 
 def counting(pictures: Path) -> None:
     """One frame of a counting array at x4, by the mean counts of white."""
-    summaries = measured(pictures, conditions_of("counting", [4], [0.3, 2, 8], [1]))
-    bicubic = found(summaries, "bicubic")
+    evaluation = measured(pictures, conditions_of("counting", [4], [0.3, 2.0, 8.0], [1]))
+    bicubic = found(evaluation, "bicubic")
     table = [["mean counts of white", "bicubic", "**spadsr**", "lead", "SSIM: bicubic, spadsr", *HONESTY]]
-    for condition, own in found(summaries, OURS).items():
+    for condition, own in found(evaluation, OURS).items():
         other = bicubic[condition]
         similar = f"{other.ssim.value:.3f}, {own.ssim.value:.3f}"
         shares = percent(own.within_68), percent(own.within_95)
@@ -105,10 +114,10 @@ def counting(pictures: Path) -> None:
 
 def other_scales(pictures: Path) -> None:
     """x1, x2, x8 and x16 of a binary array, the latter two beside the bicubic enlargement of the x4 answer."""
-    summaries = measured(pictures, conditions_of("binary", [1, 2, 8, 16], [WHITE], [16, 256]), limit=40)
+    evaluation = measured(pictures, conditions_of("binary", [1, 2, 8, 16], [WHITE], [16, 256]), limit=40)
     table = [["resolution, N", "bicubic", "**spadsr**", "x4 answer, bicubic", "inside 68 %", "inside 95 %"]]
-    for condition, own in found(summaries, OURS).items():
-        other, enlarged = (found(summaries, name)[condition].psnr.value for name in ("bicubic", OURS_ENLARGED))
+    for condition, own in found(evaluation, OURS).items():
+        other, enlarged = (found(evaluation, name)[condition].psnr.value for name in ("bicubic", OURS_ENLARGED))
         above = f"{enlarged:.2f}" if condition.scale > 4 else ""
         shares = percent(own.within_68), percent(own.within_95)
         table.append([f"x{condition.scale}, {condition.frames}", f"{other:.2f}", f"**{own.psnr}**", above, *shares])
@@ -119,12 +128,12 @@ def long_exposures(pictures: Path) -> None:
     """Longer ones than any that was learnt from."""
     conditions = [
         *conditions_of("binary", [4], [WHITE], [1_000_000]),
-        *conditions_of("counting", [4], [8], [1024, 100_000]),
+        *conditions_of("counting", [4], [8.0], [1024, 100_000]),
     ]
-    summaries = measured(pictures, conditions, limit=44)
+    evaluation = measured(pictures, conditions, limit=44)
     table = [["array, frames", "bicubic", "**spadsr**", "inside 68 %", "inside 95 %"]]
-    for condition, own in found(summaries, OURS).items():
-        other = found(summaries, "bicubic")[condition].psnr.value
+    for condition, own in found(evaluation, OURS).items():
+        other = found(evaluation, "bicubic")[condition].psnr.value
         shares = percent(own.within_68), percent(own.within_95)
         table.append([f"{condition.mode}, {condition.frames:,}", f"{other:.2f}", f"**{own.psnr}**", *shares])
     put(PAGE, "long", list(markdown_table(table, numbers=True)))
@@ -132,7 +141,7 @@ def long_exposures(pictures: Path) -> None:
 
 def tiny(pictures: Path) -> None:
     """`tiny` at x4, beside `base` on the same counts."""
-    conditions = [*conditions_of("binary", [4], [WHITE], FRAMES), *conditions_of("counting", [4], [0.3, 2, 8], [1])]
+    conditions = [*conditions_of("binary", [4], [WHITE], FRAMES), *conditions_of("counting", [4], [0.3, 2.0, 8.0], [1])]
     base, small = (found(measured(pictures, conditions, weights=weights), OURS) for weights in ("base", "tiny"))
     table = [["array, N or counts of white", "**tiny**", "below `base`", "total rate", "worst 5 %", *HONESTY[2:]]]
     for condition, own in small.items():
