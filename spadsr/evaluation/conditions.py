@@ -82,4 +82,5 @@ def conditions_of(mode: Mode, scales: Sequence[int], fluxes: Sequence[float], fr
             raise InputError(f"scale {scale}: not available; choose from {', '.join(map(str, SCALES))}", "scales")
     if min(frames) < 1:
         raise InputError(f"{min(frames)} frames: expected 1 or more frames summed", "frames")
-    return [Condition(mode, *values) for values in itertools.product(scales, fluxes, frames)]
+    # A flux of 2 and one of 2.0 are the same condition: random counts follow from its text.
+    return [Condition(mode, scale, float(flux), n) for scale, flux, n in itertools.product(scales, fluxes, frames)]

@@ -86,6 +86,9 @@ def test_impossible_conditions_are_refused() -> None:
     arguments = [caught.value.arguments for caught in (scale, frames, method)]
     assert arguments == [("scales",), ("frames",), ("methods",)]
     assert len(conditions_of("binary", [1, 4], [0.1, 0.2], [1, 2, 4])) == 12
+    assert [*map(str, conditions_of("counting", [4], [2], [1]))] == [
+        *map(str, conditions_of("counting", [4], [2.0], [1]))
+    ]
 
 
 @pytest.mark.parametrize(("scale", "size"), [(1, 128), (2, 256), (4, 512), (8, 1024), (16, 1024)])
