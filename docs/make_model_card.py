@@ -61,7 +61,7 @@ def lead_on(evaluation: Evaluation, rival: str, condition: Condition) -> Mean:
 def binary(pictures: Path) -> None:
     """At x4: PSNR beside all others, and all else that is measured beside BM3D."""
     evaluation = measured(pictures, conditions_of("binary", [4], [WHITE], FRAMES), ["bicubic", *NAMES])
-    ours, bm3d = found(evaluation, OURS), found(evaluation, "bm3d")
+    ours, others = found(evaluation, OURS), {name: found(evaluation, name) for name in ("bicubic", *NAMES)}
     table = [["N", "bicubic", *NAMES.values(), "**spadsr**", "lead on BM3D", "lead on the best"]]
     honesty = [
         [
@@ -77,10 +77,10 @@ def binary(pictures: Path) -> None:
         ]
     ]
     for condition, own in ours.items():
-        others = [f"{found(evaluation, name)[condition].psnr.value:.2f}" for name in ("bicubic", *NAMES)]
-        rival = bm3d[condition]
+        theirs = [f"{other[condition].psnr.value:.2f}" for other in others.values()]
+        rival = others["bm3d"][condition]
         lead = f"{lead_on(evaluation, 'bm3d', condition):+}"
-        table.append([str(condition.frames), *others, f"**{own.psnr}**", lead, lead_of(own)])
+        table.append([str(condition.frames), *theirs, f"**{own.psnr}**", lead, lead_of(own)])
         honesty.append(
             [
                 str(condition.frames),
@@ -116,8 +116,9 @@ def other_scales(pictures: Path) -> None:
     """x1, x2, x8 and x16 of a binary array, the latter two beside the bicubic enlargement of the x4 answer."""
     evaluation = measured(pictures, conditions_of("binary", [1, 2, 8, 16], [WHITE], [16, 256]), limit=40)
     table = [["resolution, N", "bicubic", "**spadsr**", "x4 answer, bicubic", "inside 68 %", "inside 95 %"]]
+    others = [found(evaluation, name) for name in ("bicubic", OURS_ENLARGED)]
     for condition, own in found(evaluation, OURS).items():
-        other, enlarged = (found(evaluation, name)[condition].psnr.value for name in ("bicubic", OURS_ENLARGED))
+        other, enlarged = (each[condition].psnr.value for each in others)
         above = f"{enlarged:.2f}" if condition.scale > 4 else ""
         shares = percent(own.within_68), percent(own.within_95)
         table.append([f"x{condition.scale}, {condition.frames}", f"{other:.2f}", f"**{own.psnr}**", above, *shares])
@@ -131,9 +132,10 @@ def long_exposures(pictures: Path) -> None:
         *conditions_of("counting", [4], [8.0], [1024, 100_000]),
     ]
     evaluation = measured(pictures, conditions, limit=44)
+    bicubic = found(evaluation, "bicubic")
     table = [["array, frames", "bicubic", "**spadsr**", "inside 68 %", "inside 95 %"]]
     for condition, own in found(evaluation, OURS).items():
-        other = found(evaluation, "bicubic")[condition].psnr.value
+        other = bicubic[condition].psnr.value
         shares = percent(own.within_68), percent(own.within_95)
         table.append([f"{condition.mode}, {condition.frames:,}", f"{other:.2f}", f"**{own.psnr}**", *shares])
     put(PAGE, "long", list(markdown_table(table, numbers=True)))
