@@ -217,8 +217,6 @@ class ForwardModel:
 
         The interval is in units of 1 / r. The gain is over T / interval: a frame starts armed, with no trap filled.
 
-        The excess, over T / interval, is there because a frame starts armed, with no trap filled.
-
         A filled trap fires the pixel unless it empties during a dead time: the one in which it was filled, or one of
         photons that came before its release. At the start of a frame, traps filled by earlier avalanches are missing.
         """

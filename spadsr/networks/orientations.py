@@ -15,7 +15,7 @@ ORIENTATIONS: tuple[Orientation, ...] = tuple((turns, mirrored) for mirrored in 
 def turned(images: Tensor, orientation: Orientation) -> Tensor:
     """Images (..., H, W) in another orientation."""
     turns, mirrored = orientation
-    images = torch.rot90(images, turns, (-2, -1))
+    images = torch.rot90(images, turns, (-2, -1)) if turns else images
     return images.flip(-1) if mirrored else images
 
 
@@ -23,4 +23,4 @@ def turned_back(images: Tensor, orientation: Orientation) -> Tensor:
     """Images as they were before `turned`."""
     turns, mirrored = orientation
     images = images.flip(-1) if mirrored else images
-    return torch.rot90(images, -turns, (-2, -1))
+    return torch.rot90(images, -turns, (-2, -1)) if turns else images

@@ -59,11 +59,13 @@ def find_hot(counts: Floats, frames: Floats) -> NDArray[np.uint8]:
     frames = np.broadcast_to(np.asarray(frames, np.float64), counts.shape)
     images = _Images(np.where(frames > 0, counts, 0).astype(np.float64), frames)
     hot = images.candidates()
-    while True:  # what is not hot is compared with in the next round
+    while hot.any():  # what is not hot is compared with in the next round
         fewer = images.outstanding(hot, hot)
         if fewer.sum() == hot.sum():
             break
         hot = fewer
+    if not hot.any():  # as in most images
+        return np.zeros(counts.shape, np.uint8)
     label, size = _groups(hot)
     evidence = np.bincount(label[hot], images.evidence(hot, hot)[hot], label.max(initial=0) + 1)[label]
     hot &= (size <= _MOST_TOUCHING) & (evidence > np.where(size > 1, 0, _SURE))
