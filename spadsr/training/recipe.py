@@ -25,6 +25,10 @@ class SceneRecipe(BaseModel):
     photos: Path | None = Field(default=None, description="folder of photographs")
     photo_share: float = Field(default=0.8, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.2, ge=0, le=1, description="squared display values, nearer to linear light")
+    negative_share: float = Field(default=0.1, ge=0, le=1, description="photographs shown as their negatives")
+    warped_share: float = Field(
+        default=0.75, ge=0, le=1, description="photographs turned by any angle and shrunk along each axis"
+    )
     zooms: tuple[Annotated[float, Field(ge=0.25, le=8)], ...] = Field(
         default=(0.7, 1.0, 1.4, 2.0, 2.83, 4.0),
         min_length=1,

@@ -1,10 +1,12 @@
 """The scenes of a training run, all in memory, and random crops of them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,7 +19,9 @@ from spadsr.training.recipe import SceneRecipe
 
 _T = TypeVar("_T")
 
-_PHOTOGRAPHS = SceneRecipe(photo_share=1.0, squared_share=0.0)
+_PHOTOGRAPHS = SceneRecipe(photo_share=1.0, squared_share=0.0, negative_share=0.0, warped_share=0.0)
+_DRAWS = 13  # random numbers that a crop takes
+_MOST_SHRUNK = 2**0.5  # times, by a warp, along each axis: about as much as from one zoom to the next
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class SceneBank:
     def crops(self, count: int, size: int, generator: torch.Generator, *, held_out: bool) -> Tensor:
         """Random crops (count, size, size), relative flux, turned and mirrored."""
         scenes, recipe = (self.held_out, _PHOTOGRAPHS) if held_out else (self.trained, self.recipe)
-        draws = torch.rand(count, 8, generator=generator).tolist()
+        draws = torch.rand(count, _DRAWS, generator=generator).tolist()
         return torch.stack([_crop(scenes, recipe, size, draw) for draw in draws])
 
 
@@ -64,16 +68,44 @@ def trained_and_held_out(count: int, share: float) -> tuple[list[int], list[int]
 
 
 def _crop(scenes: Scenes, recipe: SceneRecipe, size: int, draw: list[float]) -> Tensor:
-    kind, which, half, top, left, turn, mirror, linear = draw
+    kind, which, top, left, turn, mirror, *of_photo = draw
     if scenes.photos and kind < recipe.photo_share:
         sizes = scenes.photos[int(which * len(scenes.photos))]
-        fitting = [image for image in sizes if 2 * min(image.shape) > size] or [max(sizes, key=Tensor.numel)]
-        scene = _window(fitting[int(half * len(fitting))], size, top, left).float() / 255
-        scene = scene.square() if linear < recipe.squared_share else scene
+        scene = _of_photograph(sizes, recipe, size, (top, left), of_photo)
     else:
-        scene = _window(scenes.drawn[int(which * len(scenes.drawn))], size, top, left).float()
+        scene = _window(scenes.drawn[int(which * len(scenes.drawn))], size, (top, left)).float()
     scene = torch.rot90(scene, int(turn * 4))
     return scene.flip(1) if mirror < 0.5 else scene
+
+
+def _of_photograph(
+    sizes: list[Tensor], recipe: SceneRecipe, size: int, place: tuple[float, float], draw: list[float]
+) -> Tensor:
+    """A square of a photograph at one of its sizes, hardly ever the same twice: a network would learn it by heart."""
+    which, linear, negative, warp, angle, *shrunk = draw
+    fitting = [image for image in sizes if 2 * min(image.shape) > size] or [max(sizes, key=Tensor.numel)]
+    image = fitting[int(which * len(fitting))]
+    warped = warp < recipe.warped_share
+    scene = (_warped(image, size, place, angle, shrunk) if warped else _window(image, size, place)).float() / 255
+    scene = 1 - scene if negative < recipe.negative_share else scene
+    return scene.square() if linear < recipe.squared_share else scene
+
+
+def _warped(image: Tensor, size: int, place: tuple[float, float], angle: float, shrunk: list[float]) -> Tensor:
+    """A square of the image turned by any angle, shrunk along each axis, and continued by its mirror images."""
+    middle = [side / 2 + (part - 0.5) * max(0, side - size) for part, side in zip(place, image.shape, strict=True)]
+    across, down = (_MOST_SHRUNK**part for part in shrunk)
+    sine, cosine = math.sin(2 * math.pi * angle), math.cos(2 * math.pi * angle)
+    turn = np.array([[across * cosine, -down * sine], [across * sine, down * cosine]])  # x and y of the image
+    shift = np.array(middle[::-1]) - turn @ np.full(2, size / 2)
+    seen = cv2.warpAffine(
+        image.numpy(),
+        np.column_stack([turn, shift]),
+        (size, size),
+        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT_101,
+    )
+    return torch.from_numpy(seen).clamp(0, 255)
 
 
 def _parted(scenes: list[_T], share: float) -> tuple[list[_T], list[_T]]:
@@ -119,11 +151,11 @@ def _at_zooms(grey: NDArray[Any], zooms: tuple[float, ...]) -> list[NDArray[Any]
     ]
 
 
-def _window(image: Tensor, size: int, top: float, left: float) -> Tensor:
+def _window(image: Tensor, size: int, place: tuple[float, float]) -> Tensor:
     """A square of the image, which is continued by its mirror images where it is too small."""
     if min(image.shape) < size:
         image = _mirrored(image, size)
-    row, column = (int(place * (side - size + 1)) for place, side in zip((top, left), image.shape, strict=True))
+    row, column = (int(part * (side - size + 1)) for part, side in zip(place, image.shape, strict=True))
     return image[row : row + size, column : column + size]
 
 

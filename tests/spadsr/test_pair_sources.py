@@ -1,5 +1,6 @@
 """What a run learns from: photographs, drawn scenes, simulated sets; and what of them is kept to measure on."""
 
+import math
 from pathlib import Path
 
 import cv2
@@ -91,11 +92,15 @@ def test_some_pairs_of_a_simulated_set_are_not_trained_on(simulated: Path) -> No
     assert not trained & held_out
 
 
+#: Photographs alone, neither warped nor with other grey levels.
+AS_THEY_ARE = {"photo_share": 1, "squared_share": 0, "negative_share": 0, "warped_share": 0, "drawn": 1}
+
+
 def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
     """Ten photographs, each of one grey."""
     for i in range(10):
         cv2.imwrite(str(tmp_path / f"{i}.png"), np.full((64, 64), 20 * i, np.uint8))
-    settled = recipe(held_out=0.2, scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
+    settled = recipe(held_out=0.2, scenes={"photos": tmp_path, **AS_THEY_ARE})
     bank = SceneBank(settled.scenes, settled.held_out, 0, quiet)
     trained, held_out = (
         {
@@ -111,7 +116,7 @@ def test_some_scenes_are_not_trained_on(tmp_path: Path) -> None:
 def test_photographs_keep_their_levels(tmp_path: Path, bits: int, kind: torch.dtype) -> None:
     ramp = np.rint(np.linspace(0, (1 << bits) - 1, 64 * 64)).reshape(64, 64)
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp.astype(np.uint8 if bits == 8 else np.uint16))
-    settled = recipe(scenes={"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1})
+    settled = recipe(scenes={"photos": tmp_path, **AS_THEY_ARE, "zooms": [1]})
     bank = SceneBank(settled.scenes, settled.held_out, 0, quiet)
     assert bank.trained.photos[0][0].dtype == kind
     crop = bank.crops(1, 64, torch.Generator(), held_out=False)
@@ -121,7 +126,7 @@ def test_photographs_keep_their_levels(tmp_path: Path, bits: int, kind: torch.dt
 
 def test_drawn_scenes_are_not_measured_on_beside_photographs(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
-    settled = recipe(scenes={"photos": tmp_path, "photo_share": 0.5, "squared_share": 0, "drawn": 2})
+    settled = recipe(scenes={"photos": tmp_path, **AS_THEY_ARE, "photo_share": 0.5, "drawn": 2})
     bank = SceneBank(settled.scenes, settled.held_out, 0, quiet)
     measured, trained = (bank.crops(100, 32, torch.Generator(), held_out=held) for held in (True, False))
     assert torch.equal(measured, torch.full_like(measured, 0.8))
@@ -143,10 +148,42 @@ def test_photographs_are_seen_at_several_zooms(tmp_path: Path) -> None:
     """
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))
     cv2.imwrite(str(tmp_path / "ramp.png"), ramp)
-    scenes = {"photos": tmp_path, "photo_share": 1, "squared_share": 0, "drawn": 1, "zooms": (0.5, 1, 2, 4, 8)}
+    scenes = {"photos": tmp_path, **AS_THEY_ARE, "zooms": (0.5, 1, 2, 4, 8)}
     bank = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, quiet)
     assert steps_of(bank, held_out=False) == {0.5, 1.0, 2.0, 4.0}
     assert steps_of(bank, held_out=True) == {2.0, 4.0}  # intervals are of fine detail
+
+
+def test_photographs_are_warped(tmp_path: Path) -> None:
+    """A slope: its direction in a crop says how far the photograph was turned, its steps how much shrunk."""
+    rows, columns = np.mgrid[:256, :256]
+    cv2.imwrite(str(tmp_path / "slope.png"), np.rint(columns / 2 + rows / 4).astype(np.uint8))
+    scenes = {"photos": tmp_path, **AS_THEY_ARE, "zooms": [1], "warped_share": 1}
+    crops = 255 * SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, quiet).crops(
+        200, 40, torch.Generator().manual_seed(0), held_out=False
+    )
+    middle = crops[:, 10:30, 10:30]
+    down, across = (middle.diff(dim=dim).mean(dim=(1, 2)) for dim in (1, 2))
+    steps, angles = torch.hypot(down, across), torch.atan2(down, across)
+    plain = math.hypot(1 / 2, 1 / 4)
+    whole = middle.diff(dim=1).std(dim=(1, 2)) < 1  # of some the mirrored edge is in the middle
+    assert int(whole.sum()) > 150
+    assert plain * 0.97 < steps[whole].min()
+    assert steps[whole].max() < plain * 2**0.5 * 1.03
+    assert torch.histc(angles[whole], 8, -math.pi, math.pi).min() > 5  # all directions, of 25 or so in each
+    assert steps[whole].std() > 0.05 * plain
+
+
+def test_warped_photographs_have_the_light_of_the_whole(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "even.png"), np.full((64, 64), 204, np.uint8))
+    scenes = {"photos": tmp_path, **AS_THEY_ARE, "warped_share": 1, "negative_share": 0.5}
+    crops = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, quiet).crops(
+        100, 128, torch.Generator().manual_seed(0), held_out=False
+    )
+    negative = crops.flatten(1).amax(dim=1) < 0.5
+    assert 30 < int(negative.sum()) < 70  # of a hundred, each with a chance of one half
+    torch.testing.assert_close(crops[negative], torch.full_like(crops[negative], 0.2))
+    torch.testing.assert_close(crops[~negative], torch.full_like(crops[~negative], 0.8))
 
 
 @pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
