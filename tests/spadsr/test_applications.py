@@ -149,12 +149,12 @@ def test_recordings_of_cells_are_read_plain_and_zipped_and_others_are_refused(tm
 
 
 def test_real_cells_are_found_in_sixteen_frames(shared: Path, tiny: Restorer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No more of them are missed than of many draws; without noise none is."""
-    monkeypatch.setattr(flow, "_REPEATS", 1)
+    """In eight draws of each event: of 29 cells alone, one more or fewer is 0.02."""
+    monkeypatch.setattr(flow, "_REPEATS", 8)
     path = shared / "data/applications/flow/fmt-hdf5_image-mask-blood_2021.zip"
     channel = flow.read_channel(path)
     bench = flow._Bench(Task(path, (16,), load_restorer()), channel)
-    assert sum(map(len, bench.truth)) == 29
+    assert sum(map(len, bench.truth)) == 8 * 29
     [found] = [row.values[flow.F1] for row in bench.rows(16) if row.method == OURS]
     assert found >= 0.85
 
