@@ -4,6 +4,7 @@ What is read is small and not nested deeply, so that hostile text costs neither 
 every number, and sizes are checked before anything of that size is made.
 """
 
+import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -110,7 +111,20 @@ def checked_config(model: type[_Model], values: Mapping[str, Any], where: str | 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: not a {kind}: {first_reason(error)}") from error
+        raise InputError(f"{where}: not a {kind}: {_unknown_key(model, error) or first_reason(error)}") from error
+
+
+def _unknown_key(model: type[BaseModel], error: ValidationError) -> str:
+    """A key that the model does not have, and the one most like it; empty where the first fault is another."""
+    first = error.errors(include_url=False)[0]
+    if first["type"] != "extra_forbidden":
+        return ""
+    *_, key = first["loc"]
+    schema = model.model_json_schema()
+    known = {name for each in (schema, *schema.get("$defs", {}).values()) for name in each.get("properties", {})}
+    like = difflib.get_close_matches(str(key), known, n=1)
+    place = ".".join(in_short(part) for part in first["loc"])
+    return f"{place}: no such key" + (f"; did you mean {like[0]}?" if like else "")
 
 
 def first_reason(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ class NetworkConfig(BaseModel):
     A recipe names it, and a weight file keeps it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
     kind: str
 

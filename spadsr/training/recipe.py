@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from noise_model.config_files import checked_config, find_config, in_short, parsed_yaml, read_config
 from noise_model.errors import InputError
-from noise_model.plain_text import encodable
+from noise_model.files import at_home
 from simulate.pairs import PairRecipe
 from spadsr.networks.measurement import SCALES
 from spadsr.networks.multi_resolution import MultiResolutionConfig
@@ -15,6 +15,10 @@ from spadsr.networks.registry import AnyNetworkConfig
 
 _MANY = 10**9
 _MOST_GROUPS = 8  # in each other, in an override
+_BATCH = 32
+
+_PATHS = ("start", "teacher", "simulated", "scenes.photos")  # a name is text, whatever it would be in YAML
+_Place = Annotated[Path, AfterValidator(at_home)]
 
 
 class SceneRecipe(BaseModel):
@@ -22,7 +26,7 @@ class SceneRecipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    photos: Path | None = Field(default=None, description="folder of photographs")
+    photos: _Place | None = Field(default=None, description="folder of photographs")
     photo_share: float = Field(default=0.8, ge=0, le=1, description="of the scenes, where photographs are given")
     squared_share: float = Field(default=0.2, ge=0, le=1, description="squared display values, nearer to linear light")
     negative_share: float = Field(default=0.1, ge=0, le=1, description="photographs shown as their negatives")
@@ -54,15 +58,20 @@ class Stage(BaseModel):
 class TrainingRecipe(BaseModel):
     """Everything that decides a training run."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
 
     seed: int = Field(default=0, ge=0, lt=1 << 32)
-    start: Path | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
-    teacher: Path | None = Field(default=None, description="weight file whose answers are learnt instead of the truth")
+    start: _Place | None = Field(default=None, description="weight file to begin with; `base` are the shipped ones")
+    teacher: _Place | None = Field(
+        default=None, description="weight file whose answers are learnt instead of the truth"
+    )
     steps: int = Field(default=20_000, gt=0, le=_MANY)
-    batch: int = Field(default=32, gt=0, le=1 << 16, description="captures a step")
+    batch: int = Field(default=_BATCH, gt=0, le=1 << 16, description="captures a step")
     exposures: int = Field(
-        default=32, gt=0, le=1 << 16, description="different ones in a batch; processes share them out"
+        default_factory=lambda above: int(above.get("batch", _BATCH)),
+        gt=0,
+        le=1 << 16,
+        description="different ones in a batch, as many as captures unless said otherwise; processes share them out",
     )
     native: int = Field(default=32, ge=16, le=512, multiple_of=16, description="rows and columns of a training capture")
     learning_rate: float = Field(default=2e-3, gt=0, le=1e38)
@@ -89,7 +98,7 @@ class TrainingRecipe(BaseModel):
         default=None, ge=0, le=256, description="processes that make captures ahead; null: as many as keep a GPU busy"
     )
     compiled: bool = Field(default=False, description="torch.compile, worth it on a GPU")
-    simulated: Path | None = Field(default=None, description="folder of a simulated set to train from instead")
+    simulated: _Place | None = Field(default=None, description="folder of a simulated set to train from instead")
     network: AnyNetworkConfig = MultiResolutionConfig()
     scenes: SceneRecipe = SceneRecipe()
     pairs: PairRecipe = PairRecipe()
@@ -101,7 +110,7 @@ class TrainingRecipe(BaseModel):
     @classmethod
     def _divides_batch(cls, exposures: int, info: ValidationInfo) -> int:
         if info.data.get("batch", exposures) % exposures:
-            raise ValueError(f"a batch of {info.data['batch']} cannot be shared out evenly")
+            raise ValueError(f"a batch of {info.data['batch']} cannot be shared out evenly; set both")
         return exposures
 
     @field_validator("scale_shares")
@@ -160,9 +169,12 @@ def load_recipe(path: str | Path | None, overrides: list[str]) -> TrainingRecipe
     """
     kind = "training recipe"
     values = {} if path is None else read_config(find_config(path, "train", kind), kind)
+    recipe = checked_config(TrainingRecipe, values, path or "recipe", kind)
+    if not overrides:
+        return recipe
     for override in overrides:
         _set(values, override)
-    return checked_config(TrainingRecipe, values, path or "recipe", kind)
+    return checked_config(TrainingRecipe, values, in_short(" ".join(overrides)), kind)
 
 
 def _set(values: dict[str, Any], override: str) -> None:
@@ -177,10 +189,9 @@ def _set(values: dict[str, Any], override: str) -> None:
         values = values.setdefault(group, {})
         if not isinstance(values, dict):
             raise InputError(f"{shown}: {group} is a value, not a group of keys")
-    if encodable(text) != text:  # a name with bytes that are no text, which YAML does not take
-        values[last] = text
-        return
+    if not text.strip():
+        raise InputError(f"{shown}: no value; give one, or null for none")
     try:
-        values[last] = parsed_yaml(text)
+        values[last] = text if key in _PATHS and text != "null" else parsed_yaml(text)
     except ValueError as error:
         raise InputError(f"{shown}: the value is not YAML ({error})") from error

@@ -70,6 +70,8 @@ def _trainer(
         raise InputError(f"{folder}: holds a run already; resume it, or choose another folder", "resume", "output")
     if resume and not (folder / RECIPE).exists():
         raise InputError(f"{folder}: no run to resume; start without resuming", "resume")
+    if resume and recipe is not None:
+        raise InputError(f"{recipe}: a run goes on by its own recipe, {folder / RECIPE}; leave {recipe} out", "resume")
     settled = load_recipe(folder / RECIPE if resume else recipe, overrides)
     for each in settled.of_stages():
         team.share(each.exposures)
@@ -77,6 +79,8 @@ def _trainer(
     state = new_state(settled, place)
     if resume:
         state.load(folder / CHECKPOINT)
+        if state.step > settled.steps:
+            raise InputError(f"{folder}: {state.step} steps are done; give as many or more, not steps={settled.steps}")
     elif settled.start is not None:
         state.begin_with(settled.start)
     teacher = Teacher(settled.teacher, place, settled.bfloat16) if settled.teacher else None
@@ -92,6 +96,6 @@ def _memory_errors(device: str) -> Iterator[None]:
         if not out_of_memory(error):
             raise
         raise InputError(
-            f"training: out of memory on {device}; lower batch= or native=, or share the batch out among more "
-            "processes (scenes.photos and scenes.drawn are kept in memory too)"
+            f"training: out of memory on {device}; lower batch= and exposures= or native=, those of stages too, or "
+            "share the batch out among more processes (scenes.photos and scenes.drawn are kept in memory as well)"
         ) from error

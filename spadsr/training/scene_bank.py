@@ -21,6 +21,7 @@ _T = TypeVar("_T")
 
 _PHOTOGRAPHS = SceneRecipe(photo_share=1.0, squared_share=0.0, negative_share=0.0, warped_share=0.0)
 _DRAWS = 13  # random numbers that a crop takes
+_LEAST_TURNED = 2  # pixels on a side: OpenCV never comes to an end with the mirror images of one
 _MOST_SHRUNK = 2**0.5  # times, by a warp, along each axis: about as much as from one zoom to the next
 
 
@@ -93,6 +94,8 @@ def _of_photograph(
 
 def _warped(image: Tensor, size: int, place: tuple[float, float], angle: float, shrunk: list[float]) -> Tensor:
     """A square of the image turned by any angle, shrunk along each axis, and continued by its mirror images."""
+    if min(image.shape) < _LEAST_TURNED:
+        image = _mirrored(image, _LEAST_TURNED)
     middle = [side / 2 + (part - 0.5) * max(0, side - size) for part, side in zip(place, image.shape, strict=True)]
     across, down = (_MOST_SHRUNK**part for part in shrunk)
     sine, cosine = math.sin(2 * math.pi * angle), math.cos(2 * math.pi * angle)

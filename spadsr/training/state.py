@@ -21,6 +21,7 @@ from spadsr.training.optimizer import Optimizer
 from spadsr.training.recipe import TrainingRecipe
 
 _LARGEST_TABLE = 1 << 26  # bytes of what names the tensors, with the curves
+_LONGEST_REASON = 100  # characters
 
 
 @dataclass
@@ -51,7 +52,10 @@ class TrainingState:
         Raises:
             InputError: no such file, not a weight file, or one of another network.
         """
-        restorer = load_restorer(weights)
+        try:
+            restorer = load_restorer(weights)
+        except InputError as error:
+            raise InputError(f"start: {error}") from error
         theirs, ours = restorer.network.config.model_dump(), self.network.config.model_dump()
         other = {name: value for name, value in theirs.items() if ours.get(name) != value}
         if theirs.keys() != ours.keys() or other:
@@ -79,22 +83,28 @@ class TrainingState:
             partial.write_bytes(packed.getbuffer())
 
     def load(self, path: Path) -> None:
-        """Goes back to what `save` wrote. Raises InputError where that is missing or of another network."""
+        """Goes back to what `save` wrote. Raises InputError where that is missing, damaged or of another network."""
         try:
             _check_packing(path)
             content = torch.load(path, map_location=next(self.network.parameters()).device, weights_only=True)
-            self.network.load_state_dict(content["network"])
-            self.averaged.load_state_dict(content["averaged"])
-            self.optimizer.load_state_dict(content["optimizer"])
             passed = _Passed.model_validate({name: content[name] for name in _Passed.model_fields})
-            self.step, self.samples, self.history, self.origin = (value for _, value in passed)
         except FileNotFoundError as error:
             raise InputError(f"{path}: no checkpoint to resume from; start without resuming", "resume") from error
         except Exception as error:  # over damaged bytes, nearly every one there is
-            reason = in_short(error, 200) or type(error).__name__
             raise InputError(
-                f"{path}: not a checkpoint of this recipe ({reason}); start without resuming", "resume"
+                f"{path}: damaged, or no checkpoint ({_in_words(error)}); train into another folder", "output"
             ) from error
+        try:
+            self.network.load_state_dict(content["network"])
+            self.averaged.load_state_dict(content["averaged"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except Exception as error:
+            raise InputError(
+                f"{path}: not of the network that the recipe has now ({_in_words(error)}); leave network= as the run "
+                "began with it, or train into another folder",
+                "output",
+            ) from error
+        self.step, self.samples, self.history, self.origin = (value for _, value in passed)
 
 
 class _Passed(BaseModel):
@@ -128,6 +138,10 @@ def new_state(recipe: TrainingRecipe, device: torch.device) -> TrainingState:
     averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema))  # type: ignore[no-untyped-call]
     optimizer = Optimizer(network, network.hidden(), recipe.learning_rate, recipe.weight_decay)
     return TrainingState(network, averaged, optimizer)
+
+
+def _in_words(error: Exception) -> str:
+    return in_short(error, _LONGEST_REASON) or type(error).__name__
 
 
 def _listed(values: dict[str, Any]) -> str:

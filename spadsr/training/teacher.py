@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from noise_model.errors import InputError
 from spadsr.networks.measurement import Measurement
 from spadsr.networks.orientations import ORIENTATIONS
 from spadsr.restoration.restorer import oriented_answers
@@ -31,7 +32,10 @@ class Teacher:
     """
 
     def __init__(self, weights: Path, device: torch.device, bfloat16: bool) -> None:
-        restorer = load_restorer(weights, device)
+        try:
+            restorer = load_restorer(weights, device)
+        except InputError as error:
+            raise InputError(f"teacher: {error}") from error
         self.network, self.checksum, self.bfloat16 = restorer.network, restorer.checksum, bfloat16
 
     @torch.no_grad()

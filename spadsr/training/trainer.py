@@ -206,10 +206,11 @@ class Trainer:
         ):
             if ruined:
                 lower = f"learning_rate={self.recipe.learning_rate / 3:.1e}"
+                again = "resume from the last checkpoint" if (self.folder / CHECKPOINT).exists() else "start again"
                 raise self.team.common(
                     InputError(
-                        f"training: the {name} became {value:.4g} at step {self.state.step}; resume from the last "
-                        f"checkpoint with a lower learning rate ({lower})"
+                        f"training: the {name} became {value:.4g} at step {self.state.step}; {again} with a lower "
+                        f"learning rate ({lower})"
                     )
                 )
 

@@ -186,6 +186,16 @@ def test_warped_photographs_have_the_light_of_the_whole(tmp_path: Path) -> None:
     torch.testing.assert_close(crops[~negative], torch.full_like(crops[~negative], 0.8))
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (50, 1), (2, 2), (1, 4000)])
+def test_photographs_of_a_pixel_or_a_line(tmp_path: Path, shape: tuple[int, int]) -> None:
+    cv2.imwrite(str(tmp_path / "least.png"), np.full(shape, 204, np.uint8))
+    scenes = {"photos": tmp_path, **AS_THEY_ARE, "warped_share": 1, "zooms": (0.7, 1, 4)}
+    crops = SceneBank(recipe(scenes=scenes).scenes, 0.05, 0, quiet).crops(
+        8, 64, torch.Generator().manual_seed(0), held_out=False
+    )
+    torch.testing.assert_close(crops, torch.full_like(crops, 0.8))
+
+
 @pytest.mark.parametrize(("number", "share", "held_out"), [(1, 0.05, [0]), (5, 0.05, [0]), (41, 0.05, [0, 20, 40])])
 def test_scenes_to_train_and_to_measure_on(number: int, share: float, held_out: list[int]) -> None:
     trained, measured = trained_and_held_out(number, share)

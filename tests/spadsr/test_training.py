@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from small_run import CPU, SMALL, recipe, run, source_of
+from small_run import CPU, SMALL, quiet, recipe, run, source_of
 
 from noise_model.errors import InputError
 from simulate.pairs import Pair
 from spadsr.restoration.weights import load_restorer
 from spadsr.training.pair_source import PairSource
 from spadsr.training.recipe import TrainingRecipe, load_recipe
+from spadsr.training.run import run_training
 from spadsr.training.state import TrainingState, new_state
 from spadsr.training.trainer import FinishedRun, Trainer
 
@@ -194,7 +195,7 @@ def test_a_damaged_checkpoint(tmp_path: Path, source: PairSource, damage: Callab
     path = tmp_path / "checkpoint.pt"
     new_state(recipe(), CPU).save(path)
     damage(path)
-    with pytest.raises(InputError, match="not a checkpoint of this recipe") as caught:
+    with pytest.raises(InputError, match=r"damaged, or no checkpoint .*; train into another folder") as caught:
         new_state(recipe(), CPU).load(path)
     assert "\n" not in str(caught.value)
 
@@ -202,8 +203,34 @@ def test_a_damaged_checkpoint(tmp_path: Path, source: PairSource, damage: Callab
 def test_a_checkpoint_of_another_network(tmp_path: Path) -> None:
     new_state(recipe(), CPU).save(tmp_path / "checkpoint.pt")
     other = new_state(recipe(network=SMALL["network"] | {"detail": 8}), CPU)
-    with pytest.raises(InputError, match="not a checkpoint of this recipe"):
+    with pytest.raises(InputError, match=r"not of the network that the recipe has now .*; leave network= as") as caught:
         other.load(tmp_path / "checkpoint.pt")
+
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_goes_on_by_its_own_recipe(tmp_path: Path) -> None:
+    run(tmp_path, "steps=2")
+    kept = (tmp_path / "recipe.yaml").read_bytes()
+    with pytest.raises(InputError, match=r"smoke: a run goes on by its own recipe, .*recipe.yaml; leave smoke out"):
+        run_training("smoke", [], tmp_path, "cpu", True, quiet, quiet)
+    with pytest.raises(InputError, match="2 steps are done; give as many or more, not steps=1"):
+        run(tmp_path, "steps=1", resume=True)
+    assert (tmp_path / "recipe.yaml").read_bytes() == kept
+    assert restored_step(tmp_path) == 2
+
+
+def restored_step(folder: Path) -> int:
+    state = new_state(recipe(), CPU)
+    state.load(folder / "checkpoint.pt")
+    return state.step
+
+
+@pytest.mark.parametrize("key", ["start", "teacher"])
+def test_what_is_wrong_with_other_weights_is_said_of_their_key(tmp_path: Path, key: str) -> None:
+    with pytest.raises(InputError, match=f"^{key}: nowhere: no such file; give a weight file") as caught:
+        run(tmp_path / "run", f"{key}=nowhere")
+    assert caught.value.arguments == ()  # training has no option of that name
 
 
 def test_an_interrupted_checkpoint_leaves_the_old_one(tmp_path: Path) -> None:
@@ -319,8 +346,9 @@ def test_the_step_that_ruined_the_weights_is_never_kept(tmp_path: Path, source: 
 
 
 def test_a_learning_rate_that_is_far_too_high_stops(tmp_path: Path, source: PairSource) -> None:
-    settled = recipe(learning_rate=1e30)
-    with pytest.raises(InputError, match="resume from the last checkpoint with a lower learning rate"):
+    """At once, before there is a checkpoint."""
+    settled = recipe(learning_rate=1e30, checkpoint_seconds=60)
+    with pytest.raises(InputError, match="start again with a lower learning rate"):
         list(Trainer(settled, new_state(settled, CPU), source, tmp_path).steps())
 
 

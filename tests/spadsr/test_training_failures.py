@@ -180,7 +180,9 @@ def test_curves_of_a_resumed_run_replace_what_it_does_again(tmp_path: Path) -> N
 def test_too_large_a_batch_says_what_to_lower(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """16 TiB of random numbers: the allocator refuses."""
     monkeypatch.setattr("spadsr.training.trainer.training_loss", lambda *_: torch.rand(1 << 42))
-    with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= or native=") as caught:
+    with pytest.raises(
+        InputError, match="training: out of memory on cpu; lower batch= and exposures= or native="
+    ) as caught:
         run_training(str(path), [], tmp_path / "run", "cpu", False, quiet, quiet)
     assert "\n" not in str(caught.value)
 
@@ -194,7 +196,7 @@ def test_memory_that_ends_while_training(
 
     run_training(str(path), ["steps=2"], tmp_path, "cpu", False, quiet, quiet)
     monkeypatch.setattr("spadsr.training.trainer.training_loss", fail)
-    with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= or native="):
+    with pytest.raises(InputError, match="training: out of memory on cpu; lower batch= and exposures= or native="):
         run_training(None, ["steps=3"], tmp_path, "cpu", True, quiet, quiet)
     assert restored(tmp_path).step == 2
 
