@@ -494,9 +494,11 @@ def test_train_and_its_corrupt_photograph(
     ("arguments", "words"),
     [
         (["no-such-recipe"], "give a training recipe YAML or a shipped one"),
-        (["smoke", "stpes=3"], "stpes: Extra inputs"),
+        (["smoke", "stpes=3"], "stpes=3: not a training recipe: stpes: no such key; did you mean steps?"),
         (["smoke", "steps"], "overrides are written key=value"),
-        (["stpes=3"], "recipe: stpes: Extra inputs"),
+        (["stpes=3"], "stpes=3: not a training recipe: stpes: no such key; did you mean steps?"),
+        (["photos"], "photos: no such folder; say with scenes.photos=FOLDER where the photographs are"),
+        (["smoke", "scenes.photos="], "scenes.photos=: no value; give one, or null for none"),
         (["smoke", "--device", "toaster"], "choose cpu"),
         (["smoke", "--resume"], "no run to resume"),
         (["smoke", "scenes.photos=nowhere"], "nowhere: no such folder"),
