@@ -111,28 +111,28 @@ def checked_config(model: type[_Model], values: Mapping[str, Any], where: str | 
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{where}: not a {kind}: {_unknown_key(model, error) or first_reason(error)}") from error
+        raise InputError(f"{where}: not a {kind}: {first_reason(error, model)}") from error
 
 
-def _unknown_key(model: type[BaseModel], error: ValidationError) -> str:
-    """A key that the model does not have, and the one most like it; empty where the first fault is another."""
-    first = error.errors(include_url=False)[0]
-    if first["type"] != "extra_forbidden":
-        return ""
-    *_, key = first["loc"]
-    schema = model.model_json_schema()
-    known = {name for each in (schema, *schema.get("$defs", {}).values()) for name in each.get("properties", {})}
-    like = difflib.get_close_matches(str(key), known, n=1)
-    place = ".".join(in_short(part) for part in first["loc"])
-    return f"{place}: no such key" + (f"; did you mean {like[0]}?" if like else "")
+def first_reason(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """The first key or value that a model does not take, what is expected of it, and what was found, in one line.
 
-
-def first_reason(error: ValidationError) -> str:
-    """The first key or value that a model does not take, what is expected of it, and what was found, in one line."""
+    Args:
+        model: to name, for a key that it does not have, the one most like it.
+    """
     first = error.errors(include_url=False)[0]
     place = ".".join(in_short(part) for part in first["loc"])
+    if model is not None and first["type"] == "extra_forbidden":
+        like = difflib.get_close_matches(str(first["loc"][-1]), _keys(model), n=1)
+        return f"{place}: no such key" + (f"; did you mean {like[0]}?" if like else "")
     expected = in_short(first["msg"].removeprefix("Value error, "), _SHOWN_REASON)
     return f"{place}: {expected} (found {in_short(repr(str(first['input'])))})"
+
+
+def _keys(model: type[BaseModel]) -> set[str]:
+    """Those of a model, and of all models in it."""
+    schema = model.model_json_schema()
+    return {name for each in (schema, *schema.get("$defs", {}).values()) for name in each.get("properties", {})}
 
 
 def parsed_yaml(text: str) -> Any:

@@ -15,10 +15,10 @@ from noise_model.errors import InputError
 from noise_model.files import whole_file
 from spadsr.networks.network import Network
 from spadsr.networks.registry import build
-from spadsr.restoration.weights import load_restorer
 from spadsr.training.curves import History
 from spadsr.training.optimizer import Optimizer
 from spadsr.training.recipe import TrainingRecipe
+from spadsr.training.teacher import weights_of
 
 _LARGEST_TABLE = 1 << 26  # bytes of what names the tensors, with the curves
 _LONGEST_REASON = 100  # characters
@@ -52,10 +52,7 @@ class TrainingState:
         Raises:
             InputError: no such file, not a weight file, or one of another network.
         """
-        try:
-            restorer = load_restorer(weights)
-        except InputError as error:
-            raise InputError(f"start: {error}") from error
+        restorer = weights_of("start", weights)
         theirs, ours = restorer.network.config.model_dump(), self.network.config.model_dump()
         other = {name: value for name, value in theirs.items() if ours.get(name) != value}
         if theirs.keys() != ours.keys() or other:

@@ -1,4 +1,4 @@
-"""A trained network that another one learns from."""
+"""Trained weights that a recipe names, and a trained network that another one learns from."""
 
 from pathlib import Path
 
@@ -8,8 +8,16 @@ from torch import Tensor
 from noise_model.errors import InputError
 from spadsr.networks.measurement import Measurement
 from spadsr.networks.orientations import ORIENTATIONS
-from spadsr.restoration.restorer import oriented_answers
+from spadsr.restoration.restorer import Restorer, oriented_answers
 from spadsr.restoration.weights import load_restorer
+
+
+def weights_of(key: str, path: Path, device: torch.device | str = "cpu") -> Restorer:
+    """The weights that a key of a recipe names. Raises InputError, which names the key, as `load_restorer`."""
+    try:
+        return load_restorer(path, device)
+    except InputError as error:
+        raise InputError(f"{key}: {error}") from error
 
 
 class Teacher:
@@ -32,10 +40,7 @@ class Teacher:
     """
 
     def __init__(self, weights: Path, device: torch.device, bfloat16: bool) -> None:
-        try:
-            restorer = load_restorer(weights, device)
-        except InputError as error:
-            raise InputError(f"teacher: {error}") from error
+        restorer = weights_of("teacher", weights, device)
         self.network, self.checksum, self.bfloat16 = restorer.network, restorer.checksum, bfloat16
 
     @torch.no_grad()
